@@ -1,0 +1,116 @@
+"""Events to Kafka: key, encode, send, await the broker."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from connectors.base.clock import Clock
+from schemas.codec import Codec
+from schemas.events import TYPE_NAMES, FactEvent, RefundIssued, StockAdjusted
+from schemas.topics import fact_topic
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One record to send; without a partition its key decides."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int | None = None
+
+
+class Sent(Protocol):
+    """Where the broker has put a record."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+class Stored(Protocol):
+    """A record as it lies in a partition."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Broker(Protocol):
+    """Kafka, to connectors. Its methods raise only RetriableError (a send may have landed) and FatalError."""
+
+    async def send_many(self, records: Sequence[Outgoing]) -> Sequence[Sent]:
+        """Send in order within each partition and wait until all in-sync replicas have all of them."""
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Sequence[Stored], None]:
+        """Read offsets `[start, end)`, in order; offsets that compaction has taken are missing."""
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset that is still there, and the one that the next record will get."""
+
+
+def key_of(event: FactEvent) -> bytes:
+    """The key that keeps events in order: of one order, and of one sku (`schemas/topics.py`).
+
+    A refund that names no order stands for itself.
+    """
+    match event:
+        case StockAdjusted():
+            return event.sku.encode()
+        case RefundIssued(order_id=None):
+            return event.refund_id.encode()
+        case _:
+            return (event.order_id or "").encode()
+
+
+def milliseconds(moment: datetime) -> int:
+    """Unix time of an aware moment, as Kafka's timestamps have it."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+
+
+class Publisher:
+    """Publishes facts.
+
+    Events of one key stay in order: the producer is idempotent, keeps the order of a call, and every call is awaited
+    before the next.
+
+    Args:
+        broker: Where to.
+        codec: Makes the bytes.
+        clock: A record's timestamp is the time of publishing.
+        topic: Gives a topic its prefix.
+    """
+
+    def __init__(self, broker: Broker, codec: Codec, clock: Clock, topic: Callable[[str], str]) -> None:
+        self._broker = broker
+        self._codec = codec
+        self._clock = clock
+        self._topic = topic
+
+    def encode(self, event: FactEvent) -> Outgoing:
+        return Outgoing(
+            topic=self._topic(fact_topic(TYPE_NAMES[type(event)])),
+            key=key_of(event),
+            value=self._codec.encode(event),
+            timestamp_ms=milliseconds(self._clock.now()),
+        )
+
+    async def send(self, events: Sequence[FactEvent]) -> None:
+        """Return when the broker has all of them.
+
+        Raises:
+            RetriableError: Nobody knows which of them the broker has; sending them again is harmless.
+            FatalError: It will never take them.
+        """
+        if events:
+            await self._broker.send_many([self.encode(event) for event in events])

@@ -1,0 +1,150 @@
+"""Drives any source: read, write levels down, publish, await, move the cursor, back off."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+
+import structlog
+
+from connectors.base.cursors import Cursors, Position
+from connectors.base.errors import RetriableError
+from connectors.base.letters import INBOX, Letters
+from connectors.base.levels import resolve
+from connectors.base.metrics import ConnectorMetrics
+from connectors.base.publisher import Publisher
+from connectors.base.source import Batch, RefusedRecord, Source
+from schemas.events import TYPE_NAMES, FactEvent
+
+log = structlog.get_logger(__name__)
+
+#: Full jitter: a wait is drawn from 0 to BASE x 2^failures, at most CAP. The first tries come quickly, since most
+#: failures are a broker's leader moving (a second or two); a vendor that is down for an hour is asked twice a minute.
+BACK_OFF_BASE_S = 0.25
+BACK_OFF_CAP_S = 30.0
+
+
+def back_off_s(failures: int, asked_s: float | None, draw: Callable[[], float]) -> float:
+    """How long to wait after so many failures in a row (from 1), and never less than the other side asked for.
+
+    Args:
+        failures: How many there were.
+        asked_s: `RetriableError.retry_after_s`.
+        draw: Random numbers from 0 to 1.
+    """
+    return max(asked_s or 0.0, draw() * min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2.0 ** min(failures, 16)))
+
+
+class Runtime:
+    """One connector at work.
+
+    Lifecycle: `run` once; it ends when `stop` is set, after the batch under way, or with an error. The caller may also
+    cancel it: what was under way is then done again by whoever comes next.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        cursors: Cursors,
+        publisher: Publisher,
+        letters: Letters,
+        metrics: ConnectorMetrics,
+        poll_interval_s: float,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._source = source
+        self._cursors = cursors
+        self._publisher = publisher
+        self._letters = letters
+        self._metrics = metrics
+        self._poll_interval_s = poll_interval_s
+        self._draw = draw
+        self._loaded = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read and publish until told to stop.
+
+        Raises:
+            LostRaceError: Another process runs this connector now.
+            FatalError: A person has to act.
+        """
+        name, failures = self._source.name, 0
+        try:
+            while not stop.is_set():
+                try:
+                    idle = await self._turn()
+                except RetriableError as error:
+                    failures += 1
+                    wait_s = back_off_s(failures, error.retry_after_s, self._draw)
+                    self._metrics.failed(name, type(error).__name__)
+                    log.warning("connector_failed", connector=name, error=str(error), failures=failures, wait_s=wait_s)
+                    await _wait(stop, wait_s)
+                    continue
+                failures = 0
+                self._metrics.looked(name, idle)
+                if idle:
+                    await _wait(stop, self._poll_interval_s)
+        finally:
+            await self._source.close()
+
+    async def _turn(self) -> bool:
+        """Read one batch and see it through; whether there is nothing more for now."""
+        if not self._loaded:
+            await self._cursors.load()
+            await self._publisher.send(self._cursors.unconfirmed)
+            self._loaded = True
+        batch = await self._source.read(self._cursors.position.cursor)
+        # From here on a failure leaves us not knowing what the broker has.
+        self._loaded = False
+        await self._deliver(batch)
+        self._loaded = True
+        return batch.idle
+
+    async def _deliver(self, batch: Batch) -> None:
+        resolved = resolve(batch.items, self._cursors.levels)
+        await self._cursors.write_levels(resolved.changes)
+        # In the source's order, so that a refused event holds those after it, not those before it.
+        for refused, group in groupby(resolved.items, lambda item: isinstance(item, RefusedRecord)):
+            items = list(group)
+            if refused:
+                await self._letters.write(self._source, [item for item in items if isinstance(item, RefusedRecord)])
+            else:
+                await self._publisher.send([item for item in items if not isinstance(item, RefusedRecord)])
+        before = self._cursors.position
+        refusals = [item.event_type or INBOX for item in batch.refused]
+        no_ops = ["stock_adjusted"] * resolved.no_ops
+        after = Position(batch.cursor, before.confirmed, _sum(before.no_op, no_ops), _sum(before.refused, refusals))
+        if resolved.changes or after != before:
+            await self._cursors.advance(after)
+        self._count(resolved.items, resolved.no_ops)
+
+    def _count(self, items: Iterable[FactEvent | RefusedRecord], no_ops: int) -> None:
+        name = self._source.name
+        published: list[str] = []
+        refused: list[str] = []
+        for item in items:
+            if isinstance(item, RefusedRecord):
+                refused.append(item.reason)
+            else:
+                published.append(TYPE_NAMES[type(item)])
+        for event_type, count in _sum({}, published).items():
+            self._metrics.published(name, event_type, count)
+        for reason, count in _sum({}, refused).items():
+            self._metrics.refused(name, reason, count)
+        if no_ops:
+            self._metrics.no_op(name, "stock_adjusted", no_ops)
+
+
+def _sum(counts: Mapping[str, int], more: Iterable[str]) -> dict[str, int]:
+    total = dict(counts)
+    for name in more:
+        total[name] = total.get(name, 0) + 1
+    return total
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,228 @@
+"""The claim table: the row that makes a document exist once. Installing it, proving that it works, reading it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.base.clock import Clock
+from connectors.base.errors import OutcomeUnknownError, RetriableError
+from connectors.sap_b1.change_set import Answer, Request
+from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
+from connectors.sap_b1.service_layer import ServiceLayer, describe, quote_literal, read_rows
+
+TABLE = "STREAMS_CLAIM"
+ENTITY = f"U_{TABLE}"  # a user table without object is exposed under its name with U_ (guide)
+KS_PER_QUERY = 20
+
+CLAIM_FIELDS: tuple[tuple[str, int], ...] = (("KIND", 30), ("DIGEST", 32), ("VERSION", 254), ("STATE", 20))
+# One definition serves all: user fields of one marketing document's title or rows are those of every other one,
+# inventory documents and drafts included
+DOCUMENT_FIELDS: tuple[tuple[str, str, int], ...] = (
+    ("ORDR", "STREAMS_KEY", 60),
+    ("ORDR", "STREAMS_ORDER", 60),
+    ("RDR1", "STREAMS_LINE", 100),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A row of the claim table.
+
+    Attributes:
+        k: Its key, and `U_STREAMS_KEY` of the document that it claims.
+        kind: What is claimed: an event type, `invoice`, `stock_batch` or `stock_document`.
+        digest: The event's 16 bytes (a stock document's own).
+        version: `1 <topic>/<partition>/<offset>` of the fact it was made from: tells a redelivery from a source's
+            repeat.
+        state: `posted`; `void` (a withdrawn document, which then never exists); `discarded` (by a person).
+    """
+
+    k: str
+    kind: str
+    digest: bytes
+    version: str
+    state: str = "posted"
+
+    def request(self) -> Request:
+        """The part of a change set that makes this row, or fails the whole set where it exists."""
+        return Request(
+            "POST",
+            ENTITY,
+            {
+                "Code": self.k,
+                "Name": self.k,
+                "U_KIND": self.kind,
+                "U_DIGEST": self.digest.hex(),
+                "U_VERSION": self.version,
+                "U_STATE": self.state,
+            },
+        )
+
+
+def claims_query(ks: Sequence[str]) -> str:
+    """The path that lists the claims of up to `KS_PER_QUERY` keys, by primary key."""
+    return f"{ENTITY}?$filter={' or '.join(f'Code eq {quote_literal(k)}' for k in ks)}"
+
+
+def parse_claim(row: Mapping[str, object]) -> Claim:
+    digest = _text(row, "U_DIGEST")
+    try:
+        raw = bytes.fromhex(digest)
+    except ValueError:
+        raw = digest.encode()  # somebody edited it: no digest of ours is equal to it
+    return Claim(
+        _text(row, "Code"), _text(row, "U_KIND"), raw, _text(row, "U_VERSION"), _text(row, "U_STATE") or "posted"
+    )
+
+
+def _text(row: Mapping[str, object], name: str) -> str:
+    value = row.get(name)
+    return "" if value is None else str(value)
+
+
+async def look_up(service_layer: ServiceLayer, ks: Sequence[str]) -> dict[str, Claim]:
+    """The claims that exist among these keys."""
+    chunks = [ks[start : start + KS_PER_QUERY] for start in range(0, len(ks), KS_PER_QUERY)]
+    pages = await read_rows(service_layer, [claims_query(chunk) for chunk in chunks])
+    claims = [parse_claim(row) for rows in pages for row in rows]
+    return {claim.k: claim for claim in claims if claim.k in set(ks)}
+
+
+async def missing(service_layer: ServiceLayer) -> list[str]:
+    """What `install` would make: `@STREAMS_CLAIM`, `@STREAMS_CLAIM.KIND`, `ORDR.STREAMS_KEY` ..."""
+    tables, *fields = await read_rows(
+        service_layer,
+        [f"UserTablesMD?$filter=TableName eq {quote_literal(TABLE)}"]
+        + [f"UserFieldsMD?$filter=TableName eq {quote_literal(table)}" for table in _tables()],
+    )
+    there = {(table, _text(row, "Name")) for table, rows in zip(_tables(), fields, strict=True) for row in rows}
+    gone = [] if any(_text(row, "TableName") == TABLE for row in tables) else [f"@{TABLE}"]
+    return gone + [f"{table}.{name}" for table, name, _ in _fields() if (table, name) not in there]
+
+
+async def install(service_layer: ServiceLayer) -> list[str]:
+    """Make the claim table and the user fields where they are missing. Harmless to repeat, and for two at once.
+
+    B1 changes its tables for this: nobody should be posting, and some nodes of the Service Layer show the new fields
+    only after a restart (guide, live).
+
+    Returns:
+        What was made.
+
+    Raises:
+        InstallError: B1 refused, most likely for want of a superuser's rights.
+        NotSentError, UnavailableError, AnswerUnknownError, FatalError: As `ServiceLayer`.
+    """
+    made = []
+    for name in await missing(service_layer):
+        if name == f"@{TABLE}":
+            answer = await service_layer.post(
+                "UserTablesMD",
+                {"TableName": TABLE, "TableDescription": "b1-streams claims", "TableType": "bott_NoObject"},
+            )
+        else:
+            table, _, field = name.partition(".")
+            size = next(size for of, called, size in _fields() if (of, called) == (table, field))
+            answer = await service_layer.post(
+                "UserFieldsMD",
+                {
+                    "TableName": table,
+                    "Name": field,
+                    "Description": f"b1-streams {field.removeprefix('STREAMS_').lower()}",
+                    "Type": "db_Alpha",
+                    "SubType": "st_None",
+                    "Size": size,
+                    "EditSize": size,
+                },
+            )
+        if answer.ok:
+            made.append(name)
+        elif classify(Phase.WRITE, answer.status, *answer.error).outcome is not OutcomeClass.EXISTS:
+            raise InstallError(f"B1 did not make {name}: {describe(answer)}")
+    return made
+
+
+class InstallError(Exception):
+    """B1 refused to make a table or a field. The message is in our own words."""
+
+
+def _fields() -> list[tuple[str, str, int]]:
+    return [(f"@{TABLE}", name, size) for name, size in CLAIM_FIELDS] + list(DOCUMENT_FIELDS)
+
+
+def _tables() -> list[str]:
+    return list(dict.fromkeys(table for table, _, _ in _fields()))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a company's B1 did when it was tried.
+
+    Attributes:
+        second_refused: A second row of one `Code` was refused, as `exists`.
+        rolls_back: A change set whose document was refused left no claim.
+        row_ms: What one claim row adds to a change set, in milliseconds; None where it could not be measured.
+        detail: What happened instead, where one of them is False.
+    """
+
+    second_refused: bool
+    rolls_back: bool
+    row_ms: float | None
+    detail: str = ""
+
+
+_ROWS = 10
+
+
+async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> Proof:
+    """Try the claim at the customer's company. Leaves nothing behind.
+
+    Args:
+        service_layer: The company's.
+        clock: Measures the cost.
+        token: Random characters, so that two proofs at once do not meet: at most 20, letters and digits.
+
+    Raises:
+        NotSentError, UnavailableError, AnswerUnknownError, FatalError: As `ServiceLayer`; rows may then be left,
+        named `proof-`.
+    """
+    first, *many = [
+        Claim(f"proof-{token}-{number}", "proof", bytes(16), "0 proof", "void") for number in range(_ROWS + 1)
+    ]
+    dropped = Claim(f"proof-{token}-dropped", "proof", bytes(16), "0 proof", "void")
+    # No lines and a card that does not exist: B1 cannot add such an order under any settings
+    never = Request("POST", "Orders", {"CardCode": "B1STREAMS-PROOF", "DocumentLines": []})
+    try:
+        answers, one_ms = await _timed(service_layer, clock, [first.request()])
+        if not answers[0].ok:
+            return Proof(False, False, None, f"no claim row can be written: {describe(answers[0])}")
+        again = (await service_layer.change_set([first.request()]))[0]
+        exists = classify(Phase.PART, again.status, *again.error).outcome is OutcomeClass.EXISTS
+        refused = (await service_layer.change_set([dropped.request(), never]))[-1]
+        left = await look_up(service_layer, [first.k, dropped.k])
+        answers, many_ms = await _timed(service_layer, clock, [claim.request() for claim in many])
+        row_ms = max(0.0, (many_ms - one_ms) / (_ROWS - 1)) if answers[-1].ok else None
+    finally:
+        await _sweep(service_layer, [first.k, dropped.k, *(claim.k for claim in many)])
+    detail = []
+    if not exists:
+        detail.append(f"a second row of one Code was answered: {describe(again)}")
+    if first.k not in left:
+        detail.append("a claim row that was written is not found again")
+    if refused.ok or dropped.k in left:
+        detail.append("a change set whose document was refused left its claim behind")
+    return Proof(exists and first.k in left, not refused.ok and dropped.k not in left, row_ms, "; ".join(detail))
+
+
+async def _timed(service_layer: ServiceLayer, clock: Clock, requests: Sequence[Request]) -> tuple[list[Answer], float]:
+    started = clock.monotonic()
+    answers = await service_layer.change_set(requests)
+    return answers, (clock.monotonic() - started) * 1000
+
+
+async def _sweep(service_layer: ServiceLayer, ks: Sequence[str]) -> None:
+    try:
+        left = await look_up(service_layer, ks)
+        if left:
+            await service_layer.change_set([Request("DELETE", f"{ENTITY}({quote_literal(k)})") for k in left])
+    except (RetriableError, OutcomeUnknownError):
+        return  # the error under way, if any, says more; the rows are `void`, kind `proof`: nobody ever reads them

@@ -1,0 +1,166 @@
+"""What a company's B1 really does: the claim table is there, and works; amounts are taken as sent; what it costs."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from connectors.base.clock import Clock, SystemClock
+from connectors.base.errors import ConnectorError
+from connectors.sap_b1 import claims
+from connectors.sap_b1.change_set import decimal_of
+from connectors.sap_b1.service_layer import ServiceLayer, describe, quote_literal, read_rows
+from connectors.sap_b1.settings import CompanySettings
+
+_SLOW_ROW_MS = 100.0  # seen live: 28 ms; beyond this the claims cost more than the documents' lines
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found, and the tier that it allows: `claim`, or None where nothing keeps a second document out."""
+
+    findings: tuple[Finding, ...]
+    tier: str | None
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.ok for finding in self.findings)
+
+
+async def run(
+    service_layer: ServiceLayer,
+    settings: CompanySettings,
+    install: bool,
+    clock: Clock | None = None,
+    token: str | None = None,
+) -> Diagnosis:
+    """Examine one company. With `install` the claim table and fields are made; nothing else is left behind.
+
+    Raises nothing: what cannot be examined is a finding.
+    """
+    clock = clock or SystemClock()
+    findings: list[Finding] = []
+    tier = None
+    try:
+        reached = await service_layer.ping()
+        findings.append(
+            Finding("reachable", reached, "the Service Layer answers" if reached else "nobody answers",
+                    "" if reached else "check service_layer_url, the network and the Service Layer's services")
+        )  # fmt: skip
+        gone = await claims.missing(service_layer)
+        findings.append(Finding("login", True, f"user {settings.username} may read"))
+        made = await claims.install(service_layer) if install and gone else []
+        gone = await claims.missing(service_layer) if made else gone
+        there = "made: " + ", ".join(made) if made else "all there"
+        findings.append(
+            Finding("claim_table", not gone, there if not gone else "missing: " + ", ".join(gone),
+                    "run streams doctor --install with a superuser of B1" if gone else "")
+        )  # fmt: skip
+        if not gone:
+            proof = await claims.prove(service_layer, clock, token or secrets.token_hex(8))
+            tier = "claim" if proof.second_refused and proof.rolls_back else None
+            findings += _proven(proof)
+        findings.append(await _totals(service_layer, settings, clock))
+    except claims.InstallError as error:
+        findings.append(
+            Finding("claim_table", False, str(error), "run streams doctor --install with a superuser of B1")
+        )
+    except ConnectorError as error:
+        names = ("reachable", "login", "claim_table", "totals_as_sent")
+        name = next(name for name in (*names, "service_layer") if name not in {finding.name for finding in findings})
+        findings.append(Finding(name, False, str(error), "mend what it says and run streams doctor again"))
+    tier_ok = tier == settings.idempotency
+    findings.append(
+        Finding("tier", tier_ok, f"{tier or 'none'}, configured is {settings.idempotency}",
+                "" if tier_ok else "mend the findings above: without the claim a document could be written twice")
+    )  # fmt: skip
+    return Diagnosis(tuple(findings), tier)
+
+
+def _proven(proof: claims.Proof) -> list[Finding]:
+    remedy = "do not post to this company; send this finding to b1-streams' maintainers, with B1's version"
+    cost = "could not be measured" if proof.row_ms is None else f"{proof.row_ms:.1f} ms a row"
+    slow = proof.row_ms is not None and proof.row_ms > _SLOW_ROW_MS
+    return [
+        Finding("second_claim_refused", proof.second_refused, proof.detail or "a second Code is refused",
+                "" if proof.second_refused else remedy),
+        Finding("failed_set_leaves_no_claim", proof.rolls_back, proof.detail or "a failed change set leaves nothing",
+                "" if proof.rolls_back else remedy),
+        Finding("claim_cost", not slow, cost, "look at the database's log writes; SAP Note 3139544" if slow else ""),
+    ]  # fmt: skip
+
+
+async def _totals(service_layer: ServiceLayer, settings: CompanySettings, clock: Clock) -> Finding:
+    """Whether LineTotal, TaxTotal and TaxSum are taken as sent: previews an order with amounts B1 would not make."""
+    name = "totals_as_sent"
+    fields = "$select=ItemCode&$filter=Valid eq 'tYES' and Frozen eq 'tNO' and SalesItem eq 'tYES'"
+    warehouse = next(iter(settings.warehouses))
+    card = settings.customers.card_code
+    items, cards, places = await read_rows(
+        service_layer,
+        [
+            f"Items?{fields} and ManageBatchNumbers eq 'tNO' and ManageSerialNumbers eq 'tNO'&$orderby=ItemCode&$top=1",
+            "BusinessPartners?$select=CardCode&$filter="
+            + (f"CardCode eq {quote_literal(card)}" if card else "CardType eq 'cCustomer' and Valid eq 'tYES'")
+            + "&$orderby=CardCode&$top=1",
+            "Warehouses?$select=WarehouseCode,BusinessPlaceID&$filter=WarehouseCode eq " + quote_literal(warehouse),
+        ],
+    )
+    lacking = [
+        what
+        for what, rows in (("active item", items), ("such customer", cards), (f"warehouse {warehouse}", places))
+        if not rows
+    ]
+    if lacking:
+        remedy = "make it in B1, or mend the configuration, then again"
+        return Finding(name, False, f"not proven: B1 has no {lacking[0]}", remedy)
+    today = clock.now().astimezone(ZoneInfo(settings.timezone)).date()
+    line_total, line_tax, freight, freight_tax = Decimal("30.01"), Decimal("1.23"), Decimal("4.57"), Decimal("0.79")
+    line: dict[str, object] = {
+        "ItemCode": items[0]["ItemCode"],
+        "Quantity": Decimal(3),
+        "UnitPrice": Decimal("10.99"),
+        "LineTotal": line_total,
+        "TaxTotal": line_tax,
+        "WarehouseCode": warehouse,
+    }
+    body = _order(str(cards[0]["CardCode"]), today, line)
+    branch = decimal_of(places[0].get("BusinessPlaceID"))
+    if branch is not None and branch > 0:
+        body["BPL_IDAssignedToInvoice"] = int(branch)
+    expected = line_total + line_tax
+    tax_code = settings.tax.default or next(iter(settings.tax.codes.values()), None)
+    if tax_code is not None:
+        line[settings.tax.field] = tax_code
+    if settings.freight.expense_code is not None:
+        expense: dict[str, object] = {
+            "ExpenseCode": settings.freight.expense_code,
+            "LineTotal": freight,
+            "TaxSum": freight_tax,
+        }
+        if tax_code is not None:
+            expense[settings.tax.field] = tax_code
+        body["DocumentAdditionalExpenses"] = [expense]
+        expected += freight + freight_tax
+    answer = await service_layer.post("OrdersService_Preview", {"Document": body})
+    if not answer.ok or answer.body is None:
+        remedy = "mend what B1 says, or set totals.preview = false and compare the first documents by hand"
+        return Finding(name, False, f"not proven: B1 refused the preview: {describe(answer)}", remedy)
+    total = decimal_of(answer.body.get("DocTotal"))
+    if total != expected:
+        remedy = "let B1 take taxes as sent (Administration, Company Details), or amounts will end as total_mismatch"
+        return Finding(name, False, f"B1 made {total} of {expected}", remedy)
+    return Finding(name, True, f"a preview came to {expected}, as sent")
+
+
+def _order(card: str, day: date, line: dict[str, object]) -> dict[str, object]:
+    return {"CardCode": card, "DocDate": day, "TaxDate": day, "DocDueDate": day, "DocumentLines": [line]}

@@ -1,0 +1,98 @@
+"""`order_cancelled` cancels or closes an order, or takes units off its lines. It has a claim and no document."""
+
+from decimal import Decimal
+from typing import Any
+
+from connectors.base.errors import Refusal
+from connectors.sap_b1.documents import Plan
+from connectors.sap_b1.documents.fields import at
+from connectors.sap_b1.mapping import CompanyMap
+from connectors.sap_b1.master import Codes, MasterData
+from connectors.sap_b1.money import ZERO, part
+from connectors.sap_b1.order import OrderLineView, OrderView, cancelled_note
+from connectors.sap_b1.service_layer import Request
+from schemas.events import OrderCancelled
+
+
+def codes_needed(event: OrderCancelled, map: CompanyMap, order: OrderView | None = None) -> Codes:
+    """Nothing: the order says it all."""
+    return Codes()
+
+
+def build(
+    event: OrderCancelled, k: str, order_k: str, map: CompanyMap, master: MasterData, order: OrderView | None = None
+) -> Plan:
+    """Cancel, Close, or a PATCH of lines. What was delivered stays.
+
+    Raises:
+        Refusal: `order_not_found` (waits for `order_k`), `over_cancelled`, `invalid_event`.
+    """
+    if order is None:
+        raise order_not_found(event.order_id, order_k)
+    if event.lines is None:
+        return _whole(order)
+    if not event.lines:
+        raise Refusal("invalid_event", "lines is empty; name the lines, or leave it out to cancel the whole order")
+    wanted: dict[str, Decimal] = {}
+    for line in event.lines:
+        wanted[line.line_id] = wanted.get(line.line_id, ZERO) + line.quantity
+    currency = order.currency or map.settings.currency
+    rows = [_row(order, line_id, quantity, currency) for line_id, quantity in wanted.items()]
+    changed = {row["LineNum"] for row in rows}
+    items = frozenset(line.item_code for line in order.lines if line.line_num in changed and line.item_code)
+    request = Request(
+        "PATCH", f"Orders({order.doc_entry})", {"DocumentLines": sorted(rows, key=lambda row: row["LineNum"])}
+    )
+    return Plan(requests=(request,), items=items)
+
+
+def order_not_found(order_id: str, order_k: str) -> Refusal:
+    return Refusal(
+        "order_not_found", f"order {order_id!r} is not in B1; it is tried again when the order is", waits_for=order_k
+    )
+
+
+def _whole(order: OrderView) -> Plan:
+    if order.cancelled:
+        return Plan(no_op="the order is already cancelled in B1")
+    delivered = [order.delivered(line.line_num).quantity for line in order.lines]
+    if order.closed or all(line.closed for line in order.lines):
+        if all(quantity >= line.quantity for quantity, line in zip(delivered, order.lines, strict=True)):
+            raise Refusal(
+                "over_cancelled", "everything was delivered and nothing is open; discard it, or refund what comes back"
+            )
+        return Plan(no_op="the order is already closed in B1")
+    # Lines that B1 has drawn from count as delivered, whoever drew: it refuses to cancel such an order.
+    drawn = any(delivered) or any(line.open < line.quantity for line in order.lines if not line.closed)
+    action = "Close" if drawn else "Cancel"
+    items = frozenset(line.item_code for line in order.lines if line.item_code and line.open)
+    return Plan(requests=(Request("POST", f"Orders({order.doc_entry})/{action}"),), items=items)
+
+
+def _row(order: OrderView, line_id: str, quantity: Decimal, currency: str) -> dict[str, Any]:
+    with at(f"line {line_id!r}"):
+        line = next((line for line in order.lines if line.line_id == line_id), None)
+        if line is None:
+            raise Refusal("invalid_event", "the order has no such line; send the order's own line id")
+        open_quantity = ZERO if order.cancelled or order.closed else line.open
+        if quantity > open_quantity:
+            raise Refusal(
+                "over_cancelled",
+                f"{quantity} to be cancelled and {open_quantity} open; correct the quantity and replay, or discard it",
+            )
+        if quantity == open_quantity:
+            return {"LineNum": line.line_num, "LineStatus": "bost_Close"}
+        return _reduced(line, quantity, currency)
+
+
+def _reduced(line: OrderLineView, quantity: Decimal, currency: str) -> dict[str, Any]:
+    left = line.quantity - quantity
+    row: dict[str, Any] = {
+        "LineNum": line.line_num,
+        "Quantity": left,
+        "LineTotal": part(line.net, left, line.quantity, ZERO, currency),
+        "FreeText": cancelled_note(line, quantity),
+    }
+    if line.tax is not None:
+        row["TaxTotal"] = part(line.tax, left, line.quantity, ZERO, currency)
+    return row

@@ -1,0 +1,79 @@
+"""Amounts of money: rounding to a currency's minor unit, and shares that add up. Pure, Decimal only."""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+ZERO = Decimal(0)
+
+# ISO 4217 list one (published 2026-01-01, read 2026-11-21): all that do not have two decimals.
+_MINOR_UNITS = {
+    **dict.fromkeys(
+        (
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ),
+        0,
+    ),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+_PRECISION = 60  # 13 + 6 digits times 13 + 6 digits, divided: nothing is rounded twice
+
+
+def minor_unit(currency: str) -> int:
+    """Decimals of a currency; two for one that we do not know."""
+    return _MINOR_UNITS.get(currency, 2)
+
+
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """Half up (away from zero), to the currency's minor unit."""
+    with localcontext(prec=_PRECISION):
+        return amount.quantize(Decimal(1).scaleb(-minor_unit(currency)), ROUND_HALF_UP)
+
+
+def line_net(quantity: Decimal, unit_price: Decimal, discount: Decimal | None, currency: str) -> Decimal:
+    """What a line costs without tax: quantity x price - discount, rounded."""
+    with localcontext(prec=_PRECISION):
+        return rounded(quantity * unit_price - (discount or ZERO), currency)
+
+
+def part(total: Decimal, upto: Decimal, whole: Decimal, taken: Decimal, currency: str) -> Decimal:
+    """The next partial share of `total`: what `upto` of `whole` comes to, less what earlier shares took.
+
+    However a quantity is split, the shares add up to `total` exactly once `upto` reaches `whole`; none is negative
+    while `0 <= taken <= total`.
+    """
+    if upto >= whole:
+        return total - taken
+    with localcontext(prec=_PRECISION):
+        return max(ZERO, rounded(total * upto / whole, currency) - taken)
+
+
+def split(total: Decimal, weights: Sequence[Decimal], currency: str) -> tuple[Decimal, ...]:
+    """Shares of `total` in proportion to `weights` (>= 0), that add up to it; without weights the last has it all."""
+    whole = sum(weights, ZERO)
+    shares: list[Decimal] = []
+    upto = taken = ZERO
+    for weight in weights:
+        upto += weight
+        share = part(total, upto, whole, taken, currency) if whole else ZERO
+        shares.append(share)
+        taken += share
+    if shares and not whole:
+        shares[-1] = total
+    return tuple(shares)

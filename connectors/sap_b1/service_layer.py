@@ -1,0 +1,122 @@
+"""What the rest of us may ask of a company's Service Layer, and the errors that answer in its place."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from connectors.base.errors import OutcomeUnknownError, RetriableError
+from connectors.sap_b1.change_set import Answer, Request
+from connectors.sap_b1.error_codes import redact
+
+__all__ = [
+    "Answer",
+    "AnswerUnknownError",
+    "NotSentError",
+    "Request",
+    "ServiceLayer",
+    "UnavailableError",
+    "describe",
+    "quote_literal",
+    "read_rows",
+]
+
+
+class NotSentError(RetriableError):
+    """Nothing left this machine: no connection, no TLS, no free connection in time."""
+
+
+class UnavailableError(RetriableError):
+    """B1 was reached, or could not answer a read, and nothing was written: pause the company's intake."""
+
+
+class AnswerUnknownError(OutcomeUnknownError):
+    """A write was sent and its end is not known: no answer, a cut one, any 5xx. Send the identical request again."""
+
+
+class ServiceLayer(Protocol):
+    """One company's Service Layer.
+
+    Raises `NotSentError`, `UnavailableError`, `AnswerUnknownError` (writes only) and `FatalError`, nothing else.
+    """
+
+    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+        """Write all of it or nothing.
+
+        Returns:
+            One answer per request, in their order, all 2xx; or the single answer of what refused the whole.
+        """
+        ...
+
+    async def read(self, paths: Sequence[str]) -> list[Answer]:
+        """GET each path, in one round trip where B1 lets it; a 404 or another 4xx is an answer like others."""
+        ...
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """An action, a preview, a piece of metadata: outside a change set."""
+        ...
+
+    async def ping(self) -> bool:
+        """Whether somebody answers for B1 at all. Never raises, needs no session."""
+        ...
+
+    async def close(self) -> None:
+        """Log every session out, in bounded time."""
+        ...
+
+
+def quote_literal(text: str) -> str:
+    """A string literal of OData for a path or a query: quotes doubled, everything else percent-encoded.
+
+    The one way by which a value may get into a URL (SAP's SDK tests and code, n=4: `ABC'DEF` is `'ABC%27%27DEF'`).
+    """
+    return "'" + quote(text.replace("'", "''"), safe="", errors="replace") + "'"
+
+
+async def read_rows(service_layer: ServiceLayer, paths: Sequence[str]) -> list[list[Mapping[str, Any]]]:
+    """The rows of each collection, every page of it.
+
+    Raises:
+        UnavailableError: B1 refused one of the queries, and in the words of `describe` how.
+        NotSentError, FatalError: As `ServiceLayer.read`.
+    """
+    rows: list[list[Mapping[str, Any]]] = [[] for _ in paths]
+    wanted = list(enumerate(paths))
+    while wanted:
+        following: list[tuple[int, str]] = []
+        answers = await service_layer.read([path for _, path in wanted])
+        for (index, path), answer in zip(wanted, answers, strict=True):
+            if not answer.ok or answer.body is None:
+                raise UnavailableError(f"B1 does not list {path.partition('?')[0]}: {describe(answer)}")
+            value = answer.body.get("value")
+            rows[index] += [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+            link = answer.body.get("@odata.nextLink", answer.body.get("odata.nextLink"))
+            if isinstance(link, str) and link:
+                following.append((index, _next(link, path)))
+        wanted = following
+    return rows
+
+
+def _next(link: str, path: str) -> str:
+    """The path of the next page: our own query again with the link's `$skip`.
+
+    Links come relative, absolute on the host or whole, and older builds drop the rest of the query (reference section
+    2.2).
+    """
+    skip = _SKIP.search(link)
+    own = _SKIP.search(path)
+    if skip is None or int(skip[1]) <= (int(own[1]) if own else 0):
+        raise UnavailableError("B1 names a next page that does not follow this one")
+    base = _SKIP.sub("", path)
+    return f"{base}{'&' if '?' in base else '?'}$skip={skip[1]}"
+
+
+_SKIP = re.compile(r"[?&](?:\$|%24)skip=(\d+)")
+
+
+def describe(answer: Answer) -> str:
+    """SAP's refusal in one line without field values: for logs, letters and findings."""
+    code, text = answer.error
+    if code is None:
+        return f"HTTP {answer.status}"
+    return f"HTTP {answer.status}, code {code}: {redact(text, 240)}"

@@ -1,0 +1,125 @@
+"""Serve a simulator on loopback: `python -m connectors.simulators sap_b1 --port 0 --config FILE.json`.
+
+Prints one line, `listening on PORT`, when it takes requests. SIGTERM and SIGINT end it; its ledger is read over HTTP.
+
+The file, every key optional but `users`:
+
+    {"seed": 1,                      of everything random
+     "speed": 0.2,                   service times, 1 is a real installation
+     "timezone": "Europe/London",    of the companies
+     "users": {"streams": "secret"},
+     "settings": {"session_limit": 4, "lock_wait_s": 5},            fields of sap_b1.Settings
+     "faults": {"rates": {"html_502": 0.01}, "scripts": []},        see faults.Faults.update
+     "companies": {"SBO_DEMO": {
+         "with_claims": false,                                      the claim table and our fields exist already
+         "master_data": {"Items": [{"ItemCode": "A1"}], ...}}}}     see ledger.Company.load
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from connectors.simulators.faults import Faults
+from connectors.simulators.ledger import Company
+from connectors.simulators.sap_b1 import Receive, Scope, Send, ServiceLayer, Settings, build_app
+
+
+class _DroppableProtocol(H11Protocol):
+    """Lets the app close its connection: `scope["extensions"]["simulator.drop"]()`."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        app = self.app
+
+        async def droppable(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["extensions"] = {**(scope.get("extensions") or {}), "simulator.drop": transport.close}
+            await app(cast(Any, scope), cast(Any, receive), cast(Any, send))
+
+        self.app = cast(Any, droppable)
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        sys.stdout.write(f"listening on {port}\n")
+        sys.stdout.flush()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn would raise the signal again at the end; here a signal is the ordinary way to stop.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def read_app(data: Mapping[str, Any]) -> ServiceLayer:
+    """The app that a configuration describes."""
+    zone = ZoneInfo(data.get("timezone", "UTC"))
+
+    def clock() -> datetime:
+        return datetime.now(zone)
+
+    companies = {
+        name: Company(
+            name, clock=clock, with_claims=bool(one.get("with_claims")), master_data=one.get("master_data", {})
+        )
+        for name, one in (data.get("companies") or {"SBO_DEMO": {}}).items()
+    }
+    return build_app(
+        companies,
+        users=data["users"],
+        faults=Faults.read(data.get("faults", {})),
+        clock=clock,
+        random=Random(data.get("seed", 0)),  # noqa: S311 - faults, not secrets
+        settings=Settings().changed({"speed": float(data.get("speed", 1)), **data.get("settings", {})}),
+    )
+
+
+def main() -> None:
+    """Read the command line and serve until a signal."""
+    parser = argparse.ArgumentParser(prog="python -m connectors.simulators", description="Serve a simulator.")
+    parser.add_argument("simulator", choices=["sap_b1"])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--config", type=Path, required=True)
+    options = parser.parse_args()
+    data = json.loads(options.config.read_text(encoding="utf-8"), parse_float=Decimal)
+    config = uvicorn.Config(
+        cast(Any, read_app(data)),
+        host=options.host,
+        port=options.port,
+        http=_DroppableProtocol,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # Apache's: an idle connection dies after 5 s.
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+    )
+    asyncio.run(_Server(config).serve())
+
+
+if __name__ == "__main__":
+    main()

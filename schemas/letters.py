@@ -1,0 +1,92 @@
+# ruff: noqa: E501 -- the table of reasons has one row per line
+"""A dead letter: its id, its headers, and the closed list of reasons with owner, rank and what mends it (contract section 6)."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.records import Header, LetterState
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    name: str
+    ends_as: Literal["dead", "parked"]
+    owner: str
+    impact: str
+    mended_by: str
+    holds: bool = True  # whether later events of the same order wait for it
+
+
+_ROWS = (
+    Reason("unreadable", "dead", "integration", "one event is missing in B1", "the source; edited replay", holds=False),
+    Reason("invalid_event", "dead", "integration", "one event is missing in B1", "the source; edited replay"),
+    Reason("unknown_schema", "dead", "integration", "events of a newer producer wait", "the source; edited replay", holds=False),
+    Reason("poison", "dead", "integration", "one event is missing in B1", "the source; edited replay"),
+    Reason("id_reuse", "dead", "integration", "a source used an id twice with different content", "a decision", holds=False),
+    Reason("key_conflict", "dead", "integration", "a claim of another kind has this key", "a decision", holds=False),
+    Reason("too_old", "dead", "operations", "a stock movement older than the horizon is not counted", "a decision", holds=False),
+    Reason("unmapped_location", "dead", "operations", "goods of an unknown place", "companies.*.warehouses or connectors.*.locations"),
+    Reason("unmapped_item", "dead", "merchandising", "an order or movement of an unknown sku", "companies.*.items"),
+    Reason("unmapped_tax_code", "dead", "finance", "an order cannot be taxed", "companies.*.tax.codes"),
+    Reason("unmapped_carrier", "dead", "operations", "a dispatch is not in B1, its invoice waits", "companies.*.shipping_types"),
+    Reason("location_not_owned", "dead", "operations", "a count from a system that does not own it", "companies.*.warehouses.*.owner"),
+    Reason("customer_incomplete", "dead", "customer service", "an order is not in B1", "edited replay, or master data"),
+    Reason("address_incomplete", "dead", "customer service", "an order is not in B1", "edited replay, or master data"),
+    Reason("total_mismatch", "dead", "finance", "an order or refund is not in B1", "a decision; edited replay"),
+    Reason("over_delivered", "dead", "operations", "more was dispatched than ordered", "a decision; edited replay"),
+    Reason("over_cancelled", "dead", "customer service", "more was cancelled than is open", "a decision; edited replay"),
+    Reason("over_credited", "dead", "finance", "more was refunded than invoiced", "a decision; edited replay"),
+    Reason("batch_or_serial_missing", "dead", "operations", "a traced item moved without its numbers", "a decision; edited replay"),
+    Reason("not_permitted", "dead", "platform", "B1 refuses our user", "B1's settings"),
+    Reason("erp_refused", "dead", "operations", "B1 refuses a document", "B1's settings"),
+    Reason("order_not_found", "parked", "operations", "a later event waits for its order", "the outcome of the order"),
+    Reason("invoice_not_found", "parked", "finance", "a refund waits for its invoice", "the outcome of the invoice"),
+    Reason("unknown_item", "parked", "merchandising", "orders or movements of an item wait", "the item, valid in B1"),
+    Reason("inactive_item", "parked", "merchandising", "orders or movements of an item wait", "the item, valid in B1"),
+    Reason("period_closed", "parked", "finance", "documents of a closed period wait", "the period"),
+    Reason("negative_stock", "parked", "operations", "an issue exceeds the stock in B1", "the stock"),
+    Reason("approval_required", "parked", "finance", "B1 made a draft that somebody must approve", "the approval"),
+    Reason("item_locked", "parked", "operations", "somebody holds the item open in B1", "the item"),
+)  # fmt: skip
+REASONS: Mapping[str, Reason] = {row.name: row for row in _ROWS}
+
+RANKS: Mapping[str, int] = {"order_placed": 0, "order_cancelled": 1, "dispatch_confirmed": 1, "refund_issued": 2}
+
+OPEN_STATES = frozenset({"dead", "parked", "held"})
+
+
+def letter_id(topic: str, partition: int | str, offset: int | str) -> str:
+    """16 characters from the refused record's coordinates, so that a letter written twice is one.
+
+    A line of a file has (connector, digest of the file, line number) instead of topic, partition and offset.
+    """
+    return hashlib.sha256(f"{topic}/{partition}/{offset}".encode()).hexdigest()[:16]
+
+
+def headers_of(
+    letter: LetterState, original: tuple[Header, ...] = (), traceparent: str | None = None
+) -> list[tuple[str, bytes]]:
+    """The letter's headers: the record's own, Kafka Connect's error headers, and ours. No personal data, no secrets."""
+    ours = {
+        "__connect.errors.topic": letter.topic,
+        "__connect.errors.partition": str(letter.partition),
+        "__connect.errors.offset": str(letter.offset),
+        "__connect.errors.exception.message": letter.error,
+        "b1streams.id": letter.id,
+        "b1streams.reason": letter.reason,
+        "b1streams.state": letter.state,
+        "b1streams.owner": letter.owner,
+        "b1streams.event_type": letter.event_type,
+        "b1streams.event_id": letter.event_id,
+        "b1streams.order_id": letter.order_id,
+        "b1streams.sku": letter.sku,
+        "b1streams.attempts": str(letter.attempts),
+        "b1streams.waits_for": letter.waits_for,
+        "b1streams.blocked_by": letter.blocked_by,
+        "b1streams.first_failed_at": letter.first_failed_at.isoformat(),
+        "b1streams.traceparent": traceparent,
+    }
+    kept = [(header.name, header.value) for header in original if header.name not in ours]
+    return kept + [(name, value.encode()) for name, value in ours.items() if value is not None]

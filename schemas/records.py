@@ -1,0 +1,242 @@
+"""What the rooms of the pipeline tell each other through Kafka, beside the five events.
+
+Offsets are Kafka offsets; a range `[start, end)` leaves out its end. Ks are the identities of design section 3.
+Quantities are `Decimal` in inventory units.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from schemas.events import BatchQuantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One write that a company's ERP owes us, queued on `erp-orders` or `erp-stock`.
+
+    `topic`, `partition`, `offset`, `timestamp_ms`, `key` and `headers` are the fact's own (for a stock batch those of
+    the sealed epoch), `value` the fact's untouched bytes (for a stock batch the encoded `StockBatch`).
+    """
+
+    k: str
+    kind: str  # an event type, or "stock_batch"
+    company: str
+    source: str
+    order_id: str | None = None
+    digest: bytes
+    topic: str
+    partition: int
+    offset: int
+    index: int = 0  # which batch of its epoch a stock batch is
+    timestamp_ms: int
+    key: bytes | None = None
+    headers: tuple[Header, ...] = ()
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockBatch:
+    """The netted movement of one sku at one location, for one reason and posting date (and lot), of one epoch.
+
+    The members stand in columns, so that two million of them are read in seconds: `event_ids[i]`, `offsets[i]`,
+    `deltas[i]` and `digests[16*i:16*i+16]` belong together. `net` is the sum of the deltas.
+    """
+
+    company: str
+    source: str
+    sku: str
+    location: str
+    to_location: str | None = None
+    reason: str
+    posting_date: date
+    batches: tuple[BatchQuantity, ...] = ()  # lots never net against each other; quantities are absolute
+    serials: tuple[str, ...] = ()
+    net: Decimal  # signed
+    event_ids: tuple[str, ...]
+    offsets: tuple[int, ...]
+    deltas: tuple[Decimal, ...]
+    digests: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """An event that an epoch does not count, with everything its letter needs.
+
+    `why` is a reason of `schemas.letters` (a dead letter), or one of `NO_OPS`. Bytes, key and headers are there for
+    letters only.
+    """
+
+    offset: int
+    why: str
+    error: str | None = None
+    event_id: str | None = None
+    source: str | None = None
+    company: str | None = None
+    sku: str | None = None
+    location: str | None = None
+    digest: bytes | None = None
+    timestamp_ms: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[Header, ...] = ()
+
+
+NO_OPS = ("repeat", "flow_off", "before_start", "returned_by_refund")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedEpoch:
+    """One contiguous range of `stock-adjusted` offsets, durable as one record before anything of it is posted (D3)."""
+
+    number: int  # accepted records before this one
+    prev_digest: bytes  # 16 bytes: digest of the last accepted record's bytes, zeros for the first
+    start: int
+    end: int
+    sealed_at: datetime
+    config_version: str
+    cause: str  # length | members | bytes | shutdown | tail
+    batches: tuple[StockBatch, ...]
+    skipped: tuple[Skipped, ...] = ()
+    no_ops: int = 0  # events of this chain that ended as no_op in the window, this epoch's included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentLine:
+    item_code: str
+    warehouse: str
+    to_warehouse: str | None = None
+    reason: str
+    quantity: Decimal  # > 0; the document's direction says which way
+    batches: tuple[BatchQuantity, ...] = ()
+    serials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockDocument:
+    """What the poster is about to write as one stock document, made durable before it is sent (D3).
+
+    `replaces` names the K of a sealed document that B1 refused for a line: the batches of that one which are not in
+    this one are free again. `withdraws` (with no lines) names a sealed document that is not to be posted because what
+    it replaces stands.
+    """
+
+    number: int
+    prev_digest: bytes
+    k: str
+    company: str
+    direction: str  # entry | exit | transfer
+    posting_date: date
+    account: str | None = None
+    lines: tuple[DocumentLine, ...] = ()
+    batch_ks: tuple[str, ...] = ()
+    replaces: str | None = None
+    withdraws: str | None = None
+    sealed_at: datetime
+    config_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterState:
+    """Where a dead, parked or held event stands; the last record of an id wins (compacted).
+
+    `topic`, `partition`, `offset` are the refused record's own coordinates; `letter_offset` is where its bytes lie in
+    `letter_topic`, on `letter_partition`.
+    """
+
+    id: str
+    state: str  # dead | parked | held | posted | no_op | replayed | discarded
+    reason: str
+    owner: str
+    company: str
+    k: str | None = None
+    digest: bytes | None = None
+    event_type: str
+    event_id: str | None = None
+    members: tuple[str, ...] = ()  # event ids of a stock batch
+    source: str | None = None
+    order_id: str | None = None
+    sku: str | None = None
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int = 0
+    sequence: int = 0  # the posting's offset in the company's queue: the order of arrival
+    letter_topic: str
+    letter_partition: int
+    letter_offset: int
+    attempts: int = 0
+    waits_for: str | None = None  # a K, or item:CODE, period:DATE ...
+    blocked_by: str | None = None  # the id of the letter that holds this one
+    error: str | None = None  # our own words: no personal data, no secrets
+    first_failed_at: datetime
+    at: datetime
+    by: str | None = None  # the person, where a command made this state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    object: str  # the Service Layer's entity set: Orders, DeliveryNotes ...
+    doc_entry: int
+    doc_num: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one posting: the audit trail. Nothing needs it for correctness."""
+
+    k: str
+    kind: str
+    company: str
+    source: str | None = None
+    event_ids: tuple[str, ...]
+    order_id: str | None = None
+    sku: str | None = None
+    outcome: str  # created | adopted | adopted_cancelled | no_op | parked | held | dead
+    reason: str | None = None
+    documents: tuple[Document, ...] = ()
+    attempts: int
+    topic: str
+    partition: int
+    offset: int
+    queued_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Where a connector stands in its source, or (with sku and location) a level it has seen.
+
+    It follows the chain rule per connector.
+    """
+
+    connector: str
+    sku: str | None = None
+    location: str | None = None
+    number: int
+    prev_digest: bytes
+    position: str | None = None  # JSON, the source's own
+    sequence: str | None = None
+    level: Decimal | None = None
+    pending: str | None = None  # JSON of the event under way: write-ahead
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A place in a chain from which it may be walked without guessing its root (design section 16.6)."""
+
+    topic: str
+    partition: int
+    offset: int  # the first record not yet walked
+    number: int
+    digest: bytes
+    end: int  # of an epoch chain: the input offset reached; else 0
+    no_ops: int = 0
+    at: datetime

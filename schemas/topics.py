@@ -1,0 +1,59 @@
+"""The one table of topics: who writes what where, and how long it is kept (design section 2)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DAY_MS = 86_400_000
+FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
+ORDER_FACTS = FACTS[:4]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    name: str
+    value: str  # the schema of its values, see schemas/avro
+    key: str
+    partitions: Literal["facts", "companies", "one"]
+    retention_days: int | Literal["horizon"] | None = None  # None: no time limit; horizon: dedupe horizon + 7
+    compact: bool = False
+    max_message_bytes: int = 1_048_576
+
+    def config(self, horizon_days: int) -> dict[str, str]:
+        """The broker's settings of this topic, for a dedupe horizon of so many days."""
+        days = horizon_days + 7 if self.retention_days == "horizon" else self.retention_days
+        return {
+            "cleanup.policy": "compact" if self.compact else "delete",
+            "retention.ms": "-1" if days is None else str(days * DAY_MS),
+            "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "CreateTime",
+        }
+
+
+def dead_letter_topic(topic: str) -> str:
+    return f"{topic}-dead-letter"
+
+
+def fact_topic(event_type: str) -> str:
+    return event_type.replace("_", "-")
+
+
+def event_type(topic: str) -> str:
+    return topic.replace("-", "_")
+
+
+TOPICS: tuple[Topic, ...] = (
+    *(Topic(name, event_type(name), "source order id", "facts", 14) for name in ORDER_FACTS),
+    Topic("stock-adjusted", "stock_adjusted", "source sku", "facts", 14),
+    Topic("stock-sealed", "sealed_epoch", "input partition", "facts", "horizon", max_message_bytes=4_194_304),
+    Topic("erp-orders", "posting", "company", "companies", 35),
+    Topic("erp-stock", "posting", "company", "companies", 35),
+    Topic("erp-documents", "stock_document", "company", "companies", "horizon"),
+    Topic("dead-letter-state", "letter_state", "id of the letter", "companies", compact=True),
+    Topic("erp-outcomes", "outcome", "K", "facts", 400),
+    Topic("connector-cursors", "cursor", "connector [/ sku / location]", "facts", compact=True),
+    Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
+    *(Topic(dead_letter_topic(name), event_type(name), "as the original", "facts") for name in FACTS),
+    Topic("erp-stock-dead-letter", "stock_batch", "company", "companies"),
+    Topic("inbox-dead-letter", "bytes", "connector", "one"),
+)
+BY_NAME = {topic.name: topic for topic in TOPICS}

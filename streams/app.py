@@ -1,0 +1,103 @@
+"""The Faust app: which topics are read, who gets their batches, and what happens when partitions come and go (D6)."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from streams.config import Config
+from streams.ports import Ports
+from streams.rooms import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
+from streams.transport import SETTINGS, TP, App, Start
+
+logger = structlog.get_logger(__name__)
+
+
+class Pipeline(App):
+    """One worker. Orders flow as soon as partitions are assigned; stock follows when its chains have been walked."""
+
+    def __init__(self, config: Config, ports: Ports, **settings: Any) -> None:
+        super().__init__(config.group, **{**SETTINGS, **settings})
+        self.rooms = Rooms(config, ports)
+        self._config, self._ports = config, ports
+        self._beside: set[asyncio.Task[None]] = set()
+        for name in INPUTS:
+            self._read(name)
+
+    def _read(self, name: str) -> None:
+        topic = self.topic(self._config.topic(name), value_serializer="raw", key_serializer="raw")
+
+        async def agent(stream: Any) -> None:
+            async for batch in stream.noack():
+                await self.rooms.take(name, batch.tp.partition, batch)
+
+        self.agent(topic, name=name)(agent)
+
+    # ---- partitions come
+
+    async def on_assigned(self, tps: set[TP]) -> None:
+        names = {TP(self._config.name_of(tp.topic), tp.partition): tp for tp in tps}
+        metrics = self._ports.metrics
+        for name in INPUTS:
+            metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
+        metrics.rebalances.inc()
+        stock = {tp.partition for tp in names if tp.topic == STOCK}
+        for number in stock:
+            for name in (STOCK, SEALED):
+                self.pause(names[TP(name, number)])
+        await asyncio.gather(*(self._open_poster(names, tp.partition) for tp in names if tp.topic == ERP_ORDERS))
+        self.rooms.drop(set(self.rooms.partitions) - stock)
+        for number in sorted(stock):
+            self._start(self._open_stock(names[TP(STOCK, number)], names[TP(SEALED, number)]))
+        metrics.vitals.ready("worker")
+
+    async def _open_poster(self, names: Mapping[TP, TP], partition: int) -> None:
+        orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
+        counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
+        poster = await self.rooms.open_poster(partition, counts, orders.offset if orders else 0)
+        if poster is not None:
+            self._start(self._watch(poster.failed))
+
+    async def _open_stock(self, stock: TP, sealed: TP) -> None:
+        """Walk the chain, then let the partition be read from its end."""
+        room = self.rooms.stock_partition(stock.partition)
+        committed, routed = self.watermark(stock), self.watermark(sealed)
+        start = await room.open(committed.offset if committed else None, routed.offset if routed else 0)
+        if committed is None or start > committed.offset:
+            await self.rewind(stock, Start(start, {("stock_adjusted", "no_op"): room.no_ops}))
+            self.pause(stock)
+        self._start(room.run())
+        self.resume(stock)
+        self.resume(sealed)
+
+    # ---- and go
+
+    async def before_release(self, tps: set[TP]) -> None:
+        names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
+        for task in list(self._beside):
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self.rooms.release(
+            {tp.partition for tp in names if tp.topic == STOCK},
+            {tp.partition for tp in names if tp.topic == ERP_ORDERS},
+        )
+
+    # ---- what runs beside
+
+    def _start(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._beside.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("worker fails", error=str(error), kind=type(error).__name__, exc_info=error)
+            crash = asyncio.ensure_future(self.crash(error))
+            self._beside.add(crash)
+            crash.add_done_callback(self._beside.discard)
+
+    @staticmethod
+    async def _watch(failed: "asyncio.Future[None]") -> None:
+        await asyncio.shield(failed)

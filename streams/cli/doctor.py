@@ -1,0 +1,74 @@
+"""`streams doctor [--install]`: what B1, Kafka and the registry really do."""
+
+from typing import Annotated
+
+import typer
+
+from connectors.sap_b1 import doctor
+from connectors.sap_b1.doctor import Finding
+from schemas.codec import CodecError
+from schemas.registry import known_schemas
+from schemas.schema import SchemaError
+from streams import topics
+from streams.cli import shell
+from streams.config import Config
+from streams.log import LogError
+
+
+def run(
+    config: shell.ConfigOption = shell.CONFIG,
+    install: Annotated[bool, typer.Option("--install", help="Make the claim table and fields in B1")] = False,
+    as_json: shell.JsonOption = False,
+) -> None:
+    """Examine B1, Kafka and the registry; with --install make what is missing in B1."""
+    settings = shell.read_config(config)
+    found = shell.wait_for(examine(settings, install=install))
+    is_well = all(finding.ok for findings in found.values() for finding in findings)
+    if as_json:
+        told = {
+            part: [{"name": f.name, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for f in findings]
+            for part, findings in found.items()
+        }
+        shell.print_json({"ok": is_well, "findings": told})
+    else:
+        rows = [
+            (part, f.name, "ok" if f.ok else "NOT OK", f.detail, f.remedy) for part, each in found.items() for f in each
+        ]
+        shell.print_table(["part", "check", "", "found", "what to do"], rows)
+    if not is_well:
+        raise typer.Exit(1)
+
+
+async def examine(config: Config, *, install: bool) -> dict[str, list[Finding]]:
+    """Findings by part: `kafka`, `registry`, and each company."""
+    found = {"kafka": await _examine_kafka(config), "registry": _examine_registry(config)}
+    for name, company in config.companies.items():
+        async with shell.open_service_layer(company) as service_layer:
+            diagnosis = await doctor.run(service_layer, company, install)
+        found[name] = list(diagnosis.findings)
+    return found
+
+
+async def _examine_kafka(config: Config) -> list[Finding]:
+    servers = config.kafka.bootstrap_servers
+    try:
+        async with shell.open_log(config) as log:
+            differences = await topics.check(log, config)
+    except LogError as error:
+        return [Finding("reachable", False, f"{servers}: {error}", "start the broker, or mend [kafka]")]
+    return [
+        Finding("reachable", True, servers),
+        *(Finding(each.topic, False, f"{each.setting}: {each.found}", each.remedy) for each in differences),
+        *([] if differences else [Finding("topics", True, "all as they must be")]),
+    ]
+
+
+def _examine_registry(config: Config) -> list[Finding]:
+    try:
+        shell.codec_of(config)
+        count = len(known_schemas())
+    except (CodecError, SchemaError) as error:
+        return [Finding("schemas", False, str(error), "install b1-streams again")]
+    except shell.CommandError as error:
+        return [Finding("schemas", False, str(error), error.remedy)]
+    return [Finding("schemas", True, f"embedded, {count} schemas")]

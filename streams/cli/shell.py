@@ -1,0 +1,127 @@
+"""What the commands share: options, opening what they need, and how they print."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from connectors.sap_b1.service_layer import ServiceLayer
+from connectors.sap_b1.session import HttpServiceLayer
+from connectors.sap_b1.settings import CompanySettings
+from schemas.codec import Codec, embedded_codec
+from streams.config import DEFAULT_FILE, Config, load
+from streams.log import KafkaLog, Log
+from streams.logs import escape
+
+T = TypeVar("T")
+
+ConfigOption = Annotated[
+    Path, typer.Option("-c", "--config", envvar="STREAMS_CONFIG", help="The configuration file", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines")]
+CONFIG = Path(DEFAULT_FILE)
+_PIPE_WIDTH = 220  # columns where nobody has a terminal: rows stay whole for grep
+
+
+class CommandError(Exception):
+    """The command cannot do what it was asked.
+
+    Attributes:
+        remedy: The next step.
+        code: The exit code.
+    """
+
+    def __init__(self, message: str, remedy: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.remedy, self.code = remedy, code
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in force.
+
+    Raises:
+        ConfigError: With every fault at once.
+    """
+    return load(path, os.environ)
+
+
+def codec_of(config: Config) -> Codec:
+    """Reads and writes records as the configured registry has them.
+
+    Raises:
+        CommandError: A registry is configured that we cannot speak to.
+    """
+    if config.schema_registry.url:
+        raise CommandError(
+            "schema_registry.url is set, and only the embedded registry can be used yet", "leave it empty", code=2
+        )
+    return embedded_codec()
+
+
+@asynccontextmanager
+async def open_log(config: Config, timeout_s: float = 10) -> AsyncIterator[Log]:
+    """Kafka, connected. A person waits: give up sooner than a worker would.
+
+    Raises:
+        LogError: It cannot be reached.
+    """
+    log = KafkaLog(config.kafka.bootstrap_servers, config.kafka.security(), timeout_s=timeout_s)
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.stop()
+
+
+@asynccontextmanager
+async def open_service_layer(settings: CompanySettings) -> AsyncIterator[ServiceLayer]:
+    """A company's B1, in one session of the command's own."""
+    service_layer = HttpServiceLayer(
+        settings.service_layer_url,
+        settings.company_db,
+        settings.username,
+        settings.password,
+        verify=settings.verify_tls,
+        session_limit=1,
+    )
+    try:
+        yield service_layer
+    finally:
+        await service_layer.close()
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def errors_console() -> Console:
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def console() -> Console:
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def say(text: str) -> None:
+    """One line for people; nothing in it is markup."""
+    console().print(Text(escape(text)))
+
+
+def print_json(data: object) -> None:
+    typer.echo(json.dumps(data, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else escape(str(cell))) for cell in row))
+    console().print(table)

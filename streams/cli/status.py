@@ -1,0 +1,28 @@
+"""`streams status`: how far every flow is."""
+
+import time
+
+from streams import status
+from streams.cli import shell
+from streams.config import Config
+from streams.status import Status
+
+
+def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = False) -> None:
+    """How many events of each flow were received and how they ended, and whether anything is under way."""
+    found = shell.wait_for(_read(shell.read_config(config)))
+    if as_json:
+        shell.print_json(found.as_json())
+        return
+    rows = [
+        (name, f.received, f.posted, f.no_op, f.parked, f.dead, f.in_flight, f.oldest_unposted_s or "")
+        for name, f in found.flows.items()
+    ]
+    shell.print_table(["flow", "received", "posted", "no_op", "parked", "dead", "in flight", "oldest (s)"], rows)
+    shell.say("idle: nothing in flight, no unread file" if found.idle else "busy: work is under way or waits")
+
+
+async def _read(config: Config) -> Status:
+    codec = shell.codec_of(config)
+    async with shell.open_log(config) as log:
+        return await status.read(log, config, codec, int(time.time() * 1000))

@@ -1,0 +1,9 @@
+"""`streams up`: everything on one machine."""
+
+from streams.cli import service, shell
+
+
+def run(config: shell.ConfigOption = shell.CONFIG) -> None:
+    """Run connectors, agents and posters on this machine, until SIGTERM."""
+    parts = {"worker": service.part("streams.worker"), "connect": service.part("streams.connect")}
+    service.serve(shell.read_config(config), parts)

@@ -1,0 +1,1 @@
+"""Refused, waiting and held events: their bytes, their states, who waits for whom (D5)."""

@@ -1,0 +1,148 @@
+"""The one road into the dead letters: original bytes and key first, then the state; only then may the offset move (design 16.5)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from connectors.base.clock import Clock
+from schemas.codec import Codec
+from schemas.letters import REASONS, headers_of, letter_id
+from schemas.records import Header, LetterState
+from schemas.topics import dead_letter_topic, fact_topic
+from streams.log import Log, Outgoing
+from streams.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An event that cannot go on, with the coordinates and bytes of the record that carried it.
+
+    `state` is where its letter begins: dead, parked or held. `company` is empty where the bytes do not tell.
+    """
+
+    reason: str
+    state: str
+    error: str | None
+    event_type: str
+    company: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+    source: str | None = None
+    event_id: str | None = None
+    members: tuple[str, ...] = ()
+    order_id: str | None = None
+    sku: str | None = None
+    k: str | None = None
+    digest: bytes | None = None
+    sequence: int = 0
+    index: int = 0
+    attempts: int = 0
+    waits_for: str | None = None
+    blocked_by: str | None = None
+
+
+def flow_of(kind: str) -> str:
+    """The flow whose events a posting of this kind carries."""
+    return "stock_adjusted" if kind == "stock_batch" else kind
+
+
+class LetterPublisher:
+    """Writes letters and their states; every call returns when the broker has them.
+
+    Args:
+        topic: a topic's name as it is on the broker, from its name in `schemas.topics`.
+        partition_of: the partition of a company's topics; 0 for a letter that names no company.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        codec: Codec,
+        topic: Callable[[str], str],
+        partition_of: Callable[[str], int],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._log, self._codec, self._topic, self._partition_of = log, codec, topic, partition_of
+        self._clock, self._metrics = clock, metrics
+
+    async def refuse(self, refused: Sequence[Refused]) -> list[LetterState]:
+        """Write letters: the bytes, then the states.
+
+        Raises:
+            LogError: not written; the caller's offset must not move.
+        """
+        now = self._clock.now()
+        letters = []
+        for item in refused:
+            stock = item.event_type == "stock_batch"
+            name = dead_letter_topic("erp-stock" if stock else fact_topic(item.event_type))
+            partition = self._partition_of(item.company) if stock else item.partition
+            where = f"{item.offset}#{item.index}" if stock else str(item.offset)
+            letters.append(
+                LetterState(
+                    id=letter_id(item.topic, item.partition, where),
+                    state=item.state,
+                    reason=item.reason,
+                    owner=REASONS[item.reason].owner,
+                    company=item.company,
+                    k=item.k,
+                    digest=item.digest,
+                    event_type=item.event_type,
+                    event_id=item.event_id,
+                    members=item.members,
+                    source=item.source,
+                    order_id=item.order_id,
+                    sku=item.sku,
+                    topic=item.topic,
+                    partition=item.partition,
+                    offset=item.offset,
+                    timestamp_ms=item.timestamp_ms,
+                    sequence=item.sequence,
+                    letter_topic=self._topic(name),
+                    letter_partition=partition,
+                    letter_offset=-1,
+                    attempts=item.attempts,
+                    waits_for=item.waits_for,
+                    blocked_by=item.blocked_by,
+                    error=item.error,
+                    first_failed_at=now,
+                    at=now,
+                )  # fmt: skip
+            )
+        sent = await self._log.send_many(
+            [
+                Outgoing(
+                    topic=letter.letter_topic,
+                    partition=letter.letter_partition,
+                    key=item.key,
+                    value=item.value,
+                    headers=headers_of(letter, item.headers),
+                )  # fmt: skip
+                for letter, item in zip(letters, refused, strict=True)
+            ]
+        )
+        letters = [replace(letter, letter_offset=place.offset) for letter, place in zip(letters, sent, strict=True)]
+        await self.change(letters)
+        for letter in letters:
+            self._metrics.dead_letters(flow_of(letter.event_type), letter.reason).inc()
+        return letters
+
+    async def change(self, letters: Sequence[LetterState]) -> None:
+        """Write states; the last one of an id wins."""
+        topic = self._topic("dead-letter-state")
+        await self._log.send_many(
+            [
+                Outgoing(
+                    topic=topic,
+                    partition=self._partition_of(letter.company),
+                    key=letter.id.encode(),
+                    value=self._codec.encode(letter),
+                )
+                for letter in letters
+            ]
+        )

@@ -1,0 +1,785 @@
+"""The demo's ledger proof: was every unit and every penny that went in posted once?
+
+It reads what anybody can read: the files that were put in, the dead-letter topics, and the simulated company's ledger.
+It shares no code with the pipeline: it imports none of its modules, finds documents by what people see on them
+(`NumAtCard`, tracking number, base documents), and does its own sums. The only thing taken from the pipeline's side is
+the published schema of a letter's state, read as data.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import fastavro
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+FLOWS = ("order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued", "stock_adjusted", "unreadable")
+_SHOWN = 20  # discrepancies that are named on the screen
+_PENNY = Decimal("0.01")
+_ZERO = Decimal(0)
+_STATE_SCHEMA = Path(__file__).parents[2] / "schemas" / "avro" / "letter_state.v1.avsc"
+_OPEN = {"dead": "dead", "parked": "parked", "held": "parked"}
+_NUMBERS = frozenset(
+    {"quantity", "unit_price", "discount", "tax_rate", "tax_amount", "amount", "tax_total", "grand_total", "total"}
+    | {"delta", "level"}
+)
+_STOCK_OBJECTS = {59: 1, 60: -1}  # InventoryGenEntries, InventoryGenExits
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the company agreed, in the words of the input; everything else is read from files and ledger.
+
+    Attributes:
+        items: sku -> ItemCode, where they differ.
+        places: A location's name -> WhsCode.
+        accounts: Reason of a stock movement -> G/L account; a reason without one is posted without.
+        default_place: WhsCode of order lines that name no location.
+        timezone: Of posting dates.
+        returns_by_refund: Whether refunds bring goods back, so that adjustments of reason `return` do nothing.
+    """
+
+    items: Mapping[str, str]
+    places: Mapping[str, str]
+    accounts: Mapping[str, str]
+    default_place: str
+    timezone: str = "Europe/London"
+    returns_by_refund: bool = True
+
+    def item(self, sku: str) -> str:
+        return self.items.get(sku, sku)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead, parked or held event as the dead-letter topics have it; `state` is the last one."""
+
+    id: str
+    topic: str
+    state: str
+    reason: str
+    event_type: str
+    value: bytes
+    event_ids: tuple[str, ...] = ()  # several for a stock batch
+    sku: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    kind: str  # lost | double | units | money | claim | document | letter
+    where: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What became of the lines of one flow, repeats included."""
+
+    received: int = 0
+    posted: int = 0
+    no_op: int = 0
+    parked: int = 0
+    dead: int = 0
+
+    @property
+    def unaccounted(self) -> int:
+        return self.received - self.posted - self.no_op - self.parked - self.dead
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The verdict; `ok` is whether nothing was lost, doubled, miscounted or mispriced.
+
+    Attributes:
+        flows: Flow -> ends, in lines of input.
+        reasons: Reason -> open letters.
+        discrepancies: Everything that does not balance.
+        units_expected, units_posted: Units moved, by absolute value, from the files and in the ledger.
+        ordered, invoiced, credited: Money, gross: grand totals of the posted orders, invoices, credit memos.
+        stock_events, stock_documents: How many movements became how many documents.
+        calls, change_sets, documents: As the ledger counted them.
+    """
+
+    flows: Mapping[str, Ends]
+    reasons: Mapping[str, int]
+    discrepancies: tuple[Discrepancy, ...]
+    units_expected: Decimal
+    units_posted: Decimal
+    ordered: Decimal
+    invoiced: Decimal
+    credited: Decimal
+    stock_events: int
+    stock_documents: int
+    calls: int
+    change_sets: int
+    documents: int
+
+    @property
+    def ok(self) -> bool:
+        return not self.discrepancies
+
+    @property
+    def received(self) -> int:
+        return sum(ends.received for ends in self.flows.values())
+
+    def count(self, kind: str) -> int:
+        """How many discrepancies of a kind."""
+        return sum(1 for one in self.discrepancies if one.kind == kind)
+
+
+async def read_letters(bootstrap_servers: str, prefix: str = "", **security: Any) -> list[Letter]:
+    """Every letter of the cluster: the bytes in the dead-letter topics, and each one's last state.
+
+    Args:
+        bootstrap_servers: Kafka's.
+        prefix: The configuration's `topic_prefix`.
+        security: Further arguments of the consumer, for a cluster that wants them.
+    """
+    consumer: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call]  # aiokafka has no types
+        bootstrap_servers=bootstrap_servers, group_id=None, auto_offset_reset="earliest", **security
+    )
+    await consumer.start()
+    try:
+        names = sorted(name for name in await consumer.topics() if name.startswith(prefix))
+        letters = [
+            (name.removeprefix(prefix), dict(record.headers), bytes(record.value or b""))
+            for name in names
+            if name.endswith("-dead-letter")
+            for record in await _records(consumer, name)
+        ]
+        states = [
+            record.value
+            for name in names
+            if name == f"{prefix}dead-letter-state"
+            for record in await _records(consumer, name)
+        ]
+    finally:
+        await consumer.stop()
+    return letters_of(letters, states)
+
+
+def letters_of(
+    letters: Iterable[tuple[str, Mapping[str, bytes], bytes]], states: Iterable[bytes | None]
+) -> list[Letter]:
+    """Letters from (topic, headers, bytes) and the records of `dead-letter-state`, in order of their offsets."""
+    schema = fastavro.parse_schema(json.loads(_STATE_SCHEMA.read_text(encoding="utf-8")))
+    last: dict[str, dict[str, Any]] = {}
+    for value in states:
+        if value is not None:  # a tombstone removes a closed letter
+            state: Any = fastavro.schemaless_reader(BytesIO(value[5:]), schema, None)
+            last[state["id"]] = state
+    found: dict[str, Letter] = {}
+    for topic, headers, value in letters:
+        text = {name: content.decode() for name, content in headers.items() if name.startswith("b1streams.")}
+        identity = text["b1streams.id"]
+        state = last.get(identity, {})
+        ids = tuple(state.get("members") or ()) or (
+            (text["b1streams.event_id"],) if "b1streams.event_id" in text else ()
+        )
+        # Written twice it is one letter still.
+        found[identity] = Letter(
+            id=identity,
+            topic=topic,
+            state=state.get("state", text["b1streams.state"]),
+            reason=state.get("reason", text["b1streams.reason"]),
+            event_type=text.get("b1streams.event_type", ""),
+            value=value,
+            event_ids=ids,
+            sku=text.get("b1streams.sku"),
+        )
+    bare = [state for identity, state in last.items() if identity not in found and state["state"] in _OPEN]
+    return [
+        *found.values(),
+        # A state without a letter: its bytes are gone. Nothing of the input equals it, so the proof names it.
+        *(Letter(state["id"], "", state["state"], state["reason"], "no bytes", b"") for state in bare),
+    ]
+
+
+def prove(
+    inputs: Mapping[str, Sequence[Path]], ledger: Mapping[str, Any], letters: Sequence[Letter], terms: Terms
+) -> Proof:
+    """Compare what went in with what is in the books.
+
+    Args:
+        inputs: The files of each connector, in the order in which it read them.
+        ledger: The simulator's `GET /_simulator/ledger`, decimals as text.
+        letters: As `read_letters` gives them.
+        terms: What the configuration says.
+    """
+    return _Check(ledger, letters, terms).run(inputs)
+
+
+def render(proof: Proof) -> RenderableType:
+    """The proof for a terminal."""
+    flows = Table(title="Every line that went in, and its end", title_justify="left")
+    for name in ("flow", "in", "posted", "no-op", "parked", "dead", "unaccounted"):
+        flows.add_column(name, justify="left" if name == "flow" else "right")
+    for name, ends in proof.flows.items():
+        numbers = (ends.received, ends.posted, ends.no_op, ends.parked, ends.dead, ends.unaccounted)
+        flows.add_row(name, *(f"{number:,}" for number in numbers))
+    books = Table(title="The books", title_justify="left", show_header=False)
+    books.add_column()
+    books.add_column(justify="right")
+    saved = proof.stock_events - proof.stock_documents
+    for name, value in (
+        ("units moved, net by item and warehouse: files", f"{proof.units_expected:,f}"),
+        ("units moved, net by item and warehouse: B1", f"{proof.units_posted:,f}"),
+        ("orders, gross", f"{proof.ordered:,}"),
+        ("invoices, gross", f"{proof.invoiced:,}"),
+        ("credit memos, gross", f"{proof.credited:,}"),
+        ("documents in B1", f"{proof.documents:,}"),
+        ("ERP calls (of them writes)", f"{proof.calls:,} ({proof.change_sets:,})"),
+        ("stock movements -> documents", f"{proof.stock_events:,} -> {proof.stock_documents:,}"),
+        ("ERP calls saved against one per movement", f"{saved:,}"),
+        ("lost", f"{proof.count('lost'):,}"),
+        ("double", f"{proof.count('double'):,}"),
+    ):
+        books.add_row(name, value)
+    parts: list[RenderableType] = [flows, books]
+    if proof.reasons:
+        reasons = ", ".join(f"{name} {count}" for name, count in sorted(proof.reasons.items()))
+        parts.append(Text(f"Open letters by reason: {reasons}"))
+    if proof.ok:
+        parts.append(Text("PROVED: 0 lost, 0 double; units and money equal to the last digit.", style="bold green"))
+        return Group(*parts)
+    wrong = Table(title=f"{len(proof.discrepancies)} things do not balance", title_justify="left", style="red")
+    for name in ("kind", "where", "expected", "found"):
+        wrong.add_column(name)
+    for one in proof.discrepancies[:_SHOWN]:
+        wrong.add_row(one.kind, one.where, one.expected, one.found)
+    return Group(*parts, wrong, Text("NOT PROVED", style="bold red"))
+
+
+@dataclass(slots=True)
+class _Invoiced:
+    """One order line, as the ledger's own references lead from invoices to it."""
+
+    quantity: Decimal = _ZERO
+    net: Decimal = _ZERO
+    tax: Decimal = _ZERO
+
+
+class _Check:
+    def __init__(self, ledger: Mapping[str, Any], letters: Sequence[Letter], terms: Terms) -> None:
+        self._ledger = ledger
+        self._letters = letters
+        self._terms = terms
+        self._zone = ZoneInfo(terms.timezone)
+        self._wrong: list[Discrepancy] = []
+        self._counts: dict[str, Counter[str]] = {flow: Counter() for flow in FLOWS}
+        self._judged: set[str] = set()  # ids of letters that belong to an input line
+        self._by_bytes: dict[bytes, list[Letter]] = defaultdict(list)
+        self._by_event: dict[tuple[str, str], list[Letter]] = defaultdict(list)
+        for letter in letters:
+            self._by_bytes[letter.value.strip()].append(letter)
+            for event_id in letter.event_ids:
+                self._by_event[_type(letter), event_id].append(letter)
+        # By entity set; cancelled documents and their mirrors are left out.
+        self._books: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for document in ledger["documents"]:
+            if document.get("Cancelled") != "tYES" and document.get("CancelStatus") != "csCancellation":
+                self._books[document["entity"]].append(document)
+        self._moves: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)  # (item, warehouse) -> units in
+
+    def run(self, inputs: Mapping[str, Sequence[Path]]) -> Proof:
+        accepted = self._accepted(inputs)
+        ordered = self._orders(accepted["order_placed"])
+        self._dispatches(accepted["dispatch_confirmed"], accepted["order_placed"])
+        credited = self._refunds(accepted["refund_issued"])
+        self._stock(accepted["stock_adjusted"])
+        self._movements()
+        self._claims()
+        self._drafts()
+        self._letters_left()
+        flows = {flow: Ends(**counts) for flow, counts in self._counts.items() if counts}
+        for flow, ends in flows.items():
+            if ends.unaccounted and not self._wrong:
+                self._say("lost", flow, "every line has one end", f"{ends.unaccounted} unaccounted for")
+        return Proof(
+            flows=flows,
+            reasons=Counter(letter.reason for letter in self._letters if letter.state in _OPEN),
+            discrepancies=tuple(self._wrong),
+            units_expected=sum((abs(units) for units in self._moves.values()), _ZERO),
+            units_posted=sum((abs(units) for units in self._posted_moves().values()), _ZERO),
+            ordered=ordered,
+            invoiced=sum((Decimal(one["DocTotal"]) for one in self._books["Invoices"]), _ZERO),
+            credited=credited,
+            stock_events=len(accepted["stock_adjusted"]),
+            stock_documents=sum(
+                len(self._books[name]) for name in ("InventoryGenEntries", "InventoryGenExits", "StockTransfers")
+            ),
+            calls=int(self._ledger["counters"]["calls"]),
+            change_sets=int(self._ledger["counters"]["change_sets"]),
+            documents=sum(map(len, self._books.values())),
+        )
+
+    def _accepted(self, inputs: Mapping[str, Sequence[Path]]) -> dict[str, list[dict[str, Any]]]:
+        """The events that must be in the books; every other line gets its end here."""
+        accepted: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        seen: dict[tuple[str, ...], Any] = {}
+        for connector, line in _lines(inputs):
+            event = _parsed(line)
+            if event is None:
+                self._refused("unreadable", self._by_bytes.get(line, []), f"{connector}: {line[:40]!r}...")
+                continue
+            flow = event["type"]
+            identity, event_id = _identity(connector, event)
+            content = _canonical(event)
+            found = [*self._by_event.get((flow, event_id), ()), *self._by_bytes.get(line, ())]
+            if flow == "stock_adjusted":
+                found = [letter for letter in found if letter.sku in (None, event["sku"])]
+            if identity in seen and seen[identity] == content:
+                self._end(flow, "received")
+                self._end(flow, "no_op")
+            elif identity in seen:
+                self._refused(flow, [one for one in found if one.reason == "id_reuse"], "/".join(identity))
+            else:
+                seen[identity] = content
+                self._first(flow, event, [one for one in found if one.reason != "id_reuse"], accepted)
+        return accepted
+
+    def _first(
+        self,
+        flow: str,
+        event: dict[str, Any],
+        letters: Sequence[Letter],
+        accepted: dict[str, list[dict[str, Any]]],
+    ) -> None:
+        self._judged.update(letter.id for letter in letters)
+        self._end(flow, "received")
+        states = {letter.state for letter in letters}
+        ended = next((_OPEN[state] for state in ("dead", "parked", "held") if state in states), None)
+        returned = flow == "stock_adjusted" and event["reason"] == "return" and self._terms.returns_by_refund
+        if ended is not None:
+            self._end(flow, ended)
+        elif returned or states & {"no_op", "discarded"}:
+            self._end(flow, "no_op")
+        else:
+            accepted[flow].append(event)
+
+    def _refused(self, flow: str, letters: Sequence[Letter], where: str) -> None:
+        """A line that must be in a dead-letter topic."""
+        self._end(flow, "received")
+        free = [letter for letter in letters if letter.id not in self._judged]
+        if not free:
+            self._say("lost", where, "a dead letter", "none")
+            return
+        self._judged.add(free[0].id)
+        self._end(flow, _OPEN.get(free[0].state, "no_op"))
+
+    def _orders(self, events: Sequence[dict[str, Any]]) -> Decimal:
+        total = _ZERO
+        numbered = _numbered(self._books["Orders"])
+        for event in events:
+            number = event.get("order_number") or event["order_id"]
+            document = self._one("order_placed", f"order {number}", numbered.pop(number, []))
+            if document is None:
+                continue
+            total += Decimal(document["DocTotal"])
+            where = f"order {number}"
+            self._money(where, event.get("grand_total"), document["DocTotal"])
+            self._date(where, event, document)
+            wanted = [
+                (
+                    self._terms.item(line["sku"]),
+                    self._place(line.get("location")),
+                    Decimal(line["quantity"]),
+                    _net(line),
+                )
+                for line in event["lines"]
+            ]
+            there = [
+                (line["ItemCode"], line["WarehouseCode"], Decimal(line["Quantity"]), Decimal(line["LineTotal"]))
+                for line in document["DocumentLines"]
+            ]
+            if wanted != there:
+                self._first_difference(where, wanted, there)
+        self._unexpected("Orders", numbered)
+        return total
+
+    def _dispatches(self, events: Sequence[dict[str, Any]], orders: Sequence[dict[str, Any]]) -> None:
+        entries = {document["DocEntry"]: document for document in self._books["Orders"]}
+        there: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        for document in self._books["DeliveryNotes"]:
+            order = self._base(document, 17, entries)
+            there[str(order and order["NumAtCard"]), document.get("TrackingNumber") or ""].append(document)
+        numbers = {event["order_id"]: event.get("order_number") or event["order_id"] for event in orders}
+        for event in events:
+            where = f"dispatch {event['shipment_id']}"
+            tracking = next(iter(event.get("tracking_numbers") or ()), "")
+            key = (numbers.get(event["order_id"], event["order_id"]), tracking)
+            found = there.pop(key, [])
+            place = self._place(event["location"])
+            wanted: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
+            for line in event["lines"]:
+                wanted[self._terms.item(line["sku"]), place] += Decimal(line["quantity"])
+            for slot, units in wanted.items():
+                self._moves[slot] -= units
+            delivery = self._one("dispatch_confirmed", where, found)
+            if delivery is not None:
+                self._date(where, event, delivery)
+                self._same_units(where, wanted, _units(delivery))
+        self._unexpected("DeliveryNotes", there)
+        self._invoices(entries, orders)
+
+    def _invoices(self, entries: Mapping[int, dict[str, Any]], orders: Sequence[dict[str, Any]]) -> None:
+        """One invoice for each delivery, the same units; and an order's invoices add up to what they must be."""
+        deliveries = {document["DocEntry"]: document for document in self._books["DeliveryNotes"]}
+        of_delivery: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for invoice in self._books["Invoices"]:
+            delivery = self._base(invoice, 15, deliveries)
+            if delivery is not None:
+                of_delivery[delivery["DocEntry"]].append(invoice)
+        lines: dict[tuple[int, int], _Invoiced] = defaultdict(_Invoiced)
+        totals: dict[int, Decimal] = defaultdict(lambda: _ZERO)
+        for entry, delivery in deliveries.items():
+            where = f"invoice of delivery {delivery['DocNum']}"
+            invoices = of_delivery[entry]
+            if len(invoices) != 1:
+                self._say("lost" if not invoices else "double", where, "1 invoice", str(len(invoices)))
+                continue
+            self._same_units(where, _units(delivery), _units(invoices[0]))
+            if invoices[0]["DocDate"][:10] != delivery["DocDate"][:10]:
+                self._say("document", f"date of {where}", delivery["DocDate"][:10], invoices[0]["DocDate"][:10])
+            for line in invoices[0]["DocumentLines"]:
+                base = delivery["DocumentLines"][int(line["BaseLine"])]
+                slot = lines[int(base["BaseEntry"]), int(base["BaseLine"])]
+                slot.quantity += Decimal(line["Quantity"])
+                slot.net += Decimal(line["LineTotal"])
+                slot.tax += Decimal(line["TaxTotal"])
+            order = self._base(delivery, 17, entries)
+            if order is not None:
+                totals[order["DocEntry"]] += Decimal(invoices[0]["DocTotal"])
+        by_number = {event.get("order_number") or event["order_id"]: event for event in orders}
+        for entry, order in entries.items():
+            event = by_number.get(str(order.get("NumAtCard")))
+            if event is not None and entry in totals:
+                self._invoiced(event, order, lines, totals[entry])
+
+    def _invoiced(
+        self,
+        event: dict[str, Any],
+        order: Mapping[str, Any],
+        lines: Mapping[tuple[int, int], _Invoiced],
+        total: Decimal,
+    ) -> None:
+        """What has been invoiced of each line is its rounded share; with the freight they are the invoices' total."""
+        shipping = event.get("shipping") or {}
+        if any(line.get("tax_amount") is None for line in event["lines"]) or (
+            shipping and shipping.get("tax_amount") is None
+        ):
+            return  # B1 computed the tax, and nothing is compared
+        expected = Decimal(shipping.get("amount", 0)) + Decimal(shipping.get("tax_amount", 0))
+        complete = True
+        for number, line in enumerate(event["lines"]):
+            got = lines.get((order["DocEntry"], number), _Invoiced())
+            quantity = Decimal(line["quantity"])
+            complete = complete and got.quantity == quantity
+            net = _pence(_net(line) * got.quantity / quantity)
+            tax = _pence(Decimal(line["tax_amount"]) * got.quantity / quantity)
+            expected += net + tax
+            where = f"order {order['NumAtCard']}, line {line['line_id']}: invoiced"
+            if (net, tax) != (got.net, got.tax):
+                self._say("money", where, f"{net} + {tax}", f"{got.net} + {got.tax}")
+        if complete and event.get("grand_total") is not None:
+            expected = Decimal(event["grand_total"])
+        self._money(f"invoices of order {order['NumAtCard']}", expected, total)
+
+    def _refunds(self, events: Sequence[dict[str, Any]]) -> Decimal:
+        total = _ZERO
+        numbered = _numbered(self._books["CreditNotes"])
+        orders = _numbered(self._books["Orders"])
+        for event in events:
+            where = f"refund {event['refund_id']}"
+            wanted: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
+            for line in event.get("lines") or ():
+                slot = (self._terms.item(line["sku"]), self._place(line.get("location")))
+                wanted[slot] += Decimal(line["quantity"])
+                if line["restock"]:
+                    self._moves[slot] += Decimal(line["quantity"])
+            document = self._one("refund_issued", where, numbered.pop(event["refund_id"], []))
+            if document is None:
+                continue
+            total += Decimal(document["DocTotal"])
+            self._money(where, event.get("total"), document["DocTotal"])
+            self._date(where, event, document)
+            if wanted:
+                self._same_units(where, wanted, _units(document))
+            order = next(iter(orders.get(str(event.get("order_id")), [])), None)
+            if order is not None and document.get("U_STREAMS_ORDER") != order.get("U_STREAMS_KEY"):
+                self._say(
+                    "document", f"{where}: order", str(order["U_STREAMS_KEY"]), str(document.get("U_STREAMS_ORDER"))
+                )
+        self._unexpected("CreditNotes", numbered)
+        return total
+
+    def _stock(self, events: Sequence[dict[str, Any]]) -> None:
+        """Sums by item, warehouse, posting date and account: all that a netted document lets one see from outside."""
+        wanted: dict[tuple[str, str, str, str], list[Decimal]] = defaultdict(list)
+        for event in events:
+            item, place, delta = self._terms.item(event["sku"]), self._place(event["location"]), Decimal(event["delta"])
+            account = self._terms.accounts.get(event["reason"], "")
+            if event["reason"] == "transfer":
+                account = "transfer"
+                target = self._place(event["to_location"])
+                self._moves[item, target] -= delta
+                wanted[item, target, self._day(event), account].append(-delta)
+            self._moves[item, place] += delta
+            wanted[item, place, self._day(event), account].append(delta)
+        there: dict[tuple[str, str, str, str], list[Decimal]] = defaultdict(list)
+        for key, units in self._stock_lines():
+            there[key].append(units)
+        for key in sorted({*wanted, *there}):
+            expected, posted = sum(wanted.get(key, ()), _ZERO), sum(there.get(key, ()), _ZERO)
+            where = "stock of {} in {} on {}, account {}".format(*key[:3], key[3] or "by B1")
+            if expected != posted:
+                kind = "lost" if abs(posted) < abs(expected) else "double"
+                self._say(kind, where, f"{expected:f} units", f"{posted:f} units")
+                continue
+            moved = [units for units in wanted.get(key, ()) if key[3] != "transfer" or units < 0]
+            end = "posted" if key in there else "no_op"  # a net of nothing needs no document
+            for _ in moved:
+                self._end("stock_adjusted", end)
+
+    def _stock_lines(self) -> Iterator[tuple[tuple[str, str, str, str], Decimal]]:
+        for document in (
+            *self._books["InventoryGenEntries"],
+            *self._books["InventoryGenExits"],
+        ):
+            for line in document["DocumentLines"]:
+                key = (line["ItemCode"], line["WarehouseCode"], document["DocDate"][:10], line.get("AccountCode") or "")
+                yield key, Decimal(line["Quantity"]) * _STOCK_OBJECTS[document["object"]]
+        for document in self._books["StockTransfers"]:
+            for line in document["StockTransferLines"]:
+                day = document["DocDate"][:10]
+                yield (line["ItemCode"], line["FromWarehouseCode"], day, "transfer"), -Decimal(line["Quantity"])
+                yield (line["ItemCode"], line["WarehouseCode"], day, "transfer"), Decimal(line["Quantity"])
+
+    def _posted_moves(self) -> dict[tuple[str, str], Decimal]:
+        moves: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
+        for movement in self._ledger["movements"]:
+            if movement["object"]:  # 0 is the opening stock
+                moves[movement["item"], movement["warehouse"]] += Decimal(movement["quantity"])
+        return moves
+
+    def _movements(self) -> None:
+        """Units by item and warehouse: the files against the stock journal, and the journal against what is on hand."""
+        posted = self._posted_moves()
+        for slot in sorted({*posted, *self._moves}):
+            expected, found = self._moves.get(slot, _ZERO), posted.get(slot, _ZERO)
+            if expected != found:
+                self._say("units", "{} in {}".format(*slot), f"{expected:+f}", f"{found:+f}")
+        balance: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
+        for movement in self._ledger["movements"]:
+            balance[movement["item"], movement["warehouse"]] += Decimal(movement["quantity"])
+        for row in self._ledger["on_hand"]:
+            level = balance.pop((row["item"], row["warehouse"]), _ZERO)
+            if level != Decimal(row["quantity"]):
+                self._say("units", f"{row['item']} on hand in {row['warehouse']}", f"{level:f}", row["quantity"])
+        for slot, level in balance.items():
+            if level:
+                self._say("units", "{} on hand in {}".format(*slot), f"{level:f}", "none")
+
+    def _claims(self) -> None:
+        """Each claim stands for one document, each document for one claim; a withdrawn one has none."""
+        keyed: dict[str, list[str]] = defaultdict(list)
+        for document in self._ledger["documents"]:
+            if document.get("CancelStatus") == "csCancellation":
+                continue
+            name = f"{document['entity']} {document['DocNum']}"
+            if document.get("U_STREAMS_KEY"):
+                keyed[document["U_STREAMS_KEY"]].append(name)
+            else:
+                self._say("claim", name, "U_STREAMS_KEY", "none")
+        for claim in self._ledger["claims"]:
+            code, documents = claim["Code"], keyed.pop(claim["Code"], [])
+            bare = claim.get("U_STATE") in ("void", "discarded") or claim.get("U_KIND") == "order_cancelled"
+            if len(documents) != (0 if bare else 1):
+                kind = "double" if len(documents) > 1 else "claim"
+                self._say(
+                    kind, f"claim {code}", "no document" if bare else "1 document", ", ".join(documents) or "none"
+                )
+        for code, documents in keyed.items():
+            self._say("claim", f"claim {code}", f"a row for {', '.join(documents)}", "none")
+
+    def _drafts(self) -> None:
+        for draft in self._ledger["drafts"]:
+            if draft.get("DocumentStatus") == "bost_Open":
+                self._say("document", f"draft {draft['DocEntry']}", "no open draft", str(draft.get("DocObjectCode")))
+
+    def _letters_left(self) -> None:
+        for letter in self._letters:
+            if letter.id not in self._judged:
+                what = f"{letter.reason}, {letter.state}"
+                self._say("letter", f"letter {letter.id} in {letter.topic or 'no topic'}", "a line of the input", what)
+
+    # ---- small parts --------------------------------------------------------------------------------------------
+
+    def _say(self, kind: str, where: str, expected: str, found: str) -> None:
+        self._wrong.append(Discrepancy(kind, where, expected, found))
+
+    def _end(self, flow: str, end: str) -> None:
+        self._counts[flow][end] += 1
+
+    def _one(self, flow: str, where: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        if not documents:
+            self._say("lost", where, "1 document", "none, and no letter")
+            return None
+        self._end(flow, "posted")
+        if len(documents) > 1:
+            numbers = ", ".join(str(document["DocNum"]) for document in documents)
+            self._say("double", where, "1 document", f"{len(documents)}: {numbers}")
+        return documents[0]
+
+    def _unexpected(self, entity: str, left: Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:
+        for documents in left.values():
+            for document in documents:
+                where = f"{entity} {document['DocNum']} ({document.get('NumAtCard')})"
+                self._say("document", where, "an accepted event", "none (never sent, or in a dead-letter topic)")
+
+    def _base(
+        self, document: Mapping[str, Any], number: int, entries: Mapping[int, dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """The one document that every line is based on."""
+        bases = {
+            (int(line.get("BaseType") or -1), int(line.get("BaseEntry") or -1)) for line in document["DocumentLines"]
+        }
+        base = bases.pop() if len(bases) == 1 else (-1, -1)
+        if base[0] != number or base[1] not in entries:
+            where = f"{document['entity']} {document['DocNum']}"
+            self._say("document", where, f"based on one document of type {number}", str(base))
+            return None
+        return entries[base[1]]
+
+    def _place(self, location: str | None) -> str:
+        return self._terms.default_place if location is None else self._terms.places.get(location, f"?{location}")
+
+    def _day(self, event: Mapping[str, Any]) -> str:
+        return datetime.fromisoformat(event["occurred_at"]).astimezone(self._zone).date().isoformat()
+
+    def _date(self, where: str, event: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+        if document["DocDate"][:10] != self._day(event):
+            self._say("document", f"date of {where}", self._day(event), document["DocDate"][:10])
+
+    def _money(self, where: str, expected: object, found: object) -> None:
+        if expected is not None and Decimal(str(expected)) != Decimal(str(found)):
+            self._say("money", where, str(expected), str(found))
+
+    def _same_units(
+        self, where: str, wanted: Mapping[tuple[str, str], Any], there: Mapping[tuple[str, str], Any]
+    ) -> None:
+        for slot in sorted({*wanted, *there}):
+            expected, found = wanted.get(slot, _ZERO), there.get(slot, _ZERO)
+            if expected != found:
+                self._say("units", f"{where}: {slot[0]} in {slot[1]}", f"{expected:f}", f"{found:f}")
+
+    def _first_difference(
+        self, where: str, wanted: Sequence[tuple[Any, ...]], there: Sequence[tuple[Any, ...]]
+    ) -> None:
+        if len(wanted) != len(there):
+            self._say("units", where, f"{len(wanted)} lines", f"{len(there)} lines")
+            return
+        number, pair = next(
+            (n, pair) for n, pair in enumerate(zip(wanted, there, strict=True), 1) if pair[0] != pair[1]
+        )
+        kind = "money" if pair[0][:3] == pair[1][:3] else "units"
+        self._say(kind, f"{where}, line {number}", " ".join(map(str, pair[0])), " ".join(map(str, pair[1])))
+
+
+async def _records(consumer: Any, topic: str) -> list[Any]:
+    """Every record of a topic, by partition and offset, up to where it ends now."""
+    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    if not partitions:
+        return []
+    consumer.assign(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    ends = await consumer.end_offsets(partitions)
+    records: list[Any] = []
+    for partition in partitions:
+        while await consumer.position(partition) < ends[partition]:
+            batches = await consumer.getmany(partition, timeout_ms=1_000)
+            records.extend(record for batch in batches.values() for record in batch if record.offset < ends[partition])
+    return records
+
+
+def _lines(inputs: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, bytes]]:
+    for connector, paths in inputs.items():
+        for path in paths:
+            for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+                if line.strip():
+                    yield connector, line.strip()
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line, parse_float=str, parse_int=str)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and event.get("type") in FLOWS[:-1] else None
+
+
+def _identity(connector: str, event: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """What tells an event from every other one, and the id by which letters name it."""
+    flow = event["type"]
+    match flow:
+        case "order_placed":
+            own = str(event["order_id"])
+        case "dispatch_confirmed":
+            own = str(event["shipment_id"])
+        case "refund_issued":
+            own = str(event["refund_id"])
+        case "stock_adjusted":
+            return (flow, connector, event["event_id"], event["sku"], event["location"]), str(event["event_id"])
+        case _:
+            own = str(event["event_id"])
+    return (flow, connector, own), own
+
+
+def _canonical(value: Any, name: str = "") -> Any:
+    """Equal for equal content: 1.5 is 1.50, null is absent, the order of keys and the event's id do not matter."""
+    if isinstance(value, dict):
+        return {
+            name: _canonical(member, name)
+            for name, member in value.items()
+            if member is not None and name not in ("event_id", "observed_at")
+        }
+    if isinstance(value, list):
+        return [_canonical(member) for member in value]
+    return Decimal(value) if name in _NUMBERS and isinstance(value, str) else value
+
+
+def _type(letter: Letter) -> str:
+    return "stock_adjusted" if letter.topic == "erp-stock-dead-letter" else letter.event_type
+
+
+def _numbered(documents: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for document in documents:
+        found[str(document.get("NumAtCard"))].append(document)
+    return found
+
+
+def _units(document: Mapping[str, Any]) -> dict[tuple[str, str], Decimal]:
+    units: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
+    for line in document["DocumentLines"]:
+        units[line["ItemCode"], line["WarehouseCode"]] += Decimal(line["Quantity"])
+    return units
+
+
+def _net(line: Mapping[str, Any]) -> Decimal:
+    return _pence(Decimal(line["quantity"]) * Decimal(line["unit_price"]) - Decimal(line.get("discount") or 0))
+
+
+def _pence(amount: Decimal) -> Decimal:
+    return amount.quantize(_PENNY, ROUND_HALF_UP)

@@ -1,0 +1,117 @@
+"""Who waits for whom at the ERP: lanes by item and by order, and slots for requests in flight (D4)."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    lanes: tuple[str, ...]
+    missing: int
+    ready: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Lanes:
+    """First come, first served, per lane; a ticket for several lanes joins all their queues at once, so no two can wait for each other.
+
+    Whoever needs lanes of two kinds takes them in the same order (an order's lane before items'), for the same reason.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[_Ticket]] = {}
+        self.on_free: Callable[[], None] = lambda: None  # called when a lane has become free
+
+    @property
+    def active(self) -> int:
+        return len(self._queues)
+
+    @property
+    def blocked(self) -> int:
+        """Lanes in which somebody waits."""
+        return sum(len(queue) > 1 for queue in self._queues.values())
+
+    def is_free(self, lane: str) -> bool:
+        return lane not in self._queues
+
+    @asynccontextmanager
+    async def hold(self, lanes: Collection[str]) -> AsyncIterator[None]:
+        """Wait for all of the lanes, keep them for the body, hand them on."""
+        ticket = self._join(lanes)
+        try:
+            await ticket.ready
+            yield
+        finally:
+            self._leave(ticket)
+
+    def _join(self, lanes: Iterable[str]) -> _Ticket:
+        names = tuple(sorted(set(lanes)))
+        ticket = _Ticket(names, len(names))
+        for name in names:
+            queue = self._queues.setdefault(name, deque())
+            queue.append(ticket)
+            if queue[0] is ticket:
+                ticket.missing -= 1
+        if not ticket.missing:
+            ticket.ready.set_result(None)
+        return ticket
+
+    def _leave(self, ticket: _Ticket) -> None:
+        for name in ticket.lanes:
+            queue = self._queues[name]
+            was_head = queue[0] is ticket
+            queue.remove(ticket)
+            if not queue:
+                del self._queues[name]
+                self.on_free()
+            elif was_head:
+                head = queue[0]
+                head.missing -= 1
+                if not head.missing and not head.ready.done():
+                    head.ready.set_result(None)
+
+
+class Slots:
+    """So many requests may be in flight. Orders go before stock (R21), but stock that has waited `patience_s` goes before them."""
+
+    def __init__(self, count: int, patience_s: float = 2.0) -> None:
+        self._free, self._patience_s = count, patience_s
+        self._orders: deque[asyncio.Future[None]] = deque()
+        self._stock: deque[tuple[float, asyncio.Future[None]]] = deque()
+
+    async def acquire(self, *, stock: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        if self._free and not self._orders and not self._stock:
+            self._free -= 1
+            return
+        turn = loop.create_future()
+        if stock:
+            self._stock.append((loop.time(), turn))
+        else:
+            self._orders.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        self._free += 1
+        now = asyncio.get_running_loop().time()
+        while self._free and (self._orders or self._stock):
+            aged = bool(self._stock) and now - self._stock[0][0] >= self._patience_s
+            turn = self._orders.popleft() if self._orders and not aged else self._stock.popleft()[1]
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
+
+    @asynccontextmanager
+    async def hold(self, *, stock: bool = False) -> AsyncIterator[None]:
+        await self.acquire(stock=stock)
+        try:
+            yield
+        finally:
+            self.release()

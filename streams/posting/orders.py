@@ -1,0 +1,347 @@
+"""What an order allows next: one event of an order against B1's memory of it, to its documents (D2, design section 6)."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.base.errors import Refusal
+from connectors.sap_b1.claims import Claim
+from connectors.sap_b1.documents import Plan, dispatch_confirmed, invoice, order_cancelled, order_placed, refund_issued
+from connectors.sap_b1.error_codes import OutcomeClass
+from connectors.sap_b1.mapping import CompanyMap
+from connectors.sap_b1.master import Codes, MasterData
+from connectors.sap_b1.master_data import MasterDataCache
+from connectors.sap_b1.order import DocumentView, OrderView, placed
+from connectors.sap_b1.sink import B1Sink, Written
+from schemas.events import DispatchConfirmed, OrderCancelled, OrderEvent, OrderPlaced, RefundIssued
+from schemas.records import Document, StockBatch
+from streams.keys import invoice_key, order_key
+from streams.ports import Ports
+from streams.posting.erp import Erp
+from streams.posting.lanes import Lanes
+from streams.posting.work import Ended, Work
+
+#: Orders asked for in one $batch, and orders remembered: some 5 kB each.
+_PER_READ, _REMEMBERED = 20, 10_000
+
+
+class OrderMemory:
+    """B1's memory of orders, read on first touch, up to 20 at once, and kept while it is advanced by what we post."""
+
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, OrderView | None]]]) -> None:
+        self._read = read
+        self._views: OrderedDict[str, OrderView] = OrderedDict()
+        self._asked: dict[str, asyncio.Future[OrderView | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def get(self, k: str) -> OrderView | None:
+        """The order as last seen; an order that B1 did not have is asked for again each time."""
+        if (view := self._views.get(k)) is not None:
+            self._views.move_to_end(k)
+            return view
+        asked = self._asked.get(k)
+        if asked is None:
+            asked = self._asked[k] = asyncio.get_running_loop().create_future()
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(asked)
+
+    def put(self, view: OrderView) -> None:
+        self._views[view.k] = view
+        self._views.move_to_end(view.k)
+        if len(self._views) > _REMEMBERED:
+            self._views.popitem(last=False)
+
+    def forget(self, k: str) -> None:
+        self._views.pop(k, None)
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)  # whoever starts in the same turn joins
+        while self._asked:
+            ks = list(self._asked)[:_PER_READ]
+            try:
+                views = await self._read(ks)
+            except BaseException as exc:
+                for k in ks:
+                    self._asked.pop(k).set_exception(exc)
+                self._asking = None
+                raise
+            for k in ks:
+                view = views.get(k)
+                if view is not None:
+                    self.put(view)
+                self._asked.pop(k).set_result(view)
+        self._asking = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The order that an event names: under which K, and what B1 remembers of it."""
+
+    k: str
+    view: OrderView | None
+
+
+class OrderPosting:
+    """Posts events of orders; its caller runs each order in sequence."""
+
+    def __init__(
+        self, mapping: CompanyMap, erp: Erp, sink: B1Sink, master: MasterDataCache, lanes: Lanes, ports: Ports
+    ) -> None:
+        self._map, self._erp, self._sink, self._master, self._lanes = mapping, erp, sink, master, lanes
+        self._crash_point = ports.crash_point
+        self._memory = OrderMemory(lambda ks: erp.ask(lambda: sink.orders(ks)))
+
+    async def post(self, work: Work) -> Ended:
+        """Return when the event has ended: its documents are in B1, or it is known that there is nothing to do.
+
+        A refusal is final only after claim and order were read again and still say so (design 16.1): what we remember may be old,
+        and what refuses a repetition may be the first.
+
+        Raises:
+            Refusal: final.
+        """
+        try:
+            return await self._try(work)
+        except Refusal as refusal:
+            if refusal.reason in ("id_reuse", "key_conflict"):
+                raise
+        event = _order_event(work)
+        for k in self._order_ks(event):
+            self._memory.forget(k)
+        await self._master.forget(_codes(event, self._map))
+        adopted = await self.adopt(work)
+        if adopted is not None:
+            return adopted
+        return await self._try(work)
+
+    async def adopt(self, work: Work) -> Ended | None:
+        """How an event ends that B1 has already; None where it has not, or not all of it.
+
+        Raises:
+            Refusal: the claim is of other content or another kind.
+        """
+        event, ks = _order_event(work), [work.k]
+        wants_invoice = isinstance(event, DispatchConfirmed) and self._map.settings.invoices.on == "dispatch"
+        if isinstance(event, DispatchConfirmed):
+            ks.append(invoice_key(event.company, event.source, event.shipment_id))
+        found = await self._erp.ask(lambda: self._sink.look_up(ks))
+        first = found[work.k]
+        if first.claim is None:
+            return None
+        self._check_claim(work, first.claim)
+        if wants_invoice and found[ks[1]].claim is None and not first.cancelled:
+            return None
+        return self._adopted(
+            work, first.claim, first.cancelled, [entry.ref for entry in found.values() if entry.ref is not None]
+        )
+
+    # ---- per event
+
+    async def _try(self, work: Work) -> Ended:
+        match _order_event(work):
+            case OrderPlaced() as event:
+                return await self._order_placed(work, event)
+            case DispatchConfirmed() as event:
+                return await self._dispatch_confirmed(work, event)
+            case OrderCancelled() as event:
+                return await self._order_cancelled(work, event)
+            case RefundIssued() as event:
+                return await self._refund_issued(work, event)
+
+    async def _order_placed(self, work: Work, event: OrderPlaced) -> Ended:
+        codes = order_placed.codes_needed(event, self._map)
+        plan = order_placed.build(event, work.k, work.k, self._map, await self._get(codes))
+        await self._prepare(plan)
+        if self._map.settings.totals.preview and plan.expected_total is not None:
+            total = await self._erp.ask(lambda: self._sink.preview(plan.body))
+            if total is not None and total != plan.expected_total:
+                raise Refusal(
+                    "total_mismatch",
+                    f"B1 would make it {total}, the order says {plan.expected_total} {event.currency}: compare tax codes, rounding "
+                    "and freight, then edit and replay",
+                )
+        ended, written = await self._write(work, work.k, plan)
+        if written is not None and written.ref is not None:
+            self._memory.put(placed(work.k, written.ref, written.document or plan.body))
+        return ended
+
+    async def _dispatch_confirmed(self, work: Work, event: DispatchConfirmed) -> Ended:
+        known = await self._order(event)
+        view, documents, trail = known.view, list[Document](), "created"
+        delivery = None if view is None else next((one for one in view.deliveries if one.k == work.k), None)
+        if view is None or delivery is None:
+            plan = dispatch_confirmed.build(
+                event,
+                work.k,
+                known.k,
+                self._map,
+                await self._get(dispatch_confirmed.codes_needed(event, self._map, view)),
+                view,
+            )
+            ended, written = await self._write(work, work.k, plan)
+            if written is None:  # B1 had it: what we remember is old
+                view = await self._again(known.k)
+                if ended.trail == "adopted_cancelled":
+                    return ended
+            elif view is not None and written.ref is not None:
+                view = view.with_document(written.ref, written.document or plan.body)
+                self._memory.put(view)
+            documents += ended.documents
+            how, trail = ended.how, ended.trail
+        else:
+            found = (await self._erp.ask(lambda: self._sink.look_up([work.k])))[work.k]
+            if found.claim is not None:
+                self._check_claim(work, found.claim)
+            how = "posted" if found.claim is None or found.claim.version == work.origin else "no_op"
+            trail = "adopted"
+            documents.append(Document(object=delivery.object, doc_entry=delivery.doc_entry, doc_num=delivery.doc_num))
+        if self._map.settings.invoices.on == "dispatch":
+            documents += await self._invoice(work, event, known.k, view)
+        return Ended(how, trail, tuple(documents))
+
+    async def _invoice(
+        self, work: Work, event: DispatchConfirmed, order_k: str, view: OrderView | None
+    ) -> Sequence[Document]:
+        k = invoice_key(event.company, event.source, event.shipment_id)
+        there = None if view is None else next((one for one in view.invoices if one.k == k), None)
+        if there is not None:
+            return [Document(object=there.object, doc_entry=there.doc_entry, doc_num=there.doc_num)]
+        await self._crash_point("i1")
+        codes = invoice.codes_needed(event, self._map, view)
+        plan = invoice.build(event, k, order_k, self._map, await self._get(codes), view, delivery_k=work.k)
+        ended, written = await self._write(work, k, plan, kind="invoice")
+        if written is None:
+            await self._again(order_k)
+        elif view is not None and written.ref is not None:
+            self._memory.put(view.with_document(written.ref, written.document or plan.body))
+        return ended.documents
+
+    async def _order_cancelled(self, work: Work, event: OrderCancelled) -> Ended:
+        adopted = await self.adopt(work)  # what is cancelled looks like too much being cancelled
+        if adopted is not None:
+            return adopted
+        known = await self._order(event)
+        plan = order_cancelled.build(event, work.k, known.k, self._map, await self._get(Codes()), known.view)
+        ended, _ = await self._write(work, work.k, plan)
+        self._memory.forget(known.k)
+        return ended
+
+    async def _refund_issued(self, work: Work, event: RefundIssued) -> Ended:
+        known = await self._order(event) if event.order_id is not None else _Known("", None)
+        view, found = known.view, tuple[DocumentView, ...]()
+        if view is not None and refund_issued.needs_invoices(self._map, view):
+            found = await self._erp.ask(lambda: self._sink.invoices(view))
+        master = await self._get(refund_issued.codes_needed(event, self._map, view))
+        plan = refund_issued.build(event, work.k, known.k or None, self._map, master, view, found=found)
+        await self._prepare(plan)
+        ended, written = await self._write(work, work.k, plan)
+        if written is None:
+            self._memory.forget(known.k)
+        elif view is not None and written.ref is not None:
+            self._memory.put(view.with_document(written.ref, written.document or plan.body))
+        return ended
+
+    # ---- steps
+
+    async def _order(self, event: DispatchConfirmed | OrderCancelled | RefundIssued) -> _Known:
+        """The order among those its sources may mean; found under two it is nobody's (contract section 4)."""
+        ks = self._order_ks(event)
+        views = await asyncio.gather(*(self._memory.get(k) for k in ks))
+        found = [_Known(k, view) for k, view in zip(ks, views, strict=True) if view is not None]
+        if len(found) > 1:
+            raise Refusal(
+                "order_not_found",
+                f"order {event.order_id!r} exists under several of {', '.join(self._map.order_sources(event.source))}; name one source "
+                f"in connectors.{event.source}.order_source",
+                waits_for=ks[0],
+            )
+        return found[0] if found else _Known(ks[0], None)
+
+    def _order_ks(self, event: OrderEvent) -> list[str]:
+        if event.order_id is None:
+            return []
+        sources = (event.source,) if isinstance(event, OrderPlaced) else self._map.order_sources(event.source)
+        return [order_key(event.company, source, event.order_id) for source in sources]
+
+    async def _again(self, k: str) -> OrderView | None:
+        self._memory.forget(k)
+        return await self._memory.get(k)
+
+    async def _get(self, codes: Codes) -> MasterData:
+        return await self._erp.ask(lambda: self._master.get(codes))
+
+    async def _prepare(self, plan: Plan) -> None:
+        """New customers, one at a time: already there is as good as made."""
+        for request in plan.before:
+            written = await self._erp.write([], [request], lock_patience_s=self._map.settings.lock_park_after_s)
+            if written.outcome is OutcomeClass.REJECTED:
+                raise Refusal(written.reason or "erp_refused", written.error or "B1 refused a new customer")
+
+    async def _write(self, work: Work, k: str, plan: Plan, kind: str | None = None) -> tuple[Ended, Written | None]:
+        """Write one plan under one claim; the second value is None where B1 had it already.
+
+        Raises:
+            Refusal: B1's, or `item_locked`.
+        """
+        if plan.no_op is not None:
+            return Ended("no_op", "no_op"), None
+        claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
+        async with self._lanes.hold(plan.items):
+            written = await self._erp.write(
+                [claim], plan.requests, lock_patience_s=self._map.settings.lock_park_after_s
+            )
+        match written.outcome:
+            case OutcomeClass.APPLIED:
+                return Ended("posted", "created", (written.ref,) if written.ref else ()), written
+            case OutcomeClass.EXISTS:
+                self._check_claim(work, written.claim)
+                refs = [written.ref] if written.ref is not None else []
+                return self._adopted(work, written.claim, written.cancelled, refs), None
+            case OutcomeClass.LOCKED:
+                raise Refusal(
+                    "item_locked",
+                    "somebody holds one of its items, or the order, open in B1; it goes on when they let go",
+                )
+            case _:
+                raise Refusal(
+                    written.reason or "erp_refused", written.error or "B1 refused it", waits_for=_waits_for(written)
+                )
+
+    def _check_claim(self, work: Work, claim: Claim | None) -> None:
+        if claim is None:
+            return
+        if claim.digest != work.posting.digest and claim.state != "void":
+            raise Refusal("id_reuse", "B1 has a document of this identity with other content; the first stands")
+
+    def _adopted(self, work: Work, claim: Claim | None, cancelled: bool, refs: Sequence[Document]) -> Ended:
+        """A redelivery of the very record that made it is the posting; any other occurrence is a repeat."""
+        discarded = claim is not None and claim.state == "discarded"
+        first = not discarded and (claim is None or claim.version == work.origin)
+        trail = "adopted_cancelled" if cancelled else "adopted"
+        return Ended("posted" if first else "no_op", trail if first else "no_op", tuple(refs))
+
+
+def _order_event(work: Work) -> OrderEvent:
+    if isinstance(work.event, StockBatch):
+        raise TypeError("a stock batch is no event of an order")
+    return work.event
+
+
+def _codes(event: OrderEvent, mapping: CompanyMap) -> Codes:
+    match event:
+        case OrderPlaced():
+            return order_placed.codes_needed(event, mapping)
+        case DispatchConfirmed():
+            return dispatch_confirmed.codes_needed(event, mapping)
+        case RefundIssued():
+            return refund_issued.codes_needed(event, mapping)
+        case OrderCancelled():
+            return Codes()
+
+
+def _waits_for(written: Written) -> str | None:
+    return {"period_closed": "period", "negative_stock": "stock", "approval_required": "approval"}.get(
+        written.reason or ""
+    )

@@ -1,0 +1,265 @@
+"""Stock batches into documents: merged while they wait, sealed before they are sent, freed only when that is void (D2, D3)."""
+
+import asyncio
+import hashlib
+from decimal import Decimal
+
+import structlog
+
+from connectors.base.errors import Refusal
+from connectors.sap_b1.claims import Claim
+from connectors.sap_b1.documents import stock
+from connectors.sap_b1.error_codes import OutcomeClass
+from connectors.sap_b1.mapping import CompanyMap
+from connectors.sap_b1.master import Codes
+from connectors.sap_b1.master_data import MasterDataCache
+from connectors.sap_b1.sink import Written
+from schemas.records import StockBatch, StockDocument
+from streams.ports import Ports
+from streams.posting.documents import SealedDocuments
+from streams.posting.erp import Erp
+from streams.posting.group_commit import ALONE, Flight, Freed, Pool, Waiting
+from streams.posting.lanes import Lanes
+from streams.posting.work import Ended, Work
+
+logger = structlog.get_logger(__name__)
+
+#: How long a batch waits for company while sessions are free (performance.md: 0.5 s gives most of the merging at any rate).
+_LINGER_S = 0.5
+#: How long a document of several lines goes on meeting a lock before it is taken apart, so that one item does not stop the others.
+_SHARED_LOCK_S = 2.0
+
+
+class StockPosting:
+    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` returns when one batch has ended; `close`."""
+
+    def __init__(
+        self,
+        mapping: CompanyMap,
+        erp: Erp,
+        master: MasterDataCache,
+        lanes: Lanes,
+        sealed: SealedDocuments,
+        ports: Ports,
+    ) -> None:
+        self._map, self._erp, self._master, self._lanes, self._sealed = mapping, erp, master, lanes, sealed
+        self._metrics, self._crash_point = ports.metrics, ports.crash_point
+        self._pool = Pool(mapping.settings.window.max_lines)
+        self._ready = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._sealing = asyncio.Lock()
+        self._flights: dict[int, Flight] = {}
+        self._void: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lanes.on_free = self._wake.set
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            ChainRootError, LogError: stock is not posted; the process must end.
+        """
+        await self._sealed.open()
+        self._ready.set()
+        commit = asyncio.create_task(self._commit())
+        try:
+            await asyncio.wait({commit, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (commit, self._failed):
+                if ended.done():
+                    ended.result()
+        finally:
+            commit.cancel()
+            await asyncio.gather(commit, return_exceptions=True)
+
+    async def close(self, grace_s: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def post(self, work: Work) -> Ended:
+        """Return when the batch has ended.
+
+        Raises:
+            Refusal: B1 or its master data refuse it, alone in a document, and no document that holds it can ever be posted.
+        """
+        batch, k = work.event, work.k
+        if not isinstance(batch, StockBatch):
+            raise TypeError("only stock batches go into stock documents")
+        if not batch.net:
+            return Ended("no_op", "no_op")
+        await self._ready.wait()
+        limit = self._pool.max_lines
+        flight = await self._flight_of(k)
+        while True:
+            if flight is not None:
+                work.attempts += 1
+                ended = await asyncio.shield(flight.ended)
+                if isinstance(ended, Ended):
+                    return ended
+                if k in ended.refusals:
+                    raise ended.refusals[k]
+                limit = ended.limits[k]
+            resolved = await self._resolve(batch)
+            waiting = Waiting(k, resolved, limit, asyncio.get_running_loop().create_future())
+            self._pool.add(waiting)
+            self._wake.set()
+            flight = await waiting.turn or await self._flight_of(k)
+
+    async def _flight_of(self, k: str) -> Flight | None:
+        """The sealed document that holds a batch already: it is sent again as it is; None where none does, or it is void."""
+        found = await self._sealed.of(k)
+        if found is None or found[0] in self._void:
+            return None
+        offset, document = found
+        flight = self._flights.get(offset)
+        if flight is None:
+            flight = self._take_off(offset, document, slot_held=False)
+        return flight
+
+    async def _resolve(self, batch: StockBatch) -> stock.ResolvedBatch:
+        codes = stock.codes_needed(batch, self._map)
+        return stock.resolve(batch, self._map, await self._erp.ask(lambda: self._master.get(codes)))
+
+    # ---- group commit
+
+    async def _commit(self) -> None:
+        """Whenever a session is free: seal what waits, oldest first, and send it."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not len(self._pool):
+                continue
+            if len(self._pool) < self._pool.max_lines:
+                await asyncio.sleep(_LINGER_S)
+            while len(self._pool):
+                await self._erp.gate.wait()
+                await self._erp.slots.acquire(stock=True)
+                picked = self._pool.pick(self._lanes.is_free)
+                if not picked:
+                    self._erp.slots.release()
+                    break
+                try:
+                    sealed = await self._seal(picked)
+                except BaseException:
+                    self._erp.slots.release()
+                    raise
+                if sealed is None:
+                    self._erp.slots.release()
+                    for waiting in picked:
+                        waiting.turn.set_result(None)
+                    continue
+                flight = self._take_off(*sealed, slot_held=True)
+                for waiting in picked:
+                    waiting.turn.set_result(flight)
+
+    async def _seal(self, picked: list[Waiting]) -> tuple[int, StockDocument] | None:
+        async with self._sealing:
+            first = picked[0].batch
+            sealed = await self._sealed.seal(
+                first.direction, first.posting_date, first.account, stock.merge(waiting.batch for waiting in picked),
+                [waiting.k for waiting in picked],
+            )  # fmt: skip
+        await self._crash_point("s1")
+        return sealed
+
+    def _take_off(self, offset: int, document: StockDocument, *, slot_held: bool) -> Flight:
+        flight = Flight(offset, document, asyncio.get_running_loop().create_future())
+        self._flights[offset] = flight
+        task = asyncio.create_task(self._fly(flight, slot_held=slot_held), name="document")
+        self._tasks.add(task)
+        task.add_done_callback(self._landed)
+        return flight
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    # ---- one document
+
+    async def _fly(self, flight: Flight, *, slot_held: bool) -> None:
+        try:
+            ended = await self._post(flight.document, flight.offset, slot_held=slot_held)
+        finally:
+            self._flights.pop(flight.offset, None)
+        if isinstance(ended, Freed):
+            self._void.add(flight.offset)
+        flight.ended.set_result(ended)
+        self._wake.set()
+
+    async def _post(self, document: StockDocument, offset: int, *, slot_held: bool) -> Ended | Freed:
+        digest = hashlib.sha256(document.k.encode()).digest()[:16]
+        claim = Claim(document.k, "stock_document", digest, f"1 {self._sealed.place}/{offset}")
+        several = len(document.lines) > 1
+        lock_patience_s = _SHARED_LOCK_S if several else self._map.settings.lock_park_after_s
+        async with self._lanes.hold({line.item_code for line in document.lines}):
+            try:
+                codes = stock.codes_needed(document, self._map)
+                master = await self._erp.ask(lambda: self._master.get(codes))
+                plan = stock.build(document, self._map, master)
+            except Refusal as refusal:
+                if slot_held:
+                    self._erp.slots.release()
+                return await self._withdraw(
+                    claim, document, Written(OutcomeClass.REJECTED, reason=refusal.reason, error=refusal.error)
+                )
+            written = await self._erp.write(
+                [claim], plan.requests, lock_patience_s=lock_patience_s, stock=True, slot_held=slot_held
+            )
+            await self._crash_point("s2")
+            match written.outcome:
+                case OutcomeClass.APPLIED:
+                    self._pool.went_well()
+                    self._count(document)
+                    return Ended("posted", "created", (written.ref,) if written.ref else ())
+                case OutcomeClass.EXISTS:
+                    return await self._found(document, written)
+                case _:
+                    if written.outcome is OutcomeClass.LOCKED:
+                        self._pool.met_lock()
+                    return await self._withdraw(claim, document, written)
+
+    async def _found(self, document: StockDocument, written: Written) -> Ended | Freed:
+        if written.claim is not None and written.claim.state == "void":
+            return await self._freed(document, written)
+        trail = "adopted_cancelled" if written.cancelled else "adopted"
+        return Ended("posted", trail, (written.ref,) if written.ref else ())
+
+    async def _withdraw(self, claim: Claim, document: StockDocument, refused: Written) -> Ended | Freed:
+        """Make sure in B1 that the document can never be applied, however late; only then are its batches free."""
+        void = Claim(claim.k, claim.kind, claim.digest, claim.version, "void")
+        written = await self._erp.write([void], [], lock_patience_s=float("inf"), stock=True)
+        await self._crash_point("s3")
+        if written.outcome is OutcomeClass.EXISTS and written.claim is not None and written.claim.state != "void":
+            return await self._found(document, written)
+        return await self._freed(document, refused)
+
+    async def _freed(self, document: StockDocument, refused: Written) -> Freed:
+        ks, lines = document.batch_ks, len(document.lines)
+        if len(ks) == 1 and refused.outcome is not OutcomeClass.EXISTS:
+            item = document.lines[0].item_code
+            if refused.outcome is OutcomeClass.LOCKED:
+                refusal = Refusal(
+                    "item_locked",
+                    f"item {item!r} is held by somebody in B1; it goes on when they let go",
+                    waits_for=f"item:{item}",
+                )
+            else:
+                waits = (
+                    f"item:{item}" if refused.reason in ("inactive_item", "unknown_item", "negative_stock") else None
+                )
+                refusal = Refusal(
+                    refused.reason or "erp_refused", refused.error or "B1 refused the document", waits_for=waits
+                )
+            return Freed({}, {ks[0]: refusal})
+        limit = ALONE if lines == 1 else max(1, lines // 2)
+        await self._master.forget(Codes(items=frozenset(line.item_code for line in document.lines)))
+        return Freed(dict.fromkeys(ks, limit), {})
+
+    def _count(self, document: StockDocument) -> None:
+        self._metrics.batches("posted").inc(len(document.batch_ks))
+        direction = {"entry": "in", "exit": "out", "transfer": "transfer"}[document.direction]
+        self._metrics.units_posted.add(direction, sum((line.quantity for line in document.lines), Decimal(0)))

@@ -1,0 +1,141 @@
+"""How far a partition has been worked off, and with which results: the watermark and its counts. Pure."""
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: How many source events of a flow ended how: `{("order_placed", "posted"): 12}`.
+Counts = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where reading of a partition starts.
+
+    Attributes:
+        offset: The next offset to read; everything before it counts as finished.
+        counts: Cumulative counts of everything before `offset`; None: those that Kafka has with the group's committed
+            offset.
+    """
+
+    offset: int
+    counts: Counts | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """The records of one fetch that an agent has taken, and which of them it has finished. Made by `Progress.take`."""
+
+    offsets: Sequence[int]
+    size_bytes: int
+    position: int = 0
+    finished: dict[int, Counts | None] = field(default_factory=dict)
+
+
+class Progress:
+    """The offsets of one partition, in one assignment, that an agent has taken and not finished.
+
+    Lifecycle: `take` the records of a fetch, in offset order; `finish` each of them once, in any order; `next` and
+    `counts` follow the contiguous finished prefix, so a commit of both never passes an unfinished record. Gaps between
+    offsets (compaction, markers) mean nothing here: only offsets that were taken can be unfinished.
+
+    Attributes:
+        live: The assignment is still ours and work may be started. What is finished later than that still counts,
+            until the partition is given back.
+        next: The offset that may be committed: all before it is finished. None: nothing known yet.
+        open_records: Taken and not behind the watermark.
+        open_bytes: Size of the fetches that are not wholly behind the watermark.
+    """
+
+    __slots__ = ("_counts", "_taken", "live", "next", "open_bytes", "open_records")
+
+    def __init__(self, start: int | None = None, counts: Counts | None = None) -> None:
+        self.live = True
+        self.next = start
+        self.open_records = 0
+        self.open_bytes = 0
+        self._counts: dict[tuple[str, str], int] = dict(counts or {})
+        self._taken: deque[Taken] = deque()
+
+    @property
+    def counts(self) -> Counts:
+        """Cumulative counts of all records before `next`."""
+        return self._counts
+
+    def take(self, offsets: Sequence[int], size_bytes: int = 0) -> Taken:
+        """Count records as in flight.
+
+        Args:
+            offsets: Rising, not empty, above all that were taken before.
+            size_bytes: What they occupy together.
+        """
+        taken = Taken(offsets, size_bytes)
+        self._taken.append(taken)
+        self.open_records += len(offsets)
+        self.open_bytes += size_bytes
+        return taken
+
+    def finish(self, taken: Taken, offset: int, counts: Counts | None = None) -> bool:
+        """Mark one record as finished; `counts` are added when the watermark passes it.
+
+        Finishing a record twice changes nothing: the first counts stand.
+
+        Returns:
+            Whether the watermark moved.
+
+        Raises:
+            ValueError: The offset is not one of this batch.
+        """
+        offsets = taken.offsets
+        if not offsets[0] <= offset <= offsets[-1]:
+            raise ValueError(f"offset {offset} is not of this batch ({offsets[0]} to {offsets[-1]})")
+        position = taken.position
+        if position == len(offsets) or offset < offsets[position]:
+            return False
+        taken.finished.setdefault(offset, counts)
+        return offset == offsets[position] and taken is self._taken[0] and self._advance()
+
+    def _advance(self) -> bool:
+        """Move the watermark over all that is finished at the head."""
+        moved = False
+        while self._taken:
+            taken = self._taken[0]
+            offsets, finished, position = taken.offsets, taken.finished, taken.position
+            end = len(offsets)
+            while position < end and offsets[position] in finished:
+                counts = finished.pop(offsets[position])
+                if counts:
+                    for key, count in counts.items():
+                        self._counts[key] = self._counts.get(key, 0) + count
+                position += 1
+            if position > taken.position:
+                moved = True
+                self.open_records -= position - taken.position
+                self.next = offsets[position - 1] + 1
+                taken.position = position
+            if position < end:
+                break
+            self._taken.popleft()
+            self.open_bytes -= taken.size_bytes
+        return moved
+
+
+def encode_counts(counts: Counts) -> str:
+    """Write counts as the metadata of a commit: `{"order_placed":{"no_op":1,"posted":12}}`, or nothing."""
+    flows: dict[str, dict[str, int]] = {}
+    for (flow, end), count in sorted(counts.items()):
+        flows.setdefault(flow, {})[end] = count
+    return json.dumps(flows, separators=(",", ":")) if flows else ""
+
+
+def decode_counts(metadata: str) -> dict[tuple[str, str], int]:
+    """Read counts back from the metadata of a commit.
+
+    A commit made by somebody else (a tool that resets offsets writes none) has no counts: they start again at zero.
+    """
+    try:
+        flows = json.loads(metadata) if metadata else {}
+        return {(flow, end): int(count) for flow, ends in flows.items() for end, count in ends.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}

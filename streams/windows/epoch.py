@@ -1,0 +1,186 @@
+"""One epoch: what a contiguous range of stock events comes to. Pure; the clock's reading and the seen-set are passed in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from schemas.codec import Codec, CodecError
+from schemas.decimals import decimal_of
+from schemas.events import BatchQuantity, StockAdjusted
+from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
+from streams.chain import Head
+from streams.intake import RawRecord
+from streams.windows.rules import StockRules
+from streams.windows.seen import Seen
+
+REPLAY_HEADER = "b1streams.replay_of"
+_REUSED = "the same event id, sku and location came before with other content; the first stands"
+
+
+#: What the hot path reads of a stock event; decimals and times come as ints of millionths and microseconds.
+_COLUMNS = (
+    "source", "company", "event_id", "occurred_at", "digest", "sku", "location", "delta", "reason", "to_location", "batches", "serials",
+)  # fmt: skip
+StockRow = tuple[str, str, str, int, bytes, str, str, int, str, str | None, Sequence[object], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record with its columns, or with why it has none."""
+
+    record: RawRecord
+    columns: StockRow | CodecError
+
+    @property
+    def company(self) -> str:
+        """Empty where the bytes do not tell."""
+        return "" if isinstance(self.columns, CodecError) else self.columns[1]
+
+
+@dataclass(slots=True)
+class _Group:
+    row: StockRow  # the first member's
+    posting_date: date
+    net: int
+    event_ids: list[str]
+    offsets: list[int]
+    deltas: list[int]
+    digests: bytearray
+    batches: tuple[BatchQuantity, ...]
+    serials: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """An epoch with what the seen-set must learn once it stands."""
+
+    epoch: SealedEpoch
+    entries: list[tuple[int, int]]
+
+
+class Composer:
+    """Turns raw records into an epoch; one per worker. `compose` may be called again for the same records: it changes nothing."""
+
+    def __init__(self, codec: Codec, rules: StockRules, config_version: str) -> None:
+        self._codec, self._rules, self._config_version = codec, rules, config_version
+        self._columns = codec.columns(StockAdjusted, _COLUMNS)
+
+    def read(self, record: RawRecord) -> Row:
+        try:
+            return Row(record, self._columns(record.value or b""))
+        except CodecError as exc:
+            return Row(record, exc)
+
+    def compose(
+        self,
+        rows: Sequence[Row],
+        seen: Seen,
+        pending: dict[int, int],
+        head: Head,
+        start: int,
+        now: datetime,
+        cause: str,
+        no_ops: int,
+    ) -> Composed:
+        """Judge every record once: count it, skip it as nothing to do, or skip it with everything its letter needs.
+
+        Args:
+            rows: of one partition, offsets ascending, all >= start.
+            seen: what accepted epochs hold; not changed here.
+            pending: what epochs hold that are composed and not yet accepted; this one is added.
+            head: what this epoch will name as the one before it.
+            start: the previous epoch's end.
+            now: aware UTC.
+            cause: why it is sealed.
+            no_ops: the chain's no_ops before this epoch.
+        """
+        groups: dict[tuple[object, ...], _Group] = {}
+        skipped: list[Skipped] = []
+        entries: list[tuple[int, int]] = []
+        now_us = int(now.timestamp() * 1_000_000)
+        judge, posting_date = self._rules.judge, self._rules.posting_date
+        get_pending, get_seen, entry_of, mark_of = pending.get, seen.get, Seen.entry, Seen.mark
+        for row in rows:
+            record, columns = row.record, row.columns
+            if isinstance(columns, CodecError):
+                skipped.append(_skip(record, columns.reason, str(columns)))
+                continue
+            source, company, event_id, occurred_us, digest, sku, location, delta, reason, to_location, lots, numbers = (
+                columns
+            )
+            entry, mark = entry_of(source, event_id, sku, location), mark_of(digest)
+            known = get_pending(entry)
+            if known is None:
+                known = get_seen(entry)
+            if known is not None and not (known < 0 and _is_replay(record)):
+                if mark in (known, ~known):
+                    skipped.append(_skip(record, "repeat", None, columns))
+                else:
+                    skipped.append(_skip(record, "id_reuse", _REUSED, columns))
+                continue
+            verdict = judge(company, source, location, to_location, reason, occurred_us, now_us)
+            if verdict.why:
+                skipped.append(_skip(record, verdict.why, verdict.error, columns))
+                mark = mark if verdict.why in NO_OPS else ~mark
+            pending[entry] = mark
+            entries.append((entry, mark))
+            if verdict.why:
+                continue
+            day = posting_date(company, occurred_us)
+            key: tuple[object, ...] = (company, source, sku, location, to_location, reason, day)
+            batches: tuple[BatchQuantity, ...] = ()
+            serials: tuple[str, ...] = ()
+            if lots or numbers:
+                lot, batches, serials = self._lot(record.value or b"", event_id)
+                key = (*key, lot)
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = _Group(columns, day, 0, [], [], [], bytearray(), batches, serials)
+            group.net += delta
+            group.event_ids.append(event_id)
+            group.offsets.append(record.offset)
+            group.deltas.append(delta)
+            group.digests += digest
+        epoch = SealedEpoch(
+            number=head.number, prev_digest=head.digest, start=start, end=rows[-1].record.offset + 1 if rows else start, sealed_at=now,
+            config_version=self._config_version, cause=cause, batches=tuple(map(_batch, groups.values())),
+            skipped=tuple(skipped), no_ops=no_ops + sum(skip.why in NO_OPS for skip in skipped),
+        )  # fmt: skip
+        return Composed(epoch, entries)
+
+    def _lot(self, value: bytes, event_id: str) -> tuple[object, tuple[BatchQuantity, ...], tuple[str, ...]]:
+        """Movements of one lot net; an event with several lots or with serial numbers stands alone."""
+        event = self._codec.decode(value, StockAdjusted)
+        if len(event.batches) == 1 and not event.serials:
+            lot = event.batches[0]
+            return (lot.number, lot.expires_on), event.batches, ()
+        return event_id, event.batches, event.serials
+
+
+def _is_replay(record: RawRecord) -> bool:
+    return any(name == REPLAY_HEADER for name, _ in record.headers)
+
+
+def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None = None) -> Skipped:
+    named = Skipped(offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp)
+    if row is not None:
+        source, company, event_id, _, digest, sku, location = row[:7]
+        named = replace(
+            named, source=source, company=company, event_id=event_id, digest=digest, sku=sku, location=location
+        )
+    if why in NO_OPS:
+        return named
+    headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
+    return replace(named, key=record.key, value=record.value, headers=headers)
+
+
+def _batch(group: _Group) -> StockBatch:
+    source, company, _, _, _, sku, location, _, reason, to_location, _, _ = group.row
+    net, batches = decimal_of(group.net), group.batches
+    if len(batches) == 1 and not group.serials:
+        batches = (replace(batches[0], quantity=abs(net)),)
+    return StockBatch(
+        company=company, source=source, sku=sku, location=location, to_location=to_location, reason=reason,
+        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net, event_ids=tuple(group.event_ids),
+        offsets=tuple(group.offsets), deltas=tuple(map(decimal_of, group.deltas)), digests=bytes(group.digests),
+    )  # fmt: skip

@@ -1,0 +1,363 @@
+"""One partition of `stock-adjusted` on the worker that owns it: the open window, its chain, and the road on to the queue.
+
+What is open here is not durable: it is the uncommitted offsets. A seal makes a range durable in one record; only an accepted record
+is routed, by whoever owns the partition when it is read (design sections 5 and 16).
+"""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
+from streams.chain_log import Anchors, ChainLog
+from streams.config import Config
+from streams.dead_letters.publisher import LetterPublisher, Refused
+from streams.intake import Batch
+from streams.keys import batch_key
+from streams.log import Outgoing
+from streams.ports import Ports
+from streams.windows.epoch import Composed, Composer, Row
+from streams.windows.rules import StockRules
+from streams.windows.seen import Seen
+
+#: The longest time without a record in a chain; far inside the retention, so that the tail never expires.
+_TAIL = timedelta(days=7)
+#: Beyond the horizon an event is too_old, but it may have said it occurred up to a day ahead.
+_GRACE_S = 2 * 86_400.0
+#: Epochs sent as one group; each names the one before it, so that one lost race loses all that follow.
+_GROUP = 16
+
+
+class Limits(Protocol):
+    """When an open window is sealed; the smallest of the companies in it counts."""
+
+    @property
+    def length_s(self) -> float: ...
+    @property
+    def max_members(self) -> int: ...
+
+
+#: What a walk reads of an epoch.
+_COLUMNS = (
+    "number", "prev_digest", "end", "no_ops", "sealed_at", ("batches", ("source", "sku", "location", "event_ids", "digests")),
+    ("skipped", ("why", "source", "event_id", "sku", "location", "digest")),
+)  # fmt: skip
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: An epoch is sealed at this size, reckoned by the bytes of its events, which are longer than what is sealed of them.
+MAX_BYTES = 512 * 1024
+_ROW_BYTES = 64
+
+
+class InputLostError(Exception):
+    """The input log does not fit the chain: the topic was re-created, or data is lost. The partition is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """An epoch of the chain as the walk needs it: our own composition, or another's from its bytes."""
+
+    number: int
+    prev_digest: bytes
+    end: int
+    no_ops: int
+    sealed_at: datetime
+    composed: Composed | None = None
+    batches: Sequence[tuple[str, str, str, Sequence[str], bytes]] = ()
+    skipped: Sequence[tuple[str, str | None, str | None, str | None, str | None, bytes | None]] = ()
+
+
+class StockPartition:
+    """Lifecycle: `open` walks the chain; then `take` batches of `stock-adjusted` and `route` batches of `stock-sealed`, while `run`
+    seals what is due; `seal` with cause "shutdown" before the partition is given back; `close`.
+
+    Attributes:
+        end: the input offset up to which everything is sealed: where reading starts.
+        no_ops: events of this partition that ended as no_op in the window since the chain began.
+    """  # fmt: skip
+
+    def __init__(
+        self, partition: int, config: Config, ports: Ports, composer: Composer, rules: StockRules, letters: LetterPublisher,
+        anchors: Anchors, limits: Callable[[str], Limits],
+    ) -> None:  # fmt: skip
+        self.partition, self.end, self.no_ops = partition, 0, 0
+        self._log, self._codec, self._clock, self._metrics = ports.log, ports.codec, ports.clock, ports.metrics
+        self._crash_point = ports.crash_point
+        self._composer, self._rules, self._letters, self._limits = composer, rules, letters, limits
+        self._topic, self._company_partition = config.topic, config.company_partition
+        self._columns = ports.codec.columns(SealedEpoch, _COLUMNS)
+        self._seen = Seen()
+        self._accepted: set[int] = set()
+        self._routed = self._counted = 0
+        self._rows: deque[tuple[Batch, Row]] = deque()
+        self._bytes = 0
+        self._due: float | None = None
+        self._opened = False
+        self._changed = asyncio.Event()
+        self._sealing = asyncio.Lock()
+        self._sealed_at: datetime | None = None
+        self._chain: ChainLog[_Walked] = ChainLog(
+            ports.log, config.topic("stock-sealed"), partition, self._walked, self, anchors, ports.clock.now
+        )
+
+    # ---- the chain's owner
+
+    def restore(self, anchor: Anchor) -> None:
+        self.end, self.no_ops = anchor.end, anchor.no_ops
+
+    def visit(self, offset: int, record: _Walked) -> None:
+        self.end, self.no_ops, self._sealed_at = record.end, record.no_ops, record.sealed_at
+        if offset >= self._routed:
+            self._accepted.add(offset)
+        sealed_at = record.sealed_at.timestamp()
+        if record.composed is not None:
+            self._seen.add_epoch(sealed_at, record.composed.entries)
+        elif sealed_at > self._clock.now().timestamp() - self._rules.horizon_s() - _GRACE_S:
+            entries: list[int] = []
+            for source, sku, location, event_ids, digests in record.batches:
+                self._seen.add_columns(source, sku, location, event_ids, digests, entries)
+            self._seen.close_epoch(sealed_at, entries)
+            self._seen.add_epoch(sealed_at, _seen_of_skipped(record))
+
+    def reached(self) -> tuple[int, int]:
+        return self.end, self.no_ops
+
+    # ---- life
+
+    async def open(self, committed: int | None, routed: int) -> int:
+        """Walk the chain and find where the input is to be read from.
+
+        Args:
+            committed: the group's committed offset of `stock-adjusted`, None where there is none.
+            routed: the same of `stock-sealed`: accepted records from there on are still to be routed.
+
+        Returns:
+            The input offset to start at: the chain's end, or the commit where nothing is sealed after it.
+
+        Raises:
+            ChainRootError: see `streams.chain`.
+            InputLostError: the input does not reach the chain's end.
+        """
+        self._routed = routed
+        self._accepted = {offset for offset in self._accepted if offset >= routed}
+        if self._opened:  # it came back: what is in memory is what the chain says, up to where it was walked
+            await self._chain.catch_up()
+        else:
+            await self._chain.open()
+            self._opened = True
+        topic = self._topic("stock-adjusted")
+        log_start, log_end = await self._log.bounds(topic, self.partition)
+        start = max(self.end, committed or 0)
+        if self._chain.head.number == 0:
+            start = max(start, log_start)
+        if not log_start <= start <= log_end:
+            raise InputLostError(
+                f"{topic}/{self.partition} holds offsets {log_start} to {log_end}, its chain is sealed up to {start}: the topic was "
+                "re-created or has lost data. It is not read. Compare with the source, then start new topics under another prefix."
+            )
+        self.end, self._counted = start, self.no_ops
+        self._seen.expire(self._clock.now().timestamp() - self._rules.horizon_s() - _GRACE_S)
+        await self._chain.anchor()
+        return start
+
+    async def run(self) -> None:
+        """Seal what is due, until cancelled."""
+        while True:
+            self._changed.clear()
+            wait = 3600.0 if self._due is None else self._due - self._clock.monotonic()
+            if wait > 0:
+                try:
+                    await asyncio.wait_for(self._changed.wait(), wait)
+                except TimeoutError:
+                    pass
+                else:
+                    continue
+            if self._due is not None and self._due <= self._clock.monotonic():
+                await self.seal("length")
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """What must happen now and then though nothing comes in: forget, anchor, keep the tail from expiring."""
+        now = self._clock.now()
+        self._seen.expire(now.timestamp() - self._rules.horizon_s() - _GRACE_S)
+        async with self._sealing:
+            if self._sealed_at is not None and now - self._sealed_at > _TAIL:
+                empty = self._composer.compose([], self._seen, {}, self._chain.head, self.end, now, "tail", self.no_ops)
+                await self._append([self._sealed(empty)])
+            await self._chain.anchor()
+
+    async def take(self, batch: Batch) -> None:
+        """Put a fetched batch into the open window; seal when it is full."""
+        cause = ""
+        for record in batch.open():
+            if record.offset < self.end:  # another's seal has overtaken us: its epoch speaks for this record
+                batch.finish(record.offset)
+                continue
+            row = self._composer.read(record)
+            self._rows.append((batch, row))
+            self._bytes += len(record.value or b"") + _ROW_BYTES
+        if not self._rows:
+            return
+        limits = [self._limits(company) for company in {row.company for _, row in self._rows}]
+        if self._due is None:
+            self._due = self._clock.monotonic() + min(limit.length_s for limit in limits)
+            self._changed.set()
+        if len(self._rows) >= min(limit.max_members for limit in limits):
+            cause = "members"
+        elif self._bytes >= MAX_BYTES:
+            cause = "bytes"
+        self._metrics.events_consumed("stock_adjusted").inc(len(self._rows))
+        if cause:
+            await self.seal(cause)
+
+    async def seal(self, cause: str) -> None:
+        """Seal what is open; returns when the accepted chain says what became of it.
+
+        Raises:
+            LogError: nothing is known to be sealed; the offsets stay where they are.
+        """
+        async with self._sealing:
+            while self._rows:
+                now, pending, sealed = self._clock.now(), dict[int, int](), list[tuple[bytes, _Walked]]()
+                head, start, no_ops = self._chain.head, self.end, self.no_ops
+                for chunk in self._chunks()[:_GROUP]:
+                    composed = self._composer.compose(chunk, self._seen, pending, head, start, now, cause, no_ops)
+                    sealed.append(self._sealed(composed))
+                    head, start, no_ops = head.after(sealed[-1][0]), composed.epoch.end, composed.epoch.no_ops
+                await self._crash_point("w1")
+                await self._append(sealed)
+            self._due = None
+
+    async def _append(self, sealed: list[tuple[bytes, _Walked]]) -> None:
+        stands = await self._chain.append(sealed, str(self.partition).encode())
+        await self._crash_point("w2")
+        if not stands:
+            self._metrics.seals_rejected.inc()
+        self._let_go()
+        if stands:
+            for _, walked in sealed:
+                if walked.composed is not None:
+                    self._count(walked.composed.epoch)
+
+    def _let_go(self) -> None:
+        """Finish the rows that the chain has passed: by our own seal, or by another's that came first."""
+        finished: tuple[Batch, int] | None = None
+        while self._rows and self._rows[0][1].record.offset < self.end:
+            batch, row = self._rows.popleft()
+            self._bytes -= len(row.record.value or b"") + _ROW_BYTES
+            if finished is not None:
+                finished[0].finish(finished[1])
+            finished = batch, row.record.offset
+        if finished is not None:
+            finished[0].finish(finished[1], {("stock_adjusted", "no_op"): self.no_ops - self._counted})
+            self._counted = self.no_ops
+
+    def _count(self, epoch: SealedEpoch) -> None:
+        self._metrics.epochs_sealed(epoch.cause).inc()
+        self._metrics.window_members.observe(sum(len(batch.event_ids) for batch in epoch.batches))
+        for batch in epoch.batches:
+            self._metrics.units_sealed.add(_direction(batch), abs(batch.net))
+        for skip in epoch.skipped:
+            if skip.why in NO_OPS:
+                self._metrics.events_deduplicated("stock_adjusted").inc()
+            else:
+                self._metrics.events_quarantined("stock_adjusted", skip.why).inc()
+
+    def _sealed(self, composed: Composed) -> tuple[bytes, _Walked]:
+        epoch = composed.epoch
+        walked = _Walked(epoch.number, epoch.prev_digest, epoch.end, epoch.no_ops, epoch.sealed_at, composed=composed)
+        return self._codec.encode(epoch), walked
+
+    def _walked(self, value: bytes) -> _Walked:
+        number, prev_digest, end, no_ops, sealed_at_us, batches, skipped = self._columns(value)
+        sealed_at = _EPOCH + timedelta(microseconds=sealed_at_us)
+        return _Walked(number, prev_digest, end, no_ops, sealed_at, None, batches, skipped)
+
+    async def release(self) -> None:
+        """Before the partition is given back: seal what is open, then let go of it. What is not sealed is read again."""
+        try:
+            await self.seal("shutdown")
+        finally:
+            self._rows.clear()
+            self._bytes, self._due = 0, None
+            self._metrics.window_open_events.set(0)
+
+    def _chunks(self) -> list[list[Row]]:
+        chunks, chunk, size = list[list[Row]](), list[Row](), 0
+        limit = min(self._limits(company).max_members for company in {row.company for _, row in self._rows})
+        for _, row in self._rows:
+            length = len(row.record.value or b"") + _ROW_BYTES
+            if chunk and (len(chunk) >= limit or size + length > MAX_BYTES):
+                chunks.append(chunk)
+                chunk, size = [], 0
+            chunk.append(row)
+            size += length
+        return [*chunks, chunk]
+
+    # ---- the road on: accepted epochs become postings and letters
+
+    async def route(self, batch: Batch) -> None:
+        """Queue what accepted records hold; a record that does not count is passed over.
+
+        Raises:
+            LogError: not queued; the offsets stay where they are and the records are routed again, harmlessly.
+        """
+        records = batch.open()
+        if records and records[-1].offset >= self._chain.position:
+            async with self._sealing:
+                await self._chain.catch_up()
+                self._let_go()
+        postings: list[Outgoing] = []
+        refused: list[Refused] = []
+        for record in records:
+            if record.offset in self._accepted:
+                epoch = self._codec.decode(record.value or b"", SealedEpoch)
+                refused += [self._refused(skip) for skip in epoch.skipped if skip.why not in NO_OPS]
+                postings += [
+                    self._posting(index, item, record.offset, record.timestamp)
+                    for index, item in enumerate(epoch.batches)
+                ]
+        if refused:
+            await self._letters.refuse(refused)
+        await self._crash_point("w3")
+        if postings:
+            await self._log.send_many(postings)
+        await self._crash_point("w5")
+        for record in records:
+            batch.finish(record.offset)
+            self._accepted.discard(record.offset)
+            self._routed = record.offset + 1
+
+    def _posting(self, index: int, batch: StockBatch, offset: int, timestamp_ms: int) -> Outgoing:
+        posting = Posting(
+            k=batch_key(batch), kind="stock_batch", company=batch.company, source=batch.source,
+            digest=hashlib.sha256(batch.digests).digest()[:16], topic=self._chain.topic, partition=self.partition, offset=offset,
+            index=index, timestamp_ms=timestamp_ms, value=self._codec.encode(batch),
+        )  # fmt: skip
+        return Outgoing(
+            topic=self._topic("erp-stock"), partition=self._company_partition(batch.company), key=batch.company.encode(),
+            value=self._codec.encode(posting),
+        )  # fmt: skip
+
+    def _refused(self, skip: Skipped) -> Refused:
+        return Refused(
+            reason=skip.why, state="dead", error=skip.error, event_type="stock_adjusted", company=skip.company or "",
+            topic=self._topic("stock-adjusted"), partition=self.partition, offset=skip.offset, timestamp_ms=skip.timestamp_ms,
+            key=skip.key, value=skip.value, headers=skip.headers, source=skip.source, event_id=skip.event_id, sku=skip.sku,
+            digest=skip.digest,
+        )  # fmt: skip
+
+
+def _seen_of_skipped(record: _Walked) -> Iterable[tuple[int, int]]:
+    """Refused events as refused, no-ops as counted; repeats and reuses say nothing new."""
+    for why, source, event_id, sku, location, digest in record.skipped:
+        if why not in ("repeat", "id_reuse") and event_id is not None and digest is not None:
+            mark = Seen.mark(digest)
+            yield Seen.entry(source or "", event_id, sku or "", location or ""), mark if why in NO_OPS else ~mark
+
+
+def _direction(batch: StockBatch) -> str:
+    return "transfer" if batch.to_location is not None else "in" if batch.net > 0 else "out"

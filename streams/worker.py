@@ -1,0 +1,70 @@
+"""`streams worker`: the Faust app in this process, from start to drained."""
+
+import asyncio
+from random import SystemRandom
+
+import structlog
+
+from connectors.base.clock import SystemClock
+from connectors.sap_b1.service_layer import ServiceLayer
+from connectors.sap_b1.session import HttpServiceLayer
+from schemas.codec import Codec
+from streams.app import Pipeline
+from streams.config import Config
+from streams.log import Log
+from streams.metrics import Metrics
+from streams.ports import Ports
+
+logger = structlog.get_logger(__name__)
+_WATCH_S = 5.0
+
+
+async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics, codec: Codec) -> None:
+    """Run agents and posters until told to stop, then drain.
+
+    Args:
+        config: The configuration in force.
+        stop: Set: seal what is open, let what is under way end, commit, leave the group, return.
+        log: Started, and not stopped here.
+        metrics: `vitals` is ready once partitions are assigned.
+        codec: Of the configured registry.
+
+    Raises:
+        Exception: What ended the worker; nothing of what was not finished is committed.
+    """
+    random, clock = SystemRandom(), SystemClock()
+
+    def service_layer(company: str) -> ServiceLayer:
+        settings = config.companies[company]
+        return HttpServiceLayer(
+            settings.service_layer_url, settings.company_db, settings.username, settings.password, verify=settings.verify_tls,
+            session_limit=settings.session_limit, clock=clock, random=random, on_call=metrics.erp_call,
+        )  # fmt: skip
+
+    ports = Ports(log, codec, clock, random, metrics, service_layer)
+    app = Pipeline(
+        config, ports, broker=f"kafka://{config.kafka.bootstrap_servers.replace(',', ';')}", broker_credentials=None
+    )
+    metrics.vitals.expect("worker", "waits for its partitions")
+    app.finalize()
+    await app.start()
+    try:
+        await _until(app, stop, config, metrics)
+    finally:
+        await app.stop()
+    if app.crash_reason is not None:
+        raise app.crash_reason
+
+
+async def _until(app: Pipeline, stop: asyncio.Event, config: Config, metrics: Metrics) -> None:
+    crashed = asyncio.ensure_future(app.wait_until_stopped())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        while not stopping.done() and not crashed.done() and not app.crashed:
+            await asyncio.wait({crashed, stopping}, timeout=_WATCH_S, return_when=asyncio.FIRST_COMPLETED)
+            metrics.vitals.beat("worker")
+            for tp, behind in app.lag().items():
+                metrics.consumer_lag(config.name_of(tp.topic), str(tp.partition)).set(behind)
+    finally:
+        for future in (crashed, stopping):
+            future.cancel()

@@ -1,0 +1,118 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connectors.base.errors import FatalError
+from connectors.sap_b1 import doctor
+from connectors.sap_b1.doctor import Diagnosis
+from connectors.sap_b1.service_layer import Answer, UnavailableError
+from connectors.sap_b1.session import HttpServiceLayer
+from connectors.sap_b1.settings import CompanySettings
+from connectors.simulators.ledger import Company
+
+
+@pytest.fixture
+def settings() -> CompanySettings:
+    return CompanySettings.model_validate(
+        {
+            "service_layer_url": "https://b1.example:50000/b1s/v2",
+            "company_db": "SBO_ACME",
+            "username": "streams",
+            "password": "env:B1",
+            "timezone": "Europe/London",
+            "currency": "GBP",
+            "customers": {"card_code": "C-WEB"},
+            "tax": {"default": "O1"},
+            "freight": {"expense_code": 1},
+            "warehouses": {"LON1": {"owner": "warehouse", "location": "MAIN"}},
+        },
+        context={"environ": {"B1": "right"}},
+    )
+
+
+def bad(diagnosis: Diagnosis) -> dict[str, str]:
+    return {finding.name: finding.detail for finding in diagnosis.findings if not finding.ok}
+
+
+@pytest.fixture
+def bare(simulator: Any, clock: Any, company: Company) -> Company:
+    """A company that has never seen us."""
+    fresh = Company("SBO_ACME", clock=clock.now)
+    simulator.companies = {"SBO_ACME": fresh}
+    return fresh
+
+
+async def test_a_company_that_is_ready_has_nothing_to_mend(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, company: Company
+) -> None:
+    diagnosis = await doctor.run(service_layer, settings, install=False, clock=clock)
+    assert bad(diagnosis) == {}
+    assert (diagnosis.ok, diagnosis.tier) == (True, "claim")
+    assert [finding.name for finding in diagnosis.findings] == [
+        "reachable", "login", "claim_table", "second_claim_refused", "failed_set_leaves_no_claim", "claim_cost",
+        "totals_as_sent", "tier",
+    ]  # fmt: skip
+    ledger = company.ledger()
+    assert (ledger["claims"], ledger["documents"]) == ([], [])
+
+
+async def test_a_company_without_the_table_is_below_its_tier_until_it_is_installed(
+    bare: Company, service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any
+) -> None:
+    diagnosis = await doctor.run(service_layer, settings, install=False, clock=clock)
+    assert diagnosis.tier is None
+    assert {"claim_table", "tier"} <= bad(diagnosis).keys()
+    assert "@STREAMS_CLAIM" in bad(diagnosis)["claim_table"]
+    diagnosis = await doctor.run(service_layer, settings, install=True, clock=clock)
+    assert diagnosis.tier == "claim"
+    assert next(f.detail for f in diagnosis.findings if f.name == "claim_table").startswith("made: @STREAMS_CLAIM")
+
+
+async def test_every_finding_that_is_bad_says_what_mends_it(
+    bare: Company, service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any
+) -> None:
+    diagnosis = await doctor.run(service_layer, settings, install=False, clock=clock)
+    assert all(bool(finding.remedy) != finding.ok for finding in diagnosis.findings)
+
+
+async def test_a_b1_that_makes_its_own_totals_is_found_out(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any
+) -> None:
+    class Own(HttpServiceLayer):
+        def __init__(self) -> None:
+            self.read, self.change_set, self.ping = service_layer.read, service_layer.change_set, service_layer.ping  # type: ignore[method-assign]
+
+        async def post(self, path: str, body: Any) -> Answer:
+            answer = await service_layer.post(path, body)
+            assert answer.body is not None
+            return replace(answer, body={**answer.body, "DocTotal": 99})
+
+    diagnosis = await doctor.run(Own(), settings, install=False, clock=clock)
+    assert bad(diagnosis) == {"totals_as_sent": "B1 made 99 of 36.60"}
+    assert diagnosis.tier == "claim"
+
+
+async def test_a_customer_who_is_missing_is_said(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any
+) -> None:
+    other = settings.model_copy(update={"customers": settings.customers.model_copy(update={"card_code": "NOBODY"})})
+    assert (
+        "no such customer" in bad(await doctor.run(service_layer, other, install=False, clock=clock))["totals_as_sent"]
+    )
+
+
+@pytest.mark.parametrize("error", [UnavailableError("B1 is gone"), FatalError("wrong password")])
+async def test_a_b1_that_does_not_let_us_in_is_a_finding(
+    settings: CompanySettings, clock: Any, error: Exception
+) -> None:
+    class Shut:
+        async def ping(self) -> bool:
+            return True
+
+        async def read(self, paths: list[str]) -> list[Answer]:
+            raise error
+
+    diagnosis = await doctor.run(Shut(), settings, install=True, clock=clock)  # type: ignore[arg-type]
+    assert bad(diagnosis)["login"] == str(error)
+    assert diagnosis.tier is None

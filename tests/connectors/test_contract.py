@@ -1,0 +1,363 @@
+"""What every connector promises, over every row of the registry: a new row needs an entry in STAGES, nothing else."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from connectors.base.cursors import CURSORS, Cursors, LostRaceError, Position
+from connectors.base.errors import RetriableError
+from connectors.base.letters import Letters
+from connectors.base.metrics import NoMetrics
+from connectors.base.publisher import Publisher
+from connectors.base.settings import Secret
+from connectors.registry import KINDS
+from connectors.runtime import Runtime, back_off_s
+from schemas.events import EVENT_TYPES, identity
+from schemas.letters import letter_id
+from schemas.records import Cursor, LetterState
+from schemas.topics import FACTS, dead_letter_topic
+
+AT = "2026-11-21T09:30:00Z"
+CANARY = "canary-5ecret"
+BAD = b'{"type": "stock_adjusted", "event_id": "bad", "sku": "A", "note": "canary@example.com"'
+INVALID = json.dumps(
+    {"type": "order_placed", "order_id": "o9", "occurred_at": AT, "currency": "GBP", "lines": [], "note": CANARY}
+).encode()
+
+
+def _moves() -> list[bytes]:
+    """Deltas, levels (baseline, changed, stale, unchanged), a repeat, and two lines that cannot be taken."""
+    base = {"type": "stock_adjusted", "occurred_at": AT, "reason": "count"}
+    lines: list[dict[str, Any] | bytes] = [
+        {**base, "event_id": "d1", "sku": "A", "location": "MAIN", "delta": "2.5"},
+        {**base, "event_id": "l1", "sku": "B", "location": "MAIN", "level": "100", "sequence": 1},
+        BAD,
+        {**base, "event_id": "l2", "sku": "B", "location": "MAIN", "level": "90", "sequence": 3},
+        {**base, "event_id": "l3", "sku": "B", "location": "MAIN", "level": "95", "sequence": 2},
+        {**base, "event_id": "l4", "sku": "B", "location": "MAIN", "level": "97", "sequence": 4},
+        INVALID,
+        {**base, "event_id": "d1", "sku": "A", "location": "MAIN", "delta": "2.5"},
+        {**base, "event_id": "l5", "sku": "B", "location": "MAIN", "level": "97", "sequence": 5},
+        {"type": "order_cancelled", "event_id": "c1", "order_id": "o1", "occurred_at": AT},
+        {**base, "event_id": "l6", "sku": "B", "location": "MAIN", "level": "80.25", "sequence": 6},
+    ]
+    return [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A vendor's system with the same eleven records in it, read in several batches; `refill` undoes tidying up."""
+
+    settings: dict[str, Any]
+    fill: Callable[[Path, pytest.MonkeyPatch], None]
+    refill: Callable[[Path], None]
+
+
+def _fill_inbox(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.ims.source.BATCH_LINES", 4)
+    inbox = folder / "in"
+    inbox.mkdir()
+    (inbox / "a.jsonl").write_bytes(b"\n".join(_moves()[:8]))
+    (inbox / "b.jsonl").write_bytes(b"\n".join(_moves()[8:]))
+
+
+def _refill_inbox(folder: Path) -> None:
+    for path in (folder / "in" / "done").iterdir():
+        path.rename(folder / "in" / path.name)
+
+
+STAGES = {"ims": Stage({"inbox": "in"}, _fill_inbox, _refill_inbox)}
+
+
+class StopWhenIdle(NoMetrics):
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def looked(self, connector: str, idle: bool) -> None:
+        if idle:
+            self._stop.set()
+
+
+@dataclass
+class Play:
+    kind: str
+    folder: Path
+    broker: Any
+    codec: Any
+    clock: Any
+
+    def source(self) -> Any:
+        row = KINDS[self.kind]
+        table = {"kind": self.kind, "company": "acme", **STAGES[self.kind].settings}
+        settings = row.settings.model_validate(table, context={"folder": self.folder, "environ": {}})
+        return row.source("wms", settings, self.clock)
+
+    def cursors(self) -> Cursors:
+        return Cursors("wms", self.broker, self.codec, self.clock, topic=CURSORS, partition=1)
+
+    async def run(self) -> None:
+        """One process, from its start until its source is idle."""
+        stop = asyncio.Event()
+        runtime = Runtime(
+            self.source(),
+            cursors=self.cursors(),
+            publisher=Publisher(self.broker, self.codec, self.clock, str),
+            letters=Letters(self.broker, self.codec, self.clock, str, lambda _company: 2),
+            metrics=StopWhenIdle(stop),
+            poll_interval_s=0.01,
+            draw=lambda: 0.0,
+        )
+        await runtime.run(stop)
+
+    def facts(self) -> dict[tuple[str, ...], set[Any]]:
+        """What was published under each identity; the same twice is one."""
+        found: dict[tuple[str, ...], set[Any]] = {}
+        for topic in FACTS:
+            for stored in self.broker.all(topic):
+                event = self.codec.decode(stored.value, tuple(EVENT_TYPES.values()))
+                found.setdefault((topic, *identity(event)), set()).add(event)
+        return found
+
+    def letters(self) -> dict[str, LetterState]:
+        states = [self.codec.decode(stored.value, LetterState) for stored in self.broker.all("dead-letter-state")]
+        return {state.id: state for state in states}
+
+    async def position(self) -> Position:
+        cursors = self.cursors()
+        await cursors.load()
+        return cursors.position
+
+
+@pytest.fixture(params=sorted(KINDS))
+def play(request, tmp_path, monkeypatch, broker, codec, clock) -> Play:
+    STAGES[request.param].fill(tmp_path, monkeypatch)
+    return Play(request.param, tmp_path, broker, codec, clock)
+
+
+def test_every_row_has_a_stage():
+    assert STAGES.keys() == KINDS.keys()
+
+
+async def test_every_record_ends_as_an_event_a_letter_or_a_no_op(play):
+    await play.run()
+    facts = play.facts()
+    deltas = {key[1]: next(iter(events)).delta for key, events in facts.items() if key[0] == "stock-adjusted"}
+    assert deltas == {"d1": Decimal("2.5"), "l2": -10, "l4": 7, "l6": Decimal("-16.75")}
+    assert ("order-cancelled", "c1") in facts
+    assert sum(len(play.broker.all(topic)) for topic in FACTS) == 6
+    position = await play.position()
+    assert (position.no_op, position.refused) == ({"stock_adjusted": 3}, {"inbox": 1, "order_placed": 1})
+    assert len(play.letters()) == 2
+
+
+async def test_a_record_that_does_not_parse_is_a_letter_with_its_bytes_and_the_rest_goes_on(play):
+    await play.run()
+    (unreadable,) = play.broker.all("inbox-dead-letter")
+    (invalid,) = play.broker.all(dead_letter_topic("order-placed"))
+    assert (unreadable.value, invalid.value) == (BAD, INVALID)
+    for stored, reason, origin in ((unreadable, b"unreadable", "a.jsonl"), (invalid, b"invalid_event", "a.jsonl")):
+        headers = dict(stored.headers)
+        assert headers["b1streams.reason"] == reason
+        assert headers["b1streams.file"] == origin.encode()
+        digest, line = headers["b1streams.file_digest"].decode(), int(headers["b1streams.line"])
+        state = play.letters()[letter_id("wms", digest, line)]
+        assert headers["b1streams.id"] == state.id.encode()
+        topic, partition, offset = state.letter_topic, state.letter_partition, state.letter_offset
+        assert play.broker.logs[topic, partition][offset] == stored
+        assert (state.state, state.source, state.company) == ("dead", "wms", "acme")
+    assert play.broker.logs["dead-letter-state", 2]
+
+
+async def test_the_cursor_moves_only_after_the_broker_has_everything_before_it(play):
+    source, cursor, behind, expected = play.source(), None, set(), {None: (frozenset(), 0)}
+    refused = 0
+    while not (batch := await source.read(cursor)).idle:
+        cursor = batch.cursor
+        behind |= {identity(event) for event in batch.events}
+        refused += len(batch.refused)
+        expected[cursor] = frozenset(behind), refused
+    await source.close()
+    STAGES[play.kind].refill(play.folder)
+    send, written = play.broker.send_many, []
+
+    async def look(records):
+        if records[0].topic == CURSORS:
+            for each in records:
+                record = play.codec.decode(each.value, Cursor)
+                if record.sku is None:
+                    written.append(Position.from_json(record.position).cursor)
+                    identities, letters = expected[written[-1]]
+                    assert identities <= {key[1:] for key in play.facts()}
+                    assert len(play.letters()) >= letters
+        return await send(records)
+
+    play.broker.send_many = look
+    await play.run()
+    assert written == list(expected)
+
+
+async def test_nothing_moves_while_the_broker_refuses(play):
+    refusals = 3
+
+    def refuse(what):
+        nonlocal refusals
+        if what.startswith("send stock") and refusals:
+            refusals -= 1
+            raise RetriableError("no leader", retry_after_s=0.0)
+
+    play.broker.before = refuse
+    await play.run()
+    assert refusals == 0
+    assert sum(each.delta for events in play.facts().values() for each in events if hasattr(each, "delta")) == Decimal(
+        "-17.25"
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_crash_at_any_await_loses_and_changes_nothing(play, make_broker, crash, tmp_path, monkeypatch, when):
+    await play.run()
+    expected, letters = play.facts(), set(play.letters())
+    counts = await play.position()
+    points = 0
+    for point in range(1, 500):
+        folder = tmp_path / f"{point}"
+        folder.mkdir()
+        STAGES[play.kind].fill(folder, monkeypatch)
+        run = Play(play.kind, folder, make_broker(), play.codec, play.clock)
+        left = point
+
+        def count(what, run=run):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise crash(what)
+
+        setattr(run.broker, when, count)
+        try:
+            await run.run()
+        except crash:
+            points += 1
+            await run.run()
+        was_reached = left <= 0
+        setattr(run.broker, when, lambda _what: None)
+        facts = run.facts()
+        assert facts.keys() == expected.keys()
+        assert all(len(events) == 1 for events in facts.values())
+        assert facts == expected
+        assert set(run.letters()) == letters
+        position = await run.position()
+        assert (position.cursor, position.refused) == (counts.cursor, counts.refused)
+        assert position.no_op == counts.no_op
+        if not was_reached:
+            break
+    assert points > 10
+
+
+async def test_two_crashes_in_a_row_lose_and_change_nothing(play, make_broker, crash, tmp_path, monkeypatch):
+    await play.run()
+    expected = play.facts()
+    for first in range(1, 40, 3):
+        for second in range(1, 20, 3):
+            folder = tmp_path / f"{first}-{second}"
+            folder.mkdir()
+            STAGES[play.kind].fill(folder, monkeypatch)
+            run = Play(play.kind, folder, make_broker(), play.codec, play.clock)
+            for left in (first, second):
+                remaining = [left]
+
+                def count(what, remaining=remaining):
+                    remaining[0] -= 1
+                    if remaining[0] == 0:
+                        raise crash(what)
+
+                run.broker.after = count
+                try:
+                    await run.run()
+                except crash:
+                    continue
+            run.broker.after = lambda _what: None
+            await run.run()
+            assert run.facts() == expected
+
+
+async def test_what_is_read_again_says_the_same_under_the_same_identities(play):
+    first, second = play.source(), play.source()
+    cursor = None
+    while not (batch := await first.read(cursor)).idle:
+        assert await first.read(cursor) == batch
+        assert await second.read(cursor) == batch
+        cursor = batch.cursor
+    await first.close()
+    await second.close()
+
+
+async def test_a_process_that_was_taken_over_publishes_no_level_and_moves_no_cursor(play):
+    taken = False
+    send = play.broker.send_many
+
+    async def take_over(records):
+        nonlocal taken
+        if records[0].topic == CURSORS and len(play.broker.all(CURSORS)) == 1 and not taken:
+            taken = True
+            await play.cursors().load()
+        return await send(records)
+
+    play.broker.send_many = take_over
+    with pytest.raises(LostRaceError):
+        await play.run()
+    assert play.facts() == {}
+    await play.run()
+    assert len(play.facts()) == 5
+
+
+async def test_stop_ends_it_after_the_batch_under_way(play):
+    stop = asyncio.Event()
+    play.broker.after = lambda what: stop.set() if what == "send stock-adjusted" else None
+    runtime = Runtime(
+        play.source(),
+        cursors=play.cursors(),
+        publisher=Publisher(play.broker, play.codec, play.clock, str),
+        letters=Letters(play.broker, play.codec, play.clock, str, lambda _company: 2),
+        metrics=NoMetrics(),
+        poll_interval_s=60,
+    )
+    await runtime.run(stop)
+    assert play.broker.calls[-1] == f"send {CURSORS}"
+    assert 0 < len(play.facts()) < 5
+
+
+async def test_no_secret_and_no_personal_data_is_shown(play, caplog):
+    caplog.set_level(logging.DEBUG)
+    with structlog.testing.capture_logs() as logs:
+        play.broker.before = lambda what: _fail_once(play, what)
+        await play.run()
+    shown = [repr(logs), caplog.text, repr(play.source()), str(play.source())]
+    shown += [
+        repr(dict(each.headers))
+        for topic in ("inbox-dead-letter", "order-placed-dead-letter")
+        for each in play.broker.all(topic)
+    ]
+    shown += [repr(state) for state in play.letters().values()]
+    assert not [text for text in shown if "canary" in text]
+    secrets = [field for field in KINDS[play.kind].settings.model_fields.values() if field.annotation is Secret]
+    assert not [field for field in secrets if field.repr and CANARY in repr(field)]
+
+
+def _fail_once(play, what):
+    if what == "send stock-adjusted" and play.broker.calls.count(what) == 1:
+        raise RetriableError("not now")
+
+
+def test_back_off_is_full_jitter_with_a_cap_and_never_less_than_was_asked():
+    assert back_off_s(1, None, lambda: 1.0) == 0.5
+    assert back_off_s(3, None, lambda: 0.5) == 1.0
+    assert back_off_s(1000, None, lambda: 1.0) == 30.0
+    assert back_off_s(1, 7.0, lambda: 0.1) == 7.0

@@ -1,0 +1,214 @@
+"""What can be said of images and stack without an engine: syntax, references, the reference's security list."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+STACK = yaml.safe_load(COMPOSE)
+SERVICES = STACK["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*$")
+CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
+
+each_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def instructions():
+    joined = re.sub(r"\\\n", " ", "\n".join(line for line in DOCKERFILE.splitlines() if not line.startswith("#")))
+    return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
+
+
+def final_stage():
+    found = instructions()
+    return found[max(n for n, (word, _) in enumerate(found) if word == "FROM") :]
+
+
+def test_the_stack_has_every_part():
+    assert set(SERVICES) >= {
+        "kafka",
+        "topics",
+        "worker",
+        "connectors",
+        "prometheus",
+        "grafana",
+        "simulator",
+        "demo-feed",
+    }
+    demo = {name for name, service in SERVICES.items() if service.get("profiles") == ["demo"]}
+    assert demo == {"demo-files", "simulator", "demo-doctor", "demo-feed"}
+
+
+@each_service
+def test_a_service_can_do_no_more_than_it_must(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] > 0
+    assert any(mount.split(":")[0] == "/tmp" for mount in service["tmpfs"])
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "userns_mode", "devices", "user"} & set(service)
+    assert all("docker.sock" not in str(volume) for volume in service.get("volumes", ()))
+
+
+@each_service
+def test_an_image_is_pinned_by_version(name):
+    assert PINNED.match(SERVICES[name]["image"]), SERVICES[name]["image"]
+
+
+@each_service
+def test_what_stays_up_says_whether_it_is_well(name):
+    service = SERVICES[name]
+    if service["restart"] == "no":
+        return
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] == "CMD"  # no shell
+    assert {"interval", "timeout", "retries"} <= set(service["healthcheck"])
+
+
+@each_service
+def test_dependencies_exist_and_a_demo_part_is_never_required_outside_the_demo(name):
+    service = SERVICES[name]
+    for other, how in service.get("depends_on", {}).items():
+        assert other in SERVICES
+        assert how["condition"] in CONDITIONS
+        assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[other]
+        assert how["condition"] != "service_completed_successfully" or SERVICES[other]["restart"] == "no"
+        if "profiles" in SERVICES[other] and "profiles" not in service:
+            assert how["required"] is False
+
+
+def test_dependencies_have_an_order():
+    done = set()
+    while len(done) < len(SERVICES):
+        ready = {name for name, one in SERVICES.items() if name not in done and set(one.get("depends_on", {})) <= done}
+        assert ready, f"a circle among {set(SERVICES) - done}"
+        done |= ready
+
+
+@each_service
+def test_ports_are_published_on_loopback_only(name):
+    ports = SERVICES[name].get("ports", [])
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert not ports or name in {"prometheus", "grafana"}
+
+
+@each_service
+def test_volumes_and_secrets_are_declared_and_host_folders_are_there_and_read_only(name):
+    service = SERVICES[name]
+    assert set(service.get("secrets", ())) <= set(STACK["secrets"])
+    for volume in service.get("volumes", ()):
+        source, _, rest = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", volume).partition(":")
+        if source.startswith("."):
+            assert rest.endswith(":ro")
+            assert (ROOT / source).is_dir()
+        else:
+            assert source in STACK["volumes"]
+
+
+def test_every_password_comes_from_a_file_and_nothing_starts_without_it():
+    for name, secret in STACK["secrets"].items():
+        assert re.fullmatch(r"\$\{\w+_FILE:\?.+\}", secret["file"]), name
+    for service in SERVICES.values():
+        for key, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|TOKEN|KEY", key):
+                assert key.endswith("__FILE")
+                assert value.startswith("/run/secrets/")
+                assert value.removeprefix("/run/secrets/") in service["secrets"]
+
+
+def test_grafana_lets_nobody_in_without_the_password():
+    settings = SERVICES["grafana"]["environment"]
+    assert settings["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
+    assert settings["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert settings["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+
+
+def test_one_image_serves_every_part_of_ours():
+    ours = [one for one in SERVICES.values() if one["image"].startswith("b1-streams:")]
+    assert len(ours) == 7
+    assert all(one["build"] == "." for one in ours)
+
+
+def test_the_drain_fits_into_the_time_to_stop():
+    assert all(int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 30 for name in ("worker", "connectors"))
+
+
+def test_the_image_is_built_in_stages_from_pinned_bases():
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    assert len(bases) == 2
+    assert all(PINNED.match(base) and "-slim" in base for base in bases)
+
+
+def test_the_image_runs_as_a_user_without_rights():
+    users = [rest for word, rest in final_stage() if word == "USER"]
+    assert users
+    assert all(re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user) for user in users)
+    last = max(n for n, (word, _) in enumerate(final_stage()) if word == "USER")
+    assert all(word != "RUN" for word, _ in final_stage()[last:])
+
+
+def test_packages_are_what_the_lock_names():
+    runs = " ".join(rest for word, rest in instructions() if word == "RUN")
+    assert "--require-hashes --only-binary :all: -r requirements.lock" in runs
+    assert all("pip install" not in rest and "apt-get" not in rest for word, rest in final_stage() if word == "RUN")
+    assert "--hash=sha256:" in (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def test_the_image_holds_no_secret_and_starts_without_a_shell():
+    words = {word for word, _ in instructions()}
+    assert not words & {"ADD", "ARG"}
+    assert not re.search(r"(?i)password|secret|token", DOCKERFILE)
+    assert all(rest.startswith("[") for word, rest in final_stage() if word in ("CMD", "ENTRYPOINT"))
+
+
+def test_only_what_the_image_is_made_of_reaches_the_builder():
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert next(line for line in lines if line and not line.startswith("#")) == "*"
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    copied = {
+        part for word, rest in instructions() if word == "COPY" and "--from" not in rest for part in rest.split()[:-1]
+    }
+    assert copied == let_in
+    assert all((ROOT / part).exists() for part in copied)
+
+
+def test_prometheus_scrapes_the_parts_that_have_metrics():
+    config = yaml.safe_load((ROOT / "grafana/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    for name in ("worker", "connectors"):
+        (found,) = jobs[name]["dns_sd_configs"]
+        assert found["names"] == [name]
+        assert found["port"] == int(SERVICES[name]["environment"]["STREAMS__METRICS__PORT"])
+        assert name in SERVICES
+
+
+def test_grafana_finds_its_data_source_and_its_dashboards():
+    folder = ROOT / "grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    assert source["uid"] == "prometheus"
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((folder / "dashboards/b1-streams.yml").read_text(encoding="utf-8"))["providers"]
+    mounted = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounted
+    assert provider["allowUiUpdates"] is False
+
+
+@pytest.mark.parametrize(
+    "name", ["docker-compose.yml", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "grafana").rglob("*.yml")))]
+)
+def test_no_key_is_written_twice(name):
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader, node):
+        keys = [key.value for key, _ in node.value if key.value != "<<"]
+        assert len(keys) == len(set(keys)), (name, node.start_mark.line + 1, keys)
+        loader.flatten_mapping(node)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    yaml.load((ROOT / name).read_text(encoding="utf-8"), Loader)

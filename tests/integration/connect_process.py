@@ -1,0 +1,33 @@
+"""`streams connect` as tests start it: `python connect_process.py CONFIG`. SIGTERM stops it."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from connectors.base.errors import ConnectorError
+from streams import config as settings
+from streams import connect
+from streams.log import KafkaLog
+from streams.metrics import Metrics
+
+
+async def main() -> int:
+    config = settings.load(Path(sys.argv[1]), os.environ)
+    log = KafkaLog(config.kafka.bootstrap_servers)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await log.start()
+    try:
+        await connect.run(config, stop, log=log, metrics=Metrics(config))
+    except ConnectorError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    finally:
+        await log.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,60 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from streams.demo import kafka
+from streams.demo.kafka import Kafka, KafkaSetupError
+from streams.log import KafkaLog, LogError, Topic
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_data_and_port_outlive_a_kill_and_a_stop(own_broker: Kafka, topic_prefix: str) -> None:
+    address, topic = own_broker.bootstrap_servers, f"{topic_prefix}facts"
+    log = KafkaLog(address)
+    await log.start()
+    await log.create_topics([Topic(topic, 1, 1)])
+    await log.send(topic, 0, None, b"kept")
+    for end in (own_broker.kill, own_broker.stop):
+        await asyncio.to_thread(end)
+        assert own_broker.pid is None
+        await asyncio.to_thread(own_broker.start)
+        assert own_broker.bootstrap_servers == address
+        assert [record.value async for batch in log.read(topic, 0, 0) for record in batch] == [b"kept"]
+    await log.stop()
+
+
+async def test_a_topic_that_nobody_made_does_not_make_itself(own_broker: Kafka, topic_prefix: str) -> None:
+    log = KafkaLog(own_broker.bootstrap_servers, delivery_timeout_s=1)
+    await log.start()
+    with pytest.raises(LogError):
+        await log.send(f"{topic_prefix}typo", 0, None, b"x")
+    assert f"{topic_prefix}typo" not in await log.topics()
+    await log.stop()
+
+
+def test_a_broker_that_cannot_start_says_why(own_broker: Kafka, tmp_path: Path) -> None:
+    """Its port is taken."""
+    with pytest.raises(KafkaSetupError, match="in use"), Kafka(tmp_path / "data", port=own_broker.port):
+        pass
+
+
+def test_without_java_or_maven_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("B1_STREAMS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(KafkaSetupError, match=r"needs Java 17.*KAFKA_BOOTSTRAP_SERVERS"):
+        kafka._find_java()
+    with pytest.raises(KafkaSetupError, match=r"apt install maven.*KAFKA_BOOTSTRAP_SERVERS"):
+        kafka.install()
+
+
+def test_an_old_java_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KafkaSetupError, match=r"11\.0\.2.*needs Java 17"):
+        kafka._find_java()

@@ -1,0 +1,91 @@
+"""Every command against a broker in memory: `streams(...)` runs one and gives its exit code, output and errors."""
+
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from streams import cli
+from streams.cli import shell
+from streams.config import Config
+from streams.log import Log
+from tests.streams.facts import World
+from tests.streams.fakes import PASSWORD, ROOT
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+Streams = Callable[..., Ran]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a valid streams.toml, two partitions of everything and a free port."""
+    shutil.copy(ROOT / "streams.example.toml", tmp_path / "streams.toml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACME_B1_PASSWORD", PASSWORD)
+    monkeypatch.setenv("STREAMS__KAFKA__PARTITIONS", "2")
+    monkeypatch.setenv("STREAMS__KAFKA__COMPANY_PARTITIONS", "2")
+    monkeypatch.setenv("STREAMS__METRICS__PORT", "0")
+    monkeypatch.delenv("STREAMS_CONFIG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """What the commands find when they open Kafka."""
+    world = World(shell.read_config(folder / "streams.toml"))
+
+    @asynccontextmanager
+    async def open_log(_config: Config, _timeout_s: float = 10) -> AsyncIterator[Log]:
+        await world.log.topics()  # raises where the broker is away
+        yield world.log
+
+    monkeypatch.setattr(shell, "open_log", open_log)
+    return world
+
+
+@pytest.fixture
+def streams(folder: Path, capsys: pytest.CaptureFixture[str]) -> Streams:
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = cli.run(arguments)
+        out, err = capsys.readouterr()
+        assert PASSWORD not in out + err
+        assert "Traceback" not in out + err
+        return Ran(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Put logging back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def at_once(work: Any) -> Any:
+    """Run a coroutine from a test that is no coroutine, as the commands start loops of their own."""
+    return asyncio.run(work)

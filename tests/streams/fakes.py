@@ -1,0 +1,133 @@
+"""A broker in memory for tests of what reads and writes through `Log`, and a configuration to go with it."""
+
+import tomllib
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from streams.config import Config, parse
+from streams.log import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
+from streams.topics import wanted
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "canary-7f3a-hunter2"  # must never be seen anywhere
+ENVIRON = {"ACME_B1_PASSWORD": PASSWORD}
+
+
+def example() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "streams.example.toml").read_text(encoding="utf-8"))
+
+
+def config(folder: Path = ROOT, **kafka: Any) -> Config:
+    """The example configuration with few partitions."""
+    data = example()
+    data["kafka"] |= {"partitions": 2, "company_partitions": 2, **kafka}
+    return parse(data, folder, ENVIRON)
+
+
+class MemoryLog:
+    """`streams.log.Log` in memory: one replica, no retention, never away unless `away` says why.
+
+    Attributes:
+        commits: What groups have committed; set it as a group would.
+    """
+
+    def __init__(self, topics: Iterable[Topic] = ()) -> None:
+        self._topics: dict[str, Topic] = {}
+        self._records: dict[tuple[str, int], list[Record]] = {}
+        self._first: dict[tuple[str, int], int] = {}
+        self.commits: dict[str, dict[tuple[str, int], Committed]] = {}
+        self.now_ms = 1_000_000
+        self.away: str | None = None
+        for topic in topics:
+            self._make(topic)
+
+    @classmethod
+    def of(cls, config: Config) -> "MemoryLog":
+        """With all topics of a configuration."""
+        return cls(wanted(config))
+
+    def _make(self, topic: Topic) -> None:
+        self._topics[topic.name] = topic
+        for partition in range(topic.partitions):
+            self._records[topic.name, partition] = []
+            self._first[topic.name, partition] = 0
+
+    def _partition(self, topic: str, partition: int) -> list[Record]:
+        if self.away:
+            raise LogError(self.away, retriable=True)
+        if (topic, partition) not in self._records:
+            raise LogError(f"no such partition: {topic}/{partition}", retriable=False)
+        return self._records[topic, partition]
+
+    def commit(self, group: str, topic: str, partition: int, offset: int, metadata: str = "") -> None:
+        self.commits.setdefault(group, {})[topic, partition] = Committed(offset, metadata)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def send(
+        self,
+        topic: str,
+        partition: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> Sent:
+        return (await self.send_many([Outgoing(topic, key, value, partition, headers, timestamp_ms)]))[0]
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[Sent]:
+        sent = []
+        for each in records:
+            partition = each.partition
+            if partition is None:
+                partition = await self.partition_for(each.topic, each.key) if each.key is not None else 0
+            lying = self._partition(each.topic, partition)
+            stamp_ms = self.now_ms if each.timestamp_ms is None else each.timestamp_ms
+            lying.append(Record(each.topic, partition, len(lying), stamp_ms, each.key, each.value, tuple(each.headers)))
+            sent.append(Sent(partition, len(lying) - 1))
+        return sent
+
+    async def partition_for(self, topic: str, key: bytes) -> int:
+        return partition_of(key, self._topics[topic].partitions)
+
+    async def read(
+        self, topic: str, partition: int, start: int, end: int | None = None
+    ) -> AsyncGenerator[list[Record], None]:
+        first, last = await self.bounds(topic, partition)
+        records = self._partition(topic, partition)[max(start, first) : last if end is None else min(end, last)]
+        for at in range(0, len(records), 3):
+            yield records[at : at + 3]
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        end = len(self._partition(topic, partition))
+        return self._first[topic, partition], end
+
+    async def offset_for_time(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        first, end = await self.bounds(topic, partition)
+        lying = self._partition(topic, partition)
+        return next((offset for offset in range(first, end) if lying[offset].timestamp_ms >= timestamp_ms), end)
+
+    async def committed(self, group: str) -> dict[tuple[str, int], Committed]:
+        return dict(self.commits.get(group, {}))
+
+    async def topics(self) -> dict[str, int]:
+        if self.away:
+            raise LogError(self.away, retriable=True)
+        return {name: topic.partitions for name, topic in self._topics.items()}
+
+    async def create_topics(self, topics: Iterable[Topic]) -> set[str]:
+        new = {topic.name: topic for topic in topics if topic.name not in self._topics}
+        for topic in new.values():
+            self._make(topic)
+        return set(new)
+
+    async def describe(self, names: Iterable[str]) -> dict[str, Topic]:
+        if self.away:
+            raise LogError(self.away, retriable=True)
+        return {name: self._topics[name] for name in names if name in self._topics}
+
+    async def delete_records(self, topic: str, partition: int, before: int) -> None:
+        self._first[topic, partition] = max(self._first[topic, partition], before)
