@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 DAY_MS = 86_400_000
+#: What carries another record whole: its 1 MiB, its key and headers, and ours.
+_WRAPPED = 2_097_152
 FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
 ORDER_FACTS = FACTS[:4]
 
@@ -45,15 +47,18 @@ TOPICS: tuple[Topic, ...] = (
     *(Topic(name, event_type(name), "source order id", "facts", 14) for name in ORDER_FACTS),
     Topic("stock-adjusted", "stock_adjusted", "source sku", "facts", 14),
     Topic("stock-sealed", "sealed_epoch", "input partition", "facts", "horizon", max_message_bytes=4_194_304),
-    Topic("erp-orders", "posting", "company", "companies", 35),
-    Topic("erp-stock", "posting", "company", "companies", 35),
+    Topic("erp-orders", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),
+    Topic("erp-stock", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),
     Topic("erp-documents", "stock_document", "company", "companies", "horizon"),
     Topic("dead-letter-state", "letter_state", "id of the letter", "companies", compact=True),
     Topic("erp-outcomes", "outcome", "K", "facts", 400),
     Topic("connector-cursors", "cursor", "connector [/ sku / location]", "facts", compact=True),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
-    *(Topic(dead_letter_topic(name), event_type(name), "as the original", "facts") for name in FACTS),
-    Topic("erp-stock-dead-letter", "stock_batch", "company", "companies"),
-    Topic("inbox-dead-letter", "bytes", "connector", "one"),
+    *(
+        Topic(dead_letter_topic(name), event_type(name), "as the original", "facts", max_message_bytes=_WRAPPED)
+        for name in FACTS
+    ),
+    Topic("erp-stock-dead-letter", "stock_batch", "company", "companies", max_message_bytes=_WRAPPED),
+    Topic("inbox-dead-letter", "bytes", "connector", "one", max_message_bytes=_WRAPPED),
 )
 BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -46,7 +46,8 @@ async def letters(log: Log, config: Config, codec: Codec) -> dict[str, LetterSta
         CodecError: A state was written by something newer than we are.
     """
     found: dict[str, LetterState] = {}
-    for partition in sorted({config.company_partition(company) for company in config.companies}):
+    # All partitions: a letter may name no company (partition 0), or one that is no longer configured.
+    for partition in partitions_of(config, LETTERS):
         for record in await _scan(log, config.topic(LETTERS), partition):
             if record.value is not None:
                 state = codec.decode(record.value, LetterState)

@@ -161,7 +161,7 @@ def _from_json(hint: Any, value: Any) -> Any:
         return None if value is None else _from_json(get_args(hint)[0], value)
     if get_origin(hint) is tuple:
         return tuple(_from_json(get_args(hint)[0], item) for item in value)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return hint(
             **{name: _from_json(own, value[name]) for name, own in get_type_hints(hint).items() if name in value}
         )

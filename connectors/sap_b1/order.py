@@ -5,7 +5,7 @@ The poster reads it by `queries` and `parse`, and keeps it in step with what it 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -189,7 +189,9 @@ class OrderView:
         lines = tuple(_patched(line, patches.get(line.line_num)) for line in self.lines)
         return replace(self, lines=lines, closed=all(line.closed for line in lines))
 
-    def _taken(self, line_num: int, documents: Iterable[DocumentView], only: Any = None) -> Taken:
+    def _taken(
+        self, line_num: int, documents: Iterable[DocumentView], only: Callable[[LineView], bool] | None = None
+    ) -> Taken:
         taken = Taken()
         for document in documents:
             for line in document.lines:

@@ -9,6 +9,7 @@ from rich.markup import escape as escape_markup
 
 from connectors.base.errors import ConnectorError
 from schemas.codec import CodecError
+from streams import logs
 from streams.cli import check, connect, demo, dlq, doctor, order, status, topics, up, worker
 from streams.cli.shell import CommandError, errors_console
 from streams.config import ConfigError
@@ -87,4 +88,6 @@ def _plain(text: str) -> str:
 
 def main() -> None:
     """The entry point of the `streams` script."""
+    # A person reads stderr: errors arrive there in our words, not as a library's lines. Services turn their logs on.
+    logs.configure("CRITICAL")
     sys.exit(run(sys.argv[1:]))

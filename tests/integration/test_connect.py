@@ -172,7 +172,7 @@ async def test_a_connector_that_has_lost_its_name_stops_the_start_with_the_remed
         await until(all_there, "events as long as we take them are published")
 
         async def refused():
-            return (await log.bounds(config.topic("dead-letter-state"), 0))[1] == 1
+            return (await log.bounds(config.topic("dead-letter-state"), 0))[1] >= 1
 
         await until(refused, "a line that is too long has become a letter")
         process.terminate()

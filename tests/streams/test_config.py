@@ -209,7 +209,7 @@ def test_a_company_that_is_not_there_has_no_partition() -> None:
         ("STREAMS__COMPANIES__ACME__WAREHOUSES__LON1__LOCATION", "7", (*ACME, "warehouses", "LON1", "location"), "7"),
         ("STREAMS__COMPANIES__ACME__TAX__CODES__GB_20", "O2", (*ACME, "tax", "codes", "GB-20"), "O2"),
         ("STREAMS__CONNECTORS__WAREHOUSE__ORDER_SOURCE", '["shop"]', (*WAREHOUSE, "order_source"), ("shop",)),
-        ("STREAMS__COMPANIES__ACME__REFUNDS", '{ without_order = "post" }', (*ACME, "refunds", "without_order"), "post"),
+        ("STREAMS__COMPANIES__ACME__REFUNDS", "{without_order = 'post'}", (*ACME, "refunds", "without_order"), "post"),
     ],
 )  # fmt: skip
 def test_the_environment_overrides_the_file(variable: str, value: str, path: tuple[str, ...], expected: Any) -> None:

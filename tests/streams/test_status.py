@@ -124,6 +124,14 @@ async def test_lines_that_a_connector_refused_were_received_too(world: World) ->
     assert (flows["inbox"].received, flows["inbox"].dead) == (1, 1)
 
 
+async def test_a_letter_that_lies_on_another_partition_than_the_company_s_counts_too(world: World) -> None:
+    await world.fact("order_placed", b"unreadable")
+    letter = await world.letter("order_placed", company="", reason="unreadable", id="first")
+    world.log._records["t-dead-letter-state", 0].clear()
+    await world.log.send("t-dead-letter-state", 1, letter.id.encode(), world.codec.encode(letter))
+    assert (await read(world)).flows["order_placed"].dead == 1
+
+
 async def test_a_deleted_letter_counts_nothing(world: World) -> None:
     letter = await world.letter("order_placed", partition=-1)
     await world.log.send("t-dead-letter-state", 0, letter.id.encode(), None)

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from schemas.codec import embedded_codec
 from schemas.topics import TOPICS
-from streams import topics
-from streams.log import LogError
+from streams import status, topics
+from streams.log import KafkaLog, LogError
 from tests.streams.fakes import MemoryLog, config
 
 CONFIG = config(topic_prefix="t-")
@@ -67,6 +68,21 @@ async def test_a_missing_topic_says_how_to_make_it() -> None:
     (difference,) = await topics.check(log, CONFIG)
     assert difference.setting == "topic"
     assert difference.remedy == "run streams topics apply"
+
+
+@pytest.mark.kafka
+async def test_a_real_broker_takes_and_shows_them_as_they_are_wanted(kafka: str, topic_prefix: str) -> None:
+    settings = config(topic_prefix=topic_prefix, bootstrap_servers=kafka)
+    log = KafkaLog(kafka)
+    await log.start()
+    try:
+        assert len(await topics.apply(log, settings)) == len(TOPICS)
+        assert await topics.check(log, settings) == []
+        found = await topics.check(log, config(topic_prefix=topic_prefix, partitions=3))
+        assert {difference.setting for difference in found} == {"partitions"}
+        assert (await status.read(log, settings, embedded_codec(), 0)).idle
+    finally:
+        await log.stop()
 
 
 async def test_a_broker_that_is_away_is_an_error() -> None:

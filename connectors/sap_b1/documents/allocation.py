@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents.fields import line_at
-from connectors.sap_b1.money import ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,3 @@ def check_order_lines(ids: Sequence[str]) -> None:
     twins = sorted({line_id for line_id in ids if ids.count(line_id) > 1})
     if twins:
         raise Refusal("invalid_event", f"line id {twins[0]!r} stands on two lines; give every line its own")
-
-
-def total(pieces: Sequence[Piece]) -> Decimal:
-    return sum((piece.quantity for piece in pieces), ZERO)

@@ -247,8 +247,8 @@ def _not_invoiced(want: Want, order: OrderView) -> Refusal:
         return _invoice_not_found(order)
     return Refusal(
         "over_credited",
-        f"{line_at(want.position, want.sku)}: {want.quantity} refunded, {ordered} ordered and {leaving} of them still to be "
-        f"invoiced; correct the quantity and replay, or discard it",
+        f"{line_at(want.position, want.sku)}: {want.quantity} refunded, {ordered} ordered and {leaving} of "
+        f"them still to be invoiced; correct the quantity and replay, or discard it",
     )
 
 

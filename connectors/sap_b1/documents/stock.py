@@ -26,7 +26,6 @@ from connectors.sap_b1.documents.fields import (
 )
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.money import ZERO
 from connectors.sap_b1.service_layer import Request
 from schemas.events import BatchQuantity
 from schemas.records import DocumentLine, StockBatch, StockDocument
@@ -189,13 +188,3 @@ def _row(line: DocumentLine, position: int, document: StockDocument) -> dict[str
         return row | {"FromWarehouseCode": line.warehouse, "WarehouseCode": line.to_warehouse} | lots
     row |= {"WarehouseCode": line.warehouse, "FreeText": line.reason}
     return row | given(AccountCode=document.account) | lots
-
-
-def check_sums(document: StockDocument, resolved: Iterable[ResolvedBatch]) -> bool:
-    """Whether a document moves exactly what its batches move: per item, warehouses and reason."""
-    wanted: dict[object, Decimal] = {}
-    for sign, part in ((1, document.lines), (-1, tuple(batch.line for batch in resolved))):
-        for line in part:
-            key = (line.item_code, line.warehouse, line.to_warehouse, line.reason)
-            wanted[key] = wanted.get(key, ZERO) + sign * line.quantity
-    return not any(wanted.values())

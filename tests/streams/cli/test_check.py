@@ -29,7 +29,10 @@ class MasterDataOnly:
     async def read(self, paths: Sequence[str]) -> list[Answer]:
         if self.away:
             raise UnavailableError("B1 does not answer")
-        return [Answer(200, {"value": self.rows[path.partition("?")[0]]}, {}) for path in paths]
+        return [Answer(200, {"value": self.rows[path.partition("?")[0]]}) for path in paths]
+
+    async def post(self, _path: str, _body: Any) -> Answer:
+        return Answer(404)
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ def test_wrong_use_is_exit_2_with_words(streams: Streams, arguments: list[str]) 
 
 @pytest.mark.parametrize("arguments", [["status"], ["topics", "check"], ["dlq", "list"], ["order", "1"], ["worker"]])
 def test_a_faulty_configuration_is_exit_2_for_every_command(streams: Streams, arguments: list[str]) -> None:
-    Path("streams.toml").write_text("[kafka]\npartitions = 0\n[connectors.shop]\nkind = 'ims'\n")
+    Path("streams.toml").write_text("[kafka]\nreplication_factor = 0\n[connectors.shop]\nkind = 'ims'\n")
     ran = streams(*arguments)
     assert ran.code == 2
-    for path in ("kafka.partitions", "companies", "connectors.shop.company", "connectors.shop.inbox"):
+    for path in ("kafka.replication_factor", "companies", "connectors.shop.company", "connectors.shop.inbox"):
         assert path in ran.err
     assert "faults" in ran.err
 

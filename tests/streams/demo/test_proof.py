@@ -9,6 +9,8 @@ from pathlib import Path
 
 import fastavro
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 
 from connectors.simulators.ledger import Company, Request
@@ -602,6 +604,29 @@ def test_a_letter_written_twice_is_one_and_without_a_state_its_header_counts():
         [("order-placed-dead-letter", HEADERS | {"b1streams.event_id": b"1001"}, b"v")] * 2, []
     )
     assert (letter.state, letter.event_ids) == ("parked", ("1001",))
+
+
+@pytest.mark.kafka
+async def test_letters_are_read_from_a_real_broker_and_other_prefixes_left_alone(kafka, topic_prefix):
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    topics = [f"{topic_prefix}{name}" for name in ("order-placed-dead-letter", "dead-letter-state")]
+    await admin.create_topics([NewTopic(name, 3, 1) for name in (*topics, f"x{topics[0]}")])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
+    await producer.start()
+    headers = [*(HEADERS | {"b1streams.event_id": b"1001"}).items()]
+    for topic in (topics[0], f"x{topics[0]}"):
+        await producer.send_and_wait(topic, b"bytes", headers=headers)
+    await producer.send_and_wait(topics[1], state(state="held"), key=b"a")
+    await producer.stop()
+    (letter,) = await proof.read_letters(kafka, topic_prefix)
+    assert (letter.topic, letter.state, letter.event_ids, letter.value) == (
+        "order-placed-dead-letter",
+        "held",
+        ("1001",),
+        b"bytes",
+    )
 
 
 def test_an_open_state_whose_bytes_are_nowhere_is_named(case):

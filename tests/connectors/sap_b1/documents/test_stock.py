@@ -177,5 +177,3 @@ def test_merging_loses_no_unit_and_makes_one_line_per_item_warehouse_and_reason(
     for sku, name in {(sku, name) for sku, name, _ in moves}:
         posted = sum(line.quantity for line in sealed.lines if (line.item_code, line.reason) == (sku, name))
         assert posted == sum(net for s, n, net in moves if (s, n) == (sku, name))
-    assert stock.check_sums(sealed, resolved)
-    assert not stock.check_sums(sealed, resolved[1:])

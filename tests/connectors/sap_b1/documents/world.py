@@ -91,9 +91,14 @@ def company_map(**changes: Any) -> CompanyMap:
 
 def _common(**fields: Any) -> dict[str, Any]:
     return {
-        "source": "shop", "company": "acme", "event_id": "e1", "occurred_at": AT, "observed_at": AT, "digest": b"\0" * 16,
+        "source": "shop",
+        "company": "acme",
+        "event_id": "e1",
+        "occurred_at": AT,
+        "observed_at": AT,
+        "digest": b"\0" * 16,
         **fields,
-    }  # fmt: skip
+    }
 
 
 def order_line(

@@ -1,0 +1,194 @@
+"""A broker in memory: partitions with offsets, producers that may lose answers, one consumer group with generations."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from aiokafka.structs import ConsumerRecord
+
+from streams.log import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
+from tests.simulation.loop import Process, VirtualLoop
+
+#: The broker's own clock in Unix time at virtual second 0: 2026-03-14 12:00 UTC.
+EPOCH_S = 1_773_489_600.0
+
+Place = tuple[str, int]
+
+
+@dataclass(slots=True)
+class BrokerFaults:
+    """What goes wrong with calls while it is on. Shares of calls; seconds."""
+
+    lost_request: float = 0.0  # not written, and the producer is told that nobody knows
+    lost_answer: float = 0.0  # written, and the producer is told that nobody knows
+    failed_read: float = 0.0
+    slow_s: float = 0.0  # every call takes up to this much longer
+
+
+@dataclass(slots=True)
+class Partition:
+    records: list[Record] = field(default_factory=list)
+    raw: list[Any] = field(default_factory=list)
+    watchers: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Broker:
+    """Topics, and what the group has committed. `on_append` and `on_commit` are the checker's eyes."""
+
+    def __init__(self, loop: VirtualLoop, random: Random, topics: Iterable[Topic]) -> None:
+        self.loop, self.random = loop, random
+        self.partitions: dict[Place, Partition] = {}
+        self.counts: dict[str, int] = {}
+        for topic in topics:
+            self.counts[topic.name] = topic.partitions
+            for number in range(topic.partitions):
+                self.partitions[topic.name, number] = Partition()
+        self.committed: dict[Place, Committed] = {}
+        self.faults = BrokerFaults()
+        self.trace: list[object] = []
+        self.on_commit: Callable[[dict[Place, Committed]], None] = lambda _: None
+
+    def now_ms(self) -> int:
+        return int((EPOCH_S + self.loop.time()) * 1000)
+
+    def append(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers, stamp_ms: int | None
+    ) -> int:
+        lying = self.partitions[topic, partition]
+        offset, stamp_ms = len(lying.records), self.now_ms() if stamp_ms is None else stamp_ms
+        lying.records.append(Record(topic, partition, offset, stamp_ms, key, value, tuple(headers)))
+        lying.raw.append(
+            ConsumerRecord(
+                topic, partition, offset, stamp_ms, 0, key, value, None, len(key or b""), len(value or b""), tuple(headers)
+            )
+        )  # fmt: skip
+        self.trace.append((round(self.loop.time(), 6), topic, partition, offset, value))
+        for watcher in lying.watchers:
+            watcher()
+        return offset
+
+    def end(self, topic: str, partition: int) -> int:
+        return len(self.partitions[topic, partition].records)
+
+    def commit(self, offsets: dict[Place, Committed]) -> None:
+        self.trace.append((round(self.loop.time(), 6), *offsets.items()))
+        self.on_commit(offsets)
+        self.committed.update(offsets)
+
+
+class WorkerLog:
+    """`streams.log.Log` as one process has it: its sends to a partition arrive in order, and whether or not it lives on."""
+
+    def __init__(self, broker: Broker, process: Process | None, group: str) -> None:
+        self._broker, self._process, self._group = broker, process, group
+        self._last_arrival: defaultdict[Place, float] = defaultdict(float)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def _latency_s(self) -> float:
+        random = self._broker.random
+        return random.uniform(0.001, 0.01) + (random.uniform(0, slow) if (slow := self._broker.faults.slow_s) else 0.0)
+
+    async def _travel(self) -> None:
+        loop = self._broker.loop
+        arrived = loop.create_future()
+        loop.later(self._latency_s(), _resolve, arrived, None)
+        await arrived
+
+    async def send(
+        self, topic: str, partition: int | None, key: bytes | None, value: bytes | None, headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> Sent:  # fmt: skip
+        return (await self.send_many([Outgoing(topic, key, value, partition, headers, timestamp_ms)]))[0]
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[Sent]:
+        if not records:
+            return []
+        broker, loop, random, faults = self._broker, self._broker.loop, self._broker.random, self._broker.faults
+        answers: list[asyncio.Future[Sent]] = []
+        groups: dict[Place, list[tuple[Outgoing, asyncio.Future[Sent]]]] = {}
+        for each in records:
+            partition = each.partition
+            if partition is None:
+                partition = 0 if each.key is None else partition_of(each.key, broker.counts[each.topic])
+            answers.append(loop.create_future())
+            groups.setdefault((each.topic, partition), []).append((each, answers[-1]))
+        for place, group in groups.items():
+            if place not in broker.partitions:
+                raise LogError(f"no such partition: {place}", retriable=False)
+            arrival = max(self._last_arrival[place], loop.time() + self._latency_s())
+            self._last_arrival[place] = arrival
+            lost = random.random()
+            if lost < faults.lost_request:
+                loop.later(arrival - loop.time() + 5.0, self._fail, group, place)
+            elif lost < faults.lost_request + faults.lost_answer:
+                loop.later(arrival - loop.time(), self._write, place, group, None)
+                loop.later(arrival - loop.time() + 5.0, self._fail, group, place)
+            else:
+                loop.later(arrival - loop.time(), self._write, place, group, self._latency_s())
+        done = await asyncio.gather(*answers, return_exceptions=True)
+        for answer in done:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in done if isinstance(answer, Sent)]
+
+    def _write(self, place: Place, group: list[tuple[Outgoing, Any]], answer_s: float | None) -> None:
+        for each, future in group:
+            sent = Sent(place[1], self._broker.append(*place, each.key, each.value, each.headers, each.timestamp_ms))
+            if answer_s is not None:
+                self._broker.loop.later(answer_s, _resolve, future, sent)
+
+    @staticmethod
+    def _fail(group: list[tuple[Outgoing, Any]], place: Place) -> None:
+        for _, future in group:
+            if not future.done():
+                future.set_exception(LogError(f"{place[0]}: not known to be delivered", retriable=True))
+
+    async def partition_for(self, topic: str, key: bytes) -> int:
+        return partition_of(key, self._broker.counts[topic])
+
+    async def read(
+        self, topic: str, partition: int, start: int, end: int | None = None
+    ) -> AsyncGenerator[list[Record], None]:
+        records = self._broker.partitions[topic, partition].records
+        last = len(records) if end is None else min(end, len(records))
+        for at in range(start, last, 50):
+            await self._travel()
+            if self._broker.random.random() < self._broker.faults.failed_read:
+                raise LogError(f"{topic}/{partition}: nothing was read in time", retriable=True)
+            yield records[at : min(at + 50, last)]
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        await self._travel()
+        return 0, self._broker.end(topic, partition)
+
+    async def offset_for_time(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        await self._travel()
+        records = self._broker.partitions[topic, partition].records
+        return next((record.offset for record in records if record.timestamp_ms >= timestamp_ms), len(records))
+
+    async def committed(self, group: str) -> dict[Place, Committed]:
+        await self._travel()
+        return dict(self._broker.committed) if group == self._group else {}
+
+    async def topics(self) -> dict[str, int]:
+        return dict(self._broker.counts)
+
+    async def create_topics(self, topics: Iterable[Topic]) -> set[str]:
+        raise LogError("topics are there", retriable=False)
+
+    async def describe(self, names: Iterable[str]) -> dict[str, Topic]:
+        return {}
+
+    async def delete_records(self, topic: str, partition: int, before: int) -> None:
+        raise LogError("nothing is deleted here", retriable=False)
+
+
+def _resolve(future: "asyncio.Future[Any]", value: Any) -> None:
+    if not future.done():
+        future.set_result(value)

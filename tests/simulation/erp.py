@@ -1,0 +1,204 @@
+"""A company's Service Layer without HTTP, over the simulators' ledger: locks, service time, and everything that goes wrong."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, NotSentError, Request, UnavailableError
+from connectors.simulators import ledger
+from tests.simulation.broker import EPOCH_S
+from tests.simulation.loop import Process, VirtualLoop
+
+#: What a client waits for an answer, and what the server waits for a lock.
+_CLIENT_S, _LOCK_S = 8.0, 3.0
+
+
+@dataclass(slots=True)
+class ErpFaults:
+    """What goes wrong with writes (and, where said, reads) while it is on. Shares of calls."""
+
+    not_sent: float = 0.0  # reads and writes: nothing arrives
+    lost_request: float = 0.0  # does not arrive, and the client does not know
+    lost_answer: float = 0.0  # committed, and the client does not know
+    late_commit: float = 0.0  # in service when the client gives up: holds its locks and commits afterwards
+    late_arrival: float = 0.0  # arrives when the client has given up already
+    server_error: float = 0.0  # rolled back, and a proxy says 502
+    down: bool = False
+    slow: float = 1.0  # times the service time
+
+
+@dataclass(slots=True)
+class Call:
+    """One change set as its client sees it, for the rule that a lane is kept until the outcome is known."""
+
+    name: str
+    items: frozenset[str]
+    known: bool = False
+
+
+class Server:
+    """The company database and its node: shared by all processes, outlives them."""
+
+    def __init__(self, loop: VirtualLoop, random: Random, company: ledger.Company) -> None:
+        self.loop, self.random, self.company = loop, random, company
+        self.faults = ErpFaults()
+        self.trace: list[object] = []
+        self.serial_faults: list[str] = []
+        self.points: Callable[[Process, str], bool] = lambda process, name: False
+        self.hits: Counter[str] = Counter()
+        self._released = asyncio.Event()
+        self._holders = 0
+
+    def wake(self) -> None:
+        self._released.set()
+        self._released = asyncio.Event()
+
+    async def serve(self, requests: Sequence[ledger.Request], process: Process, extra_s: float) -> list[ledger.Answer]:
+        """Locks, time, commit. Runs in the world: the client's death does not stop it."""
+        self.points(process, "c3")
+        company = self.company
+        work = company.work(requests)
+        self._holders += 1
+        holder = f"request:{self._holders}"
+        taken: list[str] = []
+        try:
+            for name in (*sorted(work.items), *sorted(work.keys)):
+                if not await self._take(name, holder):
+                    return [company.locked_error().answer()]
+                taken.append(name)
+            service_s = self.random.uniform(0.02, 0.1) * (1 + work.lines / 4) * self.faults.slow
+            await asyncio.sleep(service_s / 2)
+            self.points(process, "c4")
+            await asyncio.sleep(service_s / 2 + extra_s)
+            answers = company.apply(requests, holder)
+            self.trace.append((round(self.loop.time(), 6), [(r.method, r.path, r.body) for r in requests], [a.status for a in answers]))
+            self.points(process, "c5")
+            return answers
+        finally:
+            for name in taken:
+                company.unlock(name, holder)
+            self.wake()
+
+    async def _take(self, name: str, holder: str) -> bool:
+        until = self.loop.time() + _LOCK_S
+        while not self.company.lock(name, holder):
+            left = until - self.loop.time()
+            if left <= 0:
+                return False
+            released = self._released
+            waiter = asyncio.ensure_future(released.wait())
+            await asyncio.wait({waiter}, timeout=left)
+            waiter.cancel()
+        return True
+
+
+class SimServiceLayer:
+    """`ServiceLayer` of one poster. A dead process's calls never come back."""
+
+    def __init__(self, server: Server, process: Process) -> None:
+        self._server, self._process = server, process
+        self._calls: dict[str, Call] = {}
+
+    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+        sent = [ledger.Request(r.method, r.path, _exact(r.body)) for r in requests]
+        call = self._begin(sent)
+        try:
+            answers = await self._change(sent)
+        except NotSentError:
+            call.known = not any(other.name == call.name for other in ())
+            raise
+        call.known = True
+        return [Answer(answer.status, answer.body, answer.headers) for answer in answers]
+
+    def _begin(self, requests: Sequence[ledger.Request]) -> Call:
+        """No two documents of one item are under way at a time, unless the first one's outcome is known."""
+        work = self._server.company.work(requests)
+        claims = [str((r.body or {}).get("Code")) for r in requests if r.path == ledger.CLAIM_TABLE]
+        name = claims[0] if claims else "-"
+        for other in self._calls.values():
+            if not other.known and other.name != name and (shared := other.items & work.items):
+                self._server.serial_faults.append(
+                    f"{name} is sent while the outcome of {other.name} is open, both move {sorted(shared)}"
+                )
+        call = self._calls.get(name)
+        if call is None or call.known:
+            call = self._calls[name] = Call(name, work.items)
+        return call
+
+    async def _change(self, requests: Sequence[ledger.Request]) -> list[ledger.Answer]:
+        server, random, faults = self._server, self._server.random, self._server.faults
+        await self._connect()
+        chance = random.random()
+        sum_ = faults.lost_request
+        if chance < sum_:
+            await asyncio.sleep(_CLIENT_S)
+            raise AnswerUnknownError("no answer in time")
+        if chance < (sum_ := sum_ + faults.server_error):
+            await asyncio.sleep(0.05)
+            raise AnswerUnknownError("HTTP 502 of a proxy")
+        if chance < (sum_ := sum_ + faults.late_arrival):
+            server.loop.later(_CLIENT_S + random.uniform(0, 20), self._arrive_late, requests)
+            await asyncio.sleep(_CLIENT_S)
+            raise AnswerUnknownError("no answer in time")
+        late = chance < (sum_ := sum_ + faults.late_commit)
+        lost = chance < sum_ + faults.lost_answer and not late
+        extra_s = _CLIENT_S + random.uniform(0, 30) if late else 0.0
+        served = server.loop.in_world(server.serve(requests, self._process, extra_s))
+        done, _ = await asyncio.wait({served}, timeout=_CLIENT_S)
+        if not done:
+            raise AnswerUnknownError("no answer in time")
+        if lost:
+            raise AnswerUnknownError("the connection was cut")
+        await asyncio.sleep(random.uniform(0.001, 0.01))
+        return served.result()
+
+    def _arrive_late(self, requests: Sequence[ledger.Request]) -> None:
+        self._server.loop.in_world(self._server.serve(requests, self._process, 0.0))
+
+    async def _connect(self) -> None:
+        server = self._server
+        await asyncio.sleep(server.random.uniform(0.001, 0.01))
+        if server.faults.down:
+            raise UnavailableError("HTTP 503 before anything was written")
+        if server.random.random() < server.faults.not_sent:
+            raise NotSentError("connection refused")
+
+    async def read(self, paths: Sequence[str]) -> list[Answer]:
+        await self._connect()
+        await asyncio.sleep(self._server.random.uniform(0.005, 0.02))
+        answers = [self._server.company.read(path) for path in paths]
+        await asyncio.sleep(self._server.random.uniform(0.001, 0.01))
+        return [Answer(answer.status, answer.body, answer.headers) for answer in answers]
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        await self._connect()
+        (answer,) = self._server.company.apply([ledger.Request("POST", path, _exact(body))])
+        await asyncio.sleep(self._server.random.uniform(0.005, 0.02))
+        return Answer(answer.status, answer.body, answer.headers)
+
+    async def ping(self) -> bool:
+        await asyncio.sleep(0.005)
+        return not self._server.faults.down
+
+    async def close(self) -> None:
+        await asyncio.sleep(0.001)
+
+
+def _exact(value: Any) -> Any:
+    """A body as it comes off the wire: a float has become the digits that JSON wrote for it."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, Mapping):
+        return {name: _exact(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(member) for member in value]
+    return value
+
+
+def company_clock(loop: VirtualLoop) -> Callable[[], datetime]:
+    return lambda: datetime.fromtimestamp(EPOCH_S, UTC) + timedelta(seconds=loop.time())
