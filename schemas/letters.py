@@ -1,4 +1,4 @@
-# ruff: noqa: E501 -- the table of reasons has one row per line
+
 """A dead letter: its id, its headers, and the closed list of reasons with owner, rank and what mends it (contract section 6)."""
 
 import hashlib

@@ -30,6 +30,7 @@ T = TypeVar("T")
 READERS = 4
 #: Bytes of one batch of a producer and of one fetch of a reader.
 _BATCH_BYTES = 256 * 1024
+_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024  # the largest record of schemas.topics, and what stands around it
 _FETCH_BYTES = 1024 * 1024
 _RETRY_S = 0.2
 
@@ -488,6 +489,7 @@ class KafkaLog:
                 compression_type="lz4",
                 linger_ms=self._linger_ms,
                 max_batch_size=_BATCH_BYTES,
+                max_request_size=_REQUEST_BYTES,
                 request_timeout_ms=30_000,
             )
         )

@@ -277,9 +277,8 @@ class Metrics:
         self.batches = counter(
             "batches_total", "Stock batches settled", result=("posted", "net_zero", "no_op", "parked", "dead")
         )
-        self.units_received = self._units("stock_units_received_total", "Units of stock events taken from the topic")
-        self.units_sealed = self._units("stock_units_sealed_total", "Units of the members of sealed windows")
-        self.units_posted = self._units("stock_units_posted_total", "Units of the members whose document stands in B1")
+        self.units_sealed = self._units("stock_units_sealed_total", "Units of sealed batches, each netted in its window")
+        self.units_posted = self._units("stock_units_posted_total", "Units of batches whose document stands in B1, the same way")
 
         # B1
         self.erp_requests = counter(

@@ -1,16 +1,18 @@
 """`streams worker`: the Faust app in this process, from start to drained."""
 
 import asyncio
+from collections.abc import Callable
 from random import SystemRandom
 
 import structlog
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 
 from connectors.base.clock import SystemClock
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
 from schemas.codec import Codec
 from streams.app import Pipeline
-from streams.config import Config
+from streams.config import Config, KafkaSettings
 from streams.log import Log
 from streams.metrics import Metrics
 from streams.ports import Ports
@@ -33,38 +35,62 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
         Exception: What ended the worker; nothing of what was not finished is committed.
     """
     random, clock = SystemRandom(), SystemClock()
+    layers: dict[str, HttpServiceLayer] = {}
 
     def service_layer(company: str) -> ServiceLayer:
         settings = config.companies[company]
-        return HttpServiceLayer(
+        layers[company] = HttpServiceLayer(
             settings.service_layer_url, settings.company_db, settings.username, settings.password, verify=settings.verify_tls,
             session_limit=settings.session_limit, clock=clock, random=random, on_call=metrics.erp_call,
         )  # fmt: skip
+        return layers[company]
 
     ports = Ports(log, codec, clock, random, metrics, service_layer)
-    app = Pipeline(
-        config, ports, broker=f"kafka://{config.kafka.bootstrap_servers.replace(',', ';')}", broker_credentials=None
-    )
+    servers = ";".join(f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(","))
+    app = Pipeline(config, ports, broker=servers, broker_credentials=_credentials(config.kafka))
+
+    def show() -> None:
+        metrics.vitals.beat("worker")
+        for tp, behind in app.lag().items():
+            metrics.consumer_lag(config.name_of(tp.topic), str(tp.partition)).set(behind)
+        for company, layer in layers.items():
+            metrics.erp_sessions_active(company).set(layer.sessions_active)
+
     metrics.vitals.expect("worker", "waits for its partitions")
     app.finalize()
     await app.start()
     try:
-        await _until(app, stop, config, metrics)
+        await _until(app, stop, show)
     finally:
-        await app.stop()
+        try:
+            await app.stop()
+        except Exception as error:
+            if app.crash_reason is None:
+                raise
+            logger.warning("the stop after a crash was not clean", error=str(error))
     if app.crash_reason is not None:
         raise app.crash_reason
 
 
-async def _until(app: Pipeline, stop: asyncio.Event, config: Config, metrics: Metrics) -> None:
+async def _until(app: Pipeline, stop: asyncio.Event, show: Callable[[], None]) -> None:
     crashed = asyncio.ensure_future(app.wait_until_stopped())
     stopping = asyncio.ensure_future(stop.wait())
     try:
         while not stopping.done() and not crashed.done() and not app.crashed:
             await asyncio.wait({crashed, stopping}, timeout=_WATCH_S, return_when=asyncio.FIRST_COMPLETED)
-            metrics.vitals.beat("worker")
-            for tp, behind in app.lag().items():
-                metrics.consumer_lag(config.name_of(tp.topic), str(tp.partition)).set(behind)
+            show()
     finally:
         for future in (crashed, stopping):
             future.cancel()
+
+
+def _credentials(kafka: KafkaSettings) -> Credentials | None:
+    """What `[kafka]` says of encryption and sign-on, as Faust wants it."""
+    security = kafka.security()
+    context = security.get("ssl_context")
+    if "sasl_mechanism" in security:
+        return SASLCredentials(
+            username=security["sasl_plain_username"], password=security["sasl_plain_password"], ssl_context=context,
+            mechanism=security["sasl_mechanism"],
+        )  # fmt: skip
+    return None if context is None else SSLCredentials(context=context)

@@ -133,6 +133,10 @@ class Sessions:
                 login.cancel()
             await asyncio.gather(*logins, return_exceptions=True)
 
+    @property
+    def active(self) -> int:
+        return sum(bool(session.cookies) for session in self._sessions)
+
     def _least_busy(self) -> _Session:
         if self._closed:
             raise NotSentError("the Service Layer client is closed")
@@ -442,6 +446,11 @@ class HttpServiceLayer:
         finally:
             if self._on_call is not None:
                 self._on_call("ping", label, self._clock.monotonic() - started)
+
+    @property
+    def sessions_active(self) -> int:
+        """B1 sessions that are logged in."""
+        return self._sessions.active
 
     async def close(self) -> None:
         await self._sessions.close()

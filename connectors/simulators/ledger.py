@@ -1860,6 +1860,11 @@ class Company:
         """What is in stock, in inventory units."""
         return self._stock.get((item, warehouse), ZERO)
 
+    @property
+    def sequence(self) -> int:
+        """Documents committed so far: the `sequence` of the last one."""
+        return self._numbers.get("sequence", 0)
+
     def ledger(self) -> Json:
         """The company's history for a checker, as JSON: every quantity and amount is decimal text."""
         documents = [

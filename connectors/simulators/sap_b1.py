@@ -169,6 +169,7 @@ class ServiceLayer:
         self.faults = faults
         self.settings = settings
         self.sessions: dict[str, Session] = {}
+        self.sessions_high_water: dict[str, int] = {}
         self._clock = clock
         self._sleep = sleep
         self._random = random
@@ -337,6 +338,7 @@ class ServiceLayer:
         counters["logins"] += 1
         counters["sessions_open"] = self._open(company)
         counters["sessions_high_water"] = max(counters["sessions_high_water"], counters["sessions_open"])
+        self.sessions_high_water[user] = max(self.sessions_high_water.get(user, 0), self._open_of(user))
         body = {
             "@odata.context": "$metadata#B1Sessions/@Element",
             "SessionId": session.id,
@@ -349,6 +351,9 @@ class ServiceLayer:
 
     def _open(self, company: Company) -> int:
         return sum(1 for session in self.sessions.values() if session.company is company)
+
+    def _open_of(self, user: str) -> int:
+        return sum(1 for session in self.sessions.values() if session.user == user)
 
     def _end(self, session: Session) -> None:
         self.sessions.pop(session.id, None)
@@ -552,6 +557,11 @@ class ServiceLayer:
                 self._expire()
                 result = {
                     "companies": {key: dict(one.counters) for key, one in self.companies.items()},
+                    "sequences": {key: one.sequence for key, one in self.companies.items()},
+                    "users": {
+                        user: {"sessions_open": self._open_of(user), "sessions_high_water": most}
+                        for user, most in self.sessions_high_water.items()
+                    },
                     "faults": dict(self.faults.injected),
                     "scripts_left": self.faults.scripts_left,
                     "outage": self.faults.outage,

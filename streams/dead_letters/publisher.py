@@ -45,9 +45,12 @@ class Refused:
     blocked_by: str | None = None
 
 
+_FLOWS = {"stock_batch": "stock_adjusted", "stock_document": "stock_adjusted", "invoice": "dispatch_confirmed"}
+
+
 def flow_of(kind: str) -> str:
     """The flow whose events a posting of this kind carries."""
-    return "stock_adjusted" if kind == "stock_batch" else kind
+    return _FLOWS.get(kind, kind)
 
 
 class LetterPublisher:
@@ -112,7 +115,7 @@ class LetterPublisher:
                     error=item.error,
                     first_failed_at=now,
                     at=now,
-                )  # fmt: skip
+                )
             )
         sent = await self._log.send_many(
             [
@@ -122,13 +125,13 @@ class LetterPublisher:
                     key=item.key,
                     value=item.value,
                     headers=headers_of(letter, item.headers),
-                )  # fmt: skip
+                )
                 for letter, item in zip(letters, refused, strict=True)
             ]
         )
         letters = [replace(letter, letter_offset=place.offset) for letter, place in zip(letters, sent, strict=True)]
         await self.change(letters)
-        for letter in letters:
+        for letter in (one for one in letters if one.state == "dead"):
             self._metrics.dead_letters(flow_of(letter.event_type), letter.reason).inc()
         return letters
 

@@ -7,12 +7,14 @@ from random import Random
 from typing import TypeVar
 
 import structlog
+from prometheus_client import Gauge
 
 from connectors.base.errors import FatalError
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, UnavailableError
 from connectors.sap_b1.sink import B1Sink, Written
+from streams.dead_letters.publisher import flow_of
 from streams.ports import Ports
 from streams.posting.lanes import Slots
 
@@ -60,10 +62,10 @@ class Gate:
     async def wait(self) -> None:
         await self._open.wait()
 
-    def close(self, why: str) -> None:
-        """Pause the company's intake; it opens by itself."""
+    def close(self, why: str, until: Callable[[], Awaitable[bool]] | None = None) -> None:
+        """Pause the company's intake; it opens by itself when `until` (by default a ping) says so."""
         if self._shut(why):
-            self._probe = asyncio.create_task(self._open_again())
+            self._probe = asyncio.create_task(self._open_again(until or self._ping))
 
     def hold(self, why: str) -> None:
         """Pause until a person has acted and the process is started again."""
@@ -80,12 +82,12 @@ class Gate:
         self._closed_at = self._clock.monotonic()
         return True
 
-    async def _open_again(self) -> None:
+    async def _open_again(self, until: Callable[[], Awaitable[bool]]) -> None:
         attempt = 0
         while True:
             await asyncio.sleep(self._jitter.wait_s(attempt))
             attempt += 1
-            if await self._ping():
+            if await until():
                 break
         if self._closed_at is not None:
             self._closed_for += self._clock.monotonic() - self._closed_at
@@ -105,7 +107,7 @@ class Erp:
 
     def __init__(self, sink: B1Sink, gate: Gate, slots: Slots, ports: Ports) -> None:
         self.gate, self.slots = gate, slots
-        self._sink, self._clock, self._crash_point = sink, ports.clock, ports.crash_point
+        self._sink, self._clock, self._metrics, self._crash_point = sink, ports.clock, ports.metrics, ports.crash_point
         self._locks = Jitter(ports.random, _LOCK_BASE_S, _LOCK_CAP_S)
 
     async def write(
@@ -131,8 +133,10 @@ class Erp:
         Returns:
             APPLIED, EXISTS, REJECTED or LOCKED.
         """
+        flow = flow_of(claims[0].kind) if claims else "order_placed"
         unknown = locked = 0
         locked_since: float | None = None
+        ambiguous: Gauge | None = None
         while True:
             if not slot_held:
                 await self.gate.wait()
@@ -148,11 +152,18 @@ class Erp:
             finally:
                 self.slots.release()
             await self._crash_point("c6")
+            if written.outcome is not OutcomeClass.APPLIED:
+                self._metrics.erp_errors("change_set", written.outcome.value, written.sap_code).inc()
+            if written.outcome is not OutcomeClass.UNKNOWN:
+                unknown = 0
             match written.outcome:
                 case OutcomeClass.UNKNOWN if written.orphan:
                     return replace(written, outcome=OutcomeClass.REJECTED, reason="key_conflict")
                 case OutcomeClass.UNKNOWN:
                     unknown += 1
+                    if ambiguous is None:
+                        ambiguous = self._metrics.ambiguous_postings(flow)
+                        ambiguous.inc()
                     if unknown > 1:
                         self.gate.close(written.error or "B1 does not say what became of a write")
                 case OutcomeClass.NOT_SENT | OutcomeClass.UNAVAILABLE | OutcomeClass.SESSION:
@@ -165,6 +176,9 @@ class Erp:
                     await asyncio.sleep(self._locks.wait_s(locked))
                     locked += 1
                 case OutcomeClass.APPLIED | OutcomeClass.EXISTS | OutcomeClass.REJECTED:
+                    if ambiguous is not None:
+                        ambiguous.dec()
+                        self._metrics.ambiguous_resolutions(written.outcome.value).inc()
                     return written
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:

@@ -17,10 +17,14 @@ MAX_BATCHES = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """A sealed document that will never be posted: its batches may go into others, or are refused."""
+    """A sealed document that will never be posted: its batches may go into others, or are refused.
+
+    `stands`: it may be posted yet, by an approval; its batches wait and come back to it.
+    """
 
     limits: Mapping[str, int]
     refusals: Mapping[str, Refusal]
+    stands: bool = False
 
 
 @dataclass(slots=True, eq=False)

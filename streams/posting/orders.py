@@ -13,7 +13,7 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.order import DocumentView, OrderView, placed
-from connectors.sap_b1.sink import B1Sink, Written
+from connectors.sap_b1.sink import B1Sink, Found, Written
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderEvent, OrderPlaced, RefundIssued
 from schemas.records import Document, StockBatch
 from streams.keys import invoice_key, order_key
@@ -102,10 +102,14 @@ class OrderPosting:
         Raises:
             Refusal: final.
         """
+        if work.letter is not None and work.letter.reason == "approval_required":
+            decided = await self.adopt(work)
+            if decided is not None:
+                return decided
         try:
             return await self._try(work)
         except Refusal as refusal:
-            if refusal.reason in ("id_reuse", "key_conflict"):
+            if refusal.reason in ("id_reuse", "key_conflict", "approval_required"):
                 raise
         event = _order_event(work)
         for k in self._order_ks(event):
@@ -129,13 +133,30 @@ class OrderPosting:
         found = await self._erp.ask(lambda: self._sink.look_up(ks))
         first = found[work.k]
         if first.claim is None:
-            return None
+            return self._approved(first)
         self._check_claim(work, first.claim)
         if wants_invoice and found[ks[1]].claim is None and not first.cancelled:
             return None
         return self._adopted(
             work, first.claim, first.cancelled, [entry.ref for entry in found.values() if entry.ref is not None]
         )
+
+    @staticmethod
+    def _approved(found: Found) -> Ended | None:
+        """An approval procedure turns the document into a draft and drops its claim; approved, it stands without one (R36 of faults).
+
+        Raises:
+            Refusal: nobody has decided about the draft yet; sending it again would make another.
+        """
+        if found.draft:
+            raise Refusal(
+                "approval_required",
+                "a draft of it waits in B1 for an approval; approve or reject the draft",
+                waits_for="approval",
+            )
+        if found.ref is None:
+            return None
+        return Ended("posted", "adopted_cancelled" if found.cancelled else "adopted", (found.ref,))
 
     # ---- per event
 
@@ -275,7 +296,7 @@ class OrderPosting:
     async def _prepare(self, plan: Plan) -> None:
         """New customers, one at a time: already there is as good as made."""
         for request in plan.before:
-            written = await self._erp.write([], [request], lock_patience_s=self._map.settings.lock_park_after_s)
+            written = await self._erp.write([], [request], lock_patience_s=0)
             if written.outcome is OutcomeClass.REJECTED:
                 raise Refusal(written.reason or "erp_refused", written.error or "B1 refused a new customer")
 

@@ -5,7 +5,7 @@ rebuilt on assignment: from the queues' committed offsets, `dead-letter-state`, 
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,7 +15,8 @@ from typing import Any
 
 import structlog
 
-from connectors.base.errors import Refusal
+from connectors.base.errors import FatalError, OutcomeUnknownError, Refusal, RetriableError
+from connectors.sap_b1 import claims
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
@@ -77,7 +78,7 @@ class Poster:
         erp = Erp(sink, self._gate, Slots(settings.in_flight), ports)
         sealed = SealedDocuments(company, config, ports, anchors)
         self._orders = OrderPosting(self._map, erp, sink, master, lanes, ports)
-        self._stock = StockPosting(self._map, erp, master, lanes, sealed, ports)
+        self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports)
         self._lanes = lanes
         self._barrier = Barrier(ports.log, config.topic, config.group, self.partition)
         self._trail = Trail(ports.log, ports.codec, config.topic)
@@ -88,6 +89,7 @@ class Poster:
         self._high: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting = True
+        self._shown: set[tuple[str, str]] = set()
         self._closed_s_at: dict[str, float] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -113,9 +115,61 @@ class Poster:
         for letter in sorted(latest.values(), key=lambda one: (one.first_failed_at, one.sequence)):
             if letter.company == self.company:
                 self._keep(letter, soon=True)
+        self._gate.close("the claim table is not proved yet", until=self._is_installed)
         self._spawn(self._stock.run())
+        self._spawn(self._show())
         self._spawn(self._look_at_waits())
         self._spawn(self._trail.run())
+
+    async def _is_installed(self) -> bool:
+        """Without its claim table and fields B1 would refuse everything, or take it twice: nothing is sent before they are there."""
+        try:
+            missing = await claims.missing(self._service_layer)
+        except (RetriableError, OutcomeUnknownError) as exc:
+            logger.warning("B1 is away", company=self.company, error=str(exc))
+            return False
+        except FatalError as exc:
+            logger.critical("held until a person acts", company=self.company, error=str(exc))
+            return False
+        self._metrics.idempotency_tier(self.company).set(0 if missing else 1)
+        if missing:
+            logger.error("run streams doctor --install", company=self.company, missing=missing)
+        return not missing
+
+    async def _show(self) -> None:
+        """What cannot be counted where it happens: who waits, and for how long."""
+        while True:
+            self._metrics.lanes_active(self.company).set(self._lanes.active)
+            self._metrics.lanes_blocked(self.company).set(self._lanes.blocked)
+            now = self._clock.now()
+            oldest = dict.fromkeys(EVENT_TYPES, 0.0)
+            for work in self._flying.values():
+                flow = flow_of(work.posting.kind)
+                oldest[flow] = max(oldest[flow], now.timestamp() - work.posting.timestamp_ms / 1000)
+            for flow, age_s in oldest.items():
+                self._metrics.oldest_unposted_age(flow).set(age_s)
+            parked: Counter[tuple[str, str]] = Counter()
+            dead: Counter[tuple[str, str]] = Counter()
+            since: dict[tuple[str, str], float] = {}
+            for entry in self._book.open():
+                letter, flow = entry.letter, flow_of(entry.letter.event_type)
+                is_dead = letter.state == "dead"
+                key = (flow, letter.owner if is_dead else letter.reason)
+                if letter.state == "held":
+                    continue
+                (dead if is_dead else parked)[key] += 1
+                since[key] = max(since.get(key, 0.0), (now - letter.first_failed_at).total_seconds())
+            for key in self._shown - since.keys():
+                since[key] = 0.0
+            self._shown = set(since)
+            for key, age_s in since.items():
+                if key[1] in REASONS:
+                    self._metrics.parked_events(*key).set(parked[key])
+                    self._metrics.parked_oldest(*key).set(age_s)
+                else:
+                    self._metrics.dead_letters_open(*key).set(dead[key])
+                    self._metrics.dead_letter_oldest(*key).set(age_s)
+            await asyncio.sleep(2.0)
 
     def quiesce(self) -> None:
         """Start nothing more; what is under way may end."""
@@ -318,6 +372,7 @@ class Poster:
         queued = datetime.fromtimestamp(posting.timestamp_ms / 1000, UTC)
         event = work.event
         self._metrics.postings(flow_of(posting.kind), ended.trail).inc()
+        self._metrics.posting_attempts(flow_of(posting.kind)).observe(max(1, work.attempts))
         self._metrics.posting_latency(flow_of(posting.kind)).observe((now - queued).total_seconds())
         self._trail.add(
             Outcome(
@@ -337,7 +392,7 @@ class Poster:
                 offset=posting.offset,
                 queued_at=queued,
                 at=now,
-            )  # fmt: skip
+            )
         )
 
     async def _hold(self, work: Work, blocker: LetterState) -> None:

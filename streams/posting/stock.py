@@ -13,7 +13,7 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.sink import Written
+from connectors.sap_b1.sink import B1Sink, Written
 from schemas.records import StockBatch, StockDocument
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
@@ -37,12 +37,20 @@ class StockPosting:
         self,
         mapping: CompanyMap,
         erp: Erp,
+        sink: B1Sink,
         master: MasterDataCache,
         lanes: Lanes,
         sealed: SealedDocuments,
         ports: Ports,
     ) -> None:
-        self._map, self._erp, self._master, self._lanes, self._sealed = mapping, erp, master, lanes, sealed
+        self._map, self._erp, self._sink, self._master, self._lanes, self._sealed = (
+            mapping,
+            erp,
+            sink,
+            master,
+            lanes,
+            sealed,
+        )
         self._metrics, self._crash_point = ports.metrics, ports.crash_point
         self._pool = Pool(mapping.settings.window.max_lines)
         self._ready = asyncio.Event()
@@ -185,7 +193,7 @@ class StockPosting:
             ended = await self._post(flight.document, flight.offset, slot_held=slot_held)
         finally:
             self._flights.pop(flight.offset, None)
-        if isinstance(ended, Freed):
+        if isinstance(ended, Freed) and not ended.stands:
             self._void.add(flight.offset)
         flight.ended.set_result(ended)
         self._wake.set()
@@ -196,6 +204,8 @@ class StockPosting:
         several = len(document.lines) > 1
         lock_patience_s = _SHARED_LOCK_S if several else self._map.settings.lock_park_after_s
         async with self._lanes.hold({line.item_code for line in document.lines}):
+            if not slot_held and (decided := await self._decided(document)) is not None:
+                return decided
             try:
                 codes = stock.codes_needed(document, self._map)
                 master = await self._erp.ask(lambda: self._master.get(codes))
@@ -217,10 +227,21 @@ class StockPosting:
                     return Ended("posted", "created", (written.ref,) if written.ref else ())
                 case OutcomeClass.EXISTS:
                     return await self._found(document, written)
+                case OutcomeClass.REJECTED if written.reason == "approval_required":
+                    return _waiting(document)
                 case _:
                     if written.outcome is OutcomeClass.LOCKED:
                         self._pool.met_lock()
                     return await self._withdraw(claim, document, written)
+
+    async def _decided(self, document: StockDocument) -> Ended | Freed | None:
+        """What an approval procedure has made of a document that is sent again: approved, it stands without its claim."""
+        found = (await self._erp.ask(lambda: self._sink.look_up([document.k])))[document.k]
+        if found.claim is not None or (found.ref is None and not found.draft):
+            return None
+        if found.draft:
+            return _waiting(document)
+        return Ended("posted", "adopted_cancelled" if found.cancelled else "adopted", (found.ref,) if found.ref else ())
 
     async def _found(self, document: StockDocument, written: Written) -> Ended | Freed:
         if written.claim is not None and written.claim.state == "void":
@@ -263,3 +284,13 @@ class StockPosting:
         self._metrics.batches("posted").inc(len(document.batch_ks))
         direction = {"entry": "in", "exit": "out", "transfer": "transfer"}[document.direction]
         self._metrics.units_posted.add(direction, sum((line.quantity for line in document.lines), Decimal(0)))
+
+
+def _waiting(document: StockDocument) -> Freed:
+    """All of its batches wait for one draft; the document still stands and is sent again when they are."""
+    refusal = Refusal(
+        "approval_required",
+        "a draft of it waits in B1 for an approval; approve or reject the draft",
+        waits_for="approval",
+    )
+    return Freed({}, dict.fromkeys(document.batch_ks, refusal), stands=True)

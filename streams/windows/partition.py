@@ -71,8 +71,10 @@ class _Walked:
 
 
 class StockPartition:
-    """Lifecycle: `open` walks the chain; then `take` batches of `stock-adjusted` and `route` batches of `stock-sealed`, while `run`
-    seals what is due; `seal` with cause "shutdown" before the partition is given back; `close`.
+    """What is open, sealed and routed of one input partition.
+
+    Lifecycle: `open` walks the chain; then `take` batches of `stock-adjusted` and `route` batches of `stock-sealed`, while
+    `run` seals what is due; `release` before the partition is given back, after which it may be opened again.
 
     Attributes:
         end: the input offset up to which everything is sealed: where reading starts.

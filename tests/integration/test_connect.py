@@ -75,6 +75,10 @@ def processes(folder, count):
         outputs.append(output)
     try:
         yield started, outputs
+    except BaseException:
+        for process, output in zip(started, outputs, strict=True):
+            sys.stderr.write(f"--- {output.name}, ended with {process.poll()}:\n{output.read_text()[-4000:]}\n")
+        raise
     finally:
         for process in started:
             if process.poll() is None:

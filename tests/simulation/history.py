@@ -30,7 +30,7 @@ from schemas.events import (
 from schemas.topics import fact_topic
 from tests.simulation.broker import EPOCH_S
 
-ITEMS, LOT_ITEM = ("A1", "A2", "A3"), "L1"
+ITEMS, LOT_ITEM, MISSING_ITEM = ("A1", "A2", "A3"), "L1", "NONE"  # the last is not in B1 until somebody makes it
 WAREHOUSES = {"MAIN": "LON1", "BACK": "LON2"}
 _START = datetime.fromtimestamp(EPOCH_S, UTC)
 _CENT = Decimal("0.01")
@@ -114,7 +114,7 @@ class History:
             tax_total=tax, grand_total=net + tax + (1 if wrong else 0),
         )  # fmt: skip
         if random.random() < 0.05:
-            placed = replace(placed, lines=(replace(lines[0], sku="NONE"), *lines[1:]))
+            placed = replace(placed, lines=(replace(lines[0], sku=MISSING_ITEM), *lines[1:]))
         if random.random() > 0.04:  # else the order is never told
             self._tell(placed, at_s, order_id)
         dispatched = self._dispatches(placed, at_s)
