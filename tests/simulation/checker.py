@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -449,4 +449,3 @@ def _item_units(document: Mapping[str, Any]) -> Counter[Any]:
     return units
 
 
-__all__ = ["UTC", "Checker"]

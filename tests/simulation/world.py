@@ -17,7 +17,6 @@ import structlog
 
 from connectors.simulators.ledger import Company, Rules
 from schemas.codec import Codec, embedded_codec
-from schemas.events import StockAdjusted
 from streams.config import Config, parse
 from streams.log import Committed, LogError, partition_of
 from streams.metrics import Metrics
@@ -266,9 +265,9 @@ class World:
             self._person("inactive", item, False)
         self._person("period", "", False)
         self.company.load({"Items": [{"ItemCode": MISSING_ITEM}]})
-        stock = [{"item": item, "warehouse": w, "quantity": 100_000} for item in (*ITEMS, MISSING_ITEM) for w in WAREHOUSES.values()]
+        stock = [{"item": item, "warehouse": w, "quantity": 10**11} for item in (*ITEMS, MISSING_ITEM) for w in WAREHOUSES.values()]
         lots = [
-            {"item": LOT_ITEM, "warehouse": w, "quantity": 100_000, "batch": lot} for w in WAREHOUSES.values() for lot in ("X", "Y")
+            {"item": LOT_ITEM, "warehouse": w, "quantity": 10**11, "batch": lot} for w in WAREHOUSES.values() for lot in ("X", "Y")
         ]
         self.company.load({"stock": stock + lots})
         for worker in self._workers:
@@ -475,4 +474,3 @@ def quiet() -> None:
     )  # fmt: skip
 
 
-__all__ = ["LIVE_S", "POINTS", "PROCESS", "Plan", "Result", "StockAdjusted", "Trigger", "World", "run"]
