@@ -122,9 +122,7 @@ class DocumentLine:
 class StockDocument:
     """What the poster is about to write as one stock document, made durable before it is sent (D3).
 
-    `replaces` names the K of a sealed document that B1 refused for a line: the batches of that one which are not in
-    this one are free again. `withdraws` (with no lines) names a sealed document that is not to be posted because what
-    it replaces stands.
+    A batch may be sealed into a second document only when the first can never be posted: its claim lies in B1 as `void`.
     """
 
     number: int
@@ -136,8 +134,6 @@ class StockDocument:
     account: str | None = None
     lines: tuple[DocumentLine, ...] = ()
     batch_ks: tuple[str, ...] = ()
-    replaces: str | None = None
-    withdraws: str | None = None
     sealed_at: datetime
     config_version: str
 

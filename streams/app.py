@@ -6,10 +6,12 @@ from typing import Any
 
 import structlog
 
+from streams.chain import ChainRootError
 from streams.config import Config
 from streams.ports import Ports
 from streams.rooms import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
 from streams.transport import SETTINGS, TP, App, Start
+from streams.windows.partition import InputLostError
 
 logger = structlog.get_logger(__name__)
 
@@ -63,7 +65,15 @@ class Pipeline(App):
         """Walk the chain, then let the partition be read from its end."""
         room = self.rooms.stock_partition(stock.partition)
         committed, routed = self.watermark(stock), self.watermark(sealed)
-        start = await room.open(committed.offset if committed else None, routed.offset if routed else 0)
+        try:
+            start = await room.open(committed.offset if committed else None, routed.offset if routed else 0)
+        except (
+            ChainRootError,
+            InputLostError,
+        ) as error:  # a person must decide; the other partitions and the orders go on
+            logger.critical("partition is not read", topic=stock.topic, partition=stock.partition, error=str(error))
+            self._ports.metrics.vitals.expect(f"{stock.topic}/{stock.partition}", str(error))
+            return
         if committed is None or start > committed.offset:
             await self.rewind(stock, Start(start, {("stock_adjusted", "no_op"): room.no_ops}))
             self.pause(stock)

@@ -70,7 +70,8 @@ class KafkaSettings(Settings):
         pattern=r"^([A-Za-z0-9][A-Za-z0-9-]{0,63})?$",
         description="Put before every topic and the group, e.g. acme-",
     )
-    partitions: int = Field(default=12, ge=1, le=1000, description="Partitions of the facts; never changed")
+    # The place reached in each partition rides in the commit's metadata, of which Kafka takes 4 KiB
+    partitions: int = Field(default=12, ge=1, le=48, description="Partitions of the facts; never changed")
     replication_factor: int = Field(default=3, ge=1, le=9, description="Replicas of each topic")
     company_partitions: int = Field(
         default=16, ge=1, le=1000, description="Partitions of the companies' queues; never changed"

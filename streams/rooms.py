@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import structlog
+
 from schemas.topics import ORDER_FACTS, event_type
 from streams.chain_log import Anchors
 from streams.config import Config
@@ -15,6 +17,8 @@ from streams.routing import OrderRouter
 from streams.windows.epoch import Composer
 from streams.windows.partition import Limits, StockPartition
 from streams.windows.rules import StockRules
+
+logger = structlog.get_logger(__name__)
 
 STOCK, SEALED, ERP_ORDERS, ERP_STOCK = "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock"
 INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
@@ -101,10 +105,8 @@ class Rooms:
             await self.partitions[partition].route(batch)
         elif (poster := self.posters.get(partition)) is not None:
             await poster.take(batch)
-        else:
-            raise LookupError(
-                f"{topic}/{partition} holds postings and no company of the configuration has this partition; add it back"
-            )
+        else:  # left unopened: nothing of it is lost, nothing more of it is fetched
+            logger.critical("no company has this partition; add it back", topic=topic, partition=partition)
 
     # ---- giving back
 

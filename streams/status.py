@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from connectors.registry import KINDS
@@ -18,6 +19,7 @@ from schemas.letters import OPEN_STATES
 from schemas.records import LetterState, Posting
 from schemas.topics import FACTS, event_type
 from streams.config import Config
+from streams.connect import positions
 from streams.log import Committed, Log
 from streams.progress import decode_counts
 from streams.trail import LETTERS, letters, partitions_of
@@ -110,6 +112,7 @@ def count(
     committed: Iterable[Committed],
     states: Iterable[LetterState],
     oldest_s: Mapping[str, float],
+    levels: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Flow]:
     """The flows. Pure.
 
@@ -118,6 +121,7 @@ def count(
         committed: Of every partition of every stage; what each counts, it has ended itself.
         states: Every letter as it stands.
         oldest_s: Age of the oldest event in flight, by flow.
+        levels: Levels that ended as no-ops in their connector (baselines, stale and unchanged ones), by flow.
     """
     received: Counter[str] = Counter()
     ended: Counter[tuple[str, str]] = Counter()
@@ -136,6 +140,9 @@ def count(
             ended[named, state] += events
         else:
             received[named] -= events
+    for name, events in levels.items():
+        received[name] += events
+        ended[name, "no_op"] += events
     flows = {}
     for name in (*EVENT_TYPES, *sorted(received.keys() - EVENT_TYPES.keys())):
         posted, no_op, parked, dead = (ended[name, end] for end in ENDS)
@@ -166,7 +173,7 @@ async def look(log: Log, config: Config) -> Look:
 
 
 def _count_unread(config: Config) -> int:
-    return sum(KINDS[settings.kind].unread(settings) for settings in config.connectors.values())
+    return sum(KINDS[each.kind].unread(each) for each in config.connectors.values() if each.enabled)
 
 
 async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
@@ -181,9 +188,12 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     first = await look(log, config)
     standing = (await letters(log, config, codec)).values()
     oldest_ms = await _oldest(log, config, codec, first)
+    levels: Counter[str] = Counter()
+    for position in (await positions(config, log, codec)).values():
+        levels.update(position.no_op)
     second = await look(log, config)
     oldest_s = {flow: round(max(0, now_ms - stamp_ms) / 1000, 1) for flow, stamp_ms in oldest_ms.items()}
-    flows = count(second.ends, second.committed.values(), standing, oldest_s)
+    flows = count(second.ends, second.committed.values(), standing, oldest_s, levels)
     idle = (
         first == second
         and not second.unread

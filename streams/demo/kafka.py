@@ -177,7 +177,9 @@ class Kafka:
         options = [java, f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.awt.headless=true"]
         options += [f"-Dlog4j2.configurationFile={log4j}", "-cp", f"{jars}/*"]
         if not (self.data / "log" / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            random = uuid.uuid4().bytes
+            # An id that begins with a hyphen is taken for an option
+            cluster = base64.urlsafe_b64encode(bytes([random[0] & 0x7F]) + random[1:]).decode().rstrip("=")
             self._format([*options, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)])
         with self._log_path.open("ab") as log:
             # A session of its own: Ctrl-C at a demo's terminal must not take the broker from workers that still drain.

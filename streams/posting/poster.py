@@ -178,13 +178,14 @@ class Poster:
     async def close(self, grace_s: float = 2.0) -> None:
         """Wait a little for what is under way, then let go: claims make the rest harmless."""
         self.quiesce()
-        busy = {task for task in self._tasks if task.get_name() == "lane"}
+        busy = {task for task in self._tasks if task.get_name() == "lane"} | self._stock.quiesce()
         if busy:
             await asyncio.wait(busy, timeout=grace_s)
+        self._stock.stop()  # in one turn with the orders: nobody gets the lane of what is let go with its outcome open
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._stock.close(grace_s)
+        await self._stock.close()
         await self._gate.stop()
         await self._trail.flush()
         await self._service_layer.close()
@@ -207,30 +208,32 @@ class Poster:
 
     async def take(self, batch: Batch) -> None:
         """Admit a fetched batch of `erp-orders` or `erp-stock`; each record is finished when its posting has ended."""
+        orders = self._topic("erp-orders")
         for record in batch.open():
-            try:
-                posting = self._codec.decode(record.value or b"", Posting)
-                event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
-            except (CodecError, KeyError) as exc:
-                await self._refuse_foreign(record, exc)
-                batch.finish(record.offset)
-                continue
-            reached = (posting.topic, str(posting.partition))
-            stock = isinstance(event, StockBatch)
-            place = (posting.offset << _INDEX_BITS | posting.index if stock else posting.offset) + 1
-            high = self._high.get(reached, 0)
-            if (
-                place <= high
-            ):  # routed twice: a router died between sending and committing, in order, so nothing is missing
-                batch.finish(record.offset)
-                continue
-            self._high[reached] = place
-            events = len(event.event_ids) if isinstance(event, StockBatch) else 1
-            finish = partial(_finish, batch, record.offset, {reached: place - high}, flow_of(posting.kind), events)
-            self._admit(Work(posting, event, finish, record.offset))
-            if not stock:
+            await self._take_one(batch, record)
+            if record.topic == orders:
                 self._barrier.admitted = record.offset + 1
         await self._crash_point("c1")
+
+    async def _take_one(self, batch: Batch, record: RawRecord) -> None:
+        try:
+            posting = self._codec.decode(record.value or b"", Posting)
+            event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
+        except (CodecError, KeyError) as exc:
+            await self._refuse_foreign(record, exc)
+            batch.finish(record.offset)
+            return
+        reached = (posting.topic, str(posting.partition))
+        stock = isinstance(event, StockBatch)
+        place = (posting.offset << _INDEX_BITS | posting.index if stock else posting.offset) + 1
+        high = self._high.get(reached, 0)
+        if place <= high:  # routed twice: a router died between sending and committing, in order, so nothing is missing
+            batch.finish(record.offset)
+            return
+        self._high[reached] = place
+        events = len(event.event_ids) if isinstance(event, StockBatch) else 1
+        finish = partial(_finish, batch, record.offset, {reached: place - high}, flow_of(posting.kind), events)
+        self._admit(Work(posting, event, finish, record.offset))
 
     async def _refuse_foreign(self, record: RawRecord, error: Exception) -> None:
         """A record that none of our routers wrote: kept for a person, never posted."""
@@ -495,11 +498,15 @@ class Poster:
             if entry.running:
                 continue
             waits = posted and letter.state == "parked" and letter.reason in _WAITS_FOR_EVENT
-            free = letter.state == "held" and self._book.blocker(
-                order_id, letter.event_type, letter, self._order_sources(letter.event_type, letter.source or ""),
-                lambda one: self._order_sources(one.event_type, one.source or ""),
-            ) is None  # fmt: skip
-            if free or waits:
+            if letter.state == "held":
+                blocker = self._book.blocker(
+                    order_id, letter.event_type, letter, self._order_sources(letter.event_type, letter.source or ""),
+                    lambda one: self._order_sources(one.event_type, one.source or ""),
+                )  # fmt: skip
+                other = None if blocker is None or blocker.id == letter.blocked_by else self._book.get(blocker.id)
+                # Free, or held by another from now on, which its letter must name; one that is on its way will tell
+                waits = blocker is None or (other is not None and not other.running)
+            if waits:
                 entry.running = True
                 self._spawn(self._release(entry), "lane")
 

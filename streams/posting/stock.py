@@ -15,6 +15,7 @@ from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink, Written
 from schemas.records import StockBatch, StockDocument
+from streams.chain import ChainRootError
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
@@ -31,7 +32,7 @@ _SHARED_LOCK_S = 2.0
 
 
 class StockPosting:
-    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` returns when one batch has ended; `close`."""
+    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` returns when a batch has ended; `quiesce`, `stop`, `close`."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class StockPosting:
         self._flights: dict[int, Flight] = {}
         self._void: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting = True
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lanes.on_free = self._wake.set
 
@@ -66,9 +68,13 @@ class StockPosting:
         """Serve until cancelled.
 
         Raises:
-            ChainRootError, LogError: stock is not posted; the process must end.
+            LogError: the broker does not answer; the process must end.
         """
-        await self._sealed.open()
+        try:
+            await self._sealed.open()
+        except ChainRootError as error:
+            logger.critical("stock is not posted", error=str(error))
+            await asyncio.Event().wait()
         self._ready.set()
         commit = asyncio.create_task(self._commit())
         try:
@@ -80,11 +86,17 @@ class StockPosting:
             commit.cancel()
             await asyncio.gather(commit, return_exceptions=True)
 
-    async def close(self, grace_s: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+    def quiesce(self) -> set[asyncio.Task[None]]:
+        """Seal nothing more; what is under way."""
+        self._accepting = False
+        return set(self._tasks)
+
+    def stop(self) -> None:
+        """Let go of what is under way."""
         for task in list(self._tasks):
             task.cancel()
+
+    async def close(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def post(self, work: Work) -> Ended:
@@ -118,14 +130,19 @@ class StockPosting:
 
     async def _flight_of(self, k: str) -> Flight | None:
         """The sealed document that holds a batch already: it is sent again as it is; None where none does, or it is void."""
-        found = await self._sealed.of(k)
-        if found is None or found[0] in self._void:
+        found = await self._standing(k)
+        if found is None:
             return None
         offset, document = found
         flight = self._flights.get(offset)
         if flight is None:
             flight = self._take_off(offset, document, slot_held=False)
         return flight
+
+    async def _standing(self, k: str) -> tuple[int, StockDocument] | None:
+        """The last sealed document that holds a batch, unless we know that it can never be posted."""
+        found = await self._sealed.of(k)
+        return None if found is None or found[0] in self._void else found
 
     async def _resolve(self, batch: StockBatch) -> stock.ResolvedBatch:
         codes = stock.codes_needed(batch, self._map)
@@ -145,12 +162,14 @@ class StockPosting:
             while len(self._pool):
                 await self._erp.gate.wait()
                 await self._erp.slots.acquire(stock=True)
-                picked = self._pool.pick(self._lanes.is_free)
+                picked = self._pool.pick(self._lanes.is_free) if self._accepting else []
                 if not picked:
                     self._erp.slots.release()
                     break
                 try:
-                    sealed = await self._seal(picked)
+                    # Another poster's documents, walked since these began to wait, may hold them: those stand
+                    taken = [waiting for waiting in picked if await self._standing(waiting.k) is not None]
+                    sealed = None if taken else await self._seal(picked)
                 except BaseException:
                     self._erp.slots.release()
                     raise
@@ -203,7 +222,12 @@ class StockPosting:
         claim = Claim(document.k, "stock_document", digest, f"1 {self._sealed.place}/{offset}")
         several = len(document.lines) > 1
         lock_patience_s = _SHARED_LOCK_S if several else self._map.settings.lock_park_after_s
-        async with self._lanes.hold({line.item_code for line in document.lines}):
+        items = {line.item_code for line in document.lines}
+        if slot_held and not all(map(self._lanes.is_free, items)):
+            # An order took one while it was sealed, and waits for a slot: whoever has one must not wait for a lane
+            self._erp.slots.release()
+            slot_held = False
+        async with self._lanes.hold(items):
             if not slot_held and (decided := await self._decided(document)) is not None:
                 return decided
             try:

@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+import structlog
+
 from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
 from streams.chain_log import Anchors, ChainLog
 from streams.config import Config
 from streams.dead_letters.publisher import LetterPublisher, Refused
 from streams.intake import Batch
 from streams.keys import batch_key
-from streams.log import Outgoing
+from streams.log import LogError, Outgoing
 from streams.ports import Ports
 from streams.windows.epoch import Composed, Composer, Row
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
+
+logger = structlog.get_logger(__name__)
 
 #: The longest time without a record in a chain; far inside the retention, so that the tail never expires.
 _TAIL = timedelta(days=7)
@@ -282,6 +286,8 @@ class StockPartition:
         """Before the partition is given back: seal what is open, then let go of it. What is not sealed is read again."""
         try:
             await self.seal("shutdown")
+        except LogError as error:
+            logger.warning("not sealed, is read again", partition=self.partition, error=str(error))
         finally:
             self._rows.clear()
             self._bytes, self._due = 0, None

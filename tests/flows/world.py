@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -363,6 +363,12 @@ class World:
         """Until nothing is in flight and something is so."""
         await self._until_true(lambda _: reached())
 
+    async def passes(self, seconds: float) -> None:
+        """Time goes by, with whatever happens in it."""
+        await asyncio.sleep(seconds)
+        assert self.worker is not None
+        self.worker.check()
+
     async def _until_true(self, reached: Callable[[status.Status], bool]) -> None:
         deadline = self.clock.monotonic() + _PATIENCE_S
         while True:
@@ -508,12 +514,3 @@ def stock(event_id: str, sku: str = "A", delta: str | None = "1", **fields: Any)
         "occurred_at": at(-2), **fields,
     }  # fmt: skip
     return line if delta is None else {**line, "delta": delta}
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in a loop of virtual time, outside of pytest-asyncio."""
-    loop = FlowLoop()
-    try:
-        loop.run_until_complete(coroutine)
-    finally:
-        loop.close()

@@ -1,0 +1,325 @@
+"""One candidate of the ingest benchmark in a process of its own: `python -m tests.bench.ingest_process NAME SPEC.json`.
+
+Says `ready`, waits for `go` on its input, works through the topic, says `done` with CPU and times. Every candidate gets its go when
+it is connected and may read; what aiokafka has fetched ahead by then is the same for all (a fetch of each partition).
+"""
+
+import asyncio
+import io
+import json
+import logging
+import os
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import fastavro
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from connectors.base.clock import SystemClock
+from connectors.sap_b1.service_layer import NotSentError
+from schemas.codec import embedded_codec
+from streams.app import Pipeline
+from streams.log import KafkaLog
+from streams.metrics import Metrics
+from streams.ports import Ports
+from streams.rooms import SEALED, STOCK
+from streams.transport import SETTINGS, TP
+from tests.bench import world
+from tests.bench.corpus import Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the parent has prepared."""
+
+    settings: dict[str, Any]
+    topic: str
+    ends: dict[int, int]  # of the input's partitions
+
+    @property
+    def servers(self) -> str:
+        servers: str = self.settings["kafka"]["bootstrap_servers"]
+        return servers
+
+    @property
+    def prefix(self) -> str:
+        prefix: str = self.settings["kafka"]["topic_prefix"]
+        return prefix
+
+    @property
+    def events(self) -> int:
+        return sum(self.ends.values())
+
+
+def tell(name: str, **fields: Any) -> None:
+    os.write(_OUT, f"{name} {json.dumps(fields)}\n".encode())
+
+
+class Meter:
+    """From the go to the end."""
+
+    def __init__(self) -> None:
+        self._cpu = self._start = 0.0
+
+    def start(self) -> None:
+        self._cpu, self._start = _cpu_s(), time.monotonic()
+
+    def done(self, end: float | None = None, **fields: Any) -> None:
+        tell("done", cpu_s=_cpu_s() - self._cpu, start=self._start, end=end or time.monotonic(), **fields)
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def told() -> None:
+    """Wait for the go."""
+    loop, go = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, go.set)
+    await go.wait()
+    loop.remove_reader(sys.stdin)
+
+
+# ---- the reference
+
+
+async def bare(spec: Spec) -> None:
+    """aiokafka's `getmany`, and nothing else: fetched, decompressed, checked by CRC, counted."""
+    consumer: Any = AIOKafkaConsumer(
+        bootstrap_servers=spec.servers, group_id=None, enable_auto_commit=False,
+        max_partition_fetch_bytes=SETTINGS["consumer_max_fetch_size"],
+    )  # fmt: skip
+    await consumer.start()
+    tps = [TopicPartition(spec.topic, number) for number in spec.ends]
+    consumer.assign(tps)
+    await consumer.seek_to_beginning(*tps)
+    await asyncio.sleep(0.5)
+    meter, records, size, most = Meter(), 0, 0, spec.events
+    tell("ready")
+    await told()
+    meter.start()
+    while records < most:
+        for batch in (await consumer.getmany(timeout_ms=250)).values():
+            records += len(batch)
+            for record in batch:
+                size += len(record.value)
+    meter.done(sums=f"{records} records, {size} bytes")
+    await consumer.stop()
+
+
+# ---- ours
+
+
+class NoErp:
+    """Ingest ends at the seal: no call may reach B1, and none waits for it."""
+
+    async def ping(self) -> bool:
+        return False
+
+    async def close(self) -> None: ...
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def refuse(*_arguments: Any) -> Any:
+            raise NotSentError(f"{name}: there is no B1 in this benchmark")
+
+        return refuse
+
+
+class Gated(Pipeline):
+    """The app as it is, whose stock partitions are let go together; what is sealed is not read on (its road is benchmark 3)."""
+
+    def __init__(self, spec: Spec, config: world.RoundConfig, ports: Ports, **settings: Any) -> None:
+        super().__init__(config, ports, **settings)
+        self._ends, self._round = spec.ends, config
+        self._gone = False
+        self.held: set[TP] = set()
+        self.sealed = asyncio.Event()
+        take = self.rooms.take
+
+        async def take_to_the_end(topic: str, partition: int, batch: Any) -> None:
+            await take(topic, partition, batch)
+            room = self.rooms.partitions.get(partition)
+            if topic == STOCK and room is not None:
+                # The last window of a partition would wait for its length; that is a setting, not a cost.
+                if room._rows and room._rows[-1][1].record.offset + 1 == self._ends[partition]:
+                    await room.seal("length")
+                if all(room.end == self._ends[number] for number, room in self.rooms.partitions.items()):
+                    self.sealed.set()
+
+        self.rooms.take = take_to_the_end  # type: ignore[method-assign]  # the bench's gate
+
+    async def on_assigned(self, tps: set[TP]) -> None:
+        self.held = set()
+        tell("assigned", partitions=sorted(tp.partition for tp in tps if self._round.name_of(tp.topic) == STOCK))
+        await super().on_assigned(tps)
+
+    def resume(self, tp: TP) -> None:
+        name = self._round.name_of(tp.topic)
+        if name == STOCK and not self._gone:
+            self.held.add(tp)
+            if len(self.held) == len(self.rooms.partitions):
+                tell("ready", partitions=sorted(tp.partition for tp in self.held))
+        elif name != SEALED:
+            super().resume(tp)
+
+    def go(self) -> None:
+        self._gone = True
+        for tp in self.held:
+            super().resume(tp)
+
+
+async def ours(spec: Spec) -> None:
+    """The real app: decode, check, dedupe, window, seal, meter, commit."""
+    config = world.RoundConfig.of(world.config(spec.settings))
+    log = KafkaLog(spec.servers)
+    await log.start()
+    ports = Ports(log, embedded_codec(), SystemClock(), Random(1), Metrics(config), lambda _company: NoErp())  # type: ignore[arg-type,return-value]  # all it is asked
+    app = Gated(spec, config, ports, broker=f"kafka://{spec.servers}")
+    app.finalize()
+    await app.start()
+    await told()
+    meter = Meter()
+    meter.start()
+    app.go()
+    if spec_profile := os.environ.get("BENCH_PROFILE"):
+        import cProfile
+
+        profile = cProfile.Profile()
+        profile.enable()
+    await app.sealed.wait()
+    if spec_profile:
+        profile.disable()
+        profile.dump_stats(spec_profile)
+    end = time.monotonic()
+    if not await app.consumer.commit():  # it may only have joined one under way
+        await app.consumer.commit()
+    committed = {tp.partition: at.offset for tp in app.held if (at := app.watermark(tp)) is not None}
+    meter.done(end, committed=sum(committed.values()), partitions=len(app.held))
+    await app.stop()
+    await log.stop()
+
+
+# ---- the rivals: Faust as its documentation has it, with its own settings
+
+
+def _read_avro() -> Callable[[bytes], Any]:
+    schema = fastavro.schema.load_schema(world.ROOT / "schemas" / "avro" / "stock_adjusted.v1.avsc")
+    read = fastavro.schemaless_reader
+
+    def decode(value: bytes) -> Any:
+        if value[0]:
+            raise ValueError("not in the Confluent wire format")
+        stream = io.BytesIO(value)
+        stream.seek(5)
+        return read(stream, schema, None)
+
+    return decode
+
+
+async def _plain_faust(spec: Spec, add: Callable[[faust.App], Callable[[Mapping[str, Any]], None]]) -> None:
+    app = faust.App(f"{spec.prefix}faust", broker=f"kafka://{spec.servers}", web_enabled=False)
+    topic = app.topic(spec.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
+    count = add(app)
+    decode, meter, finished = _read_avro(), Meter(), asyncio.Event()
+    sums, seen, read, most = Sums(), set[tuple[str, str, str]](), 0, spec.events
+
+    @app.agent(topic)
+    async def adjust(stream: Any) -> None:
+        nonlocal read
+        async for value in stream:
+            if not read:
+                meter.start()
+            read += 1
+            try:
+                event = decode(value)
+            except (EOFError, IndexError, ValueError, UnicodeDecodeError):
+                sums.malformed += 1
+            else:
+                identity = (event["event_id"], event["sku"], event["location"])
+                if identity in seen:
+                    sums.repeats += 1
+                else:
+                    seen.add(identity)
+                    count(event)
+                    sums.count(event["sku"], int(event["delta"].scaleb(6)))
+            if read == most:
+                finished.set()
+
+    app.finalize()
+    tell("ready")
+    await told()
+    await app.start()
+    await finished.wait()
+    meter.done(sums=str(sums))
+
+
+async def table(spec: Spec) -> None:
+    """A windowed Table; dedupe in a set that a restart would lose, sums not sealed, nothing refused durably."""
+
+    def add(app: faust.App) -> Callable[[Mapping[str, Any]], None]:
+        stock = app.Table("stock", default=int).tumbling(60.0, expires=3600.0)
+
+        def count(event: Mapping[str, Any]) -> None:
+            stock[f"{event['sku']}/{event['location']}"] += int(event["delta"].scaleb(6))
+
+        return count
+
+    await _plain_faust(spec, add)
+
+
+async def in_a_dict(spec: Spec) -> None:
+    """The same with a plain dict in place of the Table."""
+
+    def add(_app: faust.App) -> Callable[[Mapping[str, Any]], None]:
+        stock: dict[tuple[str, str], Decimal] = {}
+
+        def count(event: Mapping[str, Any]) -> None:
+            key = event["sku"], event["location"]
+            stock[key] = stock.get(key, Decimal(0)) + event["delta"]
+
+        return count
+
+    await _plain_faust(spec, add)
+
+
+CANDIDATES: Mapping[str, Callable[[Spec], Awaitable[None]]] = {
+    "bare": bare,
+    "ours": ours,
+    "table": table,
+    "dict": in_a_dict,
+}
+
+_OUT = os.dup(1)
+
+
+def main() -> None:
+    name, path = sys.argv[1:]
+    given = json.loads(Path(path).read_text(encoding="utf-8"))
+    ends = {int(number): end for number, end in given["ends"].items()}
+    logging.basicConfig(level=logging.ERROR)
+    start = datetime.now(UTC)
+    try:
+        asyncio.run(_run(CANDIDATES[name](Spec(given["settings"], given["topic"], ends))))
+    except BaseException as error:
+        logging.getLogger(__name__).exception("%s failed, started %s", name, start)
+        raise SystemExit(1) from error
+
+
+async def _run(candidate: Awaitable[None]) -> None:
+    await candidate
+    if "faust" in sys.argv[1] or sys.argv[1] in ("table", "dict"):
+        os._exit(0)  # Faust's own stop takes seconds, and has nothing to keep
+
+
+if __name__ == "__main__":
+    main()
