@@ -48,7 +48,12 @@ class Pipeline(App):
         for number in stock:
             for name in (STOCK, SEALED):
                 self.pause(names[TP(name, number)])
-        await asyncio.gather(*(self._open_poster(names, tp.partition) for tp in names if tp.topic == ERP_ORDERS))
+        companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
+        try:
+            await asyncio.gather(*(self._open_poster(names, number) for number in companies))
+        except asyncio.CancelledError:  # taken back meanwhile, and then `before_release` is not called
+            await self.rooms.release((), companies)
+            raise
         self.rooms.drop(set(self.rooms.partitions) - stock)
         for number in sorted(stock):
             self._start(self._open_stock(names[TP(STOCK, number)], names[TP(SEALED, number)]))

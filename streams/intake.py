@@ -37,3 +37,6 @@ class Batch(Protocol):
 
     def finish(self, offset: int, counts: Counts | None = None) -> None:
         """The next holder has it; `counts` are the source events it ended, by (flow, how)."""
+
+    def finish_through(self, offset: int, counts: Counts | None = None) -> None:
+        """The next holder has all of this batch up to and with this record; `counts` as with `finish`, of all of them."""

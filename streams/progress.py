@@ -1,6 +1,7 @@
 """How far a partition has been worked off, and with which results: the watermark and its counts. Pure."""
 
 import json
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,39 @@ class Progress:
             return False
         taken.finished.setdefault(offset, counts)
         return offset == offsets[position] and taken is self._taken[0] and self._advance()
+
+    def finish_through(self, taken: Taken, offset: int, counts: Counts | None = None) -> bool:
+        """Mark all records of a batch up to and with this one as finished; `counts` go with the last of them.
+
+        The same as `finish` for each, at the cost of one.
+
+        Returns:
+            Whether the watermark moved.
+
+        Raises:
+            ValueError: The offset is not one of this batch.
+        """
+        offsets, position = taken.offsets, taken.position
+        end = bisect_right(offsets, offset)
+        if not end or offsets[end - 1] != offset:
+            raise ValueError(f"offset {offset} is not of this batch ({offsets[0]} to {offsets[-1]})")
+        if end <= position:
+            return False
+        if taken is self._taken[0] and not taken.finished:
+            self._pass(taken, end, counts)
+            self._advance()
+            return True
+        for each in offsets[position : end - 1]:
+            taken.finished.setdefault(each, None)
+        return self.finish(taken, offset, counts) or (taken is self._taken[0] and self._advance())
+
+    def _pass(self, taken: Taken, end: int, counts: Counts | None) -> None:
+        """Let the watermark pass the first `end` records of the head batch, none of which has counts but the last."""
+        for key, count in (counts or {}).items():
+            self._counts[key] = self._counts.get(key, 0) + count
+        self.open_records -= end - taken.position
+        self.next = taken.offsets[end - 1] + 1
+        taken.position = end
 
     def _advance(self) -> bool:
         """Move the watermark over all that is finished at the head."""

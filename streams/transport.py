@@ -142,6 +142,16 @@ class Batch:
             raise ValueError(f"the batch of {self.tp} is not open")
         self._progress.finish(self._taken, offset, counts)
 
+    def finish_through(self, offset: int, counts: Counts | None = None) -> None:
+        """Mark all of this batch's records up to and with this one as finished; `counts` go with the last of them.
+
+        Raises:
+            ValueError: The offset is not of this batch.
+        """
+        if self._taken is None:
+            raise ValueError(f"the batch of {self.tp} is not open")
+        self._progress.finish_through(self._taken, offset, counts)
+
 
 class Thread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in its own thread; these methods run there."""

@@ -1,17 +1,23 @@
 """The claim table: the row that makes a document exist once. Installing it, proving that it works, reading it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from connectors.base.clock import Clock
 from connectors.base.errors import OutcomeUnknownError, RetriableError
 from connectors.sap_b1.change_set import Answer, Request
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
-from connectors.sap_b1.service_layer import ServiceLayer, describe, quote_literal, read_rows
+from connectors.sap_b1.service_layer import AnswerUnknownError, ServiceLayer, describe, quote_literal, read_rows
+
+T = TypeVar("T")
 
 TABLE = "STREAMS_CLAIM"
 ENTITY = f"U_{TABLE}"  # a user table without object is exposed under its name with U_ (guide)
 KS_PER_QUERY = 20
+_TRIES = 5  # of a write whose answer was lost; at 3 % lost replies all of them are in one of 40 million
 
 CLAIM_FIELDS: tuple[tuple[str, int], ...] = (("KIND", 30), ("DIGEST", 32), ("VERSION", 254), ("STATE", 20))
 # One definition serves all: user fields of one marketing document's title or rows are those of every other one,
@@ -113,27 +119,25 @@ async def install(service_layer: ServiceLayer) -> list[str]:
         NotSentError, UnavailableError, AnswerUnknownError, FatalError: As `ServiceLayer`.
     """
     made = []
+    body: dict[str, object]
     for name in await missing(service_layer):
         if name == f"@{TABLE}":
-            answer = await service_layer.post(
-                "UserTablesMD",
-                {"TableName": TABLE, "TableDescription": "b1-streams claims", "TableType": "bott_NoObject"},
-            )
+            path = "UserTablesMD"
+            body = {"TableName": TABLE, "TableDescription": "b1-streams claims", "TableType": "bott_NoObject"}
         else:
             table, _, field = name.partition(".")
             size = next(size for of, called, size in _fields() if (of, called) == (table, field))
-            answer = await service_layer.post(
-                "UserFieldsMD",
-                {
-                    "TableName": table,
-                    "Name": field,
-                    "Description": f"b1-streams {field.removeprefix('STREAMS_').lower()}",
-                    "Type": "db_Alpha",
-                    "SubType": "st_None",
-                    "Size": size,
-                    "EditSize": size,
-                },
-            )
+            path = "UserFieldsMD"
+            body = {
+                "TableName": table,
+                "Name": field,
+                "Description": f"b1-streams {field.removeprefix('STREAMS_').lower()}",
+                "Type": "db_Alpha",
+                "SubType": "st_None",
+                "Size": size,
+                "EditSize": size,
+            }
+        answer = await insist(partial(service_layer.post, path, body))
         if answer.ok:
             made.append(name)
         elif classify(Phase.WRITE, answer.status, *answer.error).outcome is not OutcomeClass.EXISTS:
@@ -193,14 +197,16 @@ async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> Proof:
     never = Request("POST", "Orders", {"CardCode": "B1STREAMS-PROOF", "DocumentLines": []})
     try:
         answers, one_ms = await _timed(service_layer, clock, [first.request()])
-        if not answers[0].ok:
+        # The token is ours alone: a row that is there already was written by a try whose answer was lost.
+        if not (answers[0].ok or _exists(answers[0])):
             return Proof(False, False, None, f"no claim row can be written: {describe(answers[0])}")
-        again = (await service_layer.change_set([first.request()]))[0]
-        exists = classify(Phase.PART, again.status, *again.error).outcome is OutcomeClass.EXISTS
-        refused = (await service_layer.change_set([dropped.request(), never]))[-1]
+        measured = answers[0].ok
+        again = (await insist(partial(service_layer.change_set, [first.request()])))[0]
+        exists = _exists(again)
+        refused = (await insist(partial(service_layer.change_set, [dropped.request(), never])))[-1]
         left = await look_up(service_layer, [first.k, dropped.k])
         answers, many_ms = await _timed(service_layer, clock, [claim.request() for claim in many])
-        row_ms = max(0.0, (many_ms - one_ms) / (_ROWS - 1)) if answers[-1].ok else None
+        row_ms = max(0.0, (many_ms - one_ms) / (_ROWS - 1)) if measured and answers[-1].ok else None
     finally:
         await _sweep(service_layer, [first.k, dropped.k, *(claim.k for claim in many)])
     detail = []
@@ -214,15 +220,37 @@ async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> Proof:
 
 
 async def _timed(service_layer: ServiceLayer, clock: Clock, requests: Sequence[Request]) -> tuple[list[Answer], float]:
-    started = clock.monotonic()
-    answers = await service_layer.change_set(requests)
-    return answers, (clock.monotonic() - started) * 1000
+    """The answers, and how long the last try took (ms)."""
+
+    async def write() -> tuple[list[Answer], float]:
+        started = clock.monotonic()
+        answers = await service_layer.change_set(requests)
+        return answers, (clock.monotonic() - started) * 1000
+
+    return await insist(write)
+
+
+async def insist(write: Callable[[], Awaitable[T]]) -> T:
+    """Send a write that is harmless to repeat until its answer arrives.
+
+    Raises:
+        AnswerUnknownError: It did not arrive several times in a row.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(AnswerUnknownError):
+            return await write()
+    return await write()
+
+
+def _exists(answer: Answer) -> bool:
+    return classify(Phase.PART, answer.status, *answer.error).outcome is OutcomeClass.EXISTS
 
 
 async def _sweep(service_layer: ServiceLayer, ks: Sequence[str]) -> None:
     try:
         left = await look_up(service_layer, ks)
         if left:
-            await service_layer.change_set([Request("DELETE", f"{ENTITY}({quote_literal(k)})") for k in left])
+            rows = [Request("DELETE", f"{ENTITY}({quote_literal(k)})") for k in left]
+            await insist(partial(service_layer.change_set, rows))
     except (RetriableError, OutcomeUnknownError):
         return  # the error under way, if any, says more; the rows are `void`, kind `proof`: nobody ever reads them

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from connectors.base.clock import Clock, SystemClock
@@ -56,10 +57,12 @@ async def run(
             Finding("reachable", reached, "the Service Layer answers" if reached else "nobody answers",
                     "" if reached else "check service_layer_url, the network and the Service Layer's services")
         )  # fmt: skip
-        gone = await claims.missing(service_layer)
+        gone = lacking = await claims.missing(service_layer)
         findings.append(Finding("login", True, f"user {settings.username} may read"))
-        made = await claims.install(service_layer) if install and gone else []
-        gone = await claims.missing(service_layer) if made else gone
+        if install and lacking:
+            await claims.install(service_layer)
+            gone = await claims.missing(service_layer)
+        made = [name for name in lacking if name not in gone]
         there = "made: " + ", ".join(made) if made else "all there"
         findings.append(
             Finding("claim_table", not gone, there if not gone else "missing: " + ", ".join(gone),
@@ -151,7 +154,7 @@ async def _totals(service_layer: ServiceLayer, settings: CompanySettings, clock:
             expense[settings.tax.field] = tax_code
         body["DocumentAdditionalExpenses"] = [expense]
         expected += freight + freight_tax
-    answer = await service_layer.post("OrdersService_Preview", {"Document": body})
+    answer = await claims.insist(partial(service_layer.post, "OrdersService_Preview", {"Document": body}))
     if not answer.ok or answer.body is None:
         remedy = "mend what B1 says, or set totals.preview = false and compare the first documents by hand"
         return Finding(name, False, f"not proven: B1 refused the preview: {describe(answer)}", remedy)

@@ -179,16 +179,19 @@ class Poster:
         """Wait a little for what is under way, then let go: claims make the rest harmless."""
         self.quiesce()
         busy = {task for task in self._tasks if task.get_name() == "lane"} | self._stock.quiesce()
-        if busy:
-            await asyncio.wait(busy, timeout=grace_s)
-        self._stock.stop()  # in one turn with the orders: nobody gets the lane of what is let go with its outcome open
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._stock.close()
-        await self._gate.stop()
+        try:
+            if busy:
+                await asyncio.wait(busy, timeout=grace_s)
+        finally:
+            self._stock.stop()  # in one turn with the orders: nobody gets the lane of what is let go with its outcome open
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._stock.close()
+            await self._gate.stop()
+            # Before anything that waits for the broker: while it is away our successor's sessions would come on top of ours.
+            await self._service_layer.close()
         await self._trail.flush()
-        await self._service_layer.close()
 
     @property
     def idle(self) -> bool:

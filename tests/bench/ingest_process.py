@@ -227,7 +227,9 @@ def _read_avro() -> Callable[[bytes], Any]:
 
 
 async def _plain_faust(spec: Spec, add: Callable[[faust.App], Callable[[Mapping[str, Any]], None]]) -> None:
-    app = faust.App(f"{spec.prefix}faust", broker=f"kafka://{spec.servers}", web_enabled=False)
+    app = faust.App(
+        f"{spec.prefix}faust", broker=f"kafka://{spec.servers}", topic_partitions=len(spec.ends), web_enabled=False
+    )
     topic = app.topic(spec.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
     count = add(app)
     decode, meter, finished = _read_avro(), Meter(), asyncio.Event()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.evidence import DOCUMENTS, FACTS, ORDERS, SEALED, STATES, STOCK, Evidence, Record, decode
-from tests.chaos.generator import ANY, NO_OP, OPENING, PARKED, POSTED, Line
+from tests.chaos.evidence import DOCUMENTS, FACTS, ORDERS, SEALED, STATES, STOCK, Evidence, Place, Record, decode
+from tests.chaos.generator import ANY, NO_OP, OPENING, POSTED, Line
 
 COMPANY = "acme"
 _ZERO = Decimal(0)
@@ -26,7 +26,9 @@ Fact = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    invariant: str  # lost | double | units | money | claim | document | letter | offsets | sessions | stop | status | chain
+    """`invariant`: lost, double, end, units, money, claim, document, letter, offsets, sessions, stop, status or chain."""
+
+    invariant: str
     where: str
     expected: str
     found: str
@@ -94,7 +96,7 @@ class _Check:
         self._evidence = evidence
         self._wrong: list[Discrepancy] = []
         self._ends: dict[str, Counter[str]] = defaultdict(Counter)
-        self._flow_ends: dict[Fact, str] = {}
+        self._end_of_fact: dict[Fact, str] = {}
         ledger = evidence.ledger
         self._claims = {claim["Code"]: claim for claim in ledger["claims"]}
         self._documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -123,6 +125,13 @@ class _Check:
         self._lines: dict[str, _Seen] = {}
         for line in evidence.lines:
             self._lines.setdefault(line.token, _Seen(line)).written += 1
+        self._invoices = {
+            key_of("dispatch_confirmed", event["source"], event["shipment_id"]): key_of(
+                "invoice", event["source"], event["shipment_id"]
+            )
+            for place, event in self._facts.items()
+            if place[0] == "dispatch-confirmed"
+        }
         self._expected_ks: set[str] = set()
         self._moves: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
 
@@ -229,8 +238,7 @@ class _Check:
     # ---- ends (I1, I2)
 
     def _end_of(self, place: Fact, event: Mapping[str, Any], first: Mapping[tuple[str, ...], Fact]) -> None:
-        topic, partition, offset = place
-        flow = topic.replace("-", "_")
+        flow = place[0].replace("-", "_")
         letter = self._letter_of_fact.get(place)
         state = letter.state["state"] if letter is not None else None
         if flow == "stock_adjusted":
@@ -238,7 +246,9 @@ class _Check:
         elif first[_identity(place, event)] != place:
             end = _OPEN.get(state or "", NO_OP)
             if end != NO_OP and letter is not None and letter.state["reason"] != "id_reuse":
-                self._say("letter", _name(place), "no letter, or id_reuse, for what came before", letter.state["reason"])
+                self._say(
+                    "letter", _name(place), "no letter, or id_reuse, for what came before", letter.state["reason"]
+                )
             same = _token(event) == _token(self._facts[first[_identity(place, event)]])
             if (end == NO_OP) != same:
                 self._say("lost" if same else "double", _name(place), NO_OP if same else "dead: id_reuse", end)
@@ -252,7 +262,7 @@ class _Check:
                 end = ""
         if not end:
             self._say("lost", f"{_name(place)} ({_token(event)})", "an end", "none")
-        self._flow_ends[place] = end
+        self._end_of_fact[place] = end
         self._ends[flow][end or "lost"] += 1
 
     def _posted(self, flow: str, event: Mapping[str, Any]) -> bool:
@@ -267,7 +277,9 @@ class _Check:
             invoice = key_of("invoice", source, event["shipment_id"])
             self._expected_ks.add(invoice)
             if len(self._documents.get(invoice, ())) != 1:
-                self._say("lost", f"invoice of dispatch {event['shipment_id']}", 1, len(self._documents.get(invoice, ())))
+                self._say(
+                    "lost", f"invoice of dispatch {event['shipment_id']}", 1, len(self._documents.get(invoice, ()))
+                )
         if flow in _DOCUMENT_OF:
             found = [one for one in self._documents.get(k, ()) if one["entity"] == _DOCUMENT_OF[flow]]
             if len(found) != 1:
@@ -302,7 +314,7 @@ class _Check:
     def _lines_ended(self) -> int:
         """Each line of the files against what became of it; how many facts came twice for one line."""
         refused = Counter(
-            record.value.strip()
+            record.value
             for topic, records in self._evidence.records.items()
             if topic.endswith("-dead-letter")
             for record in _once(records)
@@ -326,14 +338,14 @@ class _Check:
                 continue
             again += len(seen.facts) - seen.written
             place = min(seen.facts)
-            end = self._flow_ends[place]
+            end = self._end_of_fact[place]
             letter = self._letter_of_fact.get(place)
             reason = letter.state["reason"] if letter is not None else ""
             expected, _, why = line.expected.partition(":")
             if expected != ANY and (end != expected or (why and why != reason)):
                 netted = line.flow == "stock_adjusted" and expected == POSTED and end == NO_OP
                 if not netted or not self._nets_to_nothing(place):
-                    self._say("lost", where, line.expected, f"{end or 'nothing'} {reason}".strip())
+                    self._say("end" if end else "lost", where, line.expected, f"{end or 'nothing'} {reason}".strip())
             if end == POSTED or (line.flow == "stock_adjusted" and end == NO_OP):
                 for item, warehouse, units in line.moves:
                     self._moves[item, warehouse] += units
@@ -346,9 +358,12 @@ class _Check:
     # ---- books (I3, I6)
 
     def _money(self) -> None:
+        cancelled = {event["order_id"] for place, event in self._facts.items() if place[0] == "order-cancelled"}
         for seen in self._lines.values():
             line = seen.line
-            if line.total is None or not seen.facts or self._flow_ends.get(min(seen.facts)) != POSTED:
+            if line.flow == "order_placed" and cancelled & {*line.identity}:
+                continue  # B1 adds up what is left of it
+            if line.total is None or not seen.facts or self._end_of_fact.get(min(seen.facts)) != POSTED:
                 continue
             for document in self._documents.get(key_of(line.flow, line.connector, *line.identity), ()):
                 if Decimal(document["DocTotal"]) != line.total:
@@ -402,9 +417,27 @@ class _Check:
 
     def _offsets(self) -> None:
         """Nothing below a committed offset was without its end when it was committed."""
-        done_at: dict[tuple[str, int], dict[int, _Rest]] = defaultdict(dict)
+        needs = self._needs()
+        reached: dict[Place, int] = {}
+        for sample in self._evidence.samples:
+            for where, committed in sample.committed.items():
+                before = reached.get(where, 0)
+                name = f"{where[0]}/{where[1]} at {sample.at_s:.1f} s"
+                if committed < before:
+                    self._say("offsets", name, f"at least {before}", committed)
+                for offset in range(before, committed):
+                    need = needs[where].get(offset)
+                    if need is None and where[0] == SEALED:
+                        continue  # a record that does not count
+                    if need is None or not need.met(sample.documents, sample.ends):
+                        self._say("offsets", name, f"nothing open below {committed}", f"{offset}: {need}")
+                reached[where] = max(before, committed)
+
+    def _needs(self) -> dict[Place, dict[int, "_Need"]]:
+        """By partition and offset, what must be there before the offset may be passed."""
+        needs: dict[Place, dict[int, _Need]] = defaultdict(dict)
         for record, k in self._queue_records():
-            done_at[record.topic, record.partition][record.offset] = self._rest_of(k)
+            needs[record.topic, record.partition][record.offset] = self._need_of(k)
         routed = {
             (posting["topic"], posting["partition"], posting["offset"]): record.offset
             for record in reversed(self._evidence.records[ORDERS])
@@ -412,72 +445,45 @@ class _Check:
         }
         for place in self._facts:
             topic, partition, offset = place
-            if topic == "stock-adjusted":
-                continue
-            rest = _Rest(queue=routed.get(place), letter=self._first_letter(self._letter_of_fact.get(place)))
-            done_at[topic, partition][offset] = rest
+            if topic != "stock-adjusted":
+                letter = _first_offset(self._letter_of_fact.get(place))
+                needs[topic, partition][offset] = _Need(queue=routed.get(place), letter=letter)
         for partition, epochs in self._epochs.items():
             for epoch in epochs:
                 for offset in range(epoch.body["start"], epoch.body["end"]):
-                    done_at["stock-adjusted", partition][offset] = _Rest(sealed=(partition, epoch.offset))
+                    needs["stock-adjusted", partition][offset] = _Need(sealed=(partition, epoch.offset))
                 queued = [
-                    min((r.offset for r in self._stock_ks.get(k, ())), default=None)
+                    min((record.offset for record in self._stock_ks.get(k or "", ())), default=None)
                     for index in range(len(epoch.body["batches"]))
-                    for k in [self._queued.get((partition, epoch.offset, index), "")]
+                    for k in [self._queued.get((partition, epoch.offset, index))]
                 ]
-                missing = any(offset is None for offset in queued)
                 last = max((offset for offset in queued if offset is not None), default=-1)
-                done_at[SEALED, partition][epoch.offset] = _Rest(stock=None if missing else last)
-        reached: dict[tuple[str, int], int] = {}
-        for sample in self._evidence.samples:
-            for place, committed in sample.committed.items():
-                before = reached.get(place, 0)
-                if committed < before:
-                    self._say("offsets", f"{place[0]}/{place[1]} at {sample.at_s:.1f} s", f"at least {before}", committed)
-                for offset in range(before, committed):
-                    rest = done_at[place].get(offset)
-                    if rest is None and place[0] == SEALED:
-                        continue  # a record that does not count
-                    if rest is None or not rest.holds(sample.documents, sample.ends):
-                        where = f"{place[0]}/{place[1]} at {sample.at_s:.1f} s"
-                        self._say("offsets", where, f"nothing open below {committed}", f"{offset}: {rest}")
-                reached[place] = max(before, committed)
+                needs[SEALED, partition][epoch.offset] = _Need(stock=None if None in queued else last)
+        return needs
 
     def _queue_records(self) -> Iterator[tuple[Record, str]]:
         for topic in (ORDERS, STOCK):
             for record in self._evidence.records[topic]:
                 yield record, decode("posting", record.value)["k"]
 
-    def _rest_of(self, k: str) -> "_Rest":
+    def _need_of(self, k: str) -> "_Need":
         kind = k.rpartition("-")[0]
         ks = [k]
         if kind == "stock_batch":
             ks = self._standing.get(k, [])
             if not ks and any(member[1] == k and member[0]["net"] == 0 for member in self._members.values()):
-                return _Rest(documents=0)
+                return _Need(documents=0)
         elif kind == "dispatch_confirmed":
             ks = [k, *self._invoice_of(k)]
         elif kind == "order_cancelled" and k in self._claims:
-            return _Rest(documents=0)  # a claim alone: the ledger does not say when
+            return _Need(documents=0)  # a claim alone: the ledger does not say when
         sequences = [document["sequence"] for one in ks for document in self._documents.get(one, ())]
         documents = max(sequences) if sequences and len(sequences) >= len(ks) else None
-        letters = [self._first_letter(letter) for letter in self._letter_of_k.get(k, ())]
-        return _Rest(documents=documents, letter=min((one for one in letters if one is not None), default=None))
+        letters = [_first_offset(letter) for letter in self._letter_of_k.get(k, ())]
+        return _Need(documents=documents, letter=min((one for one in letters if one is not None), default=None))
 
     def _invoice_of(self, k: str) -> list[str]:
-        if not hasattr(self, "_invoices"):
-            self._invoices = {
-                key_of("dispatch_confirmed", event["source"], event["shipment_id"]): key_of(
-                    "invoice", event["source"], event["shipment_id"]
-                )
-                for place, event in self._facts.items()
-                if place[0] == "dispatch-confirmed"
-            }
         return [self._invoices[k]] if k in self._invoices else []
-
-    @staticmethod
-    def _first_letter(letter: _Letter | None) -> int | None:
-        return None if letter is None else letter.first_offset
 
     # ---- processes (I8)
 
@@ -488,7 +494,9 @@ class _Check:
                 self._say("sessions", user, f"at most {self._evidence.session_limit} at a time", most)
         for one in self._evidence.ended:
             if one.code != 0 or one.seconds > 30:
-                self._say("stop", f"{one.name} after SIGTERM", "exit 0 within 30 s", f"{one.code} in {one.seconds:.1f} s")
+                self._say(
+                    "stop", f"{one.name} after SIGTERM", "exit 0 within 30 s", f"{one.code} in {one.seconds:.1f} s"
+                )
             left = self._evidence.sessions.get(one.user, {}).get("sessions_open", 0)
             if left:
                 self._say("sessions", f"{one.name} after SIGTERM", "no open session", left)
@@ -508,7 +516,7 @@ class _Check:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rest:
+class _Need:
     """What must be there before an offset may be committed: one of what is named."""
 
     documents: int | None = None  # the ledger's sequence
@@ -517,7 +525,7 @@ class _Rest:
     stock: int | None = None  # of `erp-stock`
     sealed: tuple[int, int] | None = None  # partition and offset of `stock-sealed`
 
-    def holds(self, documents: int, ends: Mapping[tuple[str, int], int]) -> bool:
+    def met(self, documents: int, ends: Mapping[tuple[str, int], int]) -> bool:
         return (
             (self.documents is not None and self.documents <= documents)
             or (self.letter is not None and self.letter < ends[STATES, 0])
@@ -541,11 +549,16 @@ def _once(records: Sequence[Record]) -> Iterator[Record]:
             yield record
 
 
+def _first_offset(letter: _Letter | None) -> int | None:
+    return None if letter is None else letter.first_offset
+
+
 def _token(event: Mapping[str, Any]) -> str:
     return str(event.get("note") or event.get("reason") if "shipment_id" not in event else event["tracking_numbers"][0])
 
 
 def _identity(place: Fact, event: Mapping[str, Any]) -> tuple[str, ...]:
+    own: tuple[str, ...]
     match place[0]:
         case "order-placed":
             own = (event["order_id"],)
@@ -562,6 +575,3 @@ def _identity(place: Fact, event: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _name(place: Fact) -> str:
     return "/".join(map(str, place))
-
-
-__all__ = ["PARKED", "Discrepancy", "Verdict", "check", "key_of"]

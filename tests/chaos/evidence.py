@@ -22,7 +22,13 @@ from tests.chaos.generator import Line
 
 _SCHEMAS = Path(__file__).parents[2] / "schemas" / "avro"
 FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
-SEALED, ORDERS, STOCK, DOCUMENTS, STATES = "stock-sealed", "erp-orders", "erp-stock", "erp-documents", "dead-letter-state"
+SEALED, ORDERS, STOCK, DOCUMENTS, STATES = (
+    "stock-sealed",
+    "erp-orders",
+    "erp-stock",
+    "erp-documents",
+    "dead-letter-state",
+)
 LETTERS = (*(f"{fact}-dead-letter" for fact in FACTS), "erp-stock-dead-letter", "inbox-dead-letter")
 GROUP = "b1-streams"
 
@@ -182,8 +188,4 @@ async def read_records(bootstrap_servers: str) -> dict[str, list[Record]]:
 
 async def _partitions(admin: Any, names: Sequence[str]) -> list[TopicPartition]:
     described = await admin.describe_topics(list(names))
-    return [
-        TopicPartition(topic["topic"], one["partition"])
-        for topic in described
-        for one in topic["partitions"]
-    ]
+    return [TopicPartition(topic["topic"], one["partition"]) for topic in described for one in topic["partitions"]]

@@ -149,9 +149,7 @@ class Generator:
         net = _pence(quantity * price - discount)
         return _OrderLine(str(number), self._item(), quantity, price, discount, net, _pence(net / 5))
 
-    def _place(
-        self, at_s: float, order_id: str, location: str, lines: Sequence[_OrderLine], expected: str
-    ) -> None:
+    def _place(self, at_s: float, order_id: str, location: str, lines: Sequence[_OrderLine], expected: str) -> None:
         token = self._token()
         total = sum((line.net + line.tax for line in lines), Decimal(0))
         event: dict[str, object] = {
@@ -271,7 +269,7 @@ class Generator:
         self._add(at_s, WAREHOUSE, event, token, (event_id, sku, location), expected, moves=tuple(moves))
 
     def _level(self, at_s: float) -> None:
-        """"There are so many": the first is the baseline, the difference to the one before is what moves."""
+        """So many are there: the first is the baseline, the difference to the one before is what moves."""
         token, event_id, sku = self._token(), f"V{self._next()}", self._random.choice(LEVELLED)
         sequence, before = self._levels[sku]
         draw = self._random.random()
@@ -339,11 +337,11 @@ class Generator:
         published: bool = True,
     ) -> None:  # fmt: skip
         text = json.dumps(event, separators=(",", ":"))
+        flow = str(event["type"])
         self._lines.append(
             Line(
-                max(0.0, at_s), connector, str(event["type"]), text, token, identity, expected, moves=tuple(moves),
-                total=total, published=published,
-            )  # fmt: skip
+                max(0.0, at_s), connector, flow, text, token, identity, expected, False, tuple(moves), total, published
+            )
         )
 
     def _next(self) -> int:
@@ -415,4 +413,3 @@ def _ghost(line: _OrderLine) -> _OrderLine:
 
 def _pence(amount: Decimal) -> Decimal:
     return amount.quantize(_PENNY, ROUND_HALF_UP)
-

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from tests.chaos.evidence import Ended, Evidence, Monitor, read_records
 from tests.chaos.generator import Generator, Line, Writer
 
 ROOT = Path(__file__).parents[2]
+EVIDENCE = "evidence.pickle"
 DATABASE, PASSWORD = "SBO_CHAOS", "not a secret"
 SESSION_LIMIT = 2
 _USERS = 100
@@ -190,6 +192,9 @@ async def run(seed: int, shape: Shape, say: Callable[[str], None] = lambda _: No
     chaos = Chaos(seed, shape, folder, say)
     try:
         report = await chaos.play()
+    except BaseException:
+        say(f"seed {seed}: kept: {folder}")
+        raise
     finally:
         await chaos.end()
     (folder / "report.txt").write_text(str(report) + "\n", encoding="utf-8")
@@ -246,6 +251,7 @@ class Chaos:
             raise broken[0]
         await asyncio.gather(*(self._term(process) for process in list(self._processes.values())))
         evidence = await self._evidence(lines, status, monitor)
+        (self._folder / EVIDENCE).write_bytes(pickle.dumps(evidence))  # before anything in it can trip the checker
         verdict = check(evidence)
         figures = dict(evidence.ledger["counters"])
         wanted = ("documents", "calls", "change_sets", "logins", "lock_waits_ours")
@@ -423,7 +429,8 @@ class Chaos:
         with (self._folder / f"{name}.{user}.log").open("wb") as log:
             popen = subprocess.Popen(
                 [str(_STREAMS), name.partition("-")[0], "-c", str(self._folder / "streams.toml")],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment(user), start_new_session=True,
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment(user), cwd=ROOT,
+                start_new_session=True,
             )  # fmt: skip
         self._processes[name] = Process(name, user, popen)
 
@@ -446,8 +453,10 @@ class Chaos:
         self._note(f"SIGTERM {process.name} ({process.user})")
         began = process.asked_at = time.monotonic()
         process.popen.send_signal(signal.SIGTERM)
-        while (code := process.popen.poll()) is None and time.monotonic() - began < 45:
-            await asyncio.sleep(0.05)
+        try:
+            code: int | None = await asyncio.to_thread(process.popen.wait, 45)
+        except subprocess.TimeoutExpired:
+            code = None
         seconds = time.monotonic() - began
         # Whoever is killed or paused while it ends, ends otherwise; that is no fault of its own.
         if code != -signal.SIGKILL:
@@ -486,12 +495,8 @@ class Chaos:
         async with httpx.AsyncClient(base_url=self._url, trust_env=False, timeout=60) as client:
             counters = (await client.get("/_simulator/counters")).json()
             ledger = (await client.get("/_simulator/ledger")).json()
-        (self._folder / "ledger.json").write_text(json.dumps(ledger), encoding="utf-8")
-        (self._folder / "status.json").write_text(json.dumps(status), encoding="utf-8")
         records = await read_records(self._kafka.bootstrap_servers)
-        return Evidence(
-            lines, records, ledger, status, monitor.samples, counters["users"], self._ended, SESSION_LIMIT
-        )
+        return Evidence(lines, records, ledger, status, monitor.samples, counters["users"], self._ended, SESSION_LIMIT)
 
     def _spawn(self, play: Any) -> None:
         task = asyncio.ensure_future(play)

@@ -196,7 +196,7 @@ class History:
         sku = random.choice((*ITEMS, *ITEMS, LOT_ITEM))
         delta = Decimal(random.choice(("1", "2", "3", "10", "-1", "-2", "-7", "0.1", "0.2", "-0.3", "1.000001")))
         if random.random() < 0.02:
-            delta = Decimal("9007199254.740993")
+            delta = Decimal("90071992547.409931")
         fields: dict[str, Any] = {
             "sku": sku, "location": random.choice(("MAIN", "MAIN", "MAIN", "BACK", "ATTIC" if random.random() < 0.3 else "MAIN")),
             "delta": delta, "reason": random.choice(("receipt", "damaged", "found", "count", "other")),

@@ -78,10 +78,7 @@ class Worker:
         process.spawn(self._commit_watermarks())
 
     def _wake(self) -> None:
-        if self.process.running:
-            self._room.set()
-        elif not self._room.is_set():
-            self._room.set()
+        self._room.set()
 
     # ---- Faust's side: what agents are handed
 
@@ -144,13 +141,12 @@ class Worker:
 
     async def assign(self, tps: list[TP], generation: int) -> None:
         self.generation = generation
-        self._assigning = asyncio.ensure_future(self._assign(tps))
-        try:
-            await asyncio.wait([self._assigning])
-            if not self._assigning.cancelled() and (error := self._assigning.exception()) is not None:
-                await self.crash(error)
-        finally:
+        task = self._assigning = asyncio.ensure_future(self._assign(tps))
+        await asyncio.wait([task])
+        if self._assigning is task:
             self._assigning = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            await self.crash(error)
 
     async def _assign(self, tps: list[TP]) -> None:
         committed = await self._ports.log.committed(self._config.group)

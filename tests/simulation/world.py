@@ -265,9 +265,9 @@ class World:
             self._person("inactive", item, False)
         self._person("period", "", False)
         self.company.load({"Items": [{"ItemCode": MISSING_ITEM}]})
-        stock = [{"item": item, "warehouse": w, "quantity": 10**11} for item in (*ITEMS, MISSING_ITEM) for w in WAREHOUSES.values()]
+        stock = [{"item": item, "warehouse": w, "quantity": 10**12} for item in (*ITEMS, MISSING_ITEM) for w in WAREHOUSES.values()]
         lots = [
-            {"item": LOT_ITEM, "warehouse": w, "quantity": 10**11, "batch": lot} for w in WAREHOUSES.values() for lot in ("X", "Y")
+            {"item": LOT_ITEM, "warehouse": w, "quantity": 10**12, "batch": lot} for w in WAREHOUSES.values() for lot in ("X", "Y")
         ]
         self.company.load({"stock": stock + lots})
         for worker in self._workers:

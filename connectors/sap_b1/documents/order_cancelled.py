@@ -38,12 +38,10 @@ def build(
         wanted[line.line_id] = wanted.get(line.line_id, ZERO) + line.quantity
     currency = order.currency or map.settings.currency
     rows = [_row(order, line_id, quantity, currency) for line_id, quantity in wanted.items()]
-    changed = {row["LineNum"] for row in rows}
-    items = frozenset(line.item_code for line in order.lines if line.line_num in changed and line.item_code)
     request = Request(
         "PATCH", f"Orders({order.doc_entry})", {"DocumentLines": sorted(rows, key=lambda row: row["LineNum"])}
     )
-    return Plan(requests=(request,), items=items)
+    return Plan(requests=(request,), items=_items(order))
 
 
 def order_not_found(order_id: str, order_k: str) -> Refusal:
@@ -65,8 +63,12 @@ def _whole(order: OrderView) -> Plan:
     # Lines that B1 has drawn from count as delivered, whoever drew: it refuses to cancel such an order.
     drawn = any(delivered) or any(line.open < line.quantity for line in order.lines if not line.closed)
     action = "Close" if drawn else "Cancel"
-    items = frozenset(line.item_code for line in order.lines if line.item_code and line.open)
-    return Plan(requests=(Request("POST", f"Orders({order.doc_entry})/{action}"),), items=items)
+    return Plan(requests=(Request("POST", f"Orders({order.doc_entry})/{action}"),), items=_items(order))
+
+
+def _items(order: OrderView) -> frozenset[str]:
+    """All of the order's: B1 writes the whole document, and may lock what it does not change."""
+    return frozenset(line.item_code for line in order.lines if line.item_code)
 
 
 def _row(order: OrderView, line_id: str, quantity: Decimal, currency: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from connectors.sap_b1.doctor import Diagnosis
 from connectors.sap_b1.service_layer import Answer, UnavailableError
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.settings import CompanySettings
+from connectors.simulators.faults import Faults, Kind
 from connectors.simulators.ledger import Company
 
 
@@ -116,3 +117,24 @@ async def test_a_b1_that_does_not_let_us_in_is_a_finding(
     diagnosis = await doctor.run(Shut(), settings, install=True, clock=clock)  # type: ignore[arg-type]
     assert bad(diagnosis)["login"] == str(error)
     assert diagnosis.tier is None
+
+
+async def test_lost_answers_do_not_keep_the_doctor_from_installing_and_proving(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, bare: Company, faults: Faults
+) -> None:
+    """Each write whose answer is lost is sent again, as all of them may be."""
+    bare.load(
+        {
+            "BusinessPartners": [{"CardCode": "C-WEB", "CardName": "Web", "CardType": "cCustomer"}],
+            "Warehouses": [{"WarehouseCode": "LON1", "WarehouseName": "London"}],
+            "VatGroups": [{"Code": "O1", "Name": "20 %", "Rate": "20"}],
+            "Items": [{"ItemCode": "A1", "ItemName": "Red"}],
+            "AdditionalExpenses": [{"ExpensCode": 1, "Name": "Freight"}],
+        }
+    )
+    faults.rate(Kind.LOST_AFTER, 0.4)
+    diagnosis = await doctor.run(service_layer, settings, install=True, clock=clock)
+    assert bad(diagnosis) == {}
+    assert diagnosis.tier == "claim"
+    assert faults.injected["lost_reply_after_commit"] > 4
+    assert bare.ledger()["claims"] == []

@@ -1,0 +1,102 @@
+"""A process of the demo: in a session of its own, with a log file, ended by its pid."""
+
+import asyncio
+import re
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_POLL_S = 0.05
+_KILL_AFTER_S = 5.0
+
+
+class ProcessError(Exception):
+    """A process of the demo did not do what it should; the message ends with the last lines of its log."""
+
+
+class Child:
+    """One process. Lifecycle: `start`; then `ask_to_stop` and `wait`, or `kill`; `close` ends it in any case.
+
+    Its session is its own: Ctrl-C at the demo's terminal must reach the demo alone, which then ends things in order.
+
+    Attributes:
+        log: Where its output goes.
+    """
+
+    def __init__(self, name: str, process: Process, log: Path) -> None:
+        self.name, self.log = name, log
+        self._process = process
+        self._wanted = False
+
+    @classmethod
+    async def start(
+        cls, name: str, command: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
+    ) -> "Child":
+        """Start a command in a folder; its log is `NAME.log` there."""
+        log = folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=folder, env=environ, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        return cls(name, process, log)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    def check(self) -> None:
+        """Raises `ProcessError` when it has ended without being asked to."""
+        if self.ended is not None and not self._wanted:
+            raise ProcessError(f"{self.name} has ended with exit code {self.ended}:\n{self.tail()}")
+
+    async def says(self, pattern: str, timeout_s: float) -> str:
+        """The first group of a pattern, once it is in the log.
+
+        Raises:
+            ProcessError: It ended before, or said nothing of the kind in time.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            found = re.search(pattern, self._text())
+            if found is not None:
+                return found[1]
+            self.check()
+            if asyncio.get_running_loop().time() > deadline:
+                raise ProcessError(f"{self.name} did not come up in {timeout_s:.0f} s:\n{self.tail()}")
+            await asyncio.sleep(_POLL_S)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        self._wanted = True
+        if self.ended is None:
+            self._process.terminate()
+
+    async def wait(self, timeout_s: float) -> int:
+        """Its exit code; killed when it has not ended in time."""
+        try:
+            return await asyncio.wait_for(self._process.wait(), timeout_s)
+        except TimeoutError:
+            return await self.kill()
+
+    async def kill(self) -> int:
+        """SIGKILL: it has no time to say goodbye to anybody."""
+        self._wanted = True
+        if self.ended is None:
+            self._process.kill()
+        return await self._process.wait()
+
+    async def close(self) -> None:
+        """End it, whatever its state."""
+        self.ask_to_stop()
+        await self.wait(_KILL_AFTER_S)
+
+    def tail(self, lines: int = 8) -> str:
+        return "\n".join(self._text().splitlines()[-lines:])
+
+    def _text(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")

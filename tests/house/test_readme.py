@@ -1,0 +1,50 @@
+"""What a README tells people to type exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli import make_app
+
+ROOT = Path(__file__).parents[2]
+READMES = sorted(
+    path for path in ROOT.rglob("README.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+
+
+def _typed(kind: str) -> set[str]:
+    """Commands in shell blocks and in code spans: the words after `make` or `streams`."""
+    found: set[str] = set()
+    for path in READMES:
+        text = path.read_text(encoding="utf-8")
+        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+        lines += re.findall(rf"`({kind} [^`\n]*)`", text)
+        found |= {line.split("#")[0].strip() for line in lines if line.startswith(f"{kind} ")}
+    return found
+
+
+def test_every_make_target_that_a_readme_names_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = {line.split()[1] for line in _typed("make")}
+    assert named, "the pattern finds nothing"
+    assert named <= targets
+
+
+@pytest.mark.parametrize("line", sorted(_typed("streams")))
+def test_every_command_that_a_readme_names_answers(line: str) -> None:
+    words = [word for word in line.split()[1:] if re.fullmatch(r"[a-z]+", word)]
+    options = re.findall(r"--[a-z-]+", line)
+    answer = CliRunner().invoke(make_app(), [*words[:2], "--help"])
+    if answer.exit_code != 0:
+        answer = CliRunner().invoke(make_app(), [*words[:1], "--help"])
+    assert answer.exit_code == 0, answer.output
+    for option in options:
+        assert option in answer.output
+
+
+def test_every_file_that_a_readme_links_is_there() -> None:
+    for path in READMES:
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), f"{path}: {link}"

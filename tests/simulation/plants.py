@@ -1,0 +1,258 @@
+"""Bugs to plant in the core, one at a time: a harness that has never failed proves nothing.
+
+Each is a mistake that somebody could make, made by replacing one function of the core while a run lasts. The names are those of
+the list in the reference on faults.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+from unittest.mock import patch
+
+from connectors.sap_b1 import sink
+from connectors.sap_b1.error_codes import OutcomeClass
+from connectors.sap_b1.sink import B1Sink, Written
+from streams.chain import Head
+from streams.dead_letters.publisher import LetterPublisher
+from streams.keys import key_of
+from streams.log import LogError
+from streams.posting.lanes import Lanes
+from streams.posting.orders import OrderPosting
+from streams.posting.poster import Poster
+from streams.posting.stock import StockPosting
+from streams.progress import Progress
+from streams.routing import OrderRouter
+from streams.windows import epoch
+from streams.windows.partition import StockPartition
+from streams.windows.rules import StockRules, Verdict
+
+Plant = Callable[[], AbstractContextManager[Any]]
+PLANTS: dict[str, Plant] = {}
+
+
+def _plant(target: Any, name: str, sentence: str) -> Callable[[Callable[[Any], Any]], None]:
+    """`make(original)` is what stands in the original's place."""
+
+    def register(make: Callable[[Any], Any]) -> None:
+        @contextmanager
+        def planted() -> Iterator[None]:
+            with patch.object(target, name, make(target.__dict__[name])):
+                yield
+
+        PLANTS[sentence] = planted
+
+    return register
+
+
+@_plant(Poster, "_admit", "a posting is finished before its outcome is known")
+def _(original: Any) -> Any:
+    def admit(self: Poster, work: Any) -> None:
+        work.finish("posted")
+        original(self, work)
+
+    return admit
+
+
+@_plant(OrderRouter, "route", "records are finished although queueing them failed")
+def _(original: Any) -> Any:
+    async def route(self: OrderRouter, event_type: str, batch: Any) -> None:
+        try:
+            await original(self, event_type, batch)
+        except LogError:
+            for record in batch.records:
+                batch.finish(record.offset)
+
+    return route
+
+
+@_plant(Progress, "finish", "the highest finished offset is committed, not the contiguous prefix")
+def _(original: Any) -> Any:
+    def finish(self: Progress, taken: Any, offset: int, counts: Any = None) -> bool:
+        moved: bool = original(self, taken, offset, counts)
+        self.next = max(self.next or 0, offset + 1)
+        return moved
+
+    return finish
+
+
+@_plant(Head, "accepts", "the chain rule is skipped")
+def _(original: Any) -> Any:
+    return lambda self, number, prev_digest: True
+
+
+@_plant(StockPartition, "open", "reading starts from the commit, not from the chain")
+def _(original: Any) -> Any:
+    async def open_(self: StockPartition, committed: int | None, routed: int) -> int:
+        await original(self, committed, routed)
+        self.end = committed or 0
+        return self.end
+
+    return open_
+
+
+@_plant(StockPartition, "_append", "the seen-set is marked before the seal stands")
+def _(original: Any) -> Any:
+    async def append(self: StockPartition, sealed: Any) -> None:
+        for _, walked in sealed:
+            self._seen.add_epoch(walked.sealed_at.timestamp(), walked.composed.entries)
+        await original(self, sealed)
+
+    return append
+
+
+@_plant(StockRules, "judge", "late events are dropped")
+def _(original: Any) -> Any:
+    def judge(self: StockRules, *arguments: Any) -> Verdict:
+        late = arguments[-1] - arguments[-2] > 10_000_000
+        return Verdict("before_start") if late else original(self, *arguments)
+
+    return judge
+
+
+@_plant(epoch, "decimal_of", "quantities are floats on the way")
+def _(original: Any) -> Any:
+    return lambda unscaled: Decimal(repr(round(unscaled / 1e6, 6)))
+
+
+@_plant(OrderRouter, "_posting", "K is made from offsets")
+def _(original: Any) -> Any:
+    def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
+        with patch("streams.routing.event_key", lambda event: key_of(event_type, event.company, record.partition, record.offset)):
+            return original(self, event_type, record)
+
+    return posting
+
+
+@_plant(OrderRouter, "_posting", "K is made from the payload")
+def _(original: Any) -> Any:
+    def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
+        with patch("streams.routing.event_key", lambda event: key_of(event_type, event.company, event.digest.hex())):
+            return original(self, event_type, record)
+
+    return posting
+
+
+@_plant(B1Sink, "write", "documents are written without a claim")
+def _(original: Any) -> Any:
+    async def write(self: B1Sink, claims: Any, requests: Any) -> Written:
+        written: Written = await original(self, claims if not requests else (), requests)
+        return written
+
+    return write
+
+
+@_plant(B1Sink, "write", "after an unknown outcome the document is sent under a new key")
+def _(original: Any) -> Any:
+    renamed: dict[str, str] = {}
+
+    async def write(self: B1Sink, claims: Any, requests: Any) -> Written:
+        claims = [replace(claim, k=renamed.get(claim.k, claim.k)) for claim in claims]
+        requests = [
+            replace(r, body={**r.body, "U_STREAMS_KEY": renamed.get(key, key)}) if r.body and (key := r.body.get("U_STREAMS_KEY")) else r
+            for r in requests
+        ]
+        written: Written = await original(self, claims, requests)
+        if written.outcome is OutcomeClass.UNKNOWN and requests and claims and not written.orphan:
+            renamed[claims[0].k] = f"{claims[0].k[:-1]}{len(renamed) % 10}"
+        return written
+
+    return write
+
+
+@_plant(B1Sink, "_refused", "a batch that answers 200 is taken as success whatever its parts say")
+def _(original: Any) -> Any:
+    async def refused(self: B1Sink, claims: Any, requests: Any, answer: Any) -> Written:
+        return Written(OutcomeClass.APPLIED)
+
+    return refused
+
+
+@_plant(sink, "look_up", "-2035 always means that the document exists")
+def _(original: Any) -> Any:
+    async def look_up(service_layer: Any, ks: Sequence[str]) -> Mapping[str, Any]:
+        return dict.fromkeys(ks)
+
+    return look_up
+
+
+@_plant(sink, "look_up", "-2035 always means that a record is locked")
+def _(original: Any) -> Any:
+    async def look_up(service_layer: Any, ks: Sequence[str]) -> Mapping[str, Any]:
+        return {}
+
+    return look_up
+
+
+@_plant(OrderPosting, "post", "a refusal is final without a look-up made after it")
+def _(original: Any) -> Any:
+    return lambda self, work: self._try(work)
+
+
+@_plant(LetterPublisher, "refuse", "a letter is not awaited")
+def _(original: Any) -> Any:
+    tasks: list[Any] = []
+
+    async def refuse(self: LetterPublisher, refused: Any) -> Any:
+        if any(item.k is not None for item in refused):
+            return await original(self, refused)
+        tasks.append(asyncio.create_task(original(self, refused)))
+        return []
+
+    return refuse
+
+
+@_plant(Lanes, "hold", "a lane is let go before the outcome is known")
+def _(original: Any) -> Any:
+    @asynccontextmanager
+    async def hold(self: Lanes, lanes: Collection[str]) -> AsyncIterator[None]:
+        async with original(self, lanes):
+            pass
+        yield
+
+    return hold
+
+
+@_plant(StockPosting, "_withdraw", "batches are freed before their document is void")
+def _(original: Any) -> Any:
+    return lambda self, claim, document, refused: self._freed(document, refused)
+
+
+@_plant(StockPosting, "_standing", "sealed documents are not looked for before a batch is sealed again")
+def _(original: Any) -> Any:
+    async def standing(self: StockPosting, k: str) -> None:
+        return None
+
+    return standing
+
+
+@_plant(Poster, "_admit", "a K is admitted as often as it comes")
+def _(original: Any) -> Any:
+    return lambda self, work: self._start(work)
+
+
+@_plant(Poster, "open", "what was routed twice is not known again")
+def _(original: Any) -> Any:
+    class Forgetful(dict[Any, int]):
+        def get(self, key: Any, default: Any = None) -> Any:
+            return default
+
+    async def open_(self: Poster, counts: Any, queue_start: int) -> None:
+        await original(self, counts, queue_start)
+        self._high = Forgetful()
+
+    return open_
+
+
+@_plant(Poster, "_end", "the state of a released letter is not written")
+def _(original: Any) -> Any:
+    async def end(self: Poster, work: Any, ended: Any) -> None:
+        with patch.object(self._letters, "change", _nothing):
+            await original(self, work, ended)
+
+    return end
+
+
+async def _nothing(letters: Any) -> None: ...

@@ -1,0 +1,426 @@
+"""A partition of stock on its worker: seals, losers, rebuilds, and the road on to the company's queue."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codec import embedded_codec
+from schemas.events import StockAdjusted
+from schemas.records import LetterState, Posting, SealedEpoch, StockBatch
+from streams.chain import ChainRootError
+from streams.chain_log import ANCHORS, Anchors
+from streams.config import parse
+from streams.dead_letters.publisher import LetterPublisher
+from streams.log import LogError
+from streams.metrics import Metrics
+from streams.ports import Ports
+from streams.windows.epoch import Composer
+from streams.windows.partition import MAX_BYTES, InputLostError, StockPartition
+from streams.windows.rules import StockRules
+from tests.streams.fakes import ENVIRON, ROOT, MemoryLog, example
+from tests.streams.records import FakeBatch, raw_of
+from tests.streams.virtual import Clock, run
+from tests.streams.windows.test_epoch import event
+
+CODEC = embedded_codec()
+STOCK, SEALED, QUEUE = "stock-adjusted", "stock-sealed", "erp-stock"
+
+
+def configured(**window: Any) -> Any:
+    data = example()
+    data["kafka"] |= {"partitions": 2, "company_partitions": 2}
+    data["companies"]["acme"]["window"] = {"length_s": 60, "max_members": 1000, **window}
+    return parse(data, ROOT, ENVIRON)
+
+
+class Worker:
+    """One worker's room of partition 0."""
+
+    def __init__(self, log: MemoryLog, clock: Clock, crash_point: Any = None, **window: Any) -> None:
+        config, self.log, self.clock = configured(**window), log, clock
+        self.metrics = Metrics(config)
+        points = {"crash_point": crash_point} if crash_point else {}
+        ports = Ports(log, CODEC, clock, Random(1), self.metrics, lambda _: None, **points)  # type: ignore[arg-type, return-value]
+        rules = StockRules(config.maps)
+        letters = LetterPublisher(log, CODEC, config.topic, lambda _: 0, clock, self.metrics)
+        limits = config.companies["acme"].window
+        self.room = StockPartition(
+            0, config, ports, Composer(CODEC, rules, config.version), rules, letters, Anchors(log, CODEC, ANCHORS), lambda _: limits,
+        )  # fmt: skip
+        self.batches: list[FakeBatch] = []
+
+    async def read(self, start: int, end: int | None = None) -> FakeBatch:
+        """Hand it what lies in the input from an offset on."""
+        records = [raw_of(one) for one in self.log._records[STOCK, 0][start:end]]
+        batch = FakeBatch(records)
+        self.batches.append(batch)
+        await self.room.take(batch)
+        return batch
+
+    async def route(self, start: int = 0) -> FakeBatch:
+        batch = FakeBatch([raw_of(one) for one in self.log._records[SEALED, 0][start:]])
+        await self.room.route(batch)
+        return batch
+
+
+async def put(log: MemoryLog, *events: StockAdjusted | bytes) -> None:
+    for one in events:
+        await log.send(STOCK, 0, b"key", one if isinstance(one, bytes) else CODEC.encode(one))
+
+
+def epochs(log: MemoryLog) -> list[SealedEpoch]:
+    return [CODEC.decode(one.value or b"", SealedEpoch) for one in log._records[SEALED, 0]]
+
+
+def queued(log: MemoryLog) -> list[Posting]:
+    return [CODEC.decode(one.value or b"", Posting) for one in log._records[QUEUE, 0]]
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog.of(configured())
+
+
+# ---- when a window is sealed
+
+
+async def test_a_window_is_sealed_when_its_length_has_passed_since_its_first_event(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock, length_s=60)
+    assert await worker.room.open(None, 0) == 0
+    running = asyncio.create_task(worker.room.run())
+    await put(log, event("a"), event("b"))
+    first = await worker.read(0, 1)
+    await asyncio.sleep(40)
+    second = await worker.read(1)
+    await asyncio.sleep(19)
+    assert not epochs(log)
+    assert not first.finished
+    await asyncio.sleep(2)
+    assert [(epoch.start, epoch.end, epoch.cause) for epoch in epochs(log)] == [(0, 2, "length")]
+    assert first.all_finished
+    assert second.all_finished
+    running.cancel()
+
+
+@pytest.mark.parametrize(("members", "causes"), [(3, ["members", "members"]), (7, ["members"]), (8, [])])
+async def test_a_full_window_is_sealed_at_once_in_pieces_of_at_most_its_members(
+    log: MemoryLog, clock: Clock, members: int, causes: list[str]
+) -> None:
+    worker = Worker(log, clock, max_members=members)
+    await worker.room.open(None, 0)
+    await put(log, *(event(f"e{n}") for n in range(7)))
+    await worker.read(0)
+    sealed = epochs(log)
+    assert {epoch.cause for epoch in sealed} == set(causes)
+    assert all(epoch.end - epoch.start <= members for epoch in sealed)
+    assert sum(epoch.end - epoch.start for epoch in sealed) == (7 if causes else 0)
+
+
+async def test_a_window_of_many_bytes_is_sealed_and_no_epoch_is_larger_than_the_broker_takes(
+    log: MemoryLog, clock: Clock
+) -> None:
+    worker = Worker(log, clock, max_members=100_000)
+    await worker.room.open(None, 0)
+    note = "n" * 4000
+    await put(log, *(event(f"e{n}", note=note, location="NOWHERE") for n in range(300)))
+    await worker.read(0)
+    assert sum(epoch.end - epoch.start for epoch in epochs(log)) == 300
+    assert max(len(one.value or b"") for one in log._records[SEALED, 0]) < MAX_BYTES * 2
+
+
+async def test_releasing_seals_what_is_open_and_a_broker_that_is_away_leaves_it_unfinished(
+    log: MemoryLog, clock: Clock
+) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"))
+    batch = await worker.read(0)
+    log.away = "gone"
+    await worker.room.release()
+    assert not batch.finished
+    log.away = None
+    other = Worker(log, clock)
+    assert await other.room.open(None, 0) == 0
+    again = await other.read(0)
+    await other.room.release()
+    assert again.all_finished
+    assert [epoch.cause for epoch in epochs(log)] == ["shutdown"]
+
+
+async def test_what_is_finished_is_counted_as_no_op_where_the_window_ended_it(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("a"), event("r", reason="return"), event("b"))
+    batch = await worker.read(0)
+    await worker.room.seal("length")
+    assert {key: sum(counts.get(key, 0) for counts in batch.finished.values()) for key in [("stock_adjusted", "no_op")]} == {("stock_adjusted", "no_op"): 2}  # fmt: skip
+
+
+# ---- losers
+
+
+async def test_a_lost_seal_adopts_the_winners_view_and_counts_nothing_twice(log: MemoryLog, clock: Clock) -> None:
+    """w4, design 16.8: a zombie's range overlaps; what lies behind the winner's end is sealed from there."""
+    zombie, owner = Worker(log, clock), Worker(log, clock)
+    for worker in (zombie, owner):
+        await worker.room.open(None, 0)
+    await put(log, *(event(f"e{n}", "1") for n in range(6)))
+    stale = await zombie.read(0, 6)
+    await owner.read(0, 4)
+    await owner.room.seal("length")
+    await zombie.room.seal("length")
+    assert stale.all_finished
+    accepted = [(epoch.number, epoch.start, epoch.end) for epoch in walk(log)]
+    assert accepted == [(0, 0, 4), (1, 4, 6)]
+    assert sum(batch.net for epoch in walk(log) for batch in epoch.batches) == 6
+    assert zombie.room.end == 6
+    late = await owner.read(4)  # the zombie's seal has overtaken the owner: route tells it
+    await owner.route()
+    assert late.all_finished or owner.room.end == 6
+
+
+def walk(log: MemoryLog) -> list[SealedEpoch]:
+    """The accepted epochs, by the rule alone."""
+    from streams.chain import Head
+
+    head, accepted = Head(), []
+    for record in log._records[SEALED, 0]:
+        epoch = CODEC.decode(record.value or b"", SealedEpoch)
+        if head.accepts(epoch.number, epoch.prev_digest):
+            head = head.after(record.value or b"")
+            accepted.append(epoch)
+    return accepted
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["read", "read", "seal", "restart", "route"])), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[tuple[int, str]]) -> None:
+    async def play() -> None:
+        log, clock = MemoryLog.of(configured()), Clock()
+        await put(log, *(event(f"e{n % 9}", "1", "AB"[n % 2]) for n in range(24)))
+        workers = [Worker(log, clock) for _ in range(3)]
+        places = [await worker.room.open(None, 0) for worker in workers]
+        for number, step in steps:
+            worker = workers[number]
+            match step:
+                case "read":
+                    upto = min(24, places[number] + 5)
+                    if upto > places[number]:
+                        await worker.read(places[number], upto)
+                        places[number] = upto
+                case "seal":
+                    await worker.room.seal("length")
+                case "restart":
+                    workers[number] = Worker(log, clock)
+                    places[number] = await workers[number].room.open(None, 0)
+                case "route":
+                    await worker.route()
+        last = Worker(log, clock)
+        start = await last.room.open(None, 0)
+        await last.read(start)
+        await last.room.seal("length")
+        accepted = walk(log)
+        assert [epoch.start for epoch in accepted] == [0, *(epoch.end for epoch in accepted)][: len(accepted)]
+        assert accepted[-1].end == 24
+        assert sum(batch.net for epoch in accepted for batch in epoch.batches) == len({(n % 9, n % 2) for n in range(24)})
+
+    run(play())
+
+
+# ---- coming and going
+
+
+async def test_reading_starts_where_the_chain_ends_whatever_is_committed(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, *(event(f"e{n}") for n in range(5)))
+    await worker.read(0, 3)
+    await worker.room.seal("length")
+    assert await Worker(log, clock).room.open(1, 0) == 3
+    assert await Worker(log, clock).room.open(5, 0) == 5
+
+
+async def test_what_was_counted_is_known_after_a_restart_and_let_go_of_behind_the_horizon(
+    log: MemoryLog, clock: Clock
+) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b", location="NOWHERE"))
+    await worker.read(0)
+    await worker.room.seal("length")
+    later = Worker(log, clock)
+    await later.room.open(2, 0)
+    await put(log, event("a"), event("b", location="NOWHERE"))
+    await later.read(2)
+    await later.room.seal("length")
+    assert [skip.why for skip in epochs(log)[1].skipped] == ["repeat", "repeat"]
+    assert len(later.room._seen) == 2
+    await asyncio.sleep(timedelta(days=38).total_seconds())
+    much_later = Worker(log, clock)
+    await much_later.room.open(4, 0)
+    assert len(much_later.room._seen) == 0
+    running = asyncio.create_task(later.room.run())
+    await asyncio.sleep(3601)
+    assert len(later.room._seen) == 0
+    running.cancel()
+
+
+async def test_an_input_that_lost_records_is_not_read(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, *(event(f"e{n}") for n in range(5)))
+    await worker.read(0, 3)
+    await worker.room.seal("length")
+    await log.delete_records(STOCK, 0, 4)
+    with pytest.raises(InputLostError, match="holds offsets 4 to 5, its chain is sealed up to 3"):
+        await Worker(log, clock).room.open(None, 0)
+
+
+async def test_an_input_that_was_made_anew_is_not_read(log: MemoryLog, clock: Clock) -> None:
+    """w8."""
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b"))
+    await worker.read(0)
+    await worker.room.seal("length")
+    log._records[STOCK, 0].clear()
+    with pytest.raises(InputLostError):
+        await Worker(log, clock).room.open(2, 0)
+
+
+async def test_a_chain_that_lost_its_root_is_not_walked(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b"))
+    for n in range(2):
+        await worker.read(n, n + 1)
+        await worker.room.seal("length")
+    log._records[ANCHORS, 0].clear()
+    await log.delete_records(SEALED, 0, 1)
+    with pytest.raises(ChainRootError):
+        await Worker(log, clock).room.open(2, 0)
+
+
+async def test_a_silent_partition_keeps_its_tail_alive_once_a_week(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"))
+    await worker.read(0)
+    await worker.room.seal("length")
+    running = asyncio.create_task(worker.room.run())
+    await asyncio.sleep(timedelta(days=22).total_seconds())
+    running.cancel()
+    assert [epoch.cause for epoch in epochs(log)] == ["length", "tail", "tail", "tail"]
+    assert {(epoch.start, epoch.end) for epoch in epochs(log)[1:]} == {(1, 1)}
+    anchors = await Anchors(log, CODEC, ANCHORS).of(SEALED, 0)
+    assert {anchor.end for anchor in anchors} == {0, 1}
+    await log.delete_records(SEALED, 0, 3)
+    assert await Worker(log, clock).room.open(None, 4) == 1
+
+
+# ---- the road on
+
+
+async def test_an_accepted_epoch_becomes_postings_and_letters_and_is_finished_after_them(
+    log: MemoryLog, clock: Clock
+) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a", "2"), event("b", "3", "B"), event("c", location="NOWHERE"), b"rubbish", event("a", "2"))
+    await worker.read(0)
+    await worker.room.seal("length")
+    batch = await worker.route()
+    assert batch.all_finished
+    assert [(posting.kind, posting.index, posting.topic, posting.offset, posting.company) for posting in queued(log)] == [
+        ("stock_batch", 0, SEALED, 0, "acme"),
+        ("stock_batch", 1, SEALED, 0, "acme"),
+    ]
+    nets = [CODEC.decode(posting.value, StockBatch).net for posting in queued(log)]
+    assert nets == [Decimal(2), Decimal(3)]
+    letters = log._records["stock-adjusted-dead-letter", 0]
+    states = [CODEC.decode(one.value or b"", LetterState) for one in log._records["dead-letter-state", 0]]
+    assert [(state.reason, state.offset) for state in states] == [("unmapped_location", 2), ("unreadable", 3)]
+    assert [one.value for one in letters] == [log._records[STOCK, 0][offset].value for offset in (2, 3)]
+
+
+async def test_a_losers_epoch_is_passed_over(log: MemoryLog, clock: Clock) -> None:
+    zombie, owner = Worker(log, clock), Worker(log, clock)
+    for worker in (zombie, owner):
+        await worker.room.open(None, 0)
+    await put(log, event("a"))
+    await zombie.read(0)
+    await owner.read(0)
+    await owner.room.seal("length")
+    record = log._records[SEALED, 0][0]
+    await zombie.room.seal("length")
+    await log.send(SEALED, 0, b"0", record.value)  # a producer's retry
+    late = Worker(log, clock)
+    await late.room.open(None, 0)
+    batch = await late.route()
+    assert batch.all_finished
+    assert len(queued(log)) == 1
+
+
+async def test_when_the_queue_cannot_be_reached_nothing_is_finished_and_it_is_routed_again(
+    log: MemoryLog, clock: Clock
+) -> None:
+    """w5: some are queued already; the poster knows them by their place."""
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"))
+    await worker.read(0)
+    await worker.room.seal("length")
+    log.away = "gone"
+    batch = FakeBatch([raw_of(one) for one in log._records[SEALED, 0]])
+    with pytest.raises(LogError):
+        await worker.room.route(batch)
+    assert not batch.finished
+    log.away = None
+    again = Worker(log, clock)
+    await again.room.open(1, 0)
+    assert (await again.route()).all_finished
+    assert len(queued(log)) == 1
+
+
+async def test_epochs_that_were_routed_before_are_not_routed_again_after_a_restart(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b"))
+    for n in range(2):
+        await worker.read(n, n + 1)
+        await worker.room.seal("length")
+    again = Worker(log, clock)
+    await again.room.open(2, 1)
+    await again.route(1)
+    assert [posting.offset for posting in queued(log)] == [1]
+
+
+async def test_a_crash_between_seal_and_commit_is_nothing(log: MemoryLog, clock: Clock) -> None:
+    """w3: the seal is durable, its offsets are not committed."""
+
+    async def dies(point: str) -> None:
+        if point == "w2":
+            raise RuntimeError("killed")
+
+    worker = Worker(log, clock, dies)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b"))
+    batch = await worker.read(0)
+    with pytest.raises(RuntimeError):
+        await worker.room.seal("length")
+    assert not batch.finished
+    again = Worker(log, clock)
+    assert await again.room.open(0, 0) == 2
+    await again.route()
+    assert sum(CODEC.decode(posting.value, StockBatch).net for posting in queued(log)) == 2
