@@ -124,11 +124,14 @@ class Progress:
 
     def _pass(self, taken: Taken, end: int, counts: Counts | None) -> None:
         """Let the watermark pass the first `end` records of the head batch, none of which has counts but the last."""
-        for key, count in (counts or {}).items():
-            self._counts[key] = self._counts.get(key, 0) + count
+        self._add(counts)
         self.open_records -= end - taken.position
         self.next = taken.offsets[end - 1] + 1
         taken.position = end
+
+    def _add(self, counts: Counts | None) -> None:
+        for key, count in (counts or {}).items():
+            self._counts[key] = self._counts.get(key, 0) + count
 
     def _advance(self) -> bool:
         """Move the watermark over all that is finished at the head."""
@@ -138,10 +141,8 @@ class Progress:
             offsets, finished, position = taken.offsets, taken.finished, taken.position
             end = len(offsets)
             while position < end and offsets[position] in finished:
-                counts = finished.pop(offsets[position])
-                if counts:
-                    for key, count in counts.items():
-                        self._counts[key] = self._counts.get(key, 0) + count
+                if counts := finished.pop(offsets[position]):
+                    self._add(counts)
                 position += 1
             if position > taken.position:
                 moved = True

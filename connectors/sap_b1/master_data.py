@@ -175,8 +175,8 @@ def _query(entity: str, fields: str, key: str, values: Iterable[str]) -> str:
 
 def _keys(codes: Codes) -> Iterator[_Key]:
     for kind, wanted in zip(_KINDS, (codes.items, codes.warehouses, codes.tax_codes, codes.cards), strict=False):
-        yield from ((kind, code) for code in wanted)
-    yield from dict.fromkeys(("email", _fold(email)) for email in codes.emails)
+        yield from ((kind, code) for code in sorted(wanted))  # one order, so that a run can be repeated exactly
+    yield from dict.fromkeys(("email", _fold(email)) for email in sorted(codes.emails))
 
 
 def _fold(email: str) -> str:

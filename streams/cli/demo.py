@@ -1,14 +1,40 @@
 """`streams demo`: the whole thing on this machine."""
 
 import importlib
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from streams.cli import shell
 
 
-def run(as_json: shell.JsonOption = False) -> None:
-    """Run a broker, simulators, workers and connectors here, on real input, ending in the ledger proof."""
-    code: int = importlib.import_module("streams.demo.run").run(as_json=as_json)
+def run(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The whole Online Retail data set, or any part of it (.csv, .csv.xz); by default a week of it",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1, help="For how long the files are written; by default 60, and more where there is more"),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep configuration, files, logs and ledger in a new folder")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the last screen and the proof as SVG")
+    ] = None,
+    as_json: shell.JsonOption = False,
+) -> None:
+    """Run a broker, a simulated B1, workers and connectors here, on real input, ending in the ledger proof."""
+    # Imported when it is needed, so that no other command waits for it.
+    demo = importlib.import_module("streams.demo.run")
+    code: int = demo.run(data=data, seconds=seconds, keep=keep, picture=picture, as_json=as_json)
     if code:
         raise typer.Exit(code)

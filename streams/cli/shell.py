@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from connectors.base.errors import ConnectorError
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.settings import CompanySettings
+from connectors.schema_registry import HttpRegistry
 from schemas.codec import Codec, embedded_codec
+from schemas.registry import known_schemas
 from streams.config import DEFAULT_FILE, Config, load
 from streams.log import KafkaLog, Log
 from streams.logs import escape
@@ -54,16 +57,20 @@ def read_config(path: Path) -> Config:
 
 
 def codec_of(config: Config) -> Codec:
-    """Reads and writes records as the configured registry has them.
+    """Reads and writes records as the configured registry has them; one behind a URL is asked for all ids at once.
 
     Raises:
-        CommandError: A registry is configured that we cannot speak to.
+        CommandError: The registry does not answer, or refuses our schemas.
     """
-    if config.schema_registry.url:
-        raise CommandError(
-            "schema_registry.url is set, and only the embedded registry can be used yet", "leave it empty", code=2
-        )
-    return embedded_codec()
+    if not config.schema_registry.url:
+        return embedded_codec()
+    registry = HttpRegistry(config.schema_registry.url)
+    try:
+        for schema in known_schemas().values():
+            registry.id_of(schema)
+    except ConnectorError as error:
+        raise CommandError(str(error), "mend schema_registry.url or the registry, or leave the url empty") from error
+    return Codec(registry)
 
 
 @asynccontextmanager

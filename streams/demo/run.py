@@ -335,9 +335,8 @@ class Demo:
         if number:
             environ["STREAMS__COMPANIES__ACME__USERNAME"] = _USERS[number - 1]
         name = f"{command}-{number}" if number else command
-        # -c: from the demo's folder the package is found as it is from here, installed or not.
-        environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        return await self._child(name, [sys.executable, "-m", "streams.cli", command, "-c", "streams.toml"], environ)
+        streams = [sys.executable, "-c", "from streams.cli import main; main()"]  # the script need not be on the PATH
+        return await self._child(name, [*streams, command, "-c", "streams.toml"], environ)
 
     async def _child(self, name: str, command: list[str], environ: Mapping[str, str] | None = None) -> Child:
         child = await Child.start(name, command, self._folder, environ)
@@ -561,10 +560,11 @@ def _hot_items(made: Feed) -> list[str]:
 
 def _terms(path: Path) -> proving.Terms:
     """What the configuration says, read as any reader would."""
-    company = tomllib.loads(path.read_text(encoding="utf-8"))["companies"]["acme"]
+    settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    company, shop = settings["companies"]["acme"], settings["connectors"][feeding.SHOP]
     places = {each["location"]: code for code, each in company["warehouses"].items()}
     accounts = {reason: code for each in company["warehouses"].values() for reason, code in each["gl_account"].items()}
-    return proving.Terms(company["items"], places, accounts, next(iter(places.values())), company["timezone"])
+    return proving.Terms(company["items"], places, accounts, shop["orders"]["warehouse"], company["timezone"])
 
 
 async def _ask(

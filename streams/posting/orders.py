@@ -13,7 +13,7 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.order import DocumentView, OrderView, placed
-from connectors.sap_b1.sink import B1Sink, Found, Written
+from connectors.sap_b1.sink import B1Sink, Written
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderEvent, OrderPlaced, RefundIssued
 from schemas.records import Document, StockBatch
 from streams.keys import invoice_key, order_key
@@ -102,7 +102,9 @@ class OrderPosting:
         Raises:
             Refusal: final.
         """
+        event = _order_event(work)
         if work.letter is not None and work.letter.reason == "approval_required":
+            self._forget(event)  # what was approved is not from us
             decided = await self.adopt(work)
             if decided is not None:
                 return decided
@@ -111,9 +113,7 @@ class OrderPosting:
         except Refusal as refusal:
             if refusal.reason in ("id_reuse", "key_conflict", "approval_required"):
                 raise
-        event = _order_event(work)
-        for k in self._order_ks(event):
-            self._memory.forget(k)
+        self._forget(event)
         await self._master.forget(_codes(event, self._map))
         adopted = await self.adopt(work)
         if adopted is not None:
@@ -123,40 +123,34 @@ class OrderPosting:
     async def adopt(self, work: Work) -> Ended | None:
         """How an event ends that B1 has already; None where it has not, or not all of it.
 
+        An approval procedure turns a document into a draft and drops its claim; approved, it stands without one, and gets it here.
+
         Raises:
-            Refusal: the claim is of other content or another kind.
+            Refusal: the claim is of other content or another kind, or nobody has decided about a draft yet: sending it again would
+                make another.
         """
-        event, ks = _order_event(work), [work.k]
-        wants_invoice = isinstance(event, DispatchConfirmed) and self._map.settings.invoices.on == "dispatch"
-        if isinstance(event, DispatchConfirmed):
-            ks.append(invoice_key(event.company, event.source, event.shipment_id))
-        found = await self._erp.ask(lambda: self._sink.look_up(ks))
+        event, kinds = _order_event(work), {work.k: work.posting.kind}
+        if isinstance(event, DispatchConfirmed) and self._map.settings.invoices.on == "dispatch":
+            kinds[invoice_key(event.company, event.source, event.shipment_id)] = "invoice"
+        found = await self._erp.ask(lambda: self._sink.look_up(list(kinds)))
         first = found[work.k]
-        if first.claim is None:
-            return self._approved(first)
-        self._check_claim(work, first.claim)
-        if wants_invoice and found[ks[1]].claim is None and not first.cancelled:
-            return None
-        return self._adopted(
-            work, first.claim, first.cancelled, [entry.ref for entry in found.values() if entry.ref is not None]
-        )
-
-    @staticmethod
-    def _approved(found: Found) -> Ended | None:
-        """An approval procedure turns the document into a draft and drops its claim; approved, it stands without one (R36 of faults).
-
-        Raises:
-            Refusal: nobody has decided about the draft yet; sending it again would make another.
-        """
-        if found.draft:
-            raise Refusal(
-                "approval_required",
-                "a draft of it waits in B1 for an approval; approve or reject the draft",
-                waits_for="approval",
-            )
-        if found.ref is None:
-            return None
-        return Ended("posted", "adopted_cancelled" if found.cancelled else "adopted", (found.ref,))
+        for k, kind in kinds.items():
+            entry = found[k]
+            if entry.claim is not None:
+                self._check_claim(work, entry.claim)
+            elif entry.draft:
+                raise Refusal(
+                    "approval_required",
+                    "a draft of it waits in B1 for an approval; approve or reject the draft",
+                    waits_for="approval",
+                )
+            elif entry.ref is not None:
+                claim = Claim(k, kind, work.posting.digest, work.origin)
+                await self._erp.write([claim], [], lock_patience_s=float("inf"))
+            elif k == work.k or not first.cancelled:
+                return None
+        refs = [entry.ref for entry in found.values() if entry.ref is not None]
+        return self._adopted(work, first.claim, first.cancelled, refs)
 
     # ---- per event
 
@@ -279,6 +273,10 @@ class OrderPosting:
                 waits_for=ks[0],
             )
         return found[0] if found else _Known(ks[0], None)
+
+    def _forget(self, event: OrderEvent) -> None:
+        for k in self._order_ks(event):
+            self._memory.forget(k)
 
     def _order_ks(self, event: OrderEvent) -> list[str]:
         if event.order_id is None:

@@ -228,7 +228,7 @@ class StockPosting:
             self._erp.slots.release()
             slot_held = False
         async with self._lanes.hold(items):
-            if not slot_held and (decided := await self._decided(document)) is not None:
+            if not slot_held and (decided := await self._decided(claim, document)) is not None:
                 return decided
             try:
                 codes = stock.codes_needed(document, self._map)
@@ -258,13 +258,14 @@ class StockPosting:
                         self._pool.met_lock()
                     return await self._withdraw(claim, document, written)
 
-    async def _decided(self, document: StockDocument) -> Ended | Freed | None:
-        """What an approval procedure has made of a document that is sent again: approved, it stands without its claim."""
+    async def _decided(self, claim: Claim, document: StockDocument) -> Ended | Freed | None:
+        """What an approval procedure has made of a document that is sent again: approved, it stands without its claim, and gets it."""
         found = (await self._erp.ask(lambda: self._sink.look_up([document.k])))[document.k]
         if found.claim is not None or (found.ref is None and not found.draft):
             return None
         if found.draft:
             return _waiting(document)
+        await self._erp.write([claim], [], lock_patience_s=float("inf"), stock=True)
         return Ended("posted", "adopted_cancelled" if found.cancelled else "adopted", (found.ref,) if found.ref else ())
 
     async def _found(self, document: StockDocument, written: Written) -> Ended | Freed:

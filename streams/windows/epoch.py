@@ -1,7 +1,7 @@
 """One epoch: what a contiguous range of stock events comes to. Pure; the clock's reading and the seen-set are passed in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from schemas.codec import Codec, CodecError
@@ -14,6 +14,7 @@ from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
 
 REPLAY_HEADER = "b1streams.replay_of"
+_NAMELESS = (None,) * 7
 _REUSED = "the same event id, sku and location came before with other content; the first stands"
 
 
@@ -24,30 +25,23 @@ _COLUMNS = (
 StockRow = tuple[str, str, str, int, bytes, str, str, int, str, str | None, Sequence[object], Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A record with its columns, or with why it has none."""
+#: A record with its columns, or with why it has none. A tuple, as there are 100,000 of them a second.
+Row = tuple[RawRecord, StockRow | CodecError]
 
-    record: RawRecord
-    columns: StockRow | CodecError
 
-    @property
-    def company(self) -> str:
-        """Empty where the bytes do not tell."""
-        return "" if isinstance(self.columns, CodecError) else self.columns[1]
+def company_of(row: Row) -> str:
+    """Empty where the bytes do not tell."""
+    columns = row[1]
+    return "" if isinstance(columns, CodecError) else columns[1]
 
 
 @dataclass(slots=True)
 class _Group:
     row: StockRow  # the first member's
     posting_date: date
-    net: int
-    event_ids: list[str]
-    offsets: list[int]
-    deltas: list[int]
-    digests: bytearray
     batches: tuple[BatchQuantity, ...]
     serials: tuple[str, ...]
+    members: list[tuple[str, int, int, bytes]] = field(default_factory=list)  # event id, offset, delta, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +61,9 @@ class Composer:
 
     def read(self, record: RawRecord) -> Row:
         try:
-            return Row(record, self._columns(record.value or b""))
+            return record, self._columns(record.value or b"")
         except CodecError as exc:
-            return Row(record, exc)
+            return record, exc
 
     def compose(
         self,
@@ -100,8 +94,7 @@ class Composer:
         now_us = int(now.timestamp() * 1_000_000)
         judge, posting_date = self._rules.judge, self._rules.posting_date
         get_pending, get_seen, entry_of, mark_of = pending.get, seen.get, Seen.entry, Seen.mark
-        for row in rows:
-            record, columns = row.record, row.columns
+        for record, columns in rows:
             if isinstance(columns, CodecError):
                 skipped.append(_skip(record, columns.reason, str(columns)))
                 continue
@@ -135,14 +128,10 @@ class Composer:
                 key = (*key, lot)
             group = groups.get(key)
             if group is None:
-                group = groups[key] = _Group(columns, day, 0, [], [], [], bytearray(), batches, serials)
-            group.net += delta
-            group.event_ids.append(event_id)
-            group.offsets.append(record.offset)
-            group.deltas.append(delta)
-            group.digests += digest
+                group = groups[key] = _Group(columns, day, batches, serials)
+            group.members.append((event_id, record.offset, delta, digest))
         epoch = SealedEpoch(
-            number=head.number, prev_digest=head.digest, start=start, end=rows[-1].record.offset + 1 if rows else start, sealed_at=now,
+            number=head.number, prev_digest=head.digest, start=start, end=rows[-1][0].offset + 1 if rows else start, sealed_at=now,
             config_version=self._config_version, cause=cause, batches=tuple(map(_batch, groups.values())),
             skipped=tuple(skipped), no_ops=no_ops + sum(skip.why in NO_OPS for skip in skipped),
         )  # fmt: skip
@@ -162,25 +151,24 @@ def _is_replay(record: RawRecord) -> bool:
 
 
 def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None = None) -> Skipped:
-    named = Skipped(offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp)
-    if row is not None:
-        source, company, event_id, _, digest, sku, location = row[:7]
-        named = replace(
-            named, source=source, company=company, event_id=event_id, digest=digest, sku=sku, location=location
-        )
-    if why in NO_OPS:
-        return named
-    headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
-    return replace(named, key=record.key, value=record.value, headers=headers)
+    source, company, event_id, _, digest, sku, location = _NAMELESS if row is None else row[:7]
+    letter = why not in NO_OPS
+    headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers) if letter else ()
+    return Skipped(
+        offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp, source=source, company=company, event_id=event_id,
+        digest=digest, sku=sku, location=location, key=record.key if letter else None, value=record.value if letter else None,
+        headers=headers,
+    )  # fmt: skip
 
 
 def _batch(group: _Group) -> StockBatch:
     source, company, _, _, _, sku, location, _, reason, to_location, _, _ = group.row
-    net, batches = decimal_of(group.net), group.batches
+    event_ids, offsets, deltas, digests = zip(*group.members, strict=True)
+    net, batches = decimal_of(sum(deltas)), group.batches
     if len(batches) == 1 and not group.serials:
         batches = (replace(batches[0], quantity=abs(net)),)
     return StockBatch(
         company=company, source=source, sku=sku, location=location, to_location=to_location, reason=reason,
-        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net, event_ids=tuple(group.event_ids),
-        offsets=tuple(group.offsets), deltas=tuple(map(decimal_of, group.deltas)), digests=bytes(group.digests),
+        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net, event_ids=event_ids,
+        offsets=offsets, deltas=tuple(map(decimal_of, deltas)), digests=b"".join(digests),
     )  # fmt: skip

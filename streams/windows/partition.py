@@ -6,10 +6,12 @@ is routed, by whoever owns the partition when it is read (design sections 5 and 
 
 import asyncio
 import hashlib
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Protocol
 
 import structlog
@@ -22,7 +24,7 @@ from streams.intake import Batch
 from streams.keys import batch_key
 from streams.log import LogError, Outgoing
 from streams.ports import Ports
-from streams.windows.epoch import Composed, Composer, Row
+from streams.windows.epoch import Composed, Composer, Row, company_of
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
 
@@ -54,6 +56,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: An epoch is sealed at this size, reckoned by the bytes of its events, which are longer than what is sealed of them.
 MAX_BYTES = 512 * 1024
 _ROW_BYTES = 64
+
+
+_offset_of = attrgetter("offset")
 
 
 class InputLostError(Exception):
@@ -98,7 +103,9 @@ class StockPartition:
         self._seen = Seen()
         self._accepted: set[int] = set()
         self._routed = self._counted = 0
-        self._rows: deque[tuple[Batch, Row]] = deque()
+        self._rows: list[Row] = []
+        self._batches: deque[tuple[Batch, int]] = deque()  # whose the rows are, each with the offset of its last
+        self._companies: set[str] = set()  # of the rows
         self._bytes = 0
         self._due: float | None = None
         self._opened = False
@@ -197,17 +204,20 @@ class StockPartition:
 
     async def take(self, batch: Batch) -> None:
         """Put a fetched batch into the open window; seal when it is full."""
-        cause = ""
-        for record in batch.open():
-            if record.offset < self.end:  # another's seal has overtaken us: its epoch speaks for this record
-                batch.finish(record.offset)
-                continue
-            row = self._composer.read(record)
-            self._rows.append((batch, row))
-            self._bytes += len(record.value or b"") + _ROW_BYTES
-        if not self._rows:
+        cause, records = "", batch.open()
+        if records and records[0].offset < self.end:  # another's seal has overtaken us: its epoch speaks for these
+            passed = bisect_left(records, self.end, key=_offset_of)
+            batch.finish_through(records[passed - 1].offset)
+            records = records[passed:]
+        if not records:
             return
-        limits = [self._limits(company) for company in {row.company for _, row in self._rows}]
+        rows = list(map(self._composer.read, records))
+        self._rows += rows
+        self._batches.append((batch, records[-1].offset))
+        self._companies.update(map(company_of, rows))
+        self._bytes += _size(rows)
+        self._metrics.events_consumed("stock_adjusted").inc(len(rows))
+        limits = [self._limits(company) for company in self._companies]
         if self._due is None:
             self._due = self._clock.monotonic() + min(limit.length_s for limit in limits)
             self._changed.set()
@@ -215,7 +225,6 @@ class StockPartition:
             cause = "members"
         elif self._bytes >= MAX_BYTES:
             cause = "bytes"
-        self._metrics.events_consumed("stock_adjusted").inc(len(self._rows))
         if cause:
             await self.seal(cause)
 
@@ -229,7 +238,7 @@ class StockPartition:
             while self._rows:
                 now, pending, sealed = self._clock.now(), dict[int, int](), list[tuple[bytes, _Walked]]()
                 head, start, no_ops = self._chain.head, self.end, self.no_ops
-                for chunk in self._chunks()[:_GROUP]:
+                for chunk in self._chunks():
                     composed = self._composer.compose(chunk, self._seen, pending, head, start, now, cause, no_ops)
                     sealed.append(self._sealed(composed))
                     head, start, no_ops = head.after(sealed[-1][0]), composed.epoch.end, composed.epoch.no_ops
@@ -250,16 +259,21 @@ class StockPartition:
 
     def _let_go(self) -> None:
         """Finish the rows that the chain has passed: by our own seal, or by another's that came first."""
-        finished: tuple[Batch, int] | None = None
-        while self._rows and self._rows[0][1].record.offset < self.end:
-            batch, row = self._rows.popleft()
-            self._bytes -= len(row.record.value or b"") + _ROW_BYTES
-            if finished is not None:
-                finished[0].finish(finished[1])
-            finished = batch, row.record.offset
-        if finished is not None:
-            finished[0].finish(finished[1], {("stock_adjusted", "no_op"): self.no_ops - self._counted})
-            self._counted = self.no_ops
+        passed = bisect_left(self._rows, self.end, key=lambda row: row[0].offset)
+        if not passed:
+            return
+        reached = self._rows[passed - 1][0].offset
+        del self._rows[:passed]
+        self._bytes, self._companies = _size(self._rows), set(map(company_of, self._rows))
+        batch, last = self._batches[0]
+        while last < reached:
+            batch.finish_through(last)
+            self._batches.popleft()
+            batch, last = self._batches[0]
+        batch.finish_through(reached, {("stock_adjusted", "no_op"): self.no_ops - self._counted})
+        self._counted = self.no_ops
+        if last == reached:
+            self._batches.popleft()
 
     def _count(self, epoch: SealedEpoch) -> None:
         self._metrics.epochs_sealed(epoch.cause).inc()
@@ -289,21 +303,21 @@ class StockPartition:
         except LogError as error:
             logger.warning("not sealed, is read again", partition=self.partition, error=str(error))
         finally:
-            self._rows.clear()
+            self._rows, self._companies = [], set()
+            self._batches.clear()
             self._bytes, self._due = 0, None
             self._metrics.window_open_events.set(0)
 
     def _chunks(self) -> list[list[Row]]:
-        chunks, chunk, size = list[list[Row]](), list[Row](), 0
-        limit = min(self._limits(company).max_members for company in {row.company for _, row in self._rows})
-        for _, row in self._rows:
-            length = len(row.record.value or b"") + _ROW_BYTES
-            if chunk and (len(chunk) >= limit or size + length > MAX_BYTES):
-                chunks.append(chunk)
-                chunk, size = [], 0
-            chunk.append(row)
-            size += length
-        return [*chunks, chunk]
+        """The rows of the next epochs, at most a group of them."""
+        chunks, at, limit = list[list[Row]](), 0, min(self._limits(company).max_members for company in self._companies)
+        while at < len(self._rows) and len(chunks) < _GROUP:
+            chunk = self._rows[at : at + limit]
+            while len(chunk) > 1 and _size(chunk) > MAX_BYTES:
+                chunk = chunk[: len(chunk) // 2]
+            chunks.append(chunk)
+            at += len(chunk)
+        return chunks
 
     # ---- the road on: accepted epochs become postings and letters
 
@@ -365,6 +379,10 @@ def _seen_of_skipped(record: _Walked) -> Iterable[tuple[int, int]]:
         if why not in ("repeat", "id_reuse") and event_id is not None and digest is not None:
             mark = Seen.mark(digest)
             yield Seen.entry(source or "", event_id, sku or "", location or ""), mark if why in NO_OPS else ~mark
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return sum([len(record.value or b"") for record, _ in rows]) + _ROW_BYTES * len(rows)
 
 
 def _direction(batch: StockBatch) -> str:

@@ -9,6 +9,7 @@ from connectors.sap_b1.mapping import CompanyMap
 
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER_US = -_DAY_US
 _DATE_STEP_US = (
     900_000_000  # offsets of time zones are multiples of a quarter of an hour: one step never spans a local midnight
 )
@@ -30,7 +31,7 @@ class StockRules:
 
     def __init__(self, maps: Mapping[str, CompanyMap]) -> None:
         self._maps = maps
-        self._places: dict[tuple[str, str, str, str | None, str], Verdict] = {}
+        self._places: dict[tuple[str, str, str, str | None, str], tuple[Verdict, int]] = {}
         self._dates: dict[tuple[str, int], date] = {}
         self._horizon_us = {name: int(m.settings.dedupe_horizon_days * _DAY_US) for name, m in maps.items()}
 
@@ -48,10 +49,13 @@ class StockRules:
         now_us: int,
     ) -> Verdict:
         place = (company, source, location, to_location, reason)
-        verdict = self._places.get(place)
-        if verdict is None:
-            verdict = self._places[place] = self._judge_place(*place)
-        if verdict.why:
+        known = self._places.get(place)
+        if known is None:
+            verdict = self._judge_place(*place)
+            known = self._places[place] = verdict, self._free_us(company, source) if verdict is COUNTS else _NEVER_US
+        verdict, free_us = known
+        # The hot path: most events are of today.
+        if -_DAY_US <= now_us - occurred_us < free_us or verdict.why:
             return verdict
         if now_us - occurred_us > self._horizon_us[company]:
             return Verdict(
@@ -65,6 +69,10 @@ class StockRules:
         if self._maps[company].before_start(source, _EPOCH + timedelta(microseconds=occurred_us)):
             return Verdict("before_start")
         return COUNTS
+
+    def _free_us(self, company: str, source: str) -> int:
+        """Below which age only the place counts: the horizon, or none where the source has a start that is to be compared."""
+        return _NEVER_US if self._maps[company].before_start(source, _EPOCH) else self._horizon_us[company]
 
     def posting_date(self, company: str, occurred_us: int) -> date:
         key = (company, occurred_us // _DATE_STEP_US)

@@ -219,7 +219,7 @@ class Chaos:
         self._kills = 0
         self._ended: list[Ended] = []
         self._timeline: list[str] = []
-        self._healed = False
+        self._written = asyncio.Event()  # wakes who waits for the next files
         self._beside: set[asyncio.Task[None]] = set()
 
     # ---- the run
@@ -285,7 +285,9 @@ class Chaos:
         began = self._elapsed()
         lock_at = 1.0
         while (now := self._elapsed() - began) < self._shape.seconds:
-            writer.write(now)
+            if writer.write(now):
+                self._written.set()
+                self._written.clear()
             while faults and faults[0][0] <= now:
                 _, name, play = faults.pop(0)
                 self._note(name)
@@ -297,7 +299,6 @@ class Chaos:
         writer.write(float("inf"))
         await asyncio.gather(*self._beside)
         await self._post("faults", {"clear": True})
-        self._healed = True
         self._note("healed")
 
     def _plan(self) -> list[tuple[float, str, Callable[[], Any]]]:
@@ -332,8 +333,13 @@ class Chaos:
     # ---- faults
 
     async def _kill_one(self) -> None:
+        """SIGKILL: a connector in the middle of a file, where its work is; a worker always has some."""
         process = self._victim("")
-        if process is None:
+        if process is not None and process.name.startswith("connect"):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._written.wait(), 2)
+            await asyncio.sleep(self._random.uniform(0, 0.4))
+        if process is None or process.popen.poll() is not None:
             return
         self._note(f"SIGKILL {process.name} ({process.user})")
         self._kills += 1
@@ -354,7 +360,7 @@ class Chaos:
 
     async def _term_one(self) -> None:
         process = self._victim("")
-        if process is not None:
+        if process is not None and not process.paused:
             await self._term(process)
 
     async def _kill_broker(self) -> None:

@@ -192,6 +192,35 @@ async def test_an_item_that_became_inactive_is_caught_before_the_post(world: Wor
     await world.until(lambda: bool(world.documents("Invoices")))
 
 
+@pytest.mark.parametrize("entity", ["DeliveryNotes", "Invoices"])
+async def test_a_dispatch_of_which_a_part_needs_approval_ends_with_both_documents_and_their_claims(
+    world: World, entity: str
+) -> None:
+    await world.says("shop", order("1"))
+    world.needs_approval(entity)
+    await world.says("warehouse", dispatch("D1", "1"))
+    await world.letter("approval_required")
+    await world.passes(300)  # it is looked at again and again, and never sent again
+    assert len(world.drafts()) == 1
+    world.approve()
+    await world.until(lambda: bool(world.documents("Invoices")))
+    await world.letter("approval_required", "posted")
+    assert len(world.documents("DeliveryNotes")) == len(world.documents("Invoices")) == len(world.drafts()) == 1
+    assert {claim["U_KIND"] for claim in world.claims().values()} == {"order_placed", "dispatch_confirmed", "invoice"}
+    assert await world.ends("dispatch_confirmed") == {"posted": 1}
+
+
+async def test_an_invoice_that_b1_refuses_is_made_when_it_no_longer_does(world: World) -> None:
+    await world.says("shop", order("1"))
+    world.faults.script(Kind.CLOSED_PERIOD, path="Invoices", method="POST", times=2)
+    await world.says("warehouse", dispatch("D1", "1"))
+    await world.letter("period_closed")
+    assert len(world.documents("DeliveryNotes")) == 1
+    await world.until(lambda: bool(world.documents("Invoices")))
+    await world.letter("period_closed", "posted")
+    assert len(world.documents("DeliveryNotes")) == 1
+
+
 # ---- waiting for the order
 
 

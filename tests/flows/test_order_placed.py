@@ -13,13 +13,6 @@ from tests.flows.world import NOW, World, at, dispatch, order, order_line, refun
 OpenWorld = Callable[..., Awaitable[World]]
 
 
-def approve(world: World, entry: int = 1) -> None:
-    """A person decides: the draft becomes the document."""
-    world.b1.rules = world.b1.rules.changed({"approval": ()})
-    (answer,) = world.b1.apply([Request("POST", "DraftsService_SaveDraftToDocument", {"Document": {"DocEntry": entry}})])
-    assert answer.status == 204
-
-
 # ---- the document
 
 
@@ -350,11 +343,12 @@ async def test_an_order_that_needs_approval_waits_for_it_and_is_one_document_the
     assert len(world.drafts()) == 1
     assert not world.documents("Orders")
     await world.says("warehouse", dispatch("D1", "1"))
-    approve(world)
+    world.approve()
     await world.until(lambda: bool(world.documents("Invoices")))
     await world.settled()
     assert len(world.documents("Orders")) == 1
     assert len(world.drafts()) == 1
+    assert world.order_k("1") in world.claims()  # so that a repeat in a year is known as well
     assert await world.ends("order_placed") == {"posted": 1}
     assert await world.ends("dispatch_confirmed") == {"posted": 1}
 

@@ -140,6 +140,21 @@ async def test_traced_goods_come_back_with_their_numbers(world: World) -> None:
     await world.letter("batch_or_serial_missing")
 
 
+async def test_a_credit_memo_that_needs_approval_is_one_in_the_end(world: World) -> None:
+    await sold(world)
+    world.needs_approval("CreditNotes")
+    await world.says("shop", refund("R1", "1", refund_line()))
+    await world.letter("approval_required")
+    await world.passes(600)
+    assert len(world.drafts()) == 1
+    world.approve()
+    await world.until(lambda: world.k("refund_issued", "shop", "R1") in world.claims())
+    await world.letter("approval_required", "posted")
+    assert len(world.documents("CreditNotes")) == 1
+    await world.says("shop", refund("R2", "1", refund_line(quantity="3")))
+    await world.letter("over_credited")  # what was approved counts
+
+
 # ---- waiting
 
 

@@ -302,6 +302,23 @@ async def test_an_item_that_a_person_holds_stops_neither_other_items_nor_orders(
     assert moved(world)["A", "LON1"] == 1
 
 
+async def test_a_stock_document_that_needs_approval_moves_its_units_once(world: World) -> None:
+    world.needs_approval("InventoryGenExits")
+    await world.says("warehouse", stock("a", "A", "-1", reason="lost"), stock("b", "B", "-2", reason="lost"), stock("c", "C"))
+    parked = await world.letters("parked")
+    assert {(one.state.reason, one.state.members) for one in parked} == {("approval_required", ("a",)), ("approval_required", ("b",))}
+    assert moved(world) == {("C", "LON1"): 1}
+    await world.kill_worker()
+    await world.start_worker()
+    await world.passes(300)
+    assert len(world.drafts()) == 1
+    world.approve()
+    await world.until(lambda: len(world.claims()) == 2)
+    await world.settled()
+    assert moved(world) == {("A", "LON1"): -1, ("B", "LON1"): -2, ("C", "LON1"): 1}
+    assert await world.ends("stock_adjusted") == {"posted": 3}
+
+
 # ---- the road
 
 

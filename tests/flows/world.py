@@ -26,6 +26,7 @@ from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
+from connectors.simulators import ledger
 from connectors.simulators.faults import Faults
 from connectors.simulators.ledger import Company
 from connectors.simulators.sap_b1 import ConnectionDroppedError, Settings, build_app
@@ -156,6 +157,11 @@ class _Batch:
     def finish(self, offset: int, counts: Mapping[tuple[str, str], int] | None = None) -> None:
         assert self._taken is not None
         if self._progress.finish(self._taken, offset, counts):
+            self._moved()
+
+    def finish_through(self, offset: int, counts: Mapping[tuple[str, str], int] | None = None) -> None:
+        assert self._taken is not None
+        if self._progress.finish_through(self._taken, offset, counts):
             self._moved()
 
 
@@ -392,6 +398,19 @@ class World:
         """How many events of a flow ended how, without those that are nought."""
         shown = (await self.status()).flows[flow]
         return {end: n for end in ("posted", "no_op", "parked", "dead") if (n := getattr(shown, end))}
+
+    def needs_approval(self, *entities: str) -> None:
+        """From now on new documents of these sets become drafts."""
+        self.b1.rules = self.b1.rules.changed({"approval": entities})
+
+    def approve(self) -> None:
+        """A person decides: the oldest open draft becomes a document."""
+        self.needs_approval()
+        entry = next(draft["DocEntry"] for draft in self.drafts() if draft["DocumentStatus"] == "bost_Open")
+        (answer,) = self.b1.apply(
+            [ledger.Request("POST", "DraftsService_SaveDraftToDocument", {"Document": {"DocEntry": entry}})]
+        )
+        assert answer.status == 204
 
     # ---- what is there
 

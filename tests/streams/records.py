@@ -7,7 +7,9 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.codec import Codec
 from schemas.events import FactEvent
+from streams.config import Config, parse
 from streams.log import Record
+from tests.streams.fakes import ENVIRON, ROOT, example
 
 
 def raw(
@@ -42,6 +44,27 @@ class FakeBatch:
         assert any(record.offset == offset for record in self.records)
         self.finished[offset] = dict(counts or {})
 
+    def finish_through(self, offset: int, counts: Mapping[tuple[str, str], int] | None = None) -> None:
+        before = [record.offset for record in self.records if record.offset < offset]
+        for each in before:
+            if each not in self.finished:
+                self.finish(each)
+        self.finish(offset, counts)
+
     @property
     def all_finished(self) -> bool:
         return len(self.finished) == len(self.records)
+
+
+def two_companies(**kafka: Any) -> Config:
+    """acme on partition 0 and beta on the last one, each with a warehouse of its own connector."""
+    data = example()
+    data["kafka"] |= {"partitions": 2, "company_partitions": 3, **kafka}
+    acme = data["companies"]["acme"]
+    acme["window"] = {"length_s": 60, "max_members": 10}
+    data["companies"]["beta"] = {
+        **acme, "partition": 2, "company_db": "SBO_BETA", "window": {"length_s": 5, "max_members": 900},
+        "warehouses": {"B1": {"owner": "depot", "location": "MAIN"}},
+    }  # fmt: skip
+    data["connectors"]["depot"] = {"kind": "ims", "company": "beta", "inbox": "in/depot"}
+    return parse(data, ROOT, ENVIRON)

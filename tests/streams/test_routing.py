@@ -1,5 +1,6 @@
 """Events of orders on their way to their company's queue."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,15 +8,14 @@ import pytest
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent
 from schemas.records import LetterState, Posting
-from streams.config import parse
 from streams.dead_letters.publisher import LetterPublisher
 from streams.keys import event_key
 from streams.log import LogError
 from streams.metrics import Metrics
 from streams.routing import OrderRouter
 from tests.streams.facts import NOW, dispatch, order
-from tests.streams.fakes import ENVIRON, ROOT, MemoryLog, example
-from tests.streams.records import FakeBatch, raw
+from tests.streams.fakes import MemoryLog
+from tests.streams.records import FakeBatch, raw, two_companies
 
 CODEC = embedded_codec()
 
@@ -29,16 +29,13 @@ class StoppedClock:
 
 
 class Road:
-    """Two companies, on partitions 0 and 1."""
+    """Two companies, on partitions 0 and 2."""
 
     def __init__(self) -> None:
-        data = example()
-        data["kafka"] |= {"partitions": 2, "company_partitions": 2, "topic_prefix": "t-"}
-        data["companies"]["beta"] = {**data["companies"]["acme"], "partition": 1, "company_db": "SBO_BETA"}
-        self.config = parse(data, ROOT, ENVIRON)
+        self.config = two_companies(topic_prefix="t-")
         self.log = MemoryLog.of(self.config)
         metrics, clock = Metrics(self.config), StoppedClock()
-        letters = LetterPublisher(self.log, CODEC, self.config.topic, lambda company: 1 if company == "beta" else 0, clock, metrics)
+        letters = LetterPublisher(self.log, CODEC, self.config.topic, lambda company: 2 if company == "beta" else 0, clock, metrics)
         self.router = OrderRouter(self.config, self.log, CODEC, letters, clock, metrics)
 
     def queue(self, partition: int = 0) -> list[Posting]:
@@ -71,13 +68,11 @@ async def test_an_event_is_queued_with_its_key_its_bytes_and_where_it_lay() -> N
 
 
 async def test_each_company_has_its_queue_and_order_is_kept() -> None:
-    from dataclasses import replace
-
     road = Road()
     events = [replace(order(str(n)), company="beta" if n % 3 else "acme") for n in range(9)]
     await road.router.route("order_placed", records(*events))
     assert [posting.order_id for posting in road.queue(0)] == ["0", "3", "6"]
-    assert [posting.order_id for posting in road.queue(1)] == ["1", "2", "4", "5", "7", "8"]
+    assert [posting.order_id for posting in road.queue(2)] == ["1", "2", "4", "5", "7", "8"]
 
 
 @pytest.mark.parametrize(
