@@ -4,6 +4,7 @@ Nothing here rounds: what does not fit is refused. The thread's decimal context 
 """
 
 from decimal import Context, Decimal, DecimalException, FloatOperation, Inexact, InvalidOperation, Overflow, Rounded
+from functools import lru_cache
 
 PRECISION = 19
 SCALE = 6
@@ -32,6 +33,7 @@ def unscaled(value: Decimal) -> int:
         ) from None
 
 
+@lru_cache(maxsize=8192)
 def decimal_of(millionths: int) -> Decimal:
     """The opposite of `unscaled`.
 

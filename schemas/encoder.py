@@ -1,6 +1,7 @@
 """Values to Avro bytes, by a Python function generated from the schema: it takes 3 µs where fastavro takes 7."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from schemas.decimals import encode_decimal
@@ -89,6 +90,8 @@ class _Longs(dict[int, bytes]):
     """Zigzag numbers: the small ones ready, the others made."""
 
     def __missing__(self, number: int) -> bytes:
+        if 0 < number < 1 << 26:  # offsets, mostly: two bytes that are ready, and what is left
+            return _LOW[number & 8191] + _HIGH[number >> 13]
         return _long(number)
 
 
@@ -111,9 +114,13 @@ def _long(number: int) -> bytes:
 
 
 _MORE = [int.from_bytes(b"\x80" * (size - 1), "little") for size in range(9)]  # the high bits of all bytes but the last
+#: The lower 14 bits of the zigzag of a positive number, more to follow; and the bits above them, as they are.
+_LOW = [bytes((number << 1 & 127 | 128, number >> 6 | 128)) for number in range(8192)]
+_HIGH = [bytes((number,)) if number < 128 else bytes((number & 127 | 128, number >> 7)) for number in range(8192)]
 _NAMES: dict[str, Any] = {
     "boolean": {False: b"\0", True: b"\1"},
-    "encode_decimal": encode_decimal,
+    # Quantities repeat; by type, as an int or a float that equals a Decimal is none.
+    "encode_decimal": lru_cache(maxsize=8192, typed=True)(encode_decimal),
     "long": _Longs({number: _long(number) for number in range(-64, 8192)}),
     "micros_of": micros_of,
 }

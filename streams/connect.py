@@ -5,7 +5,7 @@ The group only says who should; that two never both count is the cursor chain's 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +123,7 @@ async def run(
     kafka.calm(consumer._client)
     consumer.subscribe([config.topic(CURSORS)], listener=listener)
     try:
-        await consumer.start()
+        await _unless(stop, consumer.start())  # joining a group whose members have just died takes a session or two
         while not stop.is_set() and not crew.failed.done():
             # The group takes a member that does not fetch for dead; what comes is the connectors' own and not for us.
             try:
@@ -141,6 +141,19 @@ async def run(
         metrics.vitals.end("connect")
     if crew.failed.done():
         crew.failed.result()
+
+
+async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
+    """See a call through, or leave it when we are told to stop."""
+    calling, stopping = asyncio.ensure_future(call), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({calling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if calling.done():
+            calling.result()
+    finally:
+        calling.cancel()
+        stopping.cancel()
+        await asyncio.gather(calling, stopping, return_exceptions=True)
 
 
 async def check_orphans(config: Config, broker: LogBroker) -> None:

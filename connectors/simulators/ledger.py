@@ -767,8 +767,9 @@ class Company:
         entry = self._numbers.get("Drafts", 0) + 1
         draft = self._preview(kind, body)
         draft.update(
-            DocEntry=entry, DocNum=entry, DocObjectCode=kind.enum, AuthorizationStatus="dasPending", _sent=dict(body)
-        )
+            DocEntry=entry, DocNum=entry, DocObjectCode=kind.enum, DocumentStatus="bost_Open", AuthorizationStatus="dasPending",
+            _sent=dict(body),
+        )  # fmt: skip
         self._set(self._numbers, "Drafts", entry)
         self._set(self._documents["Drafts"], entry, draft)
         self._touch("Drafts", entry)

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -59,6 +58,8 @@ _STOP_S = 35.0  # the contract gives them 30
 _STUCK_S = 150.0
 _PARKED_S = 15.0  # for which letters still parked must have stood before we call it the end
 _HOT_ITEMS = 20
+# An order has 30 lines, and one in two names a hot item; whoever waits for one item keeps the queues of the others.
+_LOCKED_S, _BETWEEN_S = (1.5, 4.0), (3.0, 6.0)
 _PEOPLE = ("Ann", "Ben", "Cleo")
 _USERS = ("streams-1", "streams-2", "streams-3")
 _METRICS = ("b1streams_window_epochs_sealed_total", "b1streams_item_lanes_active", "b1streams_item_lanes_blocked",
@@ -252,7 +253,7 @@ class Demo:
         self._killed: str | None = None
         self._locks = 0
         self._locked: list[str] = []
-        self._history: deque[tuple[float, Mapping[str, status.Flow]]] = deque()
+        self._history: deque[tuple[float, Mapping[str, status.Flow], int]] = deque()
 
     async def play(self) -> Result:
         """All of it, up to the verdict."""
@@ -377,19 +378,20 @@ class Demo:
         """People open the items that sell best, for seconds, and close them again; B1 lets nobody else write them."""
         random, hot = Random(1), _hot_items(self._feed)  # noqa: S311 -- not a secret
         while hot:
-            asked = {"items": random.sample(hot, min(len(hot), random.randint(1, 3))), "holder": random.choice(_PEOPLE)}
+            asked = {"items": random.sample(hot, min(len(hot), random.randint(1, 2))), "holder": random.choice(_PEOPLE)}
             try:
                 self._locked = (await self._b1("POST", "lock", asked))["locked"]
                 self._locks += len(self._locked)
-                await asyncio.sleep(random.uniform(2, 7))
+                await asyncio.sleep(random.uniform(*_LOCKED_S))
             finally:
                 self._locked = []
                 await asyncio.shield(self._b1("POST", "unlock", asked))
-            await asyncio.sleep(random.uniform(0.5, 3))
+            await asyncio.sleep(random.uniform(*_BETWEEN_S))
 
     async def _kill_one(self) -> None:
         """SIGKILL the worker that posts to B1 when half of the files are there, and start another one."""
-        while self._writer.left * 2 > self._feed.events or not (poster := self._poster()):
+        # Nobody tells us when a worker has logged in.
+        while self._writer.left * 2 > self._feed.events or (poster := self._poster()) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         await poster.kill()
         self._killed = poster.name
@@ -401,7 +403,7 @@ class Demo:
 
     def _poster(self) -> Child | None:
         """The worker that has B1 sessions: the company's queue is its."""
-        return next((w for w in self._workers if self._metrics.get(w.name, {}).get(_METRICS[3])), None)
+        return next((w for w in self._workers if self._metrics.get(w.name, Counter())[_METRICS[3]]), None)
 
     async def _watch(
         self, log: Log, config: Config, tasks: list[asyncio.Task[None]], is_written: Callable[[], bool]
@@ -446,20 +448,21 @@ class Demo:
             sums[_METRICS[0]] += metrics[_METRICS[0]]
             if name != self._killed:
                 sums.update({key: metrics[key] for key in _METRICS[1:]})
+        rates, documents_per_s = self._rate(found.flows, int(b1["documents"]))
         self._now = Snapshot(
             elapsed_s=self._show.elapsed_s,
             phase=phase,
             written=self._feed.events - self._writer.left,
             lines=self._feed.events,
             flows=found.flows,
-            rates=self._rates(found.flows),
+            rates=rates,
             reasons=Counter(each.reason for each in letters.values() if each.state in OPEN_STATES),
             windows=sums[_METRICS[0]],
             lanes=sums[_METRICS[1]],
-            blocked=sums[_METRICS[2]],
+            queued=sums[_METRICS[2]],
             documents=int(b1["documents"]),
+            documents_per_s=documents_per_s,
             calls=int(b1["calls"]),
-            refused=int(b1["refused"]),
             waits_people=int(b1["lock_waits_people"]),
             waits_own=int(b1["lock_waits_own"]),
             replies_lost=int(counters["faults"].get("lost_reply_after_commit", 0)),
@@ -470,22 +473,23 @@ class Demo:
         self._show.update(self._now)
         return found
 
-    def _rates(self, flows: Mapping[str, status.Flow]) -> dict[str, tuple[float, float]]:
+    def _rate(self, flows: Mapping[str, status.Flow], documents: int) -> tuple[dict[str, tuple[float, float]], float]:
+        """Per second, over the last seconds: events received and posted by flow, and documents."""
         now = self._show.elapsed_s
-        self._history.append((now, flows))
+        self._history.append((now, flows, documents))
         while len(self._history) > 2 and self._history[1][0] <= now - _RATE_S:
             self._history.popleft()
-        then, before = self._history[0]
-        if now <= then:
-            return {}
-        return {
+        then, before, had = self._history[0]
+        passed = max(now - then, 0.001)
+        rates = {
             name: (
-                max(0, flow.received - before[name].received) / (now - then),
-                max(0, flow.posted - before[name].posted) / (now - then),
+                max(0, flow.received - before[name].received) / passed,
+                max(0, flow.posted - before[name].posted) / passed,
             )
             for name, flow in flows.items()
             if name in before
         }
+        return rates, (documents - had) / passed
 
     async def _scrape(self, child: Child) -> None:
         """Read a worker's metrics; one that is going away or coming up is left as it was."""
@@ -518,7 +522,14 @@ class Demo:
         return left, (sum(opened.values()), orphaned)
 
     async def _prove(self, config: Config) -> Proof:
-        self._now = replace(self._now, phase="comparing the books with the files", elapsed_s=self._show.elapsed_s)
+        self._now = replace(
+            self._now,
+            phase="comparing the books with the files",
+            elapsed_s=self._show.elapsed_s,
+            lanes=0,
+            queued=0,
+            rates={},
+        )
         self._show.update(self._now)
         ledger = await self._b1("GET", "ledger")
         (self._folder / "ledger.json").write_text(json.dumps(ledger), encoding="utf-8")

@@ -60,8 +60,8 @@ class Snapshot:
         rates: Flow -> events received and posted per second, over the last seconds.
         reasons: Reason -> letters of it that are open, parked ones included.
         windows: Stock windows sealed.
-        lanes, blocked: Items that the poster is at work on, and those of them that wait for a lock in B1.
-        documents, calls, refused: In B1, as it counts.
+        lanes, queued: Items that the poster is at work on, and those of them that another posting waits for.
+        documents, calls: In B1, as it counts.
         waits_people, waits_own: Waits for a lock in B1: because of people, and because of another request of ours.
         replies_lost: Writes that B1 committed and never answered.
         locked: Items that people have open now.
@@ -78,10 +78,10 @@ class Snapshot:
     reasons: Mapping[str, int] = field(default_factory=dict)
     windows: int = 0
     lanes: int = 0
-    blocked: int = 0
+    queued: int = 0
     documents: int = 0
+    documents_per_s: float = 0
     calls: int = 0
-    refused: int = 0
     waits_people: int = 0
     waits_own: int = 0
     replies_lost: int = 0
@@ -92,10 +92,6 @@ class Snapshot:
     def total(self, end: str) -> int:
         """Events of all flows: `received`, `posted`, `in_flight`, ..."""
         return sum(getattr(flow, end) for flow in self.flows.values())
-
-    @property
-    def posted_per_s(self) -> float:
-        return sum(posted for _, posted in self.rates.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +131,11 @@ def render(now: Snapshot, happenings: Sequence[Happening] = ()) -> RenderableTyp
     state = Table.grid(padding=(0, 1))
     state.add_column(style="dim", justify="right")
     state.add_column()
-    state.add_row("windows", f"{now.windows:,} sealed; lanes: {now.lanes:,} at work, {now.blocked:,} behind a lock")
-    state.add_row("B1", f"{now.documents:,} documents, {now.calls:,} calls; lock waits: {_waits(now)}")
+    state.add_row("windows", f"{now.windows:,} sealed; lanes: {now.lanes:,} at work, {now.queued:,} with a queue")
+    state.add_row(
+        "B1",
+        f"{now.documents:,} documents ({now.documents_per_s:.0f}/s), {now.calls:,} calls; lock waits: {_waits(now)}",
+    )
     state.add_row("letters", _reasons(now.reasons) or "none")
     state.add_row("done to it", Text(_faults(now), style="yellow"))
     for each in happenings[-_SHOWN:]:
@@ -150,9 +149,9 @@ def line(now: Snapshot) -> str:
     counts = ", ".join(f"{end.replace('_', ' ')} {now.total(end):,}" for end in ("received", "posted", "in_flight"))
     ends = ", ".join(f"{name} {count:,}" for name in ("parked", "dead") if (count := now.total(name)))
     return (
-        f"{_clock(now.elapsed_s)}  {now.phase}: {counts}{', ' + ends if ends else ''}; {now.posted_per_s:.1f} posted/s; "
-        f"windows {now.windows:,}, lanes {now.lanes:,} ({now.blocked:,} behind a lock); B1: {now.documents:,} documents, "
-        f"{now.calls:,} calls, lock waits {_waits(now)}; {_faults(now)}"
+        f"{_clock(now.elapsed_s)}  {now.phase}: {counts}{', ' + ends if ends else ''}; "
+        f"windows {now.windows:,}, lanes {now.lanes:,} ({now.queued:,} with a queue); B1: {now.documents:,} documents "
+        f"({now.documents_per_s:.0f}/s), {now.calls:,} calls, lock waits {_waits(now)}; {_faults(now)}"
     )
 
 

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from schemas.codec import Codec
 from schemas.records import Outcome
-from streams.log import Log, Outgoing
+from streams.log import Log, LogError, Outgoing
+
+logger = structlog.get_logger(__name__)
 
 #: What may wait for the broker; beyond it the oldest are let go, for B1 and the letters hold the truth.
 _MOST = 50_000
+_AGAIN_S = 2.0
 
 
 class Trail:
@@ -27,14 +32,22 @@ class Trail:
     async def run(self) -> None:
         while True:
             await self._some.wait()
-            await self.flush()
-            await asyncio.sleep(0.2)
+            sent = await self.flush()
+            await asyncio.sleep(0.2 if sent else _AGAIN_S)
 
-    async def flush(self) -> None:
+    async def flush(self) -> bool:
+        """Send what waits; False where the broker did not take it: it is kept, and sent again."""
         waiting, self._waiting = self._waiting, []
         self._some.clear()
-        if waiting:
-            await self._log.send_many([await self._outgoing(outcome) for outcome in waiting])
+        try:
+            if waiting:
+                await self._log.send_many([await self._outgoing(outcome) for outcome in waiting])
+        except LogError as error:
+            logger.warning("outcomes wait", error=str(error), outcomes=len(waiting))
+            self._waiting = [*waiting, *self._waiting][-_MOST:]
+            self._some.set()
+            return False
+        return True
 
     async def _outgoing(self, outcome: Outcome) -> Outgoing:
         place = (outcome.order_id or outcome.sku or outcome.k).encode()

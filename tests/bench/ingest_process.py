@@ -151,7 +151,7 @@ class Gated(Pipeline):
             room = self.rooms.partitions.get(partition)
             if topic == STOCK and room is not None:
                 # The last window of a partition would wait for its length; that is a setting, not a cost.
-                if room._rows and room._rows[-1][1].record.offset + 1 == self._ends[partition]:
+                if room._rows and room._rows[-1][0].offset + 1 == self._ends[partition]:
                     await room.seal("length")
                 if all(room.end == self._ends[number] for number, room in self.rooms.partitions.items()):
                     self.sealed.set()

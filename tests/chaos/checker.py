@@ -504,7 +504,7 @@ class _Check:
     # ---- what the pipeline says of itself
 
     def _status(self) -> None:
-        flows = self._evidence.status["flows"]
+        flows = self._evidence.status.get("flows", {})
         for flow in sorted({*flows, *self._ends}):
             told, ends = flows.get(flow, {}), self._ends.get(flow, Counter[str]())
             for end in _ENDS:

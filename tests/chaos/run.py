@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from streams.demo.kafka import Kafka
+from streams.demo.kafka import Kafka, KafkaSetupError
 from tests.chaos import generator
 from tests.chaos.checker import Verdict, check
 from tests.chaos.evidence import Ended, Evidence, Monitor, read_records
@@ -116,7 +116,7 @@ class Shape:
     drain_s: float
 
 
-SHORT = Shape(45, 12, 1, 6, 1, 1, 1, 0, 120)
+SHORT = Shape(45, 12, 1, 6, 1, 1, 1, 0, 180)
 
 
 def long(minutes: float) -> Shape:
@@ -146,8 +146,14 @@ class Process:
     name: str
     user: str
     popen: subprocess.Popen[bytes]
+    log: Path
     asked_at: float | None = None
     paused: bool = False
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has got so far as to take a SIGTERM; before that the signal ends Python while it imports."""
+        return b"metrics and health on" in self.log.read_bytes()
 
 
 @dataclass(slots=True)
@@ -367,7 +373,14 @@ class Chaos:
         self._note(f"broker SIGKILL ({self._kafka.pid})")
         await asyncio.to_thread(self._kafka.kill)
         await asyncio.sleep(self._random.uniform(0.5, 4))
-        await asyncio.to_thread(self._kafka.start)
+        while True:
+            try:
+                await asyncio.to_thread(self._kafka.start)
+            except KafkaSetupError as error:  # somebody's connection may have got its port meanwhile
+                self._note(f"broker does not come back yet: {str(error)[:100]}")
+                await asyncio.sleep(1)
+            else:
+                break
         self._note("broker back")
 
     async def _outage(self) -> None:
@@ -432,13 +445,14 @@ class Chaos:
     def _start(self, name: str) -> None:
         user = f"streams-{self._starts}"
         self._starts += 1
-        with (self._folder / f"{name}.{user}.log").open("wb") as log:
+        path = self._folder / f"{name}.{user}.log"
+        with path.open("wb") as log:
             popen = subprocess.Popen(
                 [str(_STREAMS), name.partition("-")[0], "-c", str(self._folder / "streams.toml")],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment(user), cwd=ROOT,
                 start_new_session=True,
             )  # fmt: skip
-        self._processes[name] = Process(name, user, popen)
+        self._processes[name] = Process(name, user, popen, path)
 
     async def _keep(self, names: list[str]) -> None:
         """Replace what has ended, a moment later; a process that ended by itself is noted."""
@@ -456,6 +470,8 @@ class Chaos:
             await asyncio.sleep(0.2)
 
     async def _term(self, process: Process) -> None:
+        while not process.listens and process.popen.poll() is None:  # noqa: ASYNC110 -- another process
+            await asyncio.sleep(0.1)
         self._note(f"SIGTERM {process.name} ({process.user})")
         began = process.asked_at = time.monotonic()
         process.popen.send_signal(signal.SIGTERM)
@@ -488,7 +504,7 @@ class Chaos:
     def _status(self) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(self._command("status", "--json"))
-        except RuntimeError as error:
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
             self._note(f"no status: {str(error)[:200]}")
             return {}
         return found

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.chaos.generator import Generator
 from tests.chaos.run import SHORT, run
 
 
+@pytest.mark.kafka
 async def test_killed_paused_and_cut_off_nothing_is_lost_or_posted_twice() -> None:
     # One seed, so that a failure of `make test` can be played again; new seeds are the long form's.
     report = await run(20_260_101, SHORT)

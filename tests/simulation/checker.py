@@ -339,6 +339,7 @@ class Checker:
         for order_id, sequence in credited.items():
             if not any(invoice["sequence"] < sequence for invoice in invoices[order_id]):
                 self.say(f"I5: a credit memo of order {order_id} came before every invoice")
+        self._judge_cancellations(first, documents)
         for order_id, (k, event) in orders.items():
             if k not in documents or self._was_cancelled(order_id):
                 continue
@@ -350,6 +351,34 @@ class Checker:
             total = sum((Decimal(invoice["DocTotal"]) for invoice in invoices[order_id]), Decimal(0))
             if units == _units(event.lines) and total != event.grand_total:
                 self.say(f"I3: order {order_id} is {event.grand_total}, its invoices come to {total}")
+
+    def _judge_cancellations(self, first: Mapping[str, Any], documents: Mapping[str, list[Mapping[str, Any]]]) -> None:
+        """I5: a dispatch that was published before its order was cancelled is not refused because of that."""
+        stamps: dict[str, int] = {}
+        cancelled: dict[str, int] = {}
+        for place, fact in sorted(self._facts.items(), key=lambda item: item[0]):
+            if fact.event is None or isinstance(fact.event, StockAdjusted):
+                continue
+            stamp = self._broker.partitions[place[0], place[1]].records[place[2]].timestamp_ms
+            stamps.setdefault(event_key(fact.event), stamp)
+            if isinstance(fact.event, OrderCancelled):
+                cancelled[fact.event.order_id] = min(stamp, cancelled.get(fact.event.order_id, stamp))
+        shipped: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        ordered: dict[str, Any] = {}
+        for k, event in first.items():
+            if isinstance(event, OrderPlaced) and len({line.sku for line in event.lines}) == len(event.lines):
+                if stamps[k] <= cancelled.get(event.order_id, -1):
+                    ordered[event.order_id] = event
+            elif isinstance(event, DispatchConfirmed) and k in documents:
+                shipped[event.order_id] += _units(event.lines)
+        for letter in self._letters.values():
+            event = first.get(letter.k or "")
+            if letter.reason != "over_delivered" or letter.state != "dead" or event is None or event.order_id not in ordered:
+                continue
+            units = _units(event.lines) + shipped[event.order_id]
+            room = all(count <= _units(ordered[event.order_id].lines)[sku] for sku, count in units.items())
+            if room and stamps[letter.k or ""] < cancelled[event.order_id]:
+                self.say(f"I5: {letter.k} was refused for a cancellation that was published after it")
 
     # ---- stock
 

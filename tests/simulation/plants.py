@@ -19,6 +19,7 @@ from streams.chain import Head
 from streams.dead_letters.publisher import LetterPublisher
 from streams.keys import key_of
 from streams.log import LogError
+from streams.posting.barrier import Barrier
 from streams.posting.lanes import Lanes
 from streams.posting.orders import OrderPosting
 from streams.posting.poster import Poster
@@ -226,6 +227,13 @@ def _(original: Any) -> Any:
         return None
 
     return standing
+
+
+@_plant(Barrier, "passed", "a cancellation does not wait for what its order did before it")
+def _(original: Any) -> Any:
+    async def passed(self: Barrier, posting: Any) -> None: ...
+
+    return passed
 
 
 @_plant(Poster, "_admit", "a K is admitted as often as it comes")

@@ -123,19 +123,19 @@ class Worker:
 
     async def _commit(self) -> None:
         async with self._committing:
-            offsets = {
-                tp: at for tp in self._progress if (at := self._watermark(tp)) is not None and self._at_kafka.get(tp) != at
-            }  # fmt: skip
+            offsets = {}
+            for tp, progress in self._progress.items():
+                kafka = self._at_kafka.get(tp)
+                if progress.next is not None and (kafka is None or kafka.offset != progress.next or progress.counts):
+                    at = Committed(progress.next, encode_counts(progress.counts))
+                    if at != kafka:
+                        offsets[tp] = at
             if not offsets:
                 return
             await self._ports.crash_point("c8")
             generation = self.generation
             if await self._commit_at(self, generation, offsets) and generation == self.generation:
                 self._at_kafka.update(offsets)
-
-    def _watermark(self, tp: TP) -> Committed | None:
-        progress = self._progress[tp]
-        return None if progress.next is None else Committed(progress.next, encode_counts(progress.counts))
 
     # ---- the group's side
 

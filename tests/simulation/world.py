@@ -247,7 +247,7 @@ class World:
             if why is None or self.checker.violations:
                 break
         if why is None:  # whatever is still under way must not undo it
-            await asyncio.sleep(100)
+            await asyncio.sleep(65)
             why = self.checker.undrained()
         return why is None, why
 

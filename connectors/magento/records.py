@@ -1,0 +1,552 @@
+"""The door: answers of the shop, row by row with their bytes, checked field by field. No value gets into a message."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from connectors.magento.settings import MagentoSettings
+
+MAX_IDENTITY_CHARS = 100
+#: A vendor's clock may be wrong; more than a day is a fault.
+MAX_AHEAD = timedelta(days=1)
+#: decimal(19,6): 13 digits before the point. The shop keeps 4 after it (decimal(20,4)); what looks like more is the noise
+#: of a PHP that prints floats with 17 digits.
+_MAX = Decimal(10) ** 13
+_STEP = Decimal("0.000001")
+_SHOP_STEP = Decimal("0.0001")
+_NOISE = Decimal("0.00000001")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+_MAX_ID = 2**53
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+
+
+class RecordError(Exception):
+    """A row cannot become an event; the text says which field, what was wrong, what to do."""
+
+
+# ---- answers
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a list: what it says, its bytes as the shop sent them, and a short hash of those."""
+
+    found: object
+    value: bytes
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        return self.found if isinstance(self.found, dict) else {}
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.value).hexdigest()
+
+    @property
+    def mark(self) -> int:
+        """32 bits that differ when the row says something else (but for one change in 4 billion)."""
+        return int.from_bytes(hashlib.sha256(self.value).digest()[:4], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A search's answer; `total` is how many rows there are on all pages, None where the shop does not say."""
+
+    rows: tuple[Row, ...]
+    total: int | None
+
+
+def _an_int(text: str) -> int | Decimal:
+    # Python refuses an int of more than 4300 digits with an error that would take the whole page with it.
+    return int(text) if len(text) < 20 else Decimal(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=_an_int, parse_constant=str)
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def parse_listing(body: bytes) -> Listing:
+    """Read a search's answer; each row keeps its own bytes.
+
+    Raises:
+        ValueError: It is not JSON, or not a list's answer.
+    """
+    text = body.decode("utf-8")
+    total: int | None = None
+    rows: tuple[Row, ...] = ()
+    try:
+        at = _expect(text, _skip(text, 0), "{")
+        has_items = False
+        while text[at : at + 1] != "}":
+            key, at = _DECODER.raw_decode(text, at)
+            at = _skip(text, _expect(text, _skip(text, at), ":"))
+            if key == "items" and text[at : at + 1] == "[":
+                rows, at = _rows(text, at)
+                has_items = True
+            else:
+                found, at = _DECODER.raw_decode(text, at)
+                has_items = has_items or key == "items"
+                if key == "total_count" and isinstance(found, int):
+                    total = found
+            at = _next(text, at, "}")
+        if _skip(text, at + 1) != len(text):
+            raise ValueError("something follows the answer")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not has_items and total is None:
+        raise ValueError("neither items nor total_count")
+    return Listing(rows, total)
+
+
+def _rows(text: str, at: int) -> tuple[tuple[Row, ...], int]:
+    rows: list[Row] = []
+    at = _skip(text, at + 1)
+    while text[at : at + 1] != "]":
+        found, end = _DECODER.raw_decode(text, at)
+        rows.append(Row(found, text[at:end].encode("utf-8")))
+        at = _next(text, end, "]")
+    return tuple(rows), at + 1
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _expect(text: str, at: int, mark: str) -> int:
+    if text[at : at + 1] != mark:
+        raise ValueError(f"expected {mark} at character {at}")
+    return _skip(text, at + 1)
+
+
+def _next(text: str, at: int, end: str) -> int:
+    """Where the next member begins, or the end mark stands."""
+    at = _skip(text, at)
+    if text[at : at + 1] == end:
+        return at
+    after = _expect(text, at, ",")
+    if text[after : after + 1] == end:
+        raise ValueError(f"a comma before {end}")
+    return after
+
+
+# ---- single values
+
+
+def _fail(message: str) -> PydanticCustomError:
+    return PydanticCustomError("value", "{message}", {"message": message})
+
+
+def an_id(value: object) -> int:
+    if value is None:
+        raise _fail("is missing")
+    text = str(value) if isinstance(value, int | Decimal | str) and not isinstance(value, bool) else ""
+    if not re.fullmatch("[0-9]{1,16}", text) or not 0 < int(text) <= _MAX_ID:
+        raise _fail("must be a whole number above 0")
+    return int(text)
+
+
+def a_moment(value: object) -> datetime:
+    """A time as the shop writes it: UTC, whole seconds, no mark."""
+    if value is None:
+        raise _fail("is missing")
+    try:
+        if isinstance(value, str) and _TIME.fullmatch(value):
+            return datetime.strptime(value, TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise _fail("must be a time, as 2026-03-02 09:15:00")
+
+
+def _a_text(value: object) -> str:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise _fail("is missing" if value is None else "must be a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _fail("has half of a surrogate pair; write whole characters") from None
+    return value
+
+
+def _an_identity(value: object) -> str:
+    text = _a_text(value)
+    if not text.strip():
+        raise _fail("must not be empty")
+    if len(text) > MAX_IDENTITY_CHARS:
+        raise _fail(f"has more than {MAX_IDENTITY_CHARS} characters")
+    if any(unicodedata.category(each) == "Cc" for each in text):
+        raise _fail("has a control character; take it out")
+    return text
+
+
+def _a_decimal(value: object) -> Decimal:
+    if value is None:
+        raise _fail("is missing")
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = Decimal(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = Decimal(value)
+    if not isinstance(value, Decimal):
+        raise _fail("must be a number")
+    if not value.is_finite() or value.adjusted() > 13 or abs(value) >= _MAX:
+        raise _fail("has more than 13 digits before the point")
+    exact = value.quantize(_STEP, ROUND_HALF_EVEN)
+    if exact == value:
+        return exact
+    kept = value.quantize(_SHOP_STEP, ROUND_HALF_EVEN)
+    if abs(kept - value) < _NOISE:
+        return kept
+    raise _fail("has more than 6 digits after the point")
+
+
+def _not_below_zero(value: object) -> Decimal:
+    number = _a_decimal(value)
+    if number < 0:
+        raise _fail("must not be below 0")
+    return number
+
+
+def _matching(pattern: str, what: str) -> Callable[[object], str]:
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> str:
+        text = _a_text(value)
+        if not compiled.fullmatch(text):
+            raise _fail(what)
+        return text
+
+    return check
+
+
+def _or(check: Callable[[object], Any], default: object = None) -> PlainValidator:
+    return PlainValidator(lambda value: default if value is None or value == "" else check(value))
+
+
+def _a_flag(value: object) -> bool:
+    return value in (1, "1", True)
+
+
+def _a_list(value: object) -> object:
+    """The shop leaves empty lists out, or says null; PHP writes a list with holes as an object."""
+    if value is None:
+        return ()
+    return tuple(value.values()) if isinstance(value, dict) else value
+
+
+def _an_object(value: object) -> object:
+    """PHP writes an empty object as an empty list."""
+    return {} if value is None or value == [] else value
+
+
+ZERO = Decimal(0)
+Id = Annotated[int, PlainValidator(an_id)]
+OptionalId = Annotated[int | None, _or(lambda value: None if str(value) == "0" else an_id(value))]
+Moment = Annotated[datetime, PlainValidator(a_moment)]
+Identity = Annotated[str, PlainValidator(_an_identity)]
+Text = Annotated[str | None, _or(_a_text)]
+Amount = Annotated[Decimal, _or(_a_decimal, ZERO)]
+Needed = Annotated[Decimal, PlainValidator(_a_decimal)]
+Quantity = Annotated[Decimal, PlainValidator(_not_below_zero)]
+OptionalQuantity = Annotated[Decimal, _or(_not_below_zero, ZERO)]
+Flag = Annotated[bool, PlainValidator(_a_flag)]
+Currency = Annotated[str, PlainValidator(_matching("[A-Z]{3}", "must be an ISO 4217 code, as GBP"))]
+Country = Annotated[str | None, _or(_matching("[A-Z]{2}", "must be an ISO 3166-1 alpha-2 code, as GB"))]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class _Money(_Record):
+    """Amounts in the buyer's currency, or the `base_` ones beside them, as the settings say."""
+
+    MONEY: ClassVar[tuple[str, ...]] = ()
+    #: The one amount whose base column has a shortened name (sales_order, read 2026-11-21).
+    _SHORT: ClassVar[Mapping[str, str]] = {
+        "shipping_discount_tax_compensation_amount": "base_shipping_discount_tax_compensation_amnt"
+    }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_currency(cls, fields: object, info: ValidationInfo) -> object:
+        context = info.context or {}
+        if not isinstance(fields, dict) or context.get("currency") != "base":
+            return fields
+        return fields | {name: fields.get(cls._SHORT.get(name, f"base_{name}")) for name in cls.MONEY}
+
+
+class AddressRecord(_Record):
+    firstname: Text = None
+    lastname: Text = None
+    company: Text = None
+    street: Annotated[
+        tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else _a_list(value))
+    ] = ()
+    city: Text = None
+    postcode: Text = None
+    region: Text = None
+    country_id: Country = None
+    telephone: Text = None
+
+
+class PaymentRecord(_Record):
+    method: Text = None
+    po_number: Text = None
+
+
+class AppliedTaxRecord(_Record):
+    code: Text = None
+
+
+class ItemTaxesRecord(_Record):
+    """What taxed one row of an order, or its shipping (`type`)."""
+
+    type: Text = None
+    item_id: OptionalId = None
+    applied_taxes: Annotated[tuple[AppliedTaxRecord, ...], BeforeValidator(_a_list)] = ()
+
+
+class OrderItemRecord(_Money):
+    MONEY = ("price", "row_total", "tax_amount", "discount_amount", "discount_tax_compensation_amount")
+
+    item_id: Id
+    parent_item_id: OptionalId = None
+    product_type: Text = None
+    is_virtual: Flag = False
+    sku: Identity
+    name: Text = None
+    qty_ordered: Quantity
+    qty_canceled: OptionalQuantity = ZERO
+    price: Amount = ZERO
+    row_total: Amount = ZERO
+    tax_percent: Amount = ZERO
+    tax_amount: Amount = ZERO
+    discount_amount: Amount = ZERO
+    discount_tax_compensation_amount: Amount = ZERO
+
+
+class _Document(_Money):
+    """What the totals of orders and credit memos have in common."""
+
+    entity_id: Id
+    increment_id: Identity
+    created_at: Moment
+    order_currency_code: Currency
+    base_currency_code: Currency
+    discount_amount: Amount = ZERO
+    shipping_amount: Amount = ZERO
+    shipping_tax_amount: Amount = ZERO
+    shipping_discount_tax_compensation_amount: Amount = ZERO
+    tax_amount: Amount = ZERO
+    grand_total: Needed
+    #: What was paid by gift card, store credit or points: the grand total is lower by it.
+    credited: Decimal = ZERO
+    currency: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_credits(cls, fields: object, info: ValidationInfo) -> object:
+        context = info.context or {}
+        if not isinstance(fields, dict):
+            return fields
+        base = context.get("currency") == "base"
+        extra = fields.get("extension_attributes")
+        places = (extra if isinstance(extra, dict) else {}, fields)
+        names = [f"base_{name}" if base else name for name in context.get("credits", ())]
+        found = [next((place[name] for place in places if place.get(name) is not None), None) for name in names]
+        return fields | {
+            "credited": sum((_a_decimal(each) for each in found if each is not None), ZERO),
+            "currency": fields.get("base_currency_code" if base else "order_currency_code"),
+        }
+
+
+class OrderRecord(_Document):
+    """`GET /V1/orders`; the shipping address and method come with the first shipping assignment."""
+
+    MONEY = (
+        "discount_amount",
+        "shipping_amount",
+        "shipping_tax_amount",
+        "shipping_discount_tax_compensation_amount",
+        "tax_amount",
+        "grand_total",
+    )
+
+    state: Identity
+    store_id: Annotated[int | None, _or(lambda value: 0 if str(value) == "0" else an_id(value))] = None
+    customer_id: OptionalId = None
+    customer_is_guest: Flag = False
+    customer_email: Text = None
+    customer_firstname: Text = None
+    customer_lastname: Text = None
+    customer_note: Text = None
+    billing_address: Annotated[AddressRecord | None, BeforeValidator(lambda value: value or None)] = None
+    payment: Annotated[PaymentRecord | None, BeforeValidator(lambda value: value or None)] = None
+    items: Annotated[tuple[OrderItemRecord, ...], BeforeValidator(_a_list)] = Field(min_length=1)
+    shipping_assignments: Annotated[tuple["AssignmentRecord", ...], BeforeValidator(_a_list)] = Field(
+        default=(), validation_alias=AliasPath("extension_attributes", "shipping_assignments")
+    )
+    item_applied_taxes: Annotated[tuple[ItemTaxesRecord, ...], BeforeValidator(_a_list)] = Field(
+        default=(), validation_alias=AliasPath("extension_attributes", "item_applied_taxes")
+    )
+
+    @model_validator(mode="after")
+    def _rows_differ(self) -> Self:
+        if len({item.item_id for item in self.items}) < len(self.items):
+            raise _fail("two items have the same item_id")
+        return self
+
+    @property
+    def shipping(self) -> "ShippingRecord | None":
+        return self.shipping_assignments[0].shipping if self.shipping_assignments else None
+
+
+class ShippingRecord(_Record):
+    method: Text = None
+    address: Annotated[AddressRecord | None, BeforeValidator(lambda value: value or None)] = None
+
+
+class AssignmentRecord(_Record):
+    shipping: Annotated[ShippingRecord, BeforeValidator(_an_object)] = ShippingRecord()
+
+
+class MovedItemRecord(_Record):
+    """A row of a shipment or of an invoice."""
+
+    order_item_id: Id
+    qty: OptionalQuantity = ZERO
+
+
+class TrackRecord(_Record):
+    track_number: Text = None
+    title: Text = None
+    carrier_code: Text = None
+
+
+class ShipmentRecord(_Record):
+    entity_id: Id
+    increment_id: Identity
+    order_id: Id
+    created_at: Moment
+    items: Annotated[tuple[MovedItemRecord, ...], BeforeValidator(_a_list)] = Field(min_length=1)
+    tracks: Annotated[tuple[TrackRecord, ...], BeforeValidator(_a_list)] = ()
+    source_code: Annotated[str | None, _or(_an_identity)] = Field(
+        default=None, validation_alias=AliasPath("extension_attributes", "source_code")
+    )
+
+
+class InvoiceRecord(_Record):
+    """State 1 open, 2 paid, 3 cancelled."""
+
+    entity_id: Id
+    order_id: Id
+    state: OptionalId = None
+    created_at: Moment
+    items: Annotated[tuple[MovedItemRecord, ...], BeforeValidator(_a_list)] = ()
+
+
+class RefundedItemRecord(_Money):
+    MONEY = ("row_total", "tax_amount", "discount_amount", "discount_tax_compensation_amount")
+
+    order_item_id: Id
+    qty: OptionalQuantity = ZERO
+    row_total: Amount = ZERO
+    tax_amount: Amount = ZERO
+    discount_amount: Amount = ZERO
+    discount_tax_compensation_amount: Amount = ZERO
+
+
+class CreditmemoRecord(_Document):
+    """`GET /V1/creditmemos`; state 1 open, 2 refunded, 3 cancelled."""
+
+    MONEY = (
+        "discount_amount",
+        "shipping_amount",
+        "shipping_tax_amount",
+        "shipping_discount_tax_compensation_amount",
+        "tax_amount",
+        "adjustment_positive",
+        "adjustment_negative",
+        "grand_total",
+    )
+
+    order_id: Id
+    state: OptionalId = None
+    adjustment_positive: Amount = ZERO
+    adjustment_negative: Amount = ZERO
+    items: Annotated[tuple[RefundedItemRecord, ...], BeforeValidator(_a_list)] = ()
+
+
+Record = OrderRecord | ShipmentRecord | InvoiceRecord | CreditmemoRecord
+R = TypeVar("R", OrderRecord, ShipmentRecord, InvoiceRecord, CreditmemoRecord)
+
+
+def validate(kind: type[R], row: Row, settings: MagentoSettings, now: datetime) -> R:
+    """Check a row.
+
+    Args:
+        kind: What it is a row of.
+        row: As it came.
+        settings: Which currency, and which amounts are means of payment.
+        now: Aware.
+
+    Raises:
+        RecordError: With every fault of the row, up to five.
+    """
+    if not isinstance(row.found, dict):
+        raise RecordError("the row is not an object; see what answers at the shop's address")
+    context = {"currency": settings.currency, "credits": settings.credits}
+    try:
+        record = kind.model_validate(row.found, context=context)
+    except ValidationError as error:
+        faults = [_told(each) for each in error.errors(include_url=False, include_input=False, include_context=False)]
+        more = f", and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise RecordError(f"{'; '.join(faults[:5])}{more}. Mend it in the shop, or edit and replay") from None
+    if record.created_at > now + MAX_AHEAD:
+        raise RecordError("created_at is more than a day ahead of our clock; mend the shop's clock, and replay")
+    return record
+
+
+def texts_of_comments(fields: Mapping[str, object]) -> Sequence[str]:
+    """The comments of a shipment or credit memo."""
+    comments = fields.get("comments")
+    found = comments if isinstance(comments, list) else []
+    return [text for each in found if isinstance(each, dict) and isinstance(text := each.get("comment"), str)]
+
+
+_WORDS = {
+    "missing": "is missing",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+
+
+def _told(error: ErrorDetails) -> str:
+    path = ""
+    for part in error["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
+    return f"{path or 'the record'} {_WORDS.get(error['type'], error['msg'])}"

@@ -1,0 +1,207 @@
+"""`[connectors.<name>]` with `kind = "magento"`."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.base.settings import ConnectorSettings, Secret
+
+Role = Literal["wait", "placed", "cancelled"]
+Flow = Literal["orders", "shipments", "creditmemos"]
+
+#: What a state of an order means here. `new` and `pending_payment` are not paid yet; an order may be `complete` or
+#: `closed` when it is first seen. Logic goes by state: the status is the merchant's own text.
+STATES: Mapping[str, Role] = {
+    "new": "wait",
+    "pending_payment": "wait",
+    "payment_review": "wait",
+    "holded": "wait",
+    "processing": "placed",
+    "complete": "placed",
+    "closed": "placed",
+    "canceled": "cancelled",
+}
+_STORE_CODE = re.compile("[A-Za-z][A-Za-z0-9_]{0,31}")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _with_defaults(value: object) -> object:
+    return {**STATES, **value} if isinstance(value, Mapping) else value
+
+
+def _numbers(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+class MagentoSettings(ConnectorSettings):
+    kind: Literal["magento"] = Field(description="magento")
+    poll_interval_s: float = Field(
+        default=30, gt=0, le=86_400, description="Seconds between two looks at a shop that had nothing new"
+    )
+
+    base_url: str = Field(description="The shop, as https://shop.example; http:// on loopback only")
+    store_code: str = Field(default="all", description="The store view in the URL; all sees every order")
+    store_ids: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = Field(
+        default=(), description="Only orders of these store views, by id; none: of all"
+    )
+    channels: dict[str, str] = Field(default_factory=dict, description="Store view id = channel; else the id itself")
+
+    auth: Literal["bearer", "oauth1"] = Field(
+        default="oauth1",
+        description="oauth1: the integration's four credentials; bearer: one token, which the shop must allow",
+    )
+    token: Secret | None = Field(default=None, description="bearer: the access token")
+    consumer_key: Secret | None = Field(default=None, description="oauth1")
+    consumer_secret: Secret | None = Field(default=None, description="oauth1")
+    access_token: Secret | None = Field(default=None, description="oauth1")
+    access_token_secret: Secret | None = Field(default=None, description="oauth1")
+
+    flows: tuple[Flow, ...] = Field(
+        default=("orders", "shipments", "creditmemos"),
+        description="What is read; leave out shipments where a warehouse reports the dispatches",
+    )
+    states: Annotated[dict[str, Role], BeforeValidator(_with_defaults)] = Field(
+        default_factory=lambda: dict(STATES), description="State of an order = wait | placed | cancelled"
+    )
+    wait_for_payment: bool = Field(default=False, description="An order is placed only once nothing is due any more")
+    refunded_states: tuple[int, ...] = Field(
+        default=(2,), description="States of a credit memo that mean the money is given back: 1 open, 2 refunded"
+    )
+
+    currency: Literal["order", "base"] = Field(
+        default="order", description="order: as the buyer paid; base: the shop's base currency"
+    )
+    rounding_tolerance: Decimal = Field(
+        default=Decimal("0.05"),
+        ge=0,
+        le=1,
+        description="Rows may differ from the order's totals by so much; it goes into the largest row",
+    )
+    credits: tuple[str, ...] = Field(
+        default=("gift_cards_amount", "customer_balance_amount", "reward_currency_amount"),
+        description="Amounts by which the grand total is lower and that are means of payment (Adobe Commerce)",
+    )
+    tax_codes: Literal["rate", "applied", "none"] = Field(
+        default="rate", description="rate: country and percent, as GB-20; applied: the shop's tax rate code; none"
+    )
+    adjustment_tax_rate: Decimal = Field(
+        default=Decimal(0), ge=0, lt=100, description="Percent contained in adjustments of credit memos"
+    )
+    adjustment_tax_code: str | None = Field(default=None, description="Tax code of adjustments of credit memos")
+
+    restock: bool = Field(
+        default=True, description="Whether refunded goods that had left come back; the shop does not tell"
+    )
+    source: str | None = Field(
+        default=None, description="The place that shipments leave from where the shop names no MSI source"
+    )
+    virtual_source: str | None = Field(
+        default=None,
+        description="The place that virtual and downloadable goods leave from once they are invoiced; none: left to people",
+    )
+    carriers: dict[str, str] = Field(
+        default_factory=dict, description="Carrier code, or title of a custom one = carrier, as in shipping_types"
+    )
+
+    overlap_s: int = Field(
+        default=600, ge=60, le=86_400, description="Rows may show up so many seconds after newer ones"
+    )
+    page_size: int = Field(default=100, ge=1, le=300, description="Rows of one answer")
+    timeout_s: float = Field(default=60, gt=0, le=600, description="Seconds to wait for an answer")
+    own_mark: str = Field(
+        default="b1-streams",
+        min_length=4,
+        description="Text in a comment (an order: at the start of ext_order_id) by which we know what we wrote",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            host = ""
+        if not host or parts.scheme not in ("https", "http") or parts.username or parts.query or parts.fragment:
+            raise PydanticCustomError("base_url", "is not the URL of a shop; write it as https://shop.example")
+        if parts.scheme == "http" and host not in _LOOPBACK:
+            raise PydanticCustomError(
+                "base_url", "is http:// off this machine, where everybody could read it; use https://"
+            )
+        return url.rstrip("/")
+
+    @field_validator("store_code")
+    @classmethod
+    def _is_a_code(cls, code: str) -> str:
+        if not _STORE_CODE.fullmatch(code):
+            raise PydanticCustomError(
+                "store_code", "is no store view code; write all, or one as in Stores > All Stores"
+            )
+        return code
+
+    @field_validator("store_ids")
+    @classmethod
+    def _are_ids(cls, ids: tuple[int, ...]) -> tuple[int, ...]:
+        if any(each < 0 for each in ids):
+            raise PydanticCustomError("store_ids", "has an id below 0; write ids as in Stores > All Stores")
+        return tuple(sorted(set(ids)))
+
+    @field_validator("flows")
+    @classmethod
+    def _reads_something(cls, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+        if not flows or len(set(flows)) < len(flows):
+            raise PydanticCustomError(
+                "flows", "is empty or names one twice; write some of orders, shipments, creditmemos"
+            )
+        return flows
+
+    @field_validator("states")
+    @classmethod
+    def _make_sense(cls, states: dict[str, Role]) -> dict[str, Role]:
+        unknown = sorted(states.keys() - STATES.keys())
+        if unknown:
+            raise PydanticCustomError(
+                "states",
+                "names {unknown}, which no order is ever in; write states, not statuses: {known}",
+                {"unknown": ", ".join(unknown), "known": ", ".join(STATES)},
+            )
+        if states["canceled"] == "placed":
+            raise PydanticCustomError("states", "takes canceled for placed; write wait or cancelled")
+        if states["complete"] != "placed" or states["closed"] != "placed":
+            raise PydanticCustomError(
+                "states", "complete and closed must be placed: an order may have come so far before it is first seen"
+            )
+        return states
+
+    @field_validator("refunded_states")
+    @classmethod
+    def _are_states(cls, states: tuple[int, ...]) -> tuple[int, ...]:
+        if not states or not set(states) <= {1, 2}:
+            raise PydanticCustomError("refunded_states", "must be [2], or [1, 2] where open credit memos count as well")
+        return states
+
+    @field_validator("credits")
+    @classmethod
+    def _are_amounts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not re.fullmatch("[a-z][a-z_]*", name) or name.startswith("base_") for name in names):
+            raise PydanticCustomError("credits", "must be names of amounts without base_, as gift_cards_amount")
+        return names
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        names = {
+            "bearer": ("token",),
+            "oauth1": ("consumer_key", "consumer_secret", "access_token", "access_token_secret"),
+        }
+        missing = [name for name in names[self.auth] if getattr(self, name) is None]
+        if missing:
+            raise PydanticCustomError(
+                "auth", "{auth} needs {missing}; add it as env:NAME or file:path",
+                {"auth": self.auth, "missing": ", ".join(missing)},
+            )  # fmt: skip
+        return self

@@ -1,0 +1,335 @@
+"""The door: Shopify's GraphQL objects, as far as we read them, checked field by field. Values stay out of messages."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+_AMOUNT = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,20})?")
+_GID = re.compile(r"gid://shopify/[A-Za-z]{1,60}/([A-Za-z0-9_-]{1,90})(\?[A-Za-z0-9_=&-]{1,200})?")
+_STEP = Decimal("0.000001")
+_MAX_QUANTITY = 1_000_000_000  # Shopify's own cap
+
+
+class RecordError(Exception):
+    """A record is not what Shopify's documentation says; the message names fields, never values."""
+
+
+def _fail(message: str) -> PydanticCustomError:
+    return PydanticCustomError("value", "{message}", {"message": message})
+
+
+def _an_amount(value: object) -> Decimal:
+    # JSON numbers come as Decimal or int (client.py); a float would have lost its text already.
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise _fail("must be a decimal")
+    text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
+    if not _AMOUNT.fullmatch(text):
+        raise _fail("must be a decimal of at most 13 digits before the point")
+    number = Decimal(text)
+    exact = number.quantize(_STEP)
+    if exact != number:
+        raise _fail("has more than 6 digits after the point")
+    return exact
+
+
+def _a_rate(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise _fail("must be a decimal")
+    text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
+    if not _AMOUNT.fullmatch(text):
+        raise _fail("must be a decimal")
+    return Decimal(text)
+
+
+def _a_count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MAX_QUANTITY:
+        raise _fail("must be a whole number")
+    return value
+
+
+def _an_id(value: object) -> str:
+    found = _GID.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise _fail("must be a gid://shopify/...")
+    return found[1]
+
+
+def _a_moment(value: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise _fail("must be an ISO 8601 time with its offset")
+
+
+def _a_text(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _fail("must be a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _fail("has half of a surrogate pair") from None
+    return value.strip() or None
+
+
+def _a_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _fail("must be true or false")
+    return value
+
+
+def _or_none(check: Callable[[object], Any]) -> PlainValidator:
+    return PlainValidator(lambda value: None if value is None else check(value))
+
+
+def _nodes(value: object) -> object:
+    """A connection as the list of its nodes; `client.py` has read all pages."""
+    return value.get("nodes") if isinstance(value, Mapping) else value
+
+
+Id = Annotated[str, PlainValidator(_an_id)]
+Amount = Annotated[Decimal, PlainValidator(_an_amount)]
+Rate = Annotated[Decimal, PlainValidator(_a_rate)]
+Count = Annotated[int, PlainValidator(_a_count)]
+Moment = Annotated[datetime, PlainValidator(_a_moment)]
+OptionalMoment = Annotated[datetime | None, _or_none(_a_moment)]
+OptionalRate = Annotated[Decimal | None, _or_none(_a_rate)]
+Text = Annotated[str | None, PlainValidator(_a_text)]
+Flag = Annotated[bool, PlainValidator(_a_flag)]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Word = Annotated[str, Field(pattern=r"^[A-Z][A-Z_]{0,60}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class MoneyRecord(_Record):
+    amount: Amount
+    currency_code: Currency
+
+
+class MoneyBag(_Record):
+    """Amounts in the shop's currency; what the customer saw (presentment) is not ours to post."""
+
+    shop_money: MoneyRecord
+
+    @property
+    def amount(self) -> Decimal:
+        return self.shop_money.amount
+
+
+class TaxLine(_Record):
+    title: Text = None
+    rate: OptionalRate = None
+    price_set: MoneyBag
+
+
+class Allocation(_Record):
+    allocated_amount_set: MoneyBag
+
+
+class Ref(_Record):
+    id: Id
+
+
+class LineItem(_Record):
+    id: Id
+    sku: Text = None
+    name: Text = None
+    quantity: Count
+    requires_shipping: Flag
+    is_gift_card: Flag
+    original_unit_price_set: MoneyBag
+    discount_allocations: list[Allocation]
+    tax_lines: list[TaxLine]
+
+
+class ShippingLine(_Record):
+    title: Text = None
+    code: Text = None
+    source: Text = None
+    original_price_set: MoneyBag
+    discount_allocations: list[Allocation]
+    tax_lines: list[TaxLine]
+
+
+class Address(_Record):
+    name: Text = None
+    company: Text = None
+    address1: Text = None
+    address2: Text = None
+    city: Text = None
+    zip: Text = None
+    province_code: Text = None
+    country_code_v2: Annotated[str | None, Field(alias="countryCodeV2", pattern=r"^[A-Z]{2}$")] = None
+    phone: Text = None
+
+
+class Customer(_Record):
+    id: Id
+    display_name: Text = None
+
+
+class Transaction(_Record):
+    id: Id
+    kind: Word
+    status: Word
+    gateway: Text = None
+    processed_at: OptionalMoment = None
+    created_at: Moment
+    amount_set: MoneyBag
+
+
+class Tracking(_Record):
+    company: Text = None
+    number: Text = None
+
+
+class FulfillmentLine(_Record):
+    quantity: Count
+    line_item: Ref
+
+
+class Fulfillment(_Record):
+    id: Id
+    status: Word
+    created_at: Moment
+    updated_at: Moment
+    location: Ref | None = None
+    tracking_info: list[Tracking]
+    fulfillment_line_items: Annotated[list[FulfillmentLine], BeforeValidator(_nodes)]
+
+
+class RefundLine(_Record):
+    quantity: Count
+    restock_type: Word
+    line_item: Ref
+    location: Ref | None = None
+    subtotal_set: MoneyBag
+    total_tax_set: MoneyBag
+
+
+class RefundShipping(_Record):
+    subtotal_amount_set: MoneyBag
+    tax_amount_set: MoneyBag
+
+
+class RefundDuty(_Record):
+    amount_set: MoneyBag
+
+
+class OrderAdjustment(_Record):
+    """Money beside the lines; below zero: more went to the customer than the lines say."""
+
+    amount_set: MoneyBag
+    tax_amount_set: MoneyBag
+
+
+class Refund(_Record):
+    id: Id
+    created_at: Moment
+    note: Text = None
+    duties: list[RefundDuty] | None = None
+    refund_line_items: Annotated[list[RefundLine], BeforeValidator(_nodes)]
+    refund_shipping_lines: Annotated[list[RefundShipping], BeforeValidator(_nodes)]
+    order_adjustments: Annotated[list[OrderAdjustment], BeforeValidator(_nodes)]
+    transactions: Annotated[list[Transaction], BeforeValidator(_nodes)]
+
+
+class Sale(_Record):
+    """What an agreement says of one line: how many more (or fewer), and for how much, tax included."""
+
+    action_type: Word
+    line_type: Word
+    quantity: Annotated[int | None, _or_none(_a_count)] = None
+    total_amount: MoneyBag
+    total_tax_amount: MoneyBag
+    line_item: Ref | None = None
+
+
+class Agreement(_Record):
+    id: Id
+    happened_at: Moment
+    reason: Word
+    sales: Annotated[list[Sale], BeforeValidator(_nodes)]
+
+
+class Order(_Record):
+    id: Id
+    name: Text = None
+    created_at: Moment
+    processed_at: OptionalMoment = None
+    updated_at: Moment
+    cancelled_at: OptionalMoment = None
+    cancel_reason: Text = None
+    test: Flag
+    edited: Flag
+    taxes_included: Flag
+    display_financial_status: Annotated[str | None, Field(pattern=r"^[A-Z_]{1,60}$")] = None
+    source_name: Text = None
+    email: Text = None
+    note: Text = None
+    tags: list[str]
+    total_price_set: MoneyBag
+    total_tax_set: MoneyBag | None = None
+    original_total_duties_set: MoneyBag | None = None
+    original_total_additional_fees_set: MoneyBag | None = None
+    customer: Customer | None = None
+    shipping_address: Address | None = None
+    billing_address: Address | None = None
+    line_items: Annotated[list[LineItem], BeforeValidator(_nodes)]
+    shipping_lines: Annotated[list[ShippingLine], BeforeValidator(_nodes)]
+    transactions: list[Transaction]
+    fulfillments: list[Fulfillment]
+    refunds: list[Refund]
+    agreements: Annotated[list[Agreement], BeforeValidator(_nodes)] = []
+
+
+class Quantity(_Record):
+    name: str
+    quantity: Count
+
+
+class InventoryItem(_Record):
+    id: Id
+    sku: Text = None
+    tracked: Flag
+    duplicate_sku_count: Count
+
+
+class InventoryLevel(_Record):
+    updated_at: Moment
+    quantities: list[Quantity]
+    item: InventoryItem
+
+
+_T = TypeVar("_T", bound=BaseModel)
+
+
+def read(record: type[_T], value: object) -> _T:
+    """Check one object.
+
+    Raises:
+        RecordError: With up to five faults, by field.
+    """
+    try:
+        return record.model_validate(value)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg'].lower()}"
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise RecordError("; ".join(faults[:5])) from None

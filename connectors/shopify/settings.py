@@ -1,0 +1,92 @@
+"""`[connectors.<name>]` with `kind = "shopify"`."""
+
+import ipaddress
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.base.settings import ConnectorSettings, Secret, Settings
+
+EventName = Literal["order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued"]
+EVENTS: tuple[EventName, ...] = ("order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued")
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class SkuSettings(Settings):
+    """What stands for lines that have no sku in the shop; without it such an order is refused, and says so."""
+
+    gift_card: str | None = Field(default=None, description="For gift cards that are sold")
+    custom: str | None = Field(default=None, description="For goods typed in by hand, that are no product")
+
+
+class ShopifySettings(ConnectorSettings):
+    kind: Literal["shopify"] = Field(description="shopify")
+    shop: str = Field(description="The shop's own domain", pattern=r"^[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com$")
+    url: str = Field(default="", description="Where its API is; empty: https:// and the shop's domain")
+    access_token: Secret = Field(description="The app's Admin API token")
+    webhook_secrets: Annotated[tuple[Secret, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=2, description="The app's client secret, or two while it rotates; none: no webhooks"
+    )
+    webhook_path: str = Field(default="", description="Its path at our door; empty: / and the connector's name")
+    api_version: str = Field(default="2026-04", pattern=r"^20[0-9]{2}-(01|04|07|10)$")
+    poll_interval_s: float = Field(default=30, gt=0, le=86_400, description="Seconds between two looks; webhooks wake")
+    overlap_s: float = Field(
+        default=300, ge=0, le=86_400, description="How far each look goes back behind the last: what was indexed late"
+    )
+    settle_s: float = Field(
+        default=2, ge=0, le=60, description="A level is read so long after it moved: Shopify's times are whole seconds"
+    )
+    timeout_s: float = Field(default=30, gt=0, le=300, description="For one answer")
+    events: Annotated[tuple[EventName, ...], BeforeValidator(_listed)] = Field(
+        default=EVENTS, description="What is read; leave out dispatch_confirmed where another system reports dispatches"
+    )
+    place_on: Literal["placed", "authorized", "paid"] = Field(
+        default="placed", description="When an order is one: at once, when its payment is promised, when it is made"
+    )
+    test_orders: bool = Field(
+        default=False, description="true: take orders of the test gateway too; never in production"
+    )
+    ignore_tags: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=("b1-streams",), description="Orders with one of these tags are ours: they never come back"
+    )
+    stock_locations: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="Ids of the locations whose counts Shopify owns; none: no stock is read"
+    )
+    stock_quantity: Literal["on_hand", "available"] = Field(
+        default="on_hand", description="The count; available is without what orders have committed"
+    )
+    inventory_skus: dict[str, str] = Field(
+        default_factory=dict, description="Id of an inventory item = sku, where several share one or it has none"
+    )
+    skus: SkuSettings = SkuSettings()
+    tax_codes: Literal["country-rate", "title", "none"] = Field(
+        default="country-rate", description="The tax code of a line: GB-20, the title of its taxes, or none"
+    )
+    refund_subtotals: Literal["as_order", "net"] = Field(
+        default="as_order", description="Whether a refund's subtotals hold tax when the order's prices do, or never"
+    )
+
+    @model_validator(mode="after")
+    def _is_reachable(self) -> Self:
+        parts = urlsplit(self.base_url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+            raise PydanticCustomError("url", "url is not https://; write https://, or leave it out")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise PydanticCustomError("url", "url has more than host, port and path; take it out")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        return (self.url or f"https://{self.shop}").rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

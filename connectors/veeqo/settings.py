@@ -1,0 +1,128 @@
+"""`[connectors.<name>]` with `kind = "veeqo"`."""
+
+import ipaddress
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.base.settings import ConnectorSettings, Secret
+
+
+def _fault(kind: str, message: str) -> PydanticCustomError:
+    # A template in braces would be filled in by pydantic; our messages are finished text.
+    return PydanticCustomError(kind, "{text}", {"text": message})
+
+
+def _names(value: object) -> object:
+    """A name or a list of names; ids may be written as numbers."""
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in values)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class VeeqoSettings(ConnectorSettings):
+    """How Veeqo is read. `locations` maps warehouse ids to WhsCodes, one to one; every `*_s` is in seconds."""
+
+    kind: Literal["veeqo"] = Field(description="veeqo")
+    url: str = Field(default="https://api.veeqo.com", description="Where the API is, without a path")
+    api_key: Secret = Field(description="Of a Veeqo user made for this connector, as env:NAME or file:path")
+    auth: Literal["key", "bearer"] = Field(
+        default="key", description="key: x-api-key, for private use; bearer: an OAuth token of an app-store app"
+    )
+    poll_interval_s: float = Field(
+        default=60, gt=0, le=86_400, description="Between two looks at orders and shipments (R76: 1 to 5 minutes)"
+    )
+    reads: tuple[Literal["orders", "dispatches", "stock"], ...] = Field(
+        default=("orders", "dispatches", "stock"),
+        description="What it brings; without dispatches, shipped units are part of the stock's deltas",
+    )
+    unplaced_statuses: Names = Field(
+        default=("awaiting_payment", "on_hold"), description="An order in one of these is not placed yet"
+    )
+    relayed_channels: Names = Field(
+        default=(),
+        description="Channels (id or type_code) whose orders another connector brings, or we wrote ourselves: only "
+        "their shipments are reported, under the order's number; name that connector in order_source",
+    )
+    ignored_warehouses: Names = Field(
+        default=(), description="Warehouse ids whose stock is not reported: not ours to count, or written by us"
+    )
+    tax_code: str = Field(
+        default="{country}-{rate}", description='A line\'s tax code, of {country} and {rate} ("20"); "": none'
+    )
+    stock_reason: Literal["receipt", "return", "damaged", "lost", "found", "count", "other"] = Field(
+        default="other", description="Reason of stock deltas: Veeqo gives none"
+    )
+    stock_interval_s: float = Field(default=300, ge=0, le=86_400, description="Between two sweeps over all stock")
+    settle_s: float = Field(
+        default=2,
+        ge=1,
+        le=600,
+        description="A count taken this near to a shipment of the same goods is taken again at the next sweep",
+    )
+    overlap_s: float = Field(
+        default=7200,
+        ge=0,
+        le=172_800,
+        description="How far behind the newest change each look begins; 2 h also covers a filter read as UK local time",
+    )
+    memory_days: float = Field(
+        default=7, ge=1, le=90, description="How long a finished order is remembered; also how far a recheck reaches"
+    )
+    recheck_interval_s: float = Field(
+        default=14_400,
+        ge=60,
+        le=604_800,
+        description="Between two looks that reach back memory_days, for changes that do not move updated_at",
+    )
+    page_size: int = Field(default=100, ge=1, le=100, description="Rows per request; Veeqo cuts more than 100")
+    page_cap: int = Field(
+        default=100, ge=1, le=100_000, description="Pages of orders to go deep; beyond, by created[before]"
+    )
+    requests_per_s: float = Field(default=5, gt=0, le=100, description="How fast Veeqo's bucket drains")
+    burst: int = Field(
+        default=50, ge=1, le=100, description="Our part of Veeqo's bucket of 100: other apps may share the key"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _safe_url(cls, value: str, info: ValidationInfo) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise _fault("url", "is not the API's address; write https://api.veeqo.com")
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            raise _fault("url", "carries more than an address; the key belongs in api_key")
+        if parts.scheme == "http" and not (_is_loopback(parts.hostname) or (info.context or {}).get("local")):
+            raise _fault("plain_http", "would send the key unencrypted; use https://")
+        return value.rstrip("/")
+
+    @field_validator("locations")
+    @classmethod
+    def _one_to_one(cls, value: dict[str, str]) -> dict[str, str]:
+        first: dict[str, str] = {}
+        for name, code in value.items():
+            if first.setdefault(code, name) != name:
+                raise _fault(
+                    "twins", f"{first[code]} and {name} are both {code}; a warehouse of Veeqo is one WhsCode, one to one"
+                )
+        return value
+
+    @field_validator("tax_code")
+    @classmethod
+    def _fills_in(cls, value: str) -> str:
+        try:
+            value.format(country="GB", rate="20")
+        except (LookupError, ValueError, AttributeError):
+            raise _fault("tax_code", 'cannot be filled in; write "{country}-{rate}"') from None
+        return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,185 @@
+"""A write comes back only when its outcome is known; while B1 is away nothing is sent and nothing is given up."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.base.errors import FatalError
+from connectors.sap_b1.claims import Claim
+from connectors.sap_b1.error_codes import OutcomeClass
+from connectors.sap_b1.service_layer import NotSentError, Request
+from connectors.sap_b1.sink import Written
+from schemas.codec import embedded_codec
+from streams.metrics import Metrics
+from streams.ports import Ports
+from streams.posting.erp import Erp, Gate, Jitter
+from streams.posting.lanes import Slots
+from tests.streams.fakes import MemoryLog, config
+from tests.streams.virtual import Clock
+
+O = OutcomeClass
+CLAIM = Claim("order_placed-" + "A" * 26, "order_placed", bytes(16), "1 order-placed/0/0")
+REQUEST = Request("POST", "Orders", {"CardCode": "C"})
+
+
+@dataclass
+class Sink:
+    """Says what it is told to, one answer after the other."""
+
+    answers: list[Any]
+    sent: list[tuple[Any, Any]] = field(default_factory=list)
+    pings: int = 0
+    away: bool = False
+
+    async def write(self, claims: Sequence[Claim], requests: Sequence[Request]) -> Written:
+        self.sent.append((tuple(claims), tuple(requests)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Written) else Written(answer)
+
+    async def ping(self) -> bool:
+        self.pings += 1
+        return not self.away
+
+
+class Room:
+    def __init__(self, *answers: Any, slots: int = 1) -> None:
+        settings = config()
+        self.clock, self.metrics, self.sink = Clock(), Metrics(settings), Sink(list(answers))
+        ports = Ports(MemoryLog.of(settings), embedded_codec(), self.clock, Random(1), self.metrics, lambda _: None)  # type: ignore[arg-type, return-value]
+        self.gate, self.slots = Gate("acme", self.sink.ping, ports), Slots(slots)
+        self.erp = Erp(self.sink, self.gate, self.slots, ports)  # type: ignore[arg-type]
+
+    async def write(self, patience_s: float = 60, **options: Any) -> Written:
+        return await self.erp.write([CLAIM], [REQUEST], lock_patience_s=patience_s, **options)
+
+
+@pytest.mark.parametrize("outcome", [O.APPLIED, O.EXISTS, O.REJECTED])
+async def test_what_is_known_comes_back_at_once(outcome: OutcomeClass) -> None:
+    room = Room(outcome)
+    assert (await room.write()).outcome is outcome
+    assert room.gate.is_open
+
+
+async def test_an_unknown_answer_is_resolved_by_the_identical_request() -> None:
+    room = Room(O.UNKNOWN, O.EXISTS)
+    assert (await room.write()).outcome is O.EXISTS
+    assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 2
+    assert room.gate.is_open
+
+
+async def test_a_second_unknown_in_a_row_pauses_everybody_and_gives_nothing_up() -> None:
+    room = Room(*[O.UNKNOWN] * 6, O.APPLIED)
+    writing = asyncio.create_task(room.write())
+    while room.gate.is_open:
+        await asyncio.sleep(0)
+    assert len(room.sink.sent) == 2
+    assert (await writing).outcome is O.APPLIED
+    assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 7
+
+
+@pytest.mark.parametrize("outcome", [O.NOT_SENT, O.UNAVAILABLE, O.SESSION])
+async def test_while_b1_is_away_nothing_is_sent(outcome: OutcomeClass) -> None:
+    room = Room(outcome, O.APPLIED)
+    room.sink.away = True
+    writing = asyncio.create_task(room.write())
+    await asyncio.sleep(3600)
+    assert len(room.sink.sent) == 1
+    assert room.sink.pings > 100  # about every 15 s, with jitter
+    assert not room.gate.is_open
+    room.sink.away = False
+    assert (await writing).outcome is O.APPLIED
+    assert 3500 < room.gate.closed_s < 3700
+
+
+async def test_a_locked_item_is_tried_again_with_jitter_until_patience_ends() -> None:
+    room = Room(*[O.LOCKED] * 500)
+    started = room.clock.monotonic()
+    assert (await room.write(patience_s=60)).outcome is O.LOCKED
+    assert 60 <= room.clock.monotonic() - started <= 71
+    assert 8 <= len(room.sink.sent) <= 60
+    assert room.gate.is_open  # a lock is no outage
+
+
+async def test_a_lock_that_goes_in_time_is_nothing() -> None:
+    room = Room(O.LOCKED, O.LOCKED, O.APPLIED)
+    assert (await room.write(patience_s=60)).outcome is O.APPLIED
+
+
+async def test_a_claim_without_its_document_is_never_adopted_and_never_repeated_for_ever() -> None:
+    room = Room(Written(O.UNKNOWN, error="the claim stands without its document", orphan=True))
+    written = await room.write()
+    assert (written.outcome, written.reason) == (O.REJECTED, "key_conflict")
+    assert len(room.sink.sent) == 1
+
+
+async def test_a_wrong_password_holds_until_a_person_acts_and_never_hammers() -> None:
+    """F19."""
+    room = Room(FatalError("B1 refuses the password"))
+    writing = asyncio.create_task(room.write())
+    await asyncio.sleep(86_400)
+    assert not writing.done()
+    assert len(room.sink.sent) == 1
+    assert room.sink.pings == 0
+    writing.cancel()
+
+
+async def test_every_attempt_gives_its_slot_back() -> None:
+    room = Room(O.UNKNOWN, O.LOCKED, O.NOT_SENT, O.REJECTED, O.APPLIED)
+    await room.slots.acquire(stock=True)
+    await room.write(slot_held=True)  # four attempts, the first under the caller's slot
+    await asyncio.wait_for(room.write(), 1)
+
+
+async def test_a_cancelled_write_gives_its_slot_back() -> None:
+    room = Room(O.LOCKED, O.APPLIED)
+    room.sink.answers[0:0] = []
+    await room.slots.acquire()
+    waiting = asyncio.create_task(room.write())
+    await asyncio.sleep(1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    room.slots.release()
+    assert (await asyncio.wait_for(room.write(), 60)).outcome is O.APPLIED
+
+
+async def test_questions_wait_while_b1_is_away() -> None:
+    room, answers = Room(), [NotSentError("no route"), 42]
+
+    async def question() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await room.erp.ask(question) == 42
+    assert room.sink.pings >= 1
+
+
+async def test_a_gate_closed_for_a_reason_opens_when_that_is_so() -> None:
+    room, ready = Room(), False
+
+    async def is_ready() -> bool:
+        return ready
+
+    room.gate.close("not proved yet", until=is_ready)
+    room.gate.close("again")
+    await asyncio.sleep(100)
+    assert not room.gate.is_open
+    ready = True
+    await asyncio.wait_for(room.gate.wait(), 60)
+    assert room.gate.is_open
+    await room.gate.stop()
+
+
+@given(st.integers(0, 200), st.floats(0.01, 5), st.floats(5, 60), st.integers())
+def test_jitter_is_between_nothing_and_a_doubling_bound(attempt: int, base_s: float, cap_s: float, seed: int) -> None:
+    wait_s = Jitter(Random(seed), base_s, cap_s).wait_s(attempt)
+    assert 0 <= wait_s <= min(cap_s, base_s * 2 ** min(attempt, 20))

@@ -1,0 +1,282 @@
+"""The poster of one company: admits each K once, keeps every order in sequence, and ends every posting."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from connectors.sap_b1 import claims
+from connectors.simulators import ledger
+from schemas.codec import embedded_codec
+from schemas.events import DispatchConfirmed, DispatchLine, FactEvent, OrderCancelled, OrderLine, OrderPlaced, digest_of
+from schemas.records import LetterState, Posting
+from schemas.topics import fact_topic
+from streams.chain_log import ANCHORS, Anchors
+from streams.dead_letters.publisher import LetterPublisher
+from streams.keys import event_key
+from streams.log import LogError
+from streams.metrics import Metrics
+from streams.ports import Ports
+from streams.posting.poster import Poster
+from tests.streams.fakes import MemoryLog, config
+from tests.streams.posting.b1 import B1, MASTER_DATA, lose_answer
+from tests.streams.records import FakeBatch, raw
+from tests.streams.virtual import NOW, Clock
+
+CODEC, CONFIG = embedded_codec(), config()
+
+
+def digested(event: Any) -> Any:
+    return replace(event, digest=digest_of(event))
+
+
+def order(order_id: str = "1", sku: str = "A", **fields: Any) -> OrderPlaced:
+    line = OrderLine(line_id="1", sku=sku, quantity=Decimal(2), unit_price=Decimal(10), tax_code="GB-20")
+    event = OrderPlaced(
+        source="shop", company="acme", event_id=order_id, occurred_at=NOW - timedelta(hours=1), observed_at=NOW, digest=b"", order_id=order_id,
+        currency="GBP", lines=(line,),
+    )  # fmt: skip
+    return digested(replace(event, **fields))  # type: ignore[no-any-return]
+
+
+def dispatch(shipment_id: str = "D1", order_id: str = "1", sku: str = "A", quantity: int = 2) -> DispatchConfirmed:
+    return digested(  # type: ignore[no-any-return]
+        DispatchConfirmed(
+            source="warehouse", company="acme", event_id=shipment_id, occurred_at=NOW - timedelta(minutes=5), observed_at=NOW, digest=b"",
+            shipment_id=shipment_id, order_id=order_id, location="MAIN", lines=(DispatchLine(sku=sku, quantity=Decimal(quantity)),),
+        )
+    )  # fmt: skip
+
+
+class Desk:
+    """One poster after the other over one log and one B1; `offset` is the queue's next."""
+
+    def __init__(self) -> None:
+        self.log, self.b1, self.offset, self.places = MemoryLog.of(CONFIG), B1(), 0, dict[str, int]()
+        self.poster: Poster | None = None
+
+    async def open(self, counts: Mapping[tuple[str, str], int] | None = None) -> Poster:
+        clock, metrics = Clock(), Metrics(CONFIG)
+        ports = Ports(self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
+        letters = LetterPublisher(self.log, CODEC, CONFIG.topic, lambda _: 0, clock, metrics)
+        self.poster = Poster("acme", CONFIG, ports, letters, Anchors(self.log, CODEC, ANCHORS))
+        await self.poster.open(counts or {}, self.offset)
+        return self.poster
+
+    async def close(self) -> None:
+        if self.poster is not None:
+            await self.poster.close()
+            self.poster = None
+
+    async def take(self, *events: FactEvent, again: bool = False) -> FakeBatch:
+        """Queue events, each at the next place of its fact's topic, or at the last one again."""
+        records = []
+        for event in events:
+            kind = next(name for name, cls in _TYPES.items() if isinstance(event, cls))
+            place = self.places.get(kind, 0)
+            if not again:
+                self.places[kind] = place + 1
+            posting = Posting(
+                k=event_key(event), kind=kind, company="acme", source=event.source, order_id=event.order_id, digest=event.digest,  # type: ignore[union-attr]
+                topic=fact_topic(kind), partition=0, offset=place - again, timestamp_ms=int(NOW.timestamp() * 1000), key=b"k",
+                value=CODEC.encode(event),
+            )  # fmt: skip
+            records.append(raw("erp-orders", self.offset, CODEC.encode(posting), b"acme"))
+            await self.log.send("erp-orders", 0, b"acme", CODEC.encode(posting))
+            self.offset += 1
+        batch = FakeBatch(records)
+        assert self.poster is not None
+        await self.poster.take(batch)
+        return batch
+
+    async def ended(self, *batches: FakeBatch) -> None:
+        async with asyncio.timeout(600):
+            while not all(batch.all_finished for batch in batches):
+                await asyncio.sleep(0.1)
+
+    def states(self) -> dict[str, LetterState]:
+        return {
+            state.id: state
+            for one in self.log._records["dead-letter-state", 0]
+            for state in [CODEC.decode(one.value or b"", LetterState)]
+        }
+
+
+_TYPES: dict[str, Any] = {"order_placed": OrderPlaced, "dispatch_confirmed": DispatchConfirmed, "order_cancelled": OrderCancelled}
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    desk = Desk()
+    await desk.open()
+    yield desk
+    await desk.close()
+
+
+def how(batch: FakeBatch, flow: str = "order_placed") -> list[str]:
+    """How each record of a batch ended; "" where its letter says it, or where it is another's."""
+    return [next((end for (f, end) in counts if f == flow), "") for _, counts in sorted(batch.finished.items())]
+
+
+async def test_a_posting_is_finished_when_its_document_is_there(desk: Desk) -> None:
+    batch = await desk.take(order("1"), order("2"))
+    assert not batch.finished
+    await desk.ended(batch)
+    assert how(batch) == ["posted", "posted"]
+    assert [one["NumAtCard"] for one in desk.b1.documents("Orders")] == ["1", "2"]
+
+
+async def test_the_same_event_while_it_flies_follows_it_and_another_content_is_a_letter(desk: Desk) -> None:
+    """Design 16.2."""
+    batch = await desk.take(order("1"), order("1"), order("1", currency="EUR"))
+    await desk.ended(batch)
+    assert how(batch) == ["posted", "no_op", ""]
+    assert [(state.reason, state.state) for state in desk.states().values()] == [("id_reuse", "dead")]
+    assert len(desk.b1.change_sets) == 1
+
+
+async def test_what_was_routed_twice_is_known_by_its_place_and_counts_nothing(desk: Desk) -> None:
+    first = await desk.take(order("1"))
+    second = await desk.take(order("1"), again=True)
+    await desk.ended(first, second)
+    assert second.finished == {1: {}}
+    assert len(desk.b1.change_sets) == 1
+
+
+async def test_a_successor_knows_from_the_commit_how_far_its_predecessor_came(desk: Desk) -> None:
+    first = await desk.take(order("1"))
+    await desk.ended(first)
+    counts = {key: n for counts in first.finished.values() for key, n in counts.items()}
+    assert counts == {("order-placed", "0"): 1, ("order_placed", "posted"): 1}
+    await desk.close()
+    await desk.open(counts)
+    again = await desk.take(order("1"), again=True)
+    await desk.ended(again)
+    assert again.finished == {1: {}}
+
+
+async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op(desk: Desk) -> None:
+    batch = await desk.take(order("1"))
+    await desk.ended(batch)
+    await desk.close()
+    await desk.open()
+    redelivered = await desk.take(order("1"), again=True)
+    await desk.ended(redelivered)
+    repeated = await desk.take(order("1"))
+    await desk.ended(repeated)
+    assert (how(redelivered), how(repeated)) == (["posted"], ["no_op"])
+    assert len(desk.b1.documents("Orders")) == 1
+
+
+async def test_one_order_runs_in_sequence_and_others_beside_it(desk: Desk) -> None:
+    desk.b1.seconds = 1.0
+    batch = await desk.take(order("1"), dispatch("D1", "1"), order("2", "B"), dispatch("D2", "2", "B"))
+    await desk.ended(batch)
+    assert how(batch, "dispatch_confirmed") == ["", "posted", "", "posted"]
+    assert desk.b1.most == 2
+    assert desk.b1.clashes == []
+    written = [one.path for requests in desk.b1.change_sets for one in requests if one.path in ("Orders", "DeliveryNotes")]
+    assert written == ["Orders", "Orders", "DeliveryNotes", "DeliveryNotes"]
+
+
+async def test_orders_of_one_item_share_its_lane_and_not_more(desk: Desk) -> None:
+    batch = await desk.take(*(order(str(n), "AB"[n % 2]) for n in range(20)))
+    await desk.ended(batch)
+    assert desk.b1.clashes == []
+    assert desk.b1.most == 2
+
+
+async def test_a_letter_lies_before_its_offset_moves_and_if_it_cannot_be_written_the_poster_fails(desk: Desk) -> None:
+    assert desk.poster is not None
+    good = await desk.take(order("1"))
+    await desk.ended(good)
+    send = desk.log.send_many
+
+    async def failing(records: Any) -> Any:
+        if any("dead-letter" in one.topic for one in records):
+            raise LogError("away", retriable=True)
+        return await send(records)
+
+    desk.log.send_many = failing  # type: ignore[method-assign]
+    bad = await desk.take(order("2", "NEW"))
+    with pytest.raises(LogError):
+        await asyncio.wait_for(asyncio.shield(desk.poster.failed), 60)
+    assert not bad.finished
+
+
+async def test_waits_and_holds_are_rebuilt_from_the_states(desk: Desk) -> None:
+    batch = await desk.take(order("1", "NEW"), dispatch("D1", "1", "NEW"))
+    await desk.ended(batch)
+    assert sorted((state.event_type, state.state) for state in desk.states().values()) == [("dispatch_confirmed", "held"), ("order_placed", "parked")]  # fmt: skip
+    await desk.close()
+    desk.b1.company.load({"Items": [{"ItemCode": "NEW"}], "stock": [{"item": "NEW", "warehouse": "LON1", "quantity": "5"}]})
+    await desk.open()
+    async with asyncio.timeout(60):
+        while not desk.b1.documents("Invoices"):
+            await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
+    assert {state.state for state in desk.states().values()} == {"posted"}
+
+
+async def test_retries_of_what_waits_for_b1_come_less_and_less_often(desk: Desk) -> None:
+    """After 30 s, doubling to 10 min (design section 7)."""
+    tries: list[float] = []
+    read, clock = desk.b1.read, Clock()
+
+    async def watched(paths: Any) -> Any:
+        if any("'NEW'" in path for path in paths):
+            tries.append(clock.monotonic())
+        return await read(paths)
+
+    desk.b1.read = watched  # type: ignore[method-assign]
+    batch = await desk.take(order("1", "NEW"))
+    await desk.ended(batch)
+    await asyncio.sleep(3 * 3600)
+    starts = [tries[0], *(now for before, now in zip(tries, tries[1:], strict=False) if now - before > 5)]
+    gaps = [round(now - before) for before, now in zip(starts, starts[1:], strict=False)]
+    assert all(abs(gap - wanted) <= 2 for gap, wanted in zip(gaps, [30, 60, 120, 240, 480, 600, 600, 600], strict=False)), gaps
+
+
+async def test_close_lets_what_is_under_way_end_and_starts_nothing_more(desk: Desk) -> None:
+    desk.b1.seconds = 1.0
+    batch = await desk.take(*(order(str(n), "A") for n in range(10)))
+    await asyncio.sleep(0.7)
+    started = len(desk.b1.change_sets)
+    await desk.close()
+    assert desk.b1.closed == 1
+    assert len(desk.b1.documents("Orders")) == len(batch.finished)
+    assert len(batch.finished) <= started + 2
+    await desk.open()
+    rest = await desk.take(*(order(str(n), "A") for n in range(10)))
+    await desk.ended(rest)
+    assert len(desk.b1.documents("Orders")) == 10
+
+
+async def test_a_lost_answer_of_the_invoice_makes_no_second_delivery(desk: Desk) -> None:
+    batch = await desk.take(order("1"))
+    await desk.ended(batch)
+    lost = lose_answer(2)
+    desk.b1.after = lambda requests: lost(requests) if requests[-1].path == "Invoices" else None
+    batch = await desk.take(dispatch())
+    await desk.ended(batch)
+    assert (len(desk.b1.documents("DeliveryNotes")), len(desk.b1.documents("Invoices"))) == (1, 1)
+    assert how(batch, "dispatch_confirmed") == ["posted"]
+
+
+async def test_nothing_is_sent_before_the_claim_table_is_there() -> None:
+    desk = Desk()
+    desk.b1.company = ledger.Company("SBO_ACME", clock=Clock().now, master_data=MASTER_DATA)
+    await desk.open()
+    batch = await desk.take(order("1"))
+    await asyncio.sleep(300)
+    assert not desk.b1.change_sets
+    assert not batch.finished
+    await claims.install(desk.b1)
+    await desk.ended(batch)
+    assert len(desk.b1.documents("Orders")) == 1
+    await desk.close()
