@@ -8,12 +8,13 @@ said before are left out.
 """
 
 import base64
+import contextlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import accumulate, pairwise
 
 import httpx
 import structlog
@@ -72,16 +73,15 @@ _BLOCK_BYTES = _BLOCK_BITS // 8
 MAX_BLOCKS = 256
 #: Ids in one `in` filter: 100 of them are 1 kB of URL, and every proxy takes 4 kB.
 _IDS_AT_ONCE = 100
-_START = "1970-01-01 00:00:00"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime(TIME_FORMAT)
+def _seconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(seconds=1)
 
 
-def _moment(text: str) -> datetime:
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+def _text(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime(TIME_FORMAT)
 
 
 # ---- the cursor
@@ -126,19 +126,19 @@ class IdSet:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Where one list stands.
+    """Where one list stands; times are whole seconds since 1970, as exact as the shop's.
 
     Attributes:
-        floor: Passes begin here: a time as the shop writes it.
+        floor: Passes begin here.
         at: The last row of the pass under way, as (time, id); None: between two passes.
         top: The newest time of any row.
         seen: The rows since `floor`, as id (below 0: a row without one) to (time, what it said as 32 bits).
     """
 
-    floor: str = _START
-    at: tuple[str, int] | None = None
-    top: str = _START
-    seen: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    floor: int = 0
+    at: tuple[int, int] | None = None
+    top: int = 0
+    seen: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,9 @@ class Position:
             found = json.loads(text)
             scans = {
                 name: Scan(
-                    str(scan["floor"]),
-                    (str(scan["at"][0]), int(scan["at"][1])) if scan["at"] is not None else None,
-                    str(scan["top"]),
+                    int(scan["floor"]),
+                    (int(scan["at"][0]), int(scan["at"][1])) if scan["at"] is not None else None,
+                    int(scan["top"]),
                     _unpack_seen(scan["seen"]),
                 )
                 for name, scan in found["scans"].items()
@@ -206,39 +206,28 @@ def _unpack(text: str) -> bytes:
     return zlib.decompress(base64.b64decode(text)) if text else b""
 
 
-def _pack_seen(seen: Mapping[int, tuple[str, int]]) -> str:
+def _pack_seen(seen: Mapping[int, tuple[int, int]]) -> str:
     """Columns, each by its difference to the row before: they compress well."""
     rows = sorted(seen.items())
     ids = [row_id for row_id, _ in rows]
-    times = [int((_moment(time) - _EPOCH).total_seconds()) for _, (time, _) in rows]
+    times = [time for _, (time, _) in rows]
     marks = b"".join(mark.to_bytes(4, "big") for _, (_, mark) in rows)
     columns = json.dumps([_differences(ids), _differences(times)], separators=(",", ":")).encode()
     return _pack(len(columns).to_bytes(4, "big") + columns + marks) if rows else ""
 
 
-def _unpack_seen(text: str) -> dict[int, tuple[str, int]]:
+def _unpack_seen(text: str) -> dict[int, tuple[int, int]]:
     data = _unpack(text)
     if not data:
         return {}
     end = 4 + int.from_bytes(data[:4], "big")
-    ids, times = (_sums(column) for column in json.loads(data[4:end]))
+    ids, times = (accumulate(column) for column in json.loads(data[4:end]))
     marks = [int.from_bytes(data[at : at + 4], "big") for at in range(end, len(data), 4)]
-    return {
-        row_id: (_text(_EPOCH + timedelta(seconds=time)), mark)
-        for row_id, time, mark in zip(ids, times, marks, strict=True)
-    }
+    return {row_id: (time, mark) for row_id, time, mark in zip(ids, times, marks, strict=True)}
 
 
 def _differences(numbers: Sequence[int]) -> list[int]:
     return [number - before for number, before in zip(numbers, [0, *numbers], strict=False)]
-
-
-def _sums(differences: Sequence[int]) -> list[int]:
-    total, sums = 0, []
-    for difference in differences:
-        total += difference
-        sums.append(total)
-    return sums
 
 
 # ---- the source
@@ -246,10 +235,20 @@ def _sums(differences: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A row of a list with what orders it: (time, id), as the shop or, where it lacks one, its neighbour has it."""
+    """A row of a list with what orders it: time and id. A row without a time has its neighbour's, one without an id < 0."""
 
     row: Row
-    key: tuple[str, int]
+    time: int
+    id: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.time, self.id
+
+    @property
+    def said(self) -> tuple[int, int]:
+        """What `Scan.seen` holds for it."""
+        return self.time, self.row.mark
 
 
 class MagentoSource:
@@ -270,7 +269,8 @@ class MagentoSource:
         self._client = MagentoClient(name, settings, clock, transport=transport)
         wanted = {*settings.flows, *(("invoices",) if settings.virtual_source is not None else ())}
         self._lists = tuple(each for each in LISTS if each in wanted)
-        self._readers: Mapping[str, Callable[[Sequence[_Placed], Position], Any]] = {
+        self._last: tuple[str, Position] | None = None
+        self._readers: Mapping[str, Callable[[Sequence[_Placed], Position], Awaitable[tuple[list[Item], Position]]]] = {
             "orders": self._orders,
             "invoices": self._invoices,
             "shipments": self._shipments,
@@ -287,31 +287,39 @@ class MagentoSource:
         position = self._resumed(cursor)
         first = self._lists.index(position.turn)
         for name in (*self._lists[first:], *self._lists[:first]):
+            was_under_way = position.scans[name].at is not None
             while True:
                 new, scan, ended = await self._page(name, position.scans[name])
+                items: list[Item] = []
                 if new:
                     items, position = await self._readers[name](new, position)
-                    turn = self._after(name) if ended else name
-                    position = replace(position, turn=turn, scans={**position.scans, name: scan})
-                    return Batch(tuple(items), position.to_text())
-                # Nothing new: go on through the overlap, and remember it only with something worth writing down.
-                position = replace(position, scans={**position.scans, name: scan})
+                turn = self._after(name) if ended else name
+                position = replace(position, turn=turn, scans={**position.scans, name: scan})
+                # Without news we go on through the overlap, and write nothing down but the end of a pass that was.
+                if new or (ended and was_under_way):
+                    return self._batch(items, position)
                 if ended:
                     break
         return Batch((), cursor, idle=True)
 
+    def _batch(self, items: Iterable[Item], position: Position) -> Batch:
+        text = position.to_text()
+        self._last = text, position
+        return Batch(tuple(items), text)
+
     def _resumed(self, cursor: str | None) -> Position:
         """The cursor's position, for the lists that the settings want now."""
+        if self._last is not None and self._last[0] == cursor:
+            return self._last[1]
         start_at = self._settings.start_at
-        floor = _text(start_at) if start_at is not None else _START
         # What was not changed since start_at happened before it, and would end as a no-op.
-        fresh = Scan(floor=floor, top=floor)
+        floor = max(0, _seconds(start_at)) if start_at is not None else 0
+        fresh = dict.fromkeys(self._lists, Scan(floor=floor, top=floor))
         if cursor is None:
-            return Position(self._lists[0], dict.fromkeys(self._lists, fresh))
+            return Position(self._lists[0], fresh)
         position = Position.from_text(cursor)
-        scans = {**dict.fromkeys(self._lists, fresh), **position.scans}
         turn = position.turn if position.turn in self._lists else self._lists[0]
-        return replace(position, turn=turn, scans=scans)
+        return replace(position, turn=turn, scans={**fresh, **position.scans})
 
     def _after(self, name: str) -> str:
         return self._lists[(self._lists.index(name) + 1) % len(self._lists)]
@@ -322,49 +330,44 @@ class MagentoSource:
         """The rows of the next page that say something new, where that leaves us, and whether the pass has ended."""
         size = self._settings.page_size
         listing = await self._client.search(name, self._groups(scan), ("updated_at", "entity_id"), size)
-        rows = self._ordered(listing, scan)
+        rows = self._placed(listing, scan)
         ended = len(rows) < size or (listing.total is not None and listing.total <= len(rows))
-        if not ended and rows[-1].key <= (scan.at or ("", 0)):
+        keys = [each.key for each in rows if each.id > 0]
+        passed = [*([scan.at] if scan.at is not None else []), *keys]
+        if any(after <= before for before, after in pairwise(passed)) or not (keys or ended):
             raise RetriableError(
-                f"{self.name}: {name} do not come in the order of updated_at and entity_id, so that none could be "
+                f"{self.name}: {name} do not come in the order of updated_at and entity_id, so that some could be "
                 "missed; see which module of the shop changes its lists"
             )
-        new = [each for each in rows if scan.seen.get(each.key[1]) != self._said(each, scan)]
-        seen = {**scan.seen, **{each.key[1]: (each.key[0], each.row.mark) for each in new}}
-        top = max([scan.top, *(each.key[0] for each in rows)])
-        after = replace(scan, at=rows[-1].key if rows else scan.at, top=top, seen=seen)
+        new = [each for each in rows if scan.seen.get(each.id) != each.said]
+        after = replace(
+            scan,
+            at=passed[-1] if passed else None,
+            top=max([scan.top, *(time for time, _ in keys)]),
+            seen={**scan.seen, **{each.id: each.said for each in new}},
+        )
         return new, self._bounded(name, self._ended(after) if ended else after), ended
-
-    def _said(self, placed: _Placed, scan: Scan) -> tuple[str, int]:
-        """What `seen` would hold for the row; the time of a row that has none is its neighbour's, and may differ."""
-        time, row_id = placed.key
-        if row_id < 0 and row_id in scan.seen:
-            time = scan.seen[row_id][0]
-        return time, placed.row.mark
 
     def _groups(self, scan: Scan) -> list[list[Filter]]:
         time, row_id = scan.at or (scan.floor, 0)
-        groups: list[list[Filter]] = [[("updated_at", "gteq", time)]]
-        if row_id > 0:
+        groups: list[list[Filter]] = [[("updated_at", "gteq", _text(time))]]
+        if row_id:
             # Together: later, or at that time under a higher id.
-            groups.append([("updated_at", "gt", time), ("entity_id", "gt", str(row_id))])
+            groups.append([("updated_at", "gt", _text(time)), ("entity_id", "gt", str(row_id))])
         if self._settings.store_ids:
             groups.append([("store_id", "in", ",".join(map(str, self._settings.store_ids)))])
         return groups
 
-    def _ordered(self, listing: Listing, scan: Scan) -> list[_Placed]:
+    def _placed(self, listing: Listing, scan: Scan) -> list[_Placed]:
         rows: list[_Placed] = []
         time = scan.at[0] if scan.at is not None else scan.floor
         for row in listing.rows:
-            try:
-                time = _text(a_moment(row.fields.get("updated_at")))
-            except PydanticCustomError:
-                pass
-            try:
-                row_id = an_id(row.fields.get("entity_id"))
-            except PydanticCustomError:
-                row_id = -1 - row.mark
-            rows.append(_Placed(row, (time, row_id)))
+            row_id = _an_id(row.fields.get("entity_id")) or -1 - row.mark
+            with contextlib.suppress(PydanticCustomError):
+                time = _seconds(a_moment(row.fields.get("updated_at")))
+            # Its neighbour may be another the next time.
+            known = scan.seen.get(row_id) if row_id < 0 else None
+            rows.append(_Placed(row, known[0] if known is not None else time, row_id))
         return rows
 
     def _ended(self, scan: Scan) -> Scan:
@@ -372,23 +375,20 @@ class MagentoSource:
 
         A row that claims to be of the future does not carry the floor with it, or all until then would be missed.
         """
-        newest = min(_moment(scan.top), self._clock.now())
-        floor = max(scan.floor, _text(newest - timedelta(seconds=self._settings.overlap_s)))
+        newest = min(scan.top, _seconds(self._clock.now()))
+        floor = max(scan.floor, newest - self._settings.overlap_s)
         seen = {row_id: said for row_id, said in scan.seen.items() if said[0] >= floor}
         return replace(scan, floor=floor, at=None, seen=seen)
 
     def _bounded(self, name: str, scan: Scan) -> Scan:
+        """The overlap begins later where it has too many rows, as after a mass update."""
         if len(scan.seen) <= MAX_SEEN:
             return scan
-        times = sorted(said[0] for said in scan.seen.values())
-        # Between two passes the floor must cover what is left; in a pass only the rows ahead of it count.
-        floor = max(scan.floor, times[len(times) // 2])
-        kept = {row_id: said for row_id, said in scan.seen.items() if said[0] >= floor}
-        if len(kept) > MAX_SEEN:
-            kept = dict(sorted(kept.items())[-MAX_SEEN:])
-        if scan.at is None:
-            log.warning("overlap_cut", connector=self.name, items=name, floor=floor, count=len(scan.seen))
-        return replace(scan, floor=floor, seen=kept)
+        times = sorted(time for time, _ in scan.seen.values())
+        floor = max(scan.floor, times[-MAX_SEEN - 1] + 1)
+        seen = {row_id: said for row_id, said in scan.seen.items() if said[0] >= floor}
+        log.warning("overlap_cut", connector=self.name, items=name, floor=_text(floor), count=len(scan.seen))
+        return replace(scan, floor=floor, seen=seen)
 
     # ---- rows to items
 
@@ -398,7 +398,7 @@ class MagentoSource:
     async def _orders(self, rows: Sequence[_Placed], position: Position) -> tuple[list[Item], Position]:
         frame, items, placed = self._frame(), list[Item](), set[int]()
         for each in rows:
-            row_id = each.key[1]
+            row_id = each.id
             known = row_id in position.placed
             try:
                 role = self._role(each.row)
@@ -436,7 +436,7 @@ class MagentoSource:
 
     async def _shipments(self, rows: Sequence[_Placed], position: Position) -> tuple[list[Item], Position]:
         frame, dispatched = self._frame(), set[int]()
-        rows = [each for each in rows if each.key[1] not in position.dispatched]
+        rows = [each for each in rows if each.id not in position.dispatched]
         orders = await self._orders_of(rows)
 
         def translated(each: _Placed) -> list[FactEvent]:
@@ -493,7 +493,7 @@ class MagentoSource:
         )
 
     def _refused(self, name: str, each: _Placed, error: RecordError) -> RefusedRecord:
-        row, row_id = each.row, max(each.key[1], 0)
+        row, row_id = each.row, max(each.id, 0)
         is_object = isinstance(row.found, dict)
         order_id = row_id if name == "orders" else _an_id(row.fields.get("order_id"))
         return RefusedRecord(

@@ -59,7 +59,9 @@ class Bucket:
 class Client:
     """Reads lists of Veeqo. Life: `page` again and again, by one caller; `close` once."""
 
-    def __init__(self, settings: VeeqoSettings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: VeeqoSettings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._clock = clock
         self._bucket = Bucket(settings.requests_per_s, settings.burst, clock)
         self._http = httpx.AsyncClient(

@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import zlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -76,6 +76,7 @@ class Memory:
         top_ms: The latest change it has met.
         before_ms: It goes on with what was created before; None: from the newest.
         total: How many rows its list had.
+        mark: Of the page before, to know it again.
         swept_ms, rechecked_ms: When the last sweep, the last walk that reached back `memory_days` began; our clock.
         sequence: Of the last levels reported.
         parity: Of the sweep.
@@ -93,6 +94,7 @@ class Memory:
     top_ms: int = 0
     before_ms: int | None = None
     total: int | None = None
+    mark: str = ""
     swept_ms: int = 0
     rechecked_ms: int = 0
     sequence: int = 0
@@ -126,10 +128,24 @@ class Memory:
         """
         head = {name.name: getattr(self, name.name) for name in fields(self) if name.name not in _TABLES}
         tables: list[Any] = [
-            {key: [*asdict(told).values()] for key, told in sorted(self.orders.items())},
-            [[*key, *(str(v) if isinstance(v, Decimal) else v for v in asdict(c).values())] for key, c in sorted(self.counts.items())],
+            {
+                key: [told.stamp_ms, told.placed, told.finished, told.cancelled, told.shipments]
+                for key, told in sorted(self.orders.items())
+            },
+            [
+                [
+                    *key,
+                    each.sellable,
+                    each.sweep,
+                    str(each.shipped),
+                    _or_none(each.reported),
+                    _or_none(each.seen),
+                    each.seen_ms,
+                ]
+                for key, each in sorted(self.counts.items())
+            ],
             list(self.refused),
-        ]  # fmt: skip
+        ]
         packed = base64.b85encode(zlib.compress(json.dumps(tables, separators=(",", ":")).encode(), 6)).decode()
         text = json.dumps({"v": 1, **head, "packed": packed}, separators=(",", ":"))
         if len(text) > MAX_TEXT_CHARS:
@@ -163,6 +179,10 @@ class Memory:
             raise FatalError(
                 "the cursor is not one of a veeqo connector; give the connector a new name, or its old kind"
             ) from error
+
+
+def _or_none(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
 
 
 _TABLES = ("orders", "counts", "refused")

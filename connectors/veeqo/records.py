@@ -323,7 +323,9 @@ def validate(model: type[_R], value: object) -> _R:
     except ValidationError as error:
         faults = [_told(each) for each in error.errors(include_url=False, include_input=False, include_context=False)]
         more = f", and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise RecordError(f"{'; '.join(faults[:5])}{more}. Mend it in Veeqo; it is read again when it changes") from None
+        raise RecordError(
+            f"{'; '.join(faults[:5])}{more}. Mend it in Veeqo; it is read again when it changes"
+        ) from None
 
 
 _WORDS = {
@@ -342,7 +344,7 @@ def _told(error: ErrorDetails) -> str:
     return f"{path or 'the record'} {_WORDS.get(error['type'], error['msg'])}"
 
 
-def kept(model: type[Record] | None, value: object) -> bytes:
+def kept(model: type[Record], value: object) -> bytes:
     """What may be kept of a record that came as `value`: JSON of the fields its model names, numbers as exact texts."""
     return json.dumps(_only(model, value), separators=(",", ":"), sort_keys=True).encode()
 

@@ -107,7 +107,8 @@ class VeeqoSettings(ConnectorSettings):
         for name, code in value.items():
             if first.setdefault(code, name) != name:
                 raise _fault(
-                    "twins", f"{first[code]} and {name} are both {code}; a warehouse of Veeqo is one WhsCode, one to one"
+                    "twins",
+                    f"{first[code]} and {name} are both {code}; a warehouse of Veeqo is one WhsCode, one to one",
                 )
         return value
 

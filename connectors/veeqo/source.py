@@ -1,9 +1,10 @@
 """Reads Veeqo by polling: a sweep over counted stock, a walk over changed orders, then the comparison of the counts."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from connectors.veeqo.client import Client, Page
 from connectors.veeqo.memory import REPORT, REST, SWEEP, WALK, Count, Memory, Told
 from connectors.veeqo.records import (
     Allocation,
+    Id,
     Order,
     OrderHead,
     Record,
@@ -26,7 +28,7 @@ from connectors.veeqo.records import (
 )
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.translate import dispatch_confirmed, order_cancelled, order_placed, stock_level
-from schemas.events import OrderPlaced, digest_of
+from schemas.events import DispatchConfirmed, OrderPlaced, digest_of
 
 #: A read ends after this many pages without news: 2 s of Veeqo's rate, well within the 5 s a connector has to let go.
 PAGES_PER_READ = 10
@@ -34,6 +36,8 @@ PAGES_PER_READ = 10
 LEVELS_PER_BATCH = 500
 #: A vendor's clock may be wrong, and a day in another time zone may have begun; more than that is an error.
 _MAX_AHEAD_MS = 86_400_000
+#: A record that is touched and still as wrong as before is not refused again.
+_NO_CONTENT = frozenset({"status", "updated_at"})
 _FINISHED = frozenset({"shipped", "cancelled", "refunded"})
 
 
@@ -123,11 +127,11 @@ class VeeqoSource:
             if memory.page > 1 and memory.total is not None and page.total < memory.total:
                 # Rows have left, and those behind them moved up, past us: as many pages back they are found again.
                 memory.page = max(1, memory.page - -(-(memory.total - page.total) // settings.page_size))
-                memory.total = page.total
+                memory.total, memory.mark = page.total, ""
                 return []
             memory.total = page.total
         items = [item for row in page.rows for item in self._order(row)]
-        if _is_last(page, memory.page, settings.page_size):
+        if self._is_last(page):
             self._finish_walk()
         elif memory.page >= settings.page_cap:
             self._go_deeper(page)
@@ -145,7 +149,7 @@ class VeeqoSource:
                 "veeqo: more orders than page_cap allows, and created[before] does not lead behind them; "
                 "raise page_cap, or set start_at to a later day"
             )
-        memory.before_ms, memory.page, memory.total = before_ms, 1, None
+        memory.before_ms, memory.page, memory.total, memory.mark = before_ms, 1, None, ""
 
     def _finish_walk(self) -> None:
         memory = self._memory
@@ -195,6 +199,14 @@ class VeeqoSource:
         channel = order.channel
         return channel is not None and bool({channel.id, channel.type_code} & set(self._settings.relayed_channels))
 
+    def _order_id(self, order: Order) -> str:
+        """The order's id at whoever reports it."""
+        if not self._is_relayed(order):
+            return order.id
+        if order.number is None:
+            raise RecordError("the order has no number, by which its shop's order could be found")
+        return order.number
+
     def _say_placed(self, order: Order, told: Told) -> list[Item]:
         """Placed, once; and once more for each change of what is sold, which then is a reused id for people to decide.
 
@@ -215,44 +227,40 @@ class VeeqoSource:
         return [event]
 
     def _say_shipments(self, order: Order, told: Told, rows: object, *, was_known: bool) -> list[Item]:
+        """What has left, and what was taken back; an order of which something has left is placed, whatever its status."""
+        if isinstance(rows, Mapping):
+            rows = [rows]
         if "dispatches" not in self._settings.reads or not isinstance(rows, list):
             return []
         items: list[Item] = []
         there: set[str] = set()
         for row in rows:
-            if not isinstance(row, Mapping) or row.get("shipment") is None:
+            shipment = row.get("shipment") if isinstance(row, Mapping) else None
+            if shipment is None:
                 continue
+            there.add(str(shipment.get("id")) if isinstance(shipment, Mapping) else "")
             try:
                 allocation = validate(Allocation, row)
-                shipment_id = allocation.shipment.id
-                there.add(shipment_id)
-                if shipment_id in told.shipments:
+                if allocation.shipment.id in told.shipments:
                     continue
-                order_id: str | None = order.id
-                if self._is_relayed(order):
-                    order_id = order.number
-                if order_id is None:
-                    raise RecordError("the order has no number, by which its shop's order could be found")  # noqa: TRY301
                 event = dispatch_confirmed(
-                    allocation, order, order_id, self.name, self.company, self._observed_at
+                    allocation, order, self._order_id(order), self.name, self.company, self._observed_at
                 )
+                if not told.placed and self._is_ours(order):
+                    placed = order_placed(order, self.name, self.company, self._observed_at, self._settings)
+                    told.placed = _sold(placed)
+                    items.append(placed)
             except RecordError as error:
                 items += self._refused(
                     "dispatch_confirmed", Allocation, row, f"orders/{order.id}", str(error), order_id=order.id
                 )
-                found = row["shipment"].get("id") if isinstance(row["shipment"], Mapping) else None
-                there.add(str(found))
                 continue
-            if order.status in self._settings.unplaced_statuses and not told.placed and self._is_ours(order):
-                placed = order_placed(order, self.name, self.company, self._observed_at, self._settings)
-                told.placed = _sold(placed)
-                items.append(placed)
             items.append(event)
-            told.shipments.append(shipment_id)
-            shipped_ms = _milliseconds(allocation.shipment.created_at)
+            told.shipments.append(event.shipment_id)
+            shipped_ms = _milliseconds(event.occurred_at)
             told.stamp_ms = max(told.stamp_ms, shipped_ms)
             if was_known or shipped_ms > self._memory.forgotten_ms:
-                self._take_off(event.location, {line.sku: line.quantity for line in event.lines}, shipped_ms)
+                self._take_off(event, shipped_ms)
         for gone in [each for each in told.shipments if each not in there]:
             told.shipments.remove(gone)
             what = {"order_id": order.id, "shipment_id": gone, "unshipped_at": order.updated_at.isoformat()}
@@ -268,7 +276,7 @@ class VeeqoSource:
             )
         return items
 
-    def _take_off(self, warehouse: str, quantities: Mapping[str, Decimal], shipped_ms: int) -> None:
+    def _take_off(self, event: DispatchConfirmed, shipped_ms: int) -> None:
         """Count shipped units: their deliveries take them from B1's stock, so the counts' deltas must not.
 
         Units that were shipped before `start_at` move nothing in B1.
@@ -277,15 +285,15 @@ class VeeqoSource:
         if start_at is not None and shipped_ms < _milliseconds(start_at):
             return
         settle_ms = self._settings.settle_s * 1000
-        for sku, quantity in quantities.items():
-            count = self._memory.counts.setdefault((sku, warehouse), Count())
-            count.shipped += quantity
+        for line in event.lines:
+            count = self._memory.counts.setdefault((line.sku, event.location), Count())
+            count.shipped += line.quantity
             if count.seen is None:
                 continue
             if abs(shipped_ms - count.seen_ms) <= settle_ms:
                 count.seen = None  # nobody knows whether the count has it: count again
             elif shipped_ms > count.seen_ms:
-                count.seen -= quantity
+                count.seen -= line.quantity
 
     # ---- stock
 
@@ -296,11 +304,11 @@ class VeeqoSource:
         for row in page.rows:
             sellables = row.get("sellables") if isinstance(row, Mapping) else None
             if not isinstance(sellables, list):
-                items += self._refused("stock_adjusted", Record, row, "products", "the product has no list of sellables")
+                items += self._refused("stock_adjusted", Id, row, "products", "the product has no list of sellables")
                 continue
             for sellable in sellables:
                 items += self._sellable(sellable, page.at_ms)
-        if not _is_last(page, memory.page, size):
+        if not self._is_last(page):
             memory.page += 1
             return items
         for count in memory.counts.values():
@@ -320,7 +328,12 @@ class VeeqoSource:
             warehouse = entry.warehouse_id or (entry.warehouse.id if entry.warehouse else None)
             if warehouse is None:
                 items += self._refused(
-                    "stock_adjusted", SellableStock, row, "products", "a stock entry names no warehouse", sku=sellable.sku_code
+                    "stock_adjusted",
+                    SellableStock,
+                    row,
+                    "products",
+                    "a stock entry names no warehouse",
+                    sku=sellable.sku_code,
                 )
             elif warehouse not in self._settings.ignored_warehouses and not entry.infinite:
                 items += self._counted(sellable, warehouse, entry, at_ms)
@@ -364,11 +377,35 @@ class VeeqoSource:
             memory.sequence = sequence
             items.append(
                 stock_level(
-                    sku, warehouse, level, sequence, at, self.name, self.company, self._observed_at, settings.stock_reason
+                    sku,
+                    warehouse,
+                    level,
+                    sequence,
+                    at,
+                    self.name,
+                    self.company,
+                    self._observed_at,
+                    settings.stock_reason,
                 )
             )
         memory.phase = REST
         return items
+
+    def _is_last(self, page: Page) -> bool:
+        """Whether a page ends its list: by the list's length where Veeqo tells it, else because it has nothing new on it.
+
+        A short page is not the end by itself: Veeqo may have cut the page size.
+        """
+        memory = self._memory
+        before = memory.mark
+        memory.mark = hashlib.sha256(repr([_id_of(row) for row in page.rows]).encode()).hexdigest()[:12]
+        if page.total is not None and page.rows:
+            is_last = memory.page * (page.per_page or self._settings.page_size) >= page.total
+        else:
+            is_last = not page.rows or memory.mark == before
+        if is_last:
+            memory.mark = ""
+        return is_last
 
     # ---- refusals
 
@@ -385,8 +422,12 @@ class VeeqoSource:
         sku: str | None = None,
     ) -> list[Item]:
         """A record for the dead letters, without what must not be kept of it; each content once."""
-        value = kept(model, row)
-        digest = hashlib.sha256(origin.encode() + b"\0" + event_type.encode() + b"\0" + value).hexdigest()
+        value = kept(model, row) if model is not None else json.dumps(row, sort_keys=True).encode()
+        content = json.loads(value)
+        if isinstance(content, dict):
+            content = {name: each for name, each in content.items() if name not in _NO_CONTENT}
+        text = json.dumps([event_type, origin, content], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
         if not self._memory.refuse(digest[:12]):
             return []
         return [
@@ -405,18 +446,6 @@ class VeeqoSource:
         ]
 
 
-def _is_last(page: Page, number: int, asked: int) -> bool:
-    """Whether a page ends its list: by the list's length where Veeqo tells it, else because nothing is on it.
-
-    A short page is not the end by itself: Veeqo may have cut the page size.
-    """
-    if not page.rows:
-        return True
-    if page.total is not None:
-        return number * (page.per_page or asked) >= page.total
-    return False
-
-
 def _is_due(last_ms: int, interval_s: float, now_ms: int) -> bool:
     """Also when the clock was set back: then nobody knows how long ago it was."""
     return not last_ms <= now_ms < last_ms + interval_s * 1000
@@ -424,12 +453,14 @@ def _is_due(last_ms: int, interval_s: float, now_ms: int) -> bool:
 
 def _sold(event: OrderPlaced) -> str:
     """A mark of what an order sells and for how much; not of where it goes and what is noted on it."""
-    from dataclasses import replace
-
     plain: Any = replace(
         event, ship_to=None, bill_to=None, customer=None, note=None, payment=None, order_number=None, channel=None
     )
     return digest_of(plain).hex()[:10]
+
+
+def _id_of(row: object) -> object:
+    return row.get("id") if isinstance(row, Mapping) else None
 
 
 def _created_ms(row: object) -> int | None:

@@ -93,6 +93,7 @@ class LetterBook:
     def open(self) -> Iterator[Entry]:
         return iter(list(self._open.values()))
 
-    def _place(self, id_: str) -> tuple[int, str]:
+    def _place(self, id_: str) -> tuple[int, bool, str]:
+        """A cancellation has the sequence of what is admitted next when its barrier lets it pass, and comes before that."""
         letter = self._open[id_].letter
-        return letter.sequence, letter.id
+        return letter.sequence, letter.event_type != "order_cancelled", letter.id

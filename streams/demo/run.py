@@ -55,7 +55,7 @@ _LOOK_S = 1.5
 _RATE_S = 6.0  # over which rates are shown
 _READY_S = 90.0
 _STOP_S = 35.0  # the contract gives them 30
-_STUCK_S = 150.0
+_STUCK_S = 120.0
 _PARKED_S = 15.0  # for which letters still parked must have stood before we call it the end
 _HOT_ITEMS = 20
 # An order has 30 lines, and one in two names a hot item; whoever waits for one item keeps the queues of the others.
@@ -409,7 +409,7 @@ class Demo:
         self, log: Log, config: Config, tasks: list[asyncio.Task[None]], is_written: Callable[[], bool]
     ) -> None:
         """Look at everything again and again, until all is worked off."""
-        moved_at, before = time.monotonic(), None
+        moved_at, before = time.monotonic(), list[tuple[int, ...]]()
         while True:
             for task in tasks:
                 if task.done():
@@ -420,8 +420,8 @@ class Demo:
             written = is_written()
             found = await self._look(log, config, "working off the rest" if written else "selling")
             now = time.monotonic()
-            if found is not None and found != before:
-                moved_at, before = now, found
+            if found is not None and (counts := _counts(found)) != before:
+                moved_at, before = now, counts
             if written and found is not None and found.idle:
                 parked = sum(flow.parked for flow in found.flows.values())
                 if not parked or now - moved_at > _PARKED_S:
@@ -558,6 +558,11 @@ class Demo:
 
 
 _FRACTIONS = {0.2: "fifth", 0.25: "quarter", 0.5: "half"}
+
+
+def _counts(found: Status) -> list[tuple[int, ...]]:
+    """What changes when something moves; ages do always."""
+    return [(each.posted, each.no_op, each.parked, each.dead, each.in_flight) for each in found.flows.values()]
 
 
 def _hot_items(made: Feed) -> list[str]:

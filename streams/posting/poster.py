@@ -287,6 +287,7 @@ class Poster:
 
     async def _after_barrier(self, work: Work) -> None:
         await self._barrier.passed(work.posting)
+        work.sequence = self._barrier.admitted  # it comes after all that it waited for, in its letter too
         self._enqueue(work)
 
     def _enqueue(self, work: Work) -> None:

@@ -28,7 +28,7 @@ class Work:
     posting: Posting
     event: OrderEvent | StockBatch
     finish: Finish
-    sequence: int  # the posting's offset in the company's queue
+    sequence: int  # the posting's offset in the company's queue; a cancellation's, where its barrier let it pass
     letter: LetterState | None = None  # where it comes out of the letters
     followers: list[Finish] = field(default_factory=list)
     attempts: int = 0

@@ -175,7 +175,7 @@ def run(place: World) -> Outcome:
         "ours": str(on_big.sums), "bare": f"{on_big.events} records, {on_big.size_bytes} bytes", "table": str(on_small.sums),
         "dict": str(on_small.sums),
     }  # fmt: skip
-    candidates = {name: _noted(place, f"ingest: {name}", run) for name, run in candidates.items()}
+    candidates = {name: noted(place, f"ingest: {name}", run) for name, run in candidates.items()}
     done = harness.interleave(candidates, rounds, expected)
     cpu = {name: [one.cpu_us for one in each] for name, each in done.items()}
     wall = {name: [one.wall_us for one in each] for name, each in done.items()}
@@ -196,7 +196,7 @@ def run(place: World) -> Outcome:
     )  # fmt: skip
 
 
-def _noted(place: World, what: str, run: Callable[[int], Round]) -> Callable[[int], Round]:
+def noted(place: World, what: str, run: Callable[[int], Round]) -> Callable[[int], Round]:
     def noted(number: int) -> Round:
         place.progress(f"{what}, round {number + 1}")
         return run(number)

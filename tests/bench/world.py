@@ -126,6 +126,7 @@ class RoundConfig(Config):
 MASTER: dict[str, Any] = {
     "BusinessPartners": [{"CardCode": "C-WEB", "CardName": "Web", "CardType": "cCustomer"}],
     "Warehouses": [{"WarehouseCode": corpus.WAREHOUSE, "WarehouseName": "London"}],
+    "ChartOfAccounts": [{"Code": "4900", "Name": "Stock found"}, {"Code": "5100", "Name": "Stock lost"}],
     "VatGroups": [{"Code": "O1", "Name": "20 %", "Rate": "20"}],
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.simulators.faults import Kind
+from connectors.simulators.ledger import Request
 from tests.flows.world import World, at, cancel, dispatch, order, order_line
 
 OpenWorld = Callable[..., Awaitable[World]]
@@ -324,14 +325,53 @@ async def test_a_dispatch_read_twice_finds_itself_and_is_not_over_delivered(worl
     assert await world.ends("dispatch_confirmed") == {"posted": 1}
 
 
-async def test_a_delivery_that_a_person_cancelled_is_never_posted_again(world: World) -> None:
+async def test_a_delivery_that_a_person_cancelled_is_never_posted_again(open_world: OpenWorld) -> None:
+    world = await open_world(invoices={"on": "never"})
     await world.says("shop", order("1"))
+    before = dict(world.committed())
     await world.says("warehouse", dispatch("D1", "1"))
+    (answer,) = world.b1.apply([Request("POST", "DeliveryNotes(1)/Cancel")])
+    assert answer.status == 204
     await world.kill_worker()
+    world.log.commits[world.config.group] = before  # its offset was not committed: it comes again
     await world.start_worker()
+    await world.settled()
+    assert [document["Cancelled"] for document in world.documents("DeliveryNotes")] == ["tYES"]
+    assert await world.ends("dispatch_confirmed") == {"posted": 1}
+    assert world.outcomes()[-1].outcome == "adopted_cancelled"
+    assert not await world.letters()
+
+
+LOST = [{"kind": Kind.LOST_BEFORE}, {"kind": Kind.LOST_AFTER, "times": 2}, {"kind": Kind.HTML_502, "commit": True}, {"kind": Kind.LATE_COMMIT, "after_s": 45}]  # fmt: skip
+
+
+@pytest.mark.parametrize("entity", ["DeliveryNotes", "Invoices"])
+@pytest.mark.parametrize("fault", LOST, ids=lambda fault: str(fault["kind"]))
+async def test_there_is_one_delivery_and_one_invoice_whatever_becomes_of_the_answers(
+    world: World, entity: str, fault: dict[str, Any]
+) -> None:
+    await world.says("shop", order("1"))
+    world.faults.script(**fault, path=entity, method="POST")
     await world.says("warehouse", dispatch("D1", "1"))
-    assert len(world.documents("DeliveryNotes")) == 1
-    assert await world.ends("dispatch_confirmed") == {"posted": 1, "no_op": 1}
+    await world.simulator.settle()
+    assert len(world.documents("DeliveryNotes")) == len(world.documents("Invoices")) == 1
+    assert await world.ends("dispatch_confirmed") == {"posted": 1}
+    assert world.on_hand("A") == 98
+    assert not await world.letters()
+
+
+async def test_workers_that_die_at_any_time_deliver_and_invoice_everything_once(world: World) -> None:
+    for n in range(10):
+        world.writes("shop", *(order(f"{n}{m}") for m in range(3)))
+        world.writes("warehouse", *(dispatch(f"D{n}{m}{k}", f"{n}{m}", shipped("1")) for m in range(3) for k in range(2)))
+        await world.passes(0.3 + n * 0.19)
+        await world.kill_worker()
+        await world.start_worker()
+    await world.until(lambda: len(world.documents("Invoices")) == 60)
+    await world.settled()
+    assert await world.ends("dispatch_confirmed") == {"posted": 60}
+    assert world.on_hand("A") == 40
+    assert {document["DocumentStatus"] for document in world.documents("Orders")} == {"bost_Close"}
 
 
 async def test_a_flow_that_is_off_ends_dispatches_as_no_op(open_world: OpenWorld) -> None:

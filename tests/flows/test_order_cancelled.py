@@ -1,7 +1,11 @@
 """`order_cancelled`, from the shop's line to what it does to the order in B1."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import pytest
+
+from connectors.simulators.faults import Kind
 from tests.flows.world import World, cancel, dispatch, order, order_line
 
 OpenWorld = Callable[..., Awaitable[World]]
@@ -94,6 +98,20 @@ async def test_a_cancellation_read_twice_is_posted_once(world: World) -> None:
     await world.settled()
     assert not await world.letters()
     assert await world.ends("order_cancelled") == {"posted": 1}
+
+
+@pytest.mark.parametrize("lines", [None, [{"line_id": "1", "quantity": "1"}]])
+@pytest.mark.parametrize("kind", [Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.LATE_COMMIT])
+async def test_units_are_cancelled_once_whatever_becomes_of_the_answers(world: World, kind: Kind, lines: Any) -> None:
+    await world.says("shop", order("1", *TWO))
+    world.faults.script(kind, path="Orders(*" if lines is None else "Orders(*)", after_s=45)
+    await world.says("shop", cancel("X1", "1", lines=lines))
+    await world.simulator.settle()
+    assert world.faults.injected == {kind.value: 1}
+    (placed,) = world.documents("Orders")
+    assert (placed["Cancelled"], placed["DocumentLines"][0]["Quantity"]) == (("tYES", "3") if lines is None else ("tNO", "2"))
+    assert await world.ends("order_cancelled") == {"posted": 1}
+    assert not await world.letters()
 
 
 async def test_a_cancelled_order_cancelled_again_is_a_no_op(world: World) -> None:

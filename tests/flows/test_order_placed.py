@@ -1,5 +1,6 @@
 """`order_placed`, from the shop's line to the order in B1."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -259,6 +260,15 @@ async def test_lines_that_are_no_order_are_letters_with_their_bytes_and_the_rest
     ]
     assert {one.record.value for one in dead} >= {broken, odd, wrong}
     assert {one.headers["b1streams.line"] for one in dead} == {"1", "2", "3", "4"}
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\udfff\\ud800x"])
+async def test_half_a_character_is_refused_and_the_rest_goes_on(world: World, text: str) -> None:
+    """JSON can write what no UTF-8 can carry."""
+    odd = json.dumps(order("HALF", note="HALF")).replace("HALF", text)
+    await world.says("shop", odd.replace(f'"order_id": "{text}"', '"order_id": "9"').encode(), odd.encode(), order("1"))
+    assert [document["NumAtCard"] for document in world.documents("Orders")][-1] == "1"
+    assert {one.state.reason for one in await world.letters()} <= {"invalid_event", "unreadable"}
 
 
 @pytest.mark.parametrize(

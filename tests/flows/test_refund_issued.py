@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from connectors.simulators.faults import Kind
 from connectors.simulators.ledger import Request
 from tests.flows.world import World, at, cancel, dispatch, order, order_line, refund, refund_line
 
@@ -249,6 +250,17 @@ async def test_a_refund_again_is_a_no_op_and_another_under_its_id_is_id_reuse(wo
     assert len(world.documents("CreditNotes")) == 1
     assert await world.ends("refund_issued") == {"posted": 1, "no_op": 1, "dead": 1}
     await world.letter("id_reuse")
+
+
+@pytest.mark.parametrize("kind", [Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.LATE_COMMIT, Kind.DUPLICATE])
+async def test_there_is_one_credit_memo_whatever_becomes_of_the_answers(world: World, kind: Kind) -> None:
+    await sold(world)
+    world.faults.script(kind, path="CreditNotes", method="POST", after_s=45)
+    await world.says("shop", refund("R1", "1", refund_line(quantity="3")))
+    await world.simulator.settle()
+    assert len(world.documents("CreditNotes")) == 1
+    assert await world.ends("refund_issued") == {"posted": 1}
+    assert not await world.letters()
 
 
 async def test_a_dead_dispatch_holds_the_refund_of_its_order_and_not_the_cancellation_of_another(world: World) -> None:

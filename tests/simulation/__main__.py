@@ -19,7 +19,9 @@ def main() -> int:
         done += 1
         if result.violations:
             failed += 1
-            sys.stdout.write(f"\nseed {result.seed} fails; replay: python -m tests.simulation --seeds 1 --start {result.seed}\n")
+            sys.stdout.write(
+                f"\nseed {result.seed} fails; replay: python -m tests.simulation --seeds 1 --start {result.seed}\n"
+            )
             sys.stdout.writelines(f"  {violation}\n" for violation in result.violations)
         if done % 100 == 0 or done == given.seeds:
             sys.stdout.write(f"{done} of {given.seeds} seeds, {failed} failed\n")

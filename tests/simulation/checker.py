@@ -34,7 +34,14 @@ from tests.simulation.broker import Broker, Place
 from tests.simulation.history import WAREHOUSES, Fact
 
 _ZONE = ZoneInfo("Europe/London")
-_ENDS = {"dead": "dead", "parked": "parked", "held": "parked", "posted": "posted", "no_op": "no_op", "discarded": "no_op"}
+_ENDS = {
+    "dead": "dead",
+    "parked": "parked",
+    "held": "parked",
+    "posted": "posted",
+    "no_op": "no_op",
+    "discarded": "no_op",
+}
 _WAITS_FOR_EVENT = ("order_not_found", "invoice_not_found")
 
 
@@ -62,7 +69,9 @@ class Chain:
 class Checker:
     """Watches commits while the run goes on (`committing`), says when it has drained, judges the end (`judge`)."""
 
-    def __init__(self, broker: Broker, company: Company, codec: Codec, facts: Mapping[tuple[str, int, int], Fact]) -> None:
+    def __init__(
+        self, broker: Broker, company: Company, codec: Codec, facts: Mapping[tuple[str, int, int], Fact]
+    ) -> None:
         self._broker, self._company, self._codec, self._facts = broker, company, codec, facts
         self.violations: list[str] = []
         self._read: Counter[Place] = Counter()
@@ -126,7 +135,9 @@ class Checker:
             for offset in range(start, at.offset):
                 why = self._unfinished(topic, partition, offset)
                 if why is not None:
-                    self.say(f"I7: {topic}/{partition} is committed up to {at.offset}, and {offset} is not finished: {why}")
+                    self.say(
+                        f"I7: {topic}/{partition} is committed up to {at.offset}, and {offset} is not finished: {why}"
+                    )
                     break
 
     def _unfinished(self, topic: str, partition: int, offset: int) -> str | None:
@@ -163,7 +174,10 @@ class Checker:
             return None if posted or not batch.net else f"{posting.k} is in no document that B1 has"
         event = self._codec.decode(posting.value, (OrderPlaced, OrderCancelled, DispatchConfirmed, RefundIssued))
         if posting.k in self._claims:
-            if isinstance(event, DispatchConfirmed) and invoice_key("acme", event.source, event.shipment_id) not in self._claims:
+            if (
+                isinstance(event, DispatchConfirmed)
+                and invoice_key("acme", event.source, event.shipment_id) not in self._claims
+            ):
                 return f"{posting.k} has no invoice"
             return None
         return None if self._may_be_nothing(event) else f"{posting.k} has no claim"
@@ -184,7 +198,9 @@ class Checker:
 
     def _was_cancelled(self, order_id: str | None) -> bool:
         return any(
-            isinstance(fact.event, OrderCancelled) and fact.event.order_id == order_id and event_key(fact.event) in self._claims
+            isinstance(fact.event, OrderCancelled)
+            and fact.event.order_id == order_id
+            and event_key(fact.event) in self._claims
             for fact in self._facts.values()
         )
 
@@ -202,7 +218,11 @@ class Checker:
         for letter in self._letters.values():
             if letter.state == "parked" and letter.reason not in _WAITS_FOR_EVENT:
                 return f"letter {letter.id} is parked: {letter.reason}: {letter.error}"
-            if letter.state == "parked" and letter.reason == "order_not_found" and self._order_document(letter.order_id):
+            if (
+                letter.state == "parked"
+                and letter.reason == "order_not_found"
+                and self._order_document(letter.order_id)
+            ):
                 return f"letter {letter.id} ({letter.event_type}) waits for order {letter.order_id}, which B1 has"
             if letter.state == "held":
                 blocker = self._letters.get(letter.blocked_by or "")
@@ -252,7 +272,9 @@ class Checker:
             end = 0
             for offset, epoch in chain.accepted:
                 if epoch.start != end:
-                    self.say(f"I12: the epoch at stock-sealed/{partition}/{offset} starts at {epoch.start}, the one before ends at {end}")
+                    self.say(
+                        f"I12: the epoch at stock-sealed/{partition}/{offset} starts at {epoch.start}, the one before ends at {end}"
+                    )
                 end = epoch.end
                 for batch in epoch.batches:
                     members.update((event_id, batch.sku, batch.location) for event_id in batch.event_ids)
@@ -302,9 +324,13 @@ class Checker:
         match event:
             case OrderPlaced():
                 units = Counter({line.line_id: line.quantity for line in event.lines})
-                told = Counter({line["U_STREAMS_LINE"]: Decimal(line["Quantity"]) for line in document["DocumentLines"]})
+                told = Counter(
+                    {line["U_STREAMS_LINE"]: Decimal(line["Quantity"]) for line in document["DocumentLines"]}
+                )
                 if not cancelled and (units != told or Decimal(document["DocTotal"]) != event.grand_total):
-                    self.say(f"I3: order {event.order_id} is {units}, {event.grand_total}, in B1 {told}, {document['DocTotal']}")
+                    self.say(
+                        f"I3: order {event.order_id} is {units}, {event.grand_total}, in B1 {told}, {document['DocTotal']}"
+                    )
             case DispatchConfirmed():
                 if _units(event.lines) != (told := _item_units(document)):
                     self.say(f"I3: shipment {event.shipment_id} has {_units(event.lines)}, its delivery {told}")
@@ -373,7 +399,12 @@ class Checker:
                 shipped[event.order_id] += _units(event.lines)
         for letter in self._letters.values():
             event = first.get(letter.k or "")
-            if letter.reason != "over_delivered" or letter.state != "dead" or event is None or event.order_id not in ordered:
+            if (
+                letter.reason != "over_delivered"
+                or letter.state != "dead"
+                or event is None
+                or event.order_id not in ordered
+            ):
                 continue
             units = _units(event.lines) + shipped[event.order_id]
             room = all(count <= _units(ordered[event.order_id].lines)[sku] for sku, count in units.items())
@@ -398,9 +429,15 @@ class Checker:
             for chain in self._sealed.values() for _, epoch in chain.accepted for batch in epoch.batches for event_id in batch.event_ids
         }  # fmt: skip
         if sealed.keys() != counted.keys():
-            self.say(f"I1: counted {sorted(sealed.keys() - counted.keys())}, not counted {sorted(counted.keys() - sealed.keys())}")
+            self.say(
+                f"I1: counted {sorted(sealed.keys() - counted.keys())}, not counted {sorted(counted.keys() - sealed.keys())}"
+            )
             return -1
-        letters = {letter.k for letter in self._letters.values() if letter.event_type == "stock_batch" and letter.state in OPEN_STATES}
+        letters = {
+            letter.k
+            for letter in self._letters.values()
+            if letter.event_type == "stock_batch" and letter.state in OPEN_STATES
+        }
         wanted: Counter[Any] = Counter()
         posted = 0
         for key, event in counted.items():
@@ -421,7 +458,9 @@ class Checker:
                 day = document["DocDate"][:10]
                 for line in document.get("DocumentLines", ()) if document["object"] in (59, 60) else ():
                     sign = 1 if document["object"] == 59 else -1
-                    moved[line["ItemCode"], line["WarehouseCode"], line["FreeText"], day] += sign * Decimal(line["Quantity"])
+                    moved[line["ItemCode"], line["WarehouseCode"], line["FreeText"], day] += sign * Decimal(
+                        line["Quantity"]
+                    )
                 for line in document.get("StockTransferLines", ()):
                     moved[line["ItemCode"], line["FromWarehouseCode"], "transfer", day] -= Decimal(line["Quantity"])
                     moved[line["ItemCode"], line["WarehouseCode"], "transfer", day] += Decimal(line["Quantity"])
@@ -440,7 +479,9 @@ class Checker:
                 received[event_type(topic)] += len(lying.records)
         ended: Counter[tuple[str, str]] = Counter()
         for committed in self._broker.committed.values():
-            ended.update({key: n for key, n in decode_counts(committed.metadata).items() if key[1] in ("posted", "no_op")})
+            ended.update(
+                {key: n for key, n in decode_counts(committed.metadata).items() if key[1] in ("posted", "no_op")}
+            )
         for letter in self._letters.values():
             flow = "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
             ended[flow, _ENDS[letter.state]] += len(letter.members) or 1
@@ -460,8 +501,14 @@ class Checker:
             fact = self._facts.get((letter.topic, letter.partition, letter.offset))
             place = (letter.letter_topic, letter.letter_partition)
             records = self._broker.partitions[place].records
-            if fact is None or letter.letter_offset >= len(records) or records[letter.letter_offset].value != fact.value:
-                self.say(f"I1: letter {letter.id} does not have the bytes of {letter.topic}/{letter.partition}/{letter.offset}")
+            if (
+                fact is None
+                or letter.letter_offset >= len(records)
+                or records[letter.letter_offset].value != fact.value
+            ):
+                self.say(
+                    f"I1: letter {letter.id} does not have the bytes of {letter.topic}/{letter.partition}/{letter.offset}"
+                )
 
 
 def _units(lines: Any) -> Counter[Any]:
@@ -476,5 +523,3 @@ def _item_units(document: Mapping[str, Any]) -> Counter[Any]:
     for line in document["DocumentLines"]:
         units[line["ItemCode"]] += Decimal(line["Quantity"])
     return units
-
-

@@ -81,7 +81,9 @@ class History:
             self._movement()
         for _ in range(random.choice((0, 0, 0, 1))):
             topic = random.choice(("order-placed", "dispatch-confirmed", "stock-adjusted"))
-            self.facts.append(Fact(random.uniform(0, shape.span_s), topic, b"x", random.randbytes(random.randint(0, 30)), None))
+            self.facts.append(
+                Fact(random.uniform(0, shape.span_s), topic, b"x", random.randbytes(random.randint(0, 30)), None)
+            )
         self.facts.sort(key=lambda fact: fact.publish_s)
 
     # ---- orders
@@ -162,7 +164,11 @@ class History:
             lines = (CancelledLine(line_id=line.line_id, quantity=quantity),) if quantity > 0 else None
         at_s += random.uniform(0, 30)
         event_id = self._id("c")
-        self._tell(OrderCancelled(**self._common("shop", event_id, at_s), order_id=order.order_id, lines=lines), at_s, order.order_id)
+        self._tell(
+            OrderCancelled(**self._common("shop", event_id, at_s), order_id=order.order_id, lines=lines),
+            at_s,
+            order.order_id,
+        )
 
     def _refunds(self, order: OrderPlaced, dispatched: dict[str, Decimal], at_s: float) -> None:
         random = self._random
@@ -225,7 +231,14 @@ class History:
     @staticmethod
     def _common(source: str, event_id: str, at_s: float) -> dict[str, Any]:
         at = _START + timedelta(seconds=at_s)
-        return {"source": source, "company": "acme", "event_id": event_id, "occurred_at": at, "observed_at": at, "digest": bytes(16)}
+        return {
+            "source": source,
+            "company": "acme",
+            "event_id": event_id,
+            "occurred_at": at,
+            "observed_at": at,
+            "digest": bytes(16),
+        }
 
     def _tell(self, event: Any, at_s: float, key: str) -> None:
         """Publish, perhaps late, perhaps again, perhaps again with other content."""
@@ -239,7 +252,11 @@ class History:
         if random.random() < shape.reuses:
             other = replace(event, occurred_at=event.occurred_at + timedelta(seconds=1))
             if isinstance(other, StockAdjusted):
-                other = replace(other, delta=other.delta * 2, batches=tuple(replace(b, quantity=b.quantity * 2) for b in other.batches))
+                other = replace(
+                    other,
+                    delta=other.delta * 2,
+                    batches=tuple(replace(b, quantity=b.quantity * 2) for b in other.batches),
+                )
             other = replace(other, digest=digest_of(other))
             self._publish(other, publish_s + random.uniform(0, 60), key)
 

@@ -121,7 +121,10 @@ def _(original: Any) -> Any:
 @_plant(OrderRouter, "_posting", "K is made from offsets")
 def _(original: Any) -> Any:
     def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
-        with patch("streams.routing.event_key", lambda event: key_of(event_type, event.company, record.partition, record.offset)):
+        with patch(
+            "streams.routing.event_key",
+            lambda event: key_of(event_type, event.company, record.partition, record.offset),
+        ):
             return original(self, event_type, record)
 
     return posting
@@ -152,7 +155,9 @@ def _(original: Any) -> Any:
     async def write(self: B1Sink, claims: Any, requests: Any) -> Written:
         claims = [replace(claim, k=renamed.get(claim.k, claim.k)) for claim in claims]
         requests = [
-            replace(r, body={**r.body, "U_STREAMS_KEY": renamed.get(key, key)}) if r.body and (key := r.body.get("U_STREAMS_KEY")) else r
+            replace(r, body={**r.body, "U_STREAMS_KEY": renamed.get(key, key)})
+            if r.body and (key := r.body.get("U_STREAMS_KEY"))
+            else r
             for r in requests
         ]
         written: Written = await original(self, claims, requests)

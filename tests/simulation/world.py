@@ -124,11 +124,20 @@ def plan_of(random: Random) -> Plan:
         what = random.choice(("kill", "kill", "kill", "freeze", "freeze", "stop"))
         point = random.choice((*POINTS, None, None)) if what != "stop" else None
         triggers.append(
-            Trigger(what, point, random.choice((1, 1, 2, 3, 5)), random.uniform(1, 80), random.choice((3.0, 15.0, 30.0, 60.0)))
+            Trigger(
+                what,
+                point,
+                random.choice((1, 1, 2, 3, 5)),
+                random.uniform(1, 80),
+                random.choice((3.0, 15.0, 30.0, 60.0)),
+            )
         )
     erp, broker = ErpFaults(), BrokerFaults()
     if sometimes(0.5):
-        kinds = random.sample(("not_sent", "lost_request", "lost_answer", "late_commit", "late_arrival", "server_error"), random.randint(1, 3))
+        kinds = random.sample(
+            ("not_sent", "lost_request", "lost_answer", "late_commit", "late_arrival", "server_error"),
+            random.randint(1, 3),
+        )
         for kind in kinds:
             setattr(erp, kind, random.choice((0.1, 0.25)))
     if sometimes(0.2):
@@ -182,7 +191,9 @@ class World:
         self._ready: asyncio.Task[Any] | None = None
 
     def _master_data(self) -> Mapping[str, Any]:
-        stock = [{"item": item, "warehouse": w, "quantity": self.plan.stock} for item in ITEMS for w in WAREHOUSES.values()]
+        stock = [
+            {"item": item, "warehouse": w, "quantity": self.plan.stock} for item in ITEMS for w in WAREHOUSES.values()
+        ]
         return {
             "Items": [
                 *({"ItemCode": item, "ItemName": item} for item in ITEMS),
@@ -265,9 +276,15 @@ class World:
             self._person("inactive", item, False)
         self._person("period", "", False)
         self.company.load({"Items": [{"ItemCode": MISSING_ITEM}]})
-        stock = [{"item": item, "warehouse": w, "quantity": 10**12} for item in (*ITEMS, MISSING_ITEM) for w in WAREHOUSES.values()]
+        stock = [
+            {"item": item, "warehouse": w, "quantity": 10**12}
+            for item in (*ITEMS, MISSING_ITEM)
+            for w in WAREHOUSES.values()
+        ]
         lots = [
-            {"item": LOT_ITEM, "warehouse": w, "quantity": 10**12, "batch": lot} for w in WAREHOUSES.values() for lot in ("X", "Y")
+            {"item": LOT_ITEM, "warehouse": w, "quantity": 10**12, "batch": lot}
+            for w in WAREHOUSES.values()
+            for lot in ("X", "Y")
         ]
         self.company.load({"stock": stock + lots})
         for worker in self._workers:
@@ -295,7 +312,9 @@ class World:
 
         async def crash_point(name: str) -> None:
             if self._passes(process, name):
-                await asyncio.sleep(0)  # the process is gone, or stands still: it does not come back from here until it goes on
+                await asyncio.sleep(
+                    0
+                )  # the process is gone, or stands still: it does not come back from here until it goes on
 
         ports = Ports(
             log, self._codec, SimClock(self.loop, self.plan.skew_s if number % 2 else 0.0), Random(self.seed * 100 + number),
@@ -472,5 +491,3 @@ def quiet() -> None:
         processors=[lambda logger, name, event: event],
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), logger_factory=structlog.ReturnLoggerFactory(),
     )  # fmt: skip
-
-
