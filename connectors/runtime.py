@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 #: failures are a broker's leader moving (a second or two); a vendor that is down for an hour is asked twice a minute.
 BACK_OFF_BASE_S = 0.25
 BACK_OFF_CAP_S = 30.0
+#: Between two looks, however often it is woken.
+WAKE_S = 1.0
 
 
 def back_off_s(failures: int, asked_s: float | None, draw: Callable[[], float]) -> float:
@@ -61,6 +63,11 @@ class Runtime:
         self._poll_interval_s = poll_interval_s
         self._draw = draw
         self._loaded = False
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look soon, whatever the poll's interval: something may be new. Wakes that come together are one."""
+        self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and publish until told to stop.
@@ -84,9 +91,23 @@ class Runtime:
                 failures = 0
                 self._metrics.looked(name, idle)
                 if idle:
-                    await _wait(stop, self._poll_interval_s)
+                    await self._rest(stop)
         finally:
             await self._source.close()
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Wait `poll_interval_s`, or until woken, and then at least a second: wakes come in swarms."""
+        least_s = min(self._poll_interval_s, WAKE_S)
+        await _wait(stop, least_s)
+        left_s = self._poll_interval_s - least_s
+        if left_s > 0 and not stop.is_set():
+            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._woken.wait())]
+            try:
+                await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in ends:
+                    each.cancel()
+        self._woken.clear()
 
     async def _turn(self) -> bool:
         """Read one batch and see it through; whether there is nothing more for now."""

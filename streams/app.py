@@ -90,13 +90,14 @@ class Pipeline(App):
 
     async def before_release(self, tps: set[TP]) -> None:
         names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
-        for task in list(self._beside):
+        beside = list(self._beside)
+        for task in beside:
             task.cancel()
-        await asyncio.gather(*self._beside, return_exceptions=True)
-        await self.rooms.release(
-            {tp.partition for tp in names if tp.topic == STOCK},
-            {tp.partition for tp in names if tp.topic == ERP_ORDERS},
-        )
+        stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
+        # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
+        released, *_ = await asyncio.gather(self.rooms.release(stock, companies), *beside, return_exceptions=True)
+        if released is not None:
+            raise released
 
     # ---- what runs beside
 

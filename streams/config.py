@@ -23,6 +23,7 @@ from connectors.base.settings import ConnectorSettings, Secret, Settings, folder
 from connectors.registry import KINDS
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.settings import CompanySettings
+from connectors.webhooks import WebhookSettings
 from schemas.topics import BY_NAME
 
 ENV_PREFIX = "STREAMS__"
@@ -152,6 +153,7 @@ class _Sections(Settings):
     kafka: KafkaSettings
     schema_registry: SchemaRegistrySettings
     metrics: MetricsSettings
+    webhooks: WebhookSettings
     companies: dict[str, CompanySettings]
     connectors: dict[str, ConnectorSettings]
 
@@ -172,6 +174,7 @@ class Config:
     kafka: KafkaSettings
     schema_registry: SchemaRegistrySettings
     metrics: MetricsSettings
+    webhooks: WebhookSettings
     companies: Mapping[str, CompanySettings]
     connectors: Mapping[str, ConnectorSettings]
     maps: Mapping[str, CompanyMap]
@@ -245,6 +248,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         SchemaRegistrySettings, merged.get("schema_registry", {}), ("schema_registry",), context, faults
     )
     metrics = _validate(MetricsSettings, merged.get("metrics", {}), ("metrics",), context, faults)
+    webhooks = _validate(WebhookSettings, merged.get("webhooks", {}), ("webhooks",), context, faults)
     companies: dict[str, CompanySettings] = {}
     for name, table in _named_tables(merged, "companies", faults):
         company = _validate(CompanySettings, table, ("companies", name), context, faults)
@@ -256,7 +260,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         if connector is not None:
             connectors[name] = connector
     faults.extend(_relations(merged, folder, local=local))
-    if faults or kafka is None or registry is None or metrics is None:
+    if faults or kafka is None or registry is None or metrics is None or webhooks is None:
         raise ConfigError(_in_order(faults, sources))
     companies = {
         name: company if company.partition is not None else company.model_copy(update={"partition": 0})
@@ -266,6 +270,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         "kafka": kafka.model_dump(mode="json"),
         "schema_registry": registry.model_dump(mode="json"),
         "metrics": metrics.model_dump(mode="json"),
+        "webhooks": webhooks.model_dump(mode="json"),
         "companies": {name: company.model_dump(mode="json") for name, company in companies.items()},
         "connectors": {name: connector.model_dump(mode="json") for name, connector in connectors.items()},
     }
@@ -275,6 +280,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         kafka=kafka,
         schema_registry=registry,
         metrics=metrics,
+        webhooks=webhooks,
         companies=companies,
         connectors=connectors,
         maps={name: CompanyMap(name, company, connectors) for name, company in companies.items()},

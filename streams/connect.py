@@ -23,6 +23,7 @@ from connectors.base.publisher import Outgoing, Publisher, Sent, Stored
 from connectors.base.settings import ConnectorSettings
 from connectors.registry import KINDS
 from connectors.runtime import Runtime
+from connectors.webhooks import Door, Intake, Server
 from schemas.codec import Codec, embedded_codec
 from streams import log as kafka
 from streams.config import Config
@@ -108,6 +109,7 @@ async def run(
     await check_orphans(config, broker)
     stage = _Stage(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
     crew = Crew(config, stage.runtime)
+    door = stage.door(crew.wake)
     metrics.vitals.expect("connect", "waits for its share of the connectors")
     listener = _Listener(crew, lambda: metrics.vitals.ready("connect"))
     consumer: Any = AIOKafkaConsumer(
@@ -123,6 +125,8 @@ async def run(
     kafka.calm(consumer._client)
     consumer.subscribe([config.topic(CURSORS)], listener=listener)
     try:
+        if door is not None:
+            await door.start()
         await _unless(stop, consumer.start())  # joining a group whose members have just died takes a session or two
         while not stop.is_set() and not crew.failed.done():
             # The group takes a member that does not fetch for dead; what comes is the connectors' own and not for us.
@@ -136,6 +140,8 @@ async def run(
     except KafkaError as error:
         raise RetriableError(f"Kafka did not answer: {error!r}") from error
     finally:
+        if door is not None:
+            await door.stop()
         await crew.close()
         await consumer.stop()
         metrics.vitals.end("connect")
@@ -215,6 +221,18 @@ class _Stage:
         topic, partition = self.config.topic(CURSORS), partition_of(name, self.config.kafka.partitions)
         return Cursors(name, self.broker, self.codec, self.clock, topic=topic, partition=partition)
 
+    def door(self, wake: Callable[[str], None]) -> Server | None:
+        """Where vendors push to; None where no connector has a webhook."""
+        connectors = [(name, each) for name, each in self.config.connectors.items() if each.enabled]
+        hooks = [hook for name, each in connectors if (hook := KINDS[each.kind].hook(name, each)) is not None]
+        if not hooks:
+            return None
+        topic, settings = self.config.topic, self.config.webhooks
+        publisher = Publisher(self.broker, self.codec, self.clock, topic)
+        letters = Letters(self.broker, self.codec, self.clock, topic, self.config.company_partition)
+        intake = Intake(publisher, letters, self.metrics)
+        return Server(Door(hooks, intake, self.clock, settings, wake=wake).app, settings)
+
     def runtime(self, name: str, settings: ConnectorSettings) -> Runtime:
         topic = self.config.topic
         return Runtime(
@@ -241,6 +259,7 @@ class Crew:
         self._partitions = config.kafka.partitions
         self._runtime = runtime
         self._running: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+        self._runtimes: dict[str, Runtime] = {}
         self._closed = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -255,6 +274,11 @@ class Crew:
                 task.add_done_callback(self._look_at)
                 self._running[name] = stop, task
                 log.info("connector_started", connector=name)
+
+    def wake(self, name: str) -> None:
+        """Let a connector look now, if it runs here; elsewhere its poll comes to it."""
+        if name in self._running and name in self._runtimes:
+            self._runtimes[name].wake()
 
     async def release(self) -> None:
         """Stop all of them: after their batches where those end in time, else at once."""
@@ -278,7 +302,8 @@ class Crew:
     async def _tend(self, name: str, settings: ConnectorSettings, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self._runtime(name, settings).run(stop)
+                self._runtimes[name] = self._runtime(name, settings)
+                await self._runtimes[name].run(stop)
             except LostRaceError as error:
                 # Whoever has it now runs it. If the group still says that it is ours by then, we take it back.
                 log.warning("connector_taken_over", connector=name, error=str(error))

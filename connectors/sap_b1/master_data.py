@@ -46,6 +46,8 @@ class MasterDataCache:
         self._sales_tax = tax_field == "TaxCode"
         self._known: dict[_Key, tuple[float, _Found]] = {}  # key -> (believed until, answer), oldest first
         self._asked: dict[_Key, asyncio.Task[dict[_Key, _Found]]] = {}
+        # What is gathered for the next ask: keys, e-mail addresses as they were typed, and the task that will ask
+        self._next: tuple[list[_Key], set[str], asyncio.Task[dict[_Key, _Found]]] | None = None
 
     async def get(self, codes: Codes) -> MasterData:
         """Everything that B1 has for these codes.
@@ -68,8 +70,14 @@ class MasterDataCache:
                 missing.append(key)
         if missing:
             spelled = {email for email in codes.emails if ("email", _fold(email)) in missing}
-            task = asyncio.create_task(self._ask(missing, spelled))
-            task.add_done_callback(_retrieve)
+            if self._next is None:
+                keys, emails = list[_Key](), set[str]()
+                task = asyncio.create_task(self._ask(keys, emails))
+                task.add_done_callback(_retrieve)
+                self._next = keys, emails, task
+            keys, emails, task = self._next
+            keys += missing
+            emails |= spelled
             for key in missing:
                 self._asked[key] = waiting[key] = task
         for key, asked in waiting.items():
@@ -85,6 +93,10 @@ class MasterDataCache:
     async def _ask(self, keys: list[_Key], spelled: set[str]) -> dict[_Key, _Found]:
         me = asyncio.current_task()
         try:
+            try:
+                await asyncio.sleep(0)  # whoever asks in the same turn of the loop, asks together
+            finally:
+                self._next = None
             found = await self._fetch(keys, spelled)
             now = self._clock.monotonic()
             for key in keys:

@@ -6,9 +6,10 @@ pass was told then, whatever has happened to its order since; so an order that c
 one that no webhook mentioned is found.
 """
 
+import asyncio
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,6 +79,7 @@ class Place:
         locations: Of the counts, by location: since when.
         turn: The location that this pass is at; None: still at the orders.
         level_after: Behind this page of its counts.
+        counted_since: Of the counts, by location: when the first reading of all of them was done.
         counted: Of counts that moved lately, by `location/item`, Shopify's second in which they were told to stand so.
     """
 
@@ -90,6 +92,7 @@ class Place:
     locations: Mapping[str, datetime] = field(default_factory=dict)
     turn: str | None = None
     level_after: str | None = None
+    counted_since: Mapping[str, datetime] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)
 
     def to_text(self) -> str:
@@ -104,6 +107,7 @@ class Place:
                 "locations": {name: _text(at) for name, at in self.locations.items()},
                 "turn": self.turn,
                 "level_after": self.level_after,
+                "counted_since": {name: _text(at) for name, at in self.counted_since.items()},
                 "counted": self.counted,
             },
             separators=(",", ":"),
@@ -128,6 +132,7 @@ class Place:
                 locations={name: datetime.fromisoformat(at) for name, at in found["locations"].items()},
                 turn=found["turn"],
                 level_after=found["level_after"],
+                counted_since={name: datetime.fromisoformat(at) for name, at in found["counted_since"].items()},
                 counted={str(name): int(at) for name, at in found["counted"].items()},
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -148,13 +153,19 @@ class ShopifySource:
     """A shop as a `Source`."""
 
     def __init__(
-        self, name: str, settings: ShopifySettings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        name: str,
+        settings: ShopifySettings,
+        clock: Clock,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
         self.company = settings.company
         self._settings = settings
         self._clock = clock
-        self._client = ShopifyClient(settings, clock, transport=transport)
+        self._client = ShopifyClient(settings, clock, transport=transport, sleep=sleep)
         self._overlap = timedelta(seconds=settings.overlap_s)
         self._line_rows = LINE_ROWS
 
@@ -195,7 +206,7 @@ class ShopifySource:
                 if before is not None and before.at == listed_at:
                     continue
                 count += 1
-                told_at, found = await self._read_order(str(row["id"]), order_id, listed_at, items)
+                told_at, found = await self._read_order(str(row["id"]), listed_at, place, items)
                 keys = list(before.keys if before is not None else ())
                 for each in found:
                     self._tell(each, order_id, keys, waiting, place.whole, items)
@@ -233,7 +244,7 @@ class ShopifySource:
         if len(waiting) > MAX_WAITING:
             raise FatalError(f"{self.name}: over {MAX_WAITING} payments and shipments are unfinished; finish them")
 
-    async def _read_order(self, gid: str, order_id: str, listed_at: str, items: list[Item]) -> tuple[str, list[Found]]:
+    async def _read_order(self, gid: str, listed_at: str, place: Place, items: list[Item]) -> tuple[str, list[Found]]:
         """Everything about one order, and the `updatedAt` it had when read."""
         raw = await self._fetch_order(gid)
         if raw is None:
@@ -246,11 +257,13 @@ class ShopifySource:
             fault = str(error)
         if fault is not None:
             if "order_placed" in self._settings.events:
-                items.append(unreadable(order_id, read_at, raw, f"{fault}; report it, and replay it edited"))
+                items.append(
+                    unreadable(gid.rpartition("/")[2], read_at, raw, f"{fault}; report it, and replay it edited")
+                )
             return read_at, []
         if is_ours(order, self._settings):
             return read_at, []
-        return read_at, find(order, raw, self._voice())
+        return read_at, find(order, raw, self._voice(place))
 
     async def _fetch_order(self, gid: str) -> dict[str, Any] | None:
         while True:
@@ -361,7 +374,7 @@ class ShopifySource:
                 continue
             if level.updated_at >= next_since:
                 counted[name] = at
-            item = find_level(level, location, raw, self._voice())
+            item = find_level(level, location, raw, self._voice(place))
             if item is not None:
                 items.append(item)
         place = replace(place, counted=counted)
@@ -370,7 +383,8 @@ class ShopifySource:
         oldest = next_since.timestamp()
         kept = {name: at for name, at in counted.items() if at >= oldest or not name.startswith(f"{location}/")}
         locations = {name: at for name, at in place.locations.items() if name in self._settings.stock_locations}
-        ended = replace(place, counted=kept, locations={**locations, location: next_since})
+        since_first = {location: answer.now, **place.counted_since}
+        ended = replace(place, counted=kept, counted_since=since_first, locations={**locations, location: next_since})
         return items, self._next_turn(ended, location)
 
     def _unreadable_level(self, location: str, raw: object, error: records.RecordError) -> Item:
@@ -379,8 +393,8 @@ class ShopifySource:
         name = str(item.get("id")) if isinstance(item, Mapping) else "unknown"
         return replace(refused, event_type="stock_adjusted", digest=f"level-{location}-{name[-60:]}", order_id=None)
 
-    def _voice(self) -> Voice:
-        return Voice(self.name, self.company, self._settings, self._clock.now())
+    def _voice(self, place: Place) -> Voice:
+        return Voice(self.name, self.company, self._settings, self._clock.now(), place.counted_since)
 
 
 def _recent(told: Mapping[str, Told], since: datetime) -> dict[str, Told]:

@@ -33,6 +33,7 @@ from schemas.events import (
     RefundLine,
     RefundShipping,
     Shipping,
+    StockAdjusted,
     digest_of,
 )
 
@@ -69,12 +70,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """In whose name events are made."""
+    """In whose name events are made.
+
+    Attributes:
+        counted_since: The locations whose counts are read, and when the first reading was done. What is sent from there
+            later leaves the count too, see `_Teller._kept`.
+    """
 
     source: str
     company: str
     settings: ShopifySettings
     observed_at: datetime
+    counted_since: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +501,37 @@ class _Teller:
                     )
                 )
             )
-        return Found(key, step.created_at, tuple(events))
+        return Found(key, step.created_at, (*events, *self._kept(step, 1)))
+
+    def _kept(self, step: records.Fulfillment, sign: int) -> list[FactEvent]:
+        """What a dispatch from a counted location must not take off twice.
+
+        B1's delivery takes the units off, and so does the next count, which knows no deliveries. So each dispatch comes
+        with the same units as a plus: it and the count's minus are nothing together, mostly within one window.
+        """
+        since = self._voice.counted_since.get(step.location.id) if step.location else None
+        if since is None or step.location is None or step.created_at <= since:
+            return []
+        units: dict[str, int] = {}
+        for row in step.fulfillment_line_items:
+            line = self._lines.get(row.line_item.id)
+            if line is not None and not _is_charge(line) and row.quantity > 0:
+                sku = self._sku(line) or line.id
+                units[sku] = units.get(sku, 0) + row.quantity
+        name, at = ("dispatched", step.created_at) if sign > 0 else ("undispatched", step.updated_at)
+        return [
+            _signed(
+                StockAdjusted(
+                    **self._header(f"{step.id}-{name}", at),
+                    sku=sku,
+                    location=step.location.id,
+                    delta=Decimal(sign * quantity),
+                    reason="other",
+                    note=f"fulfilment {step.id}, which its delivery takes off and the count takes off as well",
+                )
+            )
+            for sku, quantity in sorted(units.items())
+        ]
 
     def _taken_back(self, step: records.Fulfillment) -> Found:
         key = f"f{step.id}-cancelled"
@@ -503,7 +540,8 @@ class _Teller:
             "then discard this"
         )
         letter = self._refusal("dispatch_confirmed", key, what, self._order.id)
-        return Found(key, step.updated_at, (letter,), undoes=(f"f{step.id}", step.created_at))
+        items = (letter, *self._kept(step, -1))
+        return Found(key, step.updated_at, items, undoes=(f"f{step.id}", step.created_at))
 
     def cancelled(self, part: _Part, at: datetime) -> Found:
         event_id = f"{part.order_id}-cancelled"
@@ -534,10 +572,11 @@ class _Teller:
                 lines[line.id] = lines.get(line.id, 0) + quantity
             left = row.quantity - sum(quantity for _, quantity in cancelled)
             shares = ledger.bring_back(line.id, left) if left > 0 else []
-            # What came back has its share of the money, the last one the rest; what never left has no invoice to credit.
-            nets = _shares(net, [*(n for _, n in shares), row.quantity - left])
-            taxes = _shares(tax, [*(n for _, n in shares), row.quantity - left])
-            never_sent += nets[-1] + taxes[-1]
+            # What came back has its share of the money; what never left has the rest, and no invoice to credit.
+            weights = [*(number for _, number in shares), row.quantity - left]
+            paid, taxes = _shares(net + tax, weights), _shares(tax, weights)
+            never_sent += paid[-1]
+            nets = [whole - its_tax for whole, its_tax in zip(paid, taxes, strict=True)]
             for (part, quantity), its_net, its_tax in zip(shares, nets, taxes, strict=False):
                 back.setdefault(part, []).append(
                     RefundLine(
@@ -683,7 +722,7 @@ def _refused(event_type: str, digest: str, raw: object, error: str, **ids: str |
     )
 
 
-_Event = TypeVar("_Event", OrderPlaced, OrderCancelled, DispatchConfirmed, RefundIssued)
+_Event = TypeVar("_Event", OrderPlaced, OrderCancelled, DispatchConfirmed, RefundIssued, StockAdjusted)
 
 
 def _signed(event: _Event) -> _Event:
@@ -696,6 +735,7 @@ def _is_wanted(item: FactEvent | RefusedRecord, voice: Voice) -> bool:
         OrderCancelled: "order_cancelled",
         DispatchConfirmed: "dispatch_confirmed",
         RefundIssued: "refund_issued",
+        StockAdjusted: "dispatch_confirmed",  # it goes with one
     }
     name = item.event_type if isinstance(item, RefusedRecord) else names.get(type(item))
     return name in voice.settings.events

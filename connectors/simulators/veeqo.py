@@ -27,9 +27,7 @@ _PENNY: Final = Decimal("0.01")
 _STATUSES: Final = frozenset(
     {"awaiting_payment", "awaiting_stock", "awaiting_fulfillment", "shipped", "on_hold", "cancelled", "refunded"}
 )
-_ORDER_FILTERS: Final = frozenset(
-    {"updated_at_min", "created_at_min", "status", "created[before]", "created[after]"}
-)
+_ORDER_FILTERS: Final = frozenset({"updated_at_min", "created_at_min", "status", "created[before]", "created[after]"})
 _SHIPMENT_FIELDS: Final = frozenset(
     {"tracking_number_attributes", "carrier_id", "notify_customer", "update_remote_order"}
 )
@@ -335,15 +333,15 @@ class Account:
             order["total_price"] = order["subtotal_price"] + order["delivery_cost"] + order["total_tax"]
 
     def _ordered(self, order: Json, sku: str) -> int:
-        return sum(int(line["quantity"] for line in order["line_items"] if line["sellable"]["sku_code"] == sku)
+        return sum(int(line["quantity"]) for line in order["line_items"] if line["sellable"]["sku_code"] == sku)
 
     def _unallocated(self, order: Json, sku: str) -> int:
         taken = [line for each in order["allocations"] for line in each["line_items"]]
-        return self._ordered(order, sku) - sum(x["quantity"] for x in taken if x["sellable"]["sku_code"] == sku)
+        return self._ordered(order, sku) - sum(int(x["quantity"]) for x in taken if x["sellable"]["sku_code"] == sku)
 
     def _unshipped(self, order: Json, sku: str) -> int:
         gone = [line for each in order["allocations"] if each["shipment"] for line in each["line_items"]]
-        return self._ordered(order, sku) - sum(x["quantity"] for x in gone if x["sellable"]["sku_code"] == sku)
+        return self._ordered(order, sku) - sum(int(x["quantity"]) for x in gone if x["sellable"]["sku_code"] == sku)
 
 
 FaultKind: TypeAlias = Literal["throttle", "html_500", "html_503", "unauthorized", "drop", "cut", "not_a_list"]

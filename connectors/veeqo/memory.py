@@ -46,7 +46,7 @@ class Count:
 
     Attributes:
         sellable: The sellable it belongs to; "": any.
-        sweep: The parity of the last sweep that found it.
+        found: The sweep under way has met it.
         shipped: Units that reported shipments have taken, ever.
         reported: The last level that was reported: on the shelf and shipped; None: none yet.
         seen: What lay on the shelf at the last sweep, until it is compared; None: nothing to compare.
@@ -54,7 +54,7 @@ class Count:
     """
 
     sellable: str = ""
-    sweep: int = 0
+    found: bool = False
     shipped: Decimal = Decimal(0)
     reported: Decimal | None = None
     seen: Decimal | None = None
@@ -79,7 +79,6 @@ class Memory:
         mark: Of the page before, to know it again.
         swept_ms, rechecked_ms: When the last sweep, the last walk that reached back `memory_days` began; our clock.
         sequence: Of the last levels reported.
-        parity: Of the sweep.
         forgotten_ms: Finished orders up to here may have been forgotten.
         orders: By id.
         counts: By sku and warehouse id.
@@ -98,7 +97,6 @@ class Memory:
     swept_ms: int = 0
     rechecked_ms: int = 0
     sequence: int = 0
-    parity: int = 0
     forgotten_ms: int = -1
     orders: dict[str, Told] = field(default_factory=dict)
     counts: dict[tuple[str, str], Count] = field(default_factory=dict)
@@ -136,7 +134,7 @@ class Memory:
                 [
                     *key,
                     each.sellable,
-                    each.sweep,
+                    each.found,
                     str(each.shipped),
                     _or_none(each.reported),
                     _or_none(each.seen),
@@ -188,10 +186,10 @@ def _or_none(number: Decimal | None) -> str | None:
 _TABLES = ("orders", "counts", "refused")
 
 
-def _count(sellable: str, sweep: int, shipped: str, reported: str | None, seen: str | None, seen_ms: int) -> Count:
+def _count(sellable: str, found: bool, shipped: str, reported: str | None, seen: str | None, seen_ms: int) -> Count:
     return Count(
         sellable,
-        sweep,
+        found,
         Decimal(shipped),
         None if reported is None else Decimal(reported),
         None if seen is None else Decimal(seen),

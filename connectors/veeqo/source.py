@@ -89,7 +89,6 @@ class VeeqoSource:
         memory, now_ms = self._memory, _milliseconds(self._observed_at)
         if "stock" in self._settings.reads and _is_due(memory.swept_ms, self._settings.stock_interval_s, now_ms):
             memory.phase, memory.page = SWEEP, 1
-            memory.parity ^= 1
             memory.swept_ms = now_ms
         else:
             self._begin_walk()
@@ -97,7 +96,7 @@ class VeeqoSource:
     def _begin_walk(self) -> None:
         memory, now_ms = self._memory, _milliseconds(self._observed_at)
         if not {"orders", "dispatches"} & set(self._settings.reads):
-            memory.phase = REPORT
+            self._begin_report()
             return
         reach_s = self._settings.overlap_s
         if _is_due(memory.rechecked_ms, self._settings.recheck_interval_s, now_ms):
@@ -160,7 +159,8 @@ class VeeqoSource:
             kept_ms = max(self._settings.memory_days * 86_400, self._settings.overlap_s) * 1000
             # Twice, so that no look that reaches back as far finds an order that has been forgotten.
             memory.forget(memory.since_ms - int(2 * kept_ms))
-        memory.phase, memory.page = REPORT, 1
+        self._begin_report()
+        memory.page = 1
         memory.started_ms = memory.top_ms = memory.reach_ms = 0
         memory.before_ms = memory.total = None
 
@@ -291,7 +291,7 @@ class VeeqoSource:
             if count.seen is None:
                 continue
             if abs(shipped_ms - count.seen_ms) <= settle_ms:
-                count.seen = None  # nobody knows whether the count has it: count again
+                count.seen, count.seen_ms = None, 0  # nobody knows whether the count has it: count again
             elif shipped_ms > count.seen_ms:
                 count.seen -= line.quantity
 
@@ -312,9 +312,10 @@ class VeeqoSource:
             memory.page += 1
             return items
         for count in memory.counts.values():
-            if count.sweep != memory.parity:
+            if not count.found:
                 # No longer there: its sku may come back on another sellable.
-                count.sellable, count.seen = "", None
+                count.sellable, count.seen, count.seen_ms = "", None, 0
+            count.found = False
         self._begin_walk()
         return items
 
@@ -353,11 +354,18 @@ class VeeqoSource:
                 "each its own SKU in Veeqo",
                 sku=sku,
             )
-        count.sellable, count.sweep = sellable.id, memory.parity
+        count.sellable, count.found = sellable.id, True
         level = entry.physical_stock_level
         is_news = count.reported is None or level + count.shipped != count.reported
         count.seen, count.seen_ms = (level, at_ms) if is_news else (None, 0)
         return []
+
+    def _begin_report(self) -> None:
+        """Drop the counts that shipments explain; report the others."""
+        for count in self._memory.counts.values():
+            if count.seen is not None and count.seen + count.shipped == count.reported:
+                count.seen, count.seen_ms = None, 0
+        self._memory.phase = REPORT if any(each.seen is not None for each in self._memory.counts.values()) else REST
 
     def _report(self) -> list[Item]:
         """The counts that have changed, shipments aside; to be called when the shipments up to them are known."""
@@ -370,10 +378,7 @@ class VeeqoSource:
             if len(items) >= LEVELS_PER_BATCH:
                 return items
             level, at = count.seen + count.shipped, datetime.fromtimestamp(count.seen_ms / 1000, UTC)
-            count.seen, count.seen_ms = None, 0
-            if level == count.reported:
-                continue
-            count.reported = level
+            count.reported, count.seen, count.seen_ms = level, None, 0
             memory.sequence = sequence
             items.append(
                 stock_level(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 _POLL_S = 0.05
 _KILL_AFTER_S = 5.0
+_LINE = 300
 
 
 class ProcessError(Exception):
@@ -96,7 +97,8 @@ class Child:
         await self.wait(_KILL_AFTER_S)
 
     def tail(self, lines: int = 8) -> str:
-        return "\n".join(self._text().splitlines()[-lines:])
+        """The last lines of its log, each cut where a terminal would no longer show it."""
+        return "\n".join(line[:_LINE] for line in self._text().splitlines()[-lines:])
 
     def _text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")

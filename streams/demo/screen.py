@@ -19,7 +19,7 @@ from rich.text import Text
 from streams.status import Flow
 
 _LINE_EVERY_S = 5.0
-_SHOWN = 6  # happenings on the screen
+_SHOWN = 5  # happenings on the screen
 _PICTURE_WIDTH = 100
 
 # As rich's own, but without @font-face: a picture in a README must not fetch anything.
@@ -114,11 +114,10 @@ def render(now: Snapshot, happenings: Sequence[Happening] = ()) -> RenderableTyp
     )
     bar = ProgressBar(total=max(1, now.lines), completed=now.written)
 
-    flows = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-    names = ("received", "posted", "no-op", "parked", "dead", "in flight", "in/s", "posted/s", "oldest")
-    flows.add_column("flow")
-    for name in names:
-        flows.add_column(name, justify="right")
+    flows = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    flows.add_column("flow", no_wrap=True)
+    for name in ("received", "posted", "no-op", "parked", "dead", "open", "in/s", "out/s", "oldest"):
+        flows.add_column(name, justify="right", no_wrap=True)
     for name, flow in now.flows.items():
         if flow.received:
             received, posted = now.rates.get(name, (0.0, 0.0))
@@ -139,8 +138,11 @@ def render(now: Snapshot, happenings: Sequence[Happening] = ()) -> RenderableTyp
     state.add_row("letters", _reasons(now.reasons) or "none")
     state.add_row("done to it", Text(_faults(now), style="yellow"))
     for each in happenings[-_SHOWN:]:
-        state.add_row(_clock(each.elapsed_s), Text(each.text, style="bold red" if each.is_fault else ""))
-    title = "b1-streams: a real shop's sales, over Apache Kafka, into a simulated SAP Business One"
+        state.add_row(
+            _clock(each.elapsed_s),
+            Text(each.text, "bold red" if each.is_fault else "", no_wrap=True, overflow="ellipsis"),
+        )
+    title = "b1-streams demo: a real shop, Apache Kafka, a simulated SAP Business One"
     return Panel(Group(head, bar, "", flows, "", state), title=title, title_align="left", border_style="blue")
 
 

@@ -13,7 +13,7 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.order import DocumentView, OrderView, placed
-from connectors.sap_b1.sink import B1Sink, Written
+from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderEvent, OrderPlaced, RefundIssued
 from schemas.records import Document, StockBatch
 from streams.keys import invoice_key, order_key
@@ -138,6 +138,11 @@ class OrderPosting:
             entry = found[k]
             if entry.claim is not None:
                 self._check_claim(work, entry.claim)
+                if kind in ENTITIES and entry.claim.state == "posted" and entry.ref is None:
+                    raise Refusal(
+                        "key_conflict",
+                        f"the claim {k} stands in B1 without its document; look for who deleted it, or restored B1",
+                    )
             elif entry.draft:
                 raise Refusal(
                     "approval_required",
@@ -304,8 +309,9 @@ class OrderPosting:
         Raises:
             Refusal: B1's, or `item_locked`.
         """
-        if plan.no_op is not None:
-            return Ended("no_op", "no_op"), None
+        if plan.no_op is not None:  # what leaves nothing to do may be this very event, written by who had it before us
+            adopted = await self.adopt(work) if k == work.k else None
+            return adopted or Ended("no_op", "no_op"), None
         claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
         async with self._lanes.hold(plan.items):
             written = await self._erp.write(

@@ -28,6 +28,7 @@ from streams.config import Config
 from streams.dead_letters.book import Entry, LetterBook
 from streams.dead_letters.publisher import LetterPublisher, Refused, flow_of
 from streams.intake import Batch, Counts, RawRecord
+from streams.log import LogError
 from streams.ports import Ports
 from streams.posting.barrier import Barrier
 from streams.posting.documents import SealedDocuments
@@ -91,6 +92,7 @@ class Poster:
         self._accepting = True
         self._shown: set[tuple[str, str]] = set()
         self._closed_s_at: dict[str, float] = {}
+        self._heard = 0  # of the company's letters' states, read up to here
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # ---- life
@@ -104,22 +106,40 @@ class Poster:
         """
         self._barrier.admitted = queue_start
         self._high = {key: place for key, place in counts.items() if key[1].isdigit()}
-        topic = self._topic("dead-letter-state")
-        start, end = await self._log.bounds(topic, self.partition)
-        latest: dict[bytes, LetterState] = {}
-        async with aclosing(self._log.read(topic, self.partition, start, end)) as batches:
-            async for records in batches:
-                for record in records:
-                    if record.key is not None and record.value is not None:
-                        latest[record.key] = self._codec.decode(record.value, LetterState)
-        for letter in sorted(latest.values(), key=lambda one: (one.first_failed_at, one.sequence)):
-            if letter.company == self.company:
-                self._keep(letter, soon=True)
+        letters = [letter for letter in (await self._read_states()).values() if letter.company == self.company]
+        for letter in sorted(letters, key=lambda one: (one.first_failed_at, one.sequence)):
+            self._keep(letter, soon=True)
         self._gate.close("the claim table is not proved yet", until=self._is_installed)
         self._spawn(self._stock.run())
         self._spawn(self._show())
         self._spawn(self._look_at_waits())
         self._spawn(self._trail.run())
+
+    async def _read_states(self) -> dict[bytes, LetterState]:
+        """The last state of every letter that has been written since the last call."""
+        topic = self._topic("dead-letter-state")
+        start, end = await self._log.bounds(topic, self.partition)
+        latest: dict[bytes, LetterState] = {}
+        if (start := max(start, self._heard)) < end:
+            async with aclosing(self._log.read(topic, self.partition, start, end)) as batches:
+                async for records in batches:
+                    for record in records:
+                        if record.key is not None and record.value is not None:
+                            latest[record.key] = self._codec.decode(record.value, LetterState)
+        self._heard = end
+        return latest
+
+    async def _hear(self) -> None:
+        """Take over letters of connectors: they are written before what follows them in the source is published, and hold it."""
+        try:
+            states = await self._read_states()
+        except LogError as error:
+            # They are read with the next batch; what slips through meanwhile waits for its order all the same.
+            logger.warning("letters of connectors are not read", company=self.company, error=str(error))
+            return
+        for letter in states.values():
+            if letter.company == self.company and letter.k is None and letter.order_id is not None:
+                self._keep(letter)
 
     async def _is_installed(self) -> bool:
         """Without its claim table and fields B1 would refuse everything, or take it twice: nothing is sent before they are there."""
@@ -212,7 +232,10 @@ class Poster:
     async def take(self, batch: Batch) -> None:
         """Admit a fetched batch of `erp-orders` or `erp-stock`; each record is finished when its posting has ended."""
         orders = self._topic("erp-orders")
-        for record in batch.open():
+        records = batch.open()
+        if records and records[0].topic == orders:
+            await self._hear()
+        for record in records:
             await self._take_one(batch, record)
             if record.topic == orders:
                 self._barrier.admitted = record.offset + 1

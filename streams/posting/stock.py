@@ -181,6 +181,7 @@ class StockPosting:
                 flight = self._take_off(*sealed, slot_held=True)
                 for waiting in picked:
                     waiting.turn.set_result(flight)
+                await asyncio.sleep(0)  # it takes its lanes, so that the next document is not picked from the same items
 
     async def _seal(self, picked: list[Waiting]) -> tuple[int, StockDocument] | None:
         async with self._sealing:
@@ -223,12 +224,13 @@ class StockPosting:
         several = len(document.lines) > 1
         lock_patience_s = _SHARED_LOCK_S if several else self._map.settings.lock_park_after_s
         items = {line.item_code for line in document.lines}
+        again = not slot_held
         if slot_held and not all(map(self._lanes.is_free, items)):
             # An order took one while it was sealed, and waits for a slot: whoever has one must not wait for a lane
             self._erp.slots.release()
             slot_held = False
         async with self._lanes.hold(items):
-            if not slot_held and (decided := await self._decided(claim, document)) is not None:
+            if again and (decided := await self._decided(claim, document)) is not None:
                 return decided
             try:
                 codes = stock.codes_needed(document, self._map)

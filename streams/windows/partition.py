@@ -182,8 +182,9 @@ class StockPartition:
             self._changed.clear()
             wait = 3600.0 if self._due is None else self._due - self._clock.monotonic()
             if wait > 0:
-                try:
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                try:  # not wait_for: in Python 3.11 it swallows a cancellation that comes together with the change
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
                 except TimeoutError:
                     pass
                 else:

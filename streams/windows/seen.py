@@ -3,6 +3,10 @@
 An entry is one dict slot: a 60-bit hash of the identity (a wider int takes 16 bytes more), and 30 bits of the digest with a sign for
 "refused". Two identities of one hash differ in the mark but for one in 2^30 and then show as `id_reuse`, in the open; with 2 million
 ids an event vanishes silently once in 6e20.
+
+The entries lie in several dicts of unequal shares. A dict doubles its table when it is two thirds full, so that one dict of all would
+cost 105 to 135 bytes an entry (measured) and stop the loop for as long as it copies. The shares are spread evenly over one doubling:
+at any fill one of the dicts has just doubled and another is about to, and the whole stays at the mean.
 """
 
 from collections import deque
@@ -10,20 +14,39 @@ from collections.abc import Iterable, Sequence
 
 _DIGEST_BITS = 30
 _MASK = (1 << _DIGEST_BITS) - 1
-_ENTRY = (1 << 60) - 1
+_ENTRY_BITS = 60
+_ENTRY = (1 << _ENTRY_BITS) - 1
+_DICTS = 32
+#: The upper bits choose the dict, for a dict itself goes by the lower ones.
+_SLOT_BITS = 9
+_SHIFT = _ENTRY_BITS - _SLOT_BITS
+
+
+def _shares() -> list[int]:
+    """Which dict a slot belongs to: the last dict gets twice the slots of the first, those between grow evenly by factors."""
+    slots, total = 1 << _SLOT_BITS, sum(2 ** (number / _DICTS) for number in range(_DICTS))
+    ends, reached = list[int](), 0.0
+    for number in range(_DICTS):
+        reached += 2 ** (number / _DICTS) / total
+        ends.append(round(reached * slots))
+    return [next(number for number, end in enumerate(ends) if slot < end) for slot in range(slots)]
+
+
+_DICT_OF = _shares()
 
 
 class Seen:
     """Add what an accepted epoch holds, ask before counting, let go of what is older than the horizon."""
 
-    __slots__ = ("_epochs", "_marks")
+    __slots__ = ("_dicts", "_epochs", "_slots")
 
     def __init__(self) -> None:
-        self._marks: dict[int, int] = {}
+        self._dicts: list[dict[int, int]] = [{} for _ in range(_DICTS)]
+        self._slots = [self._dicts[number] for number in _DICT_OF]
         self._epochs: deque[tuple[float, list[int]]] = deque()
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return sum(map(len, self._dicts))
 
     @staticmethod
     def entry(source: str, event_id: str, sku: str, location: str) -> int:
@@ -35,34 +58,37 @@ class Seen:
 
     def get(self, entry: int) -> int | None:
         """The mark of a counted event, ~mark of a refused one (negative), None where the identity is new."""
-        return self._marks.get(entry)
+        return self._slots[entry >> _SHIFT].get(entry)
 
     def add_epoch(self, sealed_at: float, entries: Iterable[tuple[int, int]]) -> None:
         """Remember an epoch's events: pairs of `entry` and `mark` (or ~mark). Times are seconds since 1970, ascending."""
-        marks, added = self._marks, []
+        slots, added = self._slots, []
         for entry, mark in entries:
+            marks = slots[entry >> _SHIFT]
             if entry not in marks:
                 added.append(entry)
             marks[entry] = mark
-        self._epochs.append((sealed_at, added))
+        self.close_epoch(sealed_at, added)
 
     def add_columns(
         self, source: str, sku: str, location: str, event_ids: Sequence[str], digests: bytes, into: list[int]
     ) -> None:
         """The hot half of a rebuild: one batch's members at once; `into` collects the new entries for `close_epoch`."""
-        marks, at = self._marks, 0
+        slots, at = self._slots, 0
         for event_id in event_ids:
             entry = hash((source, event_id, sku, location)) & _ENTRY
+            marks = slots[entry >> _SHIFT]
             if entry not in marks:
                 into.append(entry)
             marks[entry] = int.from_bytes(digests[at : at + 4], "big") & _MASK
             at += 16
 
     def close_epoch(self, sealed_at: float, entries: list[int]) -> None:
-        self._epochs.append((sealed_at, entries))
+        if entries:
+            self._epochs.append((sealed_at, entries[:]))  # as long as it is: a list that has grown keeps room for more
 
     def expire(self, before: float) -> None:
         """Forget epochs sealed before that time; an event that old is refused as too_old, not deduplicated."""
         while self._epochs and self._epochs[0][0] < before:
             for entry in self._epochs.popleft()[1]:
-                self._marks.pop(entry, None)
+                self._slots[entry >> _SHIFT].pop(entry, None)

@@ -19,7 +19,8 @@ PARTITIONS = 12
 REPEATS, MALFORMED = 0.05, 0.001
 #: Movements as a warehouse books them, in millionths: mostly single units, some weighed goods.
 _DELTAS = (1, 1, 1, 2, 3, 5, 12, -1, -1, -1, -2, -4, Decimal("0.25"), Decimal("-1.375"))
-_REASONS = ("found", "count", "damaged", "lost")
+#: Why, for what comes in and what goes out.
+_INCOMING, _OUTGOING = ("count", "count", "found"), ("count", "count", "damaged", "damaged", "lost")
 
 
 def skus(count: int) -> list[str]:
@@ -96,9 +97,10 @@ def make(
             continue
         sku = chosen.pop()
         at = start + timedelta(milliseconds=number % 3_000_000)
+        delta = Decimal(random.choice(_DELTAS))
         event = StockAdjusted(
             source=SOURCE, company=COMPANY, event_id=f"adj-{seed}-{number:08d}", occurred_at=at, observed_at=at, digest=b"", sku=sku,
-            location=LOCATION, delta=Decimal(random.choice(_DELTAS)), reason=random.choice(_REASONS),
+            location=LOCATION, delta=delta, reason=random.choice(_INCOMING if delta > 0 else _OUTGOING),
         )  # fmt: skip
         event = replace(event, digest=digest_of(event))
         value = codec.encode(event)

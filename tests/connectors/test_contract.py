@@ -5,10 +5,12 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
@@ -20,10 +22,19 @@ from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.registry import KINDS
 from connectors.runtime import Runtime, back_off_s
+from connectors.simulators.veeqo import Account, Line, Veeqo
+from connectors.veeqo.records import Allocation, Order, kept
+from connectors.veeqo.source import VeeqoSource
 from schemas.events import EVENT_TYPES, identity
 from schemas.letters import letter_id
 from schemas.records import Cursor, LetterState
 from schemas.topics import FACTS, dead_letter_topic
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
 
 AT = "2026-11-21T09:30:00Z"
 CANARY = "canary-5ecret"
@@ -98,6 +109,36 @@ def _refill_inbox(folder: Path) -> None:
         path.rename(folder / "in" / path.name)
 
 
+def _veeqo_account(clock: Any) -> Account:
+    """Orders on three pages; one without lines and one shipment without a time cannot be taken."""
+    account = Account(clock.now, canary=CANARY)
+    account.add_warehouse(11, "Main")
+    account.add_product("A", {11: 100})
+    account.add_product("B", {11: 100})
+    for number in range(1, 7):
+        account.place_order(Line("A", 2, "10.00"), id=number, number=f"#{number}")
+    account.dispatch(2, 11, {"A": 1})
+    account.cancel(3)
+    account.touch(4, line_items=[], customer_note={"text": CANARY})
+    account.dispatch(5, 11, {"A": 2}, tracking=CANARY)
+    account.orders[5]["allocations"][0]["shipment"]["created_at"] = None
+    return account
+
+
+def _veeqo_source(name: str, settings: Any, clock: Any, _folder: Path) -> VeeqoSource:
+    server = Veeqo(_veeqo_account(clock), frozenset({CANARY}), lambda: 0.0)
+    return VeeqoSource(name, settings, clock, transport=httpx.ASGITransport(server))
+
+
+def _veeqo_letters() -> tuple[tuple[str, bytes, str, str], ...]:
+    account = _veeqo_account(FixedClock())
+    order, allocation = account.orders[4], account.orders[5]["allocations"][0]
+    return (
+        (dead_letter_topic("order-placed"), kept(Order, order), "invalid_event", "orders/4"),
+        (dead_letter_topic("dispatch-confirmed"), kept(Allocation, allocation), "invalid_event", "orders/5"),
+    )
+
+
 STAGES = {
     "ims": Stage(
         {"inbox": "in"},
@@ -118,6 +159,24 @@ STAGES = {
         refill=_refill_inbox,
         deltas={"d1": Decimal("2.5"), "l2": Decimal(-10), "l4": Decimal(7), "l6": Decimal("-16.75")},
         no_op={"stock_adjusted": 3},
+    ),
+    "veeqo": Stage(
+        {"api_key": "env:VEEQO_KEY", "page_size": 2},
+        lambda _folder, _monkeypatch: None,
+        facts=frozenset(
+            {
+                *(("order-placed", each) for each in "12356"),
+                ("dispatch-confirmed", "6011"),
+                ("order-cancelled", "3-cancelled"),
+            }
+        ),
+        published=7,
+        letters=_veeqo_letters(),
+        refused={"order_placed": 1, "dispatch_confirmed": 1},
+        source=_veeqo_source,
+        environ={"VEEQO_KEY": CANARY},
+        no_op={"stock_adjusted": 1},
+        first="order-placed",
     ),
 }
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from connectors.sap_b1.claims import Claim
 from connectors.simulators.faults import Kind
 from connectors.simulators.ledger import Request
+from schemas.events import DispatchConfirmed
 from tests.flows.world import World, at, cancel, dispatch, order, order_line
 
 OpenWorld = Callable[..., Awaitable[World]]
@@ -31,14 +33,28 @@ async def test_a_dispatch_becomes_a_delivery_and_its_invoice(world: World) -> No
     delivery_k, invoice_k = world.k("dispatch_confirmed", "warehouse", "D1"), world.k("invoice", "warehouse", "D1")
     assert (delivery["U_STREAMS_KEY"], invoice["U_STREAMS_KEY"]) == (delivery_k, invoice_k)
     for document in (delivery, invoice):
-        assert (document["U_STREAMS_ORDER"], document["NumAtCard"], document["CardCode"]) == (world.order_k("1"), "#1", "C-WEB")
+        assert (document["U_STREAMS_ORDER"], document["NumAtCard"], document["CardCode"]) == (
+            world.order_k("1"),
+            "#1",
+            "C-WEB",
+        )
         assert {document[name][:10] for name in ("DocDate", "TaxDate", "DocDueDate")} == {"2026-11-21"}
         assert document["DocTotal"] == "24"
     (line,) = delivery["DocumentLines"]
     assert (line["BaseType"], line["BaseEntry"], line["BaseLine"]) == (17, placed["DocEntry"], 0)
-    assert (line["ItemCode"], line["Quantity"], line["WarehouseCode"], line["U_STREAMS_LINE"]) == ("A", "2", "LON1", "1")
+    assert (line["ItemCode"], line["Quantity"], line["WarehouseCode"], line["U_STREAMS_LINE"]) == (
+        "A",
+        "2",
+        "LON1",
+        "1",
+    )
     (drawn,) = invoice["DocumentLines"]
-    assert (drawn["BaseType"], drawn["BaseEntry"], drawn["BaseLine"], drawn["U_STREAMS_LINE"]) == (15, delivery["DocEntry"], 0, "1")
+    assert (drawn["BaseType"], drawn["BaseEntry"], drawn["BaseLine"], drawn["U_STREAMS_LINE"]) == (
+        15,
+        delivery["DocEntry"],
+        0,
+        "1",
+    )
     assert (delivery["TrackingNumber"], delivery["TransportationCode"]) == ("T1", 3)
     assert "T2" in delivery["Comments"]
     assert "T3" in delivery["Comments"]
@@ -50,7 +66,9 @@ async def test_a_dispatch_becomes_a_delivery_and_its_invoice(world: World) -> No
     assert [one.object for one in outcome.documents] == ["DeliveryNotes", "Invoices"]
 
 
-async def test_partial_dispatches_are_drawn_from_what_is_open_and_their_invoices_sum_to_grand_total(world: World) -> None:
+async def test_partial_dispatches_are_drawn_from_what_is_open_and_their_invoices_sum_to_grand_total(
+    world: World,
+) -> None:
     """Three thirds of 10.00 and their tax do not divide: the last one takes the remainder; the first carries the freight."""
     await world.says(
         "shop",
@@ -264,7 +282,9 @@ async def test_an_order_id_that_two_of_its_shops_have_is_nobodys(open_world: Ope
     await world.says("warehouse", dispatch("D1", "1"), dispatch("D2", "2"))
     letter = await world.letter("order_not_found")
     assert letter.state.event_id == "D1"
-    assert [document["U_STREAMS_ORDER"] for document in world.documents("DeliveryNotes")] == [world.order_k("2", "market")]
+    assert [document["U_STREAMS_ORDER"] for document in world.documents("DeliveryNotes")] == [
+        world.order_k("2", "market")
+    ]
 
 
 @pytest.mark.parametrize("arrival", list(itertools.permutations(range(3))))
@@ -279,7 +299,9 @@ async def test_order_dispatch_and_cancellation_of_the_rest_come_to_the_same_in_a
     for n in arrival:
         source, event = events[n]
         await world.says(source, event)
-    await world.until(lambda: bool(world.documents("Invoices")) and world.documents("Orders")[0]["DocumentStatus"] == "bost_Close")  # fmt: skip
+    await world.until(
+        lambda: bool(world.documents("Invoices")) and world.documents("Orders")[0]["DocumentStatus"] == "bost_Close"
+    )
     assert [document["DocumentLines"][0]["Quantity"] for document in world.documents("DeliveryNotes")] == ["2"]
     assert await world.ends("order_cancelled") == {"posted": 1}
 
@@ -342,7 +364,28 @@ async def test_a_delivery_that_a_person_cancelled_is_never_posted_again(open_wor
     assert not await world.letters()
 
 
-LOST = [{"kind": Kind.LOST_BEFORE}, {"kind": Kind.LOST_AFTER, "times": 2}, {"kind": Kind.HTML_502, "commit": True}, {"kind": Kind.LATE_COMMIT, "after_s": 45}]  # fmt: skip
+async def test_a_claim_without_its_document_is_told_and_never_taken_for_posted(world: World) -> None:
+    """Design 16.9."""
+    await world.says("shop", order("1"))
+    await world.stop_worker()
+    world.writes("warehouse", dispatch("D1", "1", shipped("5")))
+    await world.passes(2)
+    event = world.codec.decode(world.facts("dispatch_confirmed")[0].value or b"", DispatchConfirmed)
+    claim = Claim(
+        world.k("dispatch_confirmed", "warehouse", "D1"), "dispatch_confirmed", event.digest, "1 x/0/0"
+    ).request()
+    assert world.b1.apply([Request(claim.method, claim.path, claim.body)])[0].status == 201
+    await world.start_worker()
+    await world.settled()
+    await world.letter("key_conflict")
+
+
+LOST = [
+    {"kind": Kind.LOST_BEFORE},
+    {"kind": Kind.LOST_AFTER, "times": 2},
+    {"kind": Kind.HTML_502, "commit": True},
+    {"kind": Kind.LATE_COMMIT, "after_s": 45},
+]
 
 
 @pytest.mark.parametrize("entity", ["DeliveryNotes", "Invoices"])
@@ -363,7 +406,9 @@ async def test_there_is_one_delivery_and_one_invoice_whatever_becomes_of_the_ans
 async def test_workers_that_die_at_any_time_deliver_and_invoice_everything_once(world: World) -> None:
     for n in range(10):
         world.writes("shop", *(order(f"{n}{m}") for m in range(3)))
-        world.writes("warehouse", *(dispatch(f"D{n}{m}{k}", f"{n}{m}", shipped("1")) for m in range(3) for k in range(2)))
+        world.writes(
+            "warehouse", *(dispatch(f"D{n}{m}{k}", f"{n}{m}", shipped("1")) for m in range(3) for k in range(2))
+        )
         await world.passes(0.3 + n * 0.19)
         await world.kill_worker()
         await world.start_worker()

@@ -43,7 +43,12 @@ async def test_units_come_off_a_line_and_a_line_with_nothing_left_is_closed(worl
     await world.says("shop", cancel("X1", "1", lines=[{"line_id": "1", "quantity": "1"}, {"line_id": "2", "quantity": "1"}]))  # fmt: skip
     (placed,) = world.documents("Orders")
     first, second = placed["DocumentLines"]
-    assert (first["Quantity"], first["LineTotal"], first["TaxTotal"], first["LineStatus"]) == ("2", "20", "4", "bost_Open")
+    assert (first["Quantity"], first["LineTotal"], first["TaxTotal"], first["LineStatus"]) == (
+        "2",
+        "20",
+        "4",
+        "bost_Open",
+    )
     assert second["LineStatus"] == "bost_Close"
     assert placed["DocumentStatus"] == "bost_Open"
     await world.says("warehouse", dispatch("D1", "1", shipped("2")))
@@ -109,7 +114,9 @@ async def test_units_are_cancelled_once_whatever_becomes_of_the_answers(world: W
     await world.simulator.settle()
     assert world.faults.injected == {kind.value: 1}
     (placed,) = world.documents("Orders")
-    assert (placed["Cancelled"], placed["DocumentLines"][0]["Quantity"]) == (("tYES", "3") if lines is None else ("tNO", "2"))
+    assert (placed["Cancelled"], placed["DocumentLines"][0]["Quantity"]) == (
+        ("tYES", "3") if lines is None else ("tNO", "2")
+    )
     assert await world.ends("order_cancelled") == {"posted": 1}
     assert not await world.letters()
 

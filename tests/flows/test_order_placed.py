@@ -27,7 +27,13 @@ async def test_an_order_becomes_one_order_with_everything_that_the_contract_name
             order_number="#1001",
             customer={"email": "someone@example.org", "guest": True},
             ship_to={"name": "Ada", "street": "1 Dock", "city": "London", "postcode": "E1", "country": "GB"},
-            shipping={"method": "next-day", "carrier": "DPD", "amount": "4.00", "tax_code": "GB-20", "tax_amount": "0.80"},
+            shipping={
+                "method": "next-day",
+                "carrier": "DPD",
+                "amount": "4.00",
+                "tax_code": "GB-20",
+                "tax_amount": "0.80",
+            },
             tax_total="6.50",
             grand_total="54.00",
             payment={"method": "card", "amount": "54.00", "reference": "ch_1"},
@@ -37,14 +43,27 @@ async def test_an_order_becomes_one_order_with_everything_that_the_contract_name
     (document,) = world.documents("Orders")
     k = world.order_k("1001")
     assert (document["NumAtCard"], document["CardCode"], document["U_STREAMS_KEY"], document["U_STREAMS_ORDER"]) == (
-        "#1001", "C-WEB", k, k,
-    )  # fmt: skip
+        "#1001",
+        "C-WEB",
+        k,
+        k,
+    )
     assert {document[name][:10] for name in ("DocDate", "TaxDate", "DocDueDate")} == {"2026-11-21"}
     assert [
-        (line["U_STREAMS_LINE"], line["ItemCode"], line["Quantity"], line["LineTotal"], line["TaxTotal"], line["VatGroup"], line["WarehouseCode"])
+        (
+            line["U_STREAMS_LINE"],
+            line["ItemCode"],
+            line["Quantity"],
+            line["LineTotal"],
+            line["TaxTotal"],
+            line["VatGroup"],
+            line["WarehouseCode"],
+        )
         for line in document["DocumentLines"]
-    ] == [("b", "TS001-R", "3", "28.5", "5.7", "O1", "LON1"), ("a", "A", "1.5", "15", "0", "O0", "RET1")]  # fmt: skip
-    assert [(one["ExpenseCode"], one["LineTotal"], one["TaxSum"]) for one in document["DocumentAdditionalExpenses"]] == [(1, "4", "0.8")]
+    ] == [("b", "TS001-R", "3", "28.5", "5.7", "O1", "LON1"), ("a", "A", "1.5", "15", "0", "O0", "RET1")]
+    assert [
+        (one["ExpenseCode"], one["LineTotal"], one["TaxSum"]) for one in document["DocumentAdditionalExpenses"]
+    ] == [(1, "4", "0.8")]
     assert (document["DocTotal"], document["TransportationCode"]) == ("54", 3)
     assert "porter" in document["Comments"]
     claim = world.claims()[k]
@@ -111,7 +130,12 @@ async def test_policy_create_makes_one_card_per_customer_of_a_source_even_when_t
     world = await open_world(customers={"policy": "create", "card_code": None})
     ada = {"id": "7", "email": "ada@example.org", "name": "Ada", "guest": False}
     bob = {"email": "Bob@example.org", "name": "Bob", "guest": True}
-    await world.says("shop", *(order(f"a{n}", customer=ada) for n in range(4)), order("b1", customer=bob), order("b2", customer={**bob, "email": "bob@EXAMPLE.org"}))  # fmt: skip
+    await world.says(
+        "shop",
+        *(order(f"a{n}", customer=ada) for n in range(4)),
+        order("b1", customer=bob),
+        order("b2", customer={**bob, "email": "bob@EXAMPLE.org"}),
+    )
     cards = {document["NumAtCard"]: document["CardCode"] for document in world.documents("Orders")}
     assert len({cards[f"a{n}"] for n in range(4)}) == 1
     assert cards["b1"] == cards["b2"] != cards["a0"]
@@ -165,7 +189,14 @@ async def test_a_repeat_of_a_dead_or_parked_order_is_a_no_op_too(world: World) -
 
 
 async def test_a_claim_of_another_kind_under_our_code_is_key_conflict(world: World) -> None:
-    row = {"Code": world.order_k("1"), "Name": world.order_k("1"), "U_KIND": "refund_issued", "U_DIGEST": "00" * 16, "U_VERSION": "1 x/0/0", "U_STATE": "posted"}  # fmt: skip
+    row = {
+        "Code": world.order_k("1"),
+        "Name": world.order_k("1"),
+        "U_KIND": "refund_issued",
+        "U_DIGEST": "00" * 16,
+        "U_VERSION": "1 x/0/0",
+        "U_STATE": "posted",
+    }
     assert world.b1.apply([Request("POST", "U_STREAMS_CLAIM", row)])[0].status == 201
     await world.says("shop", order("1"))
     await world.letter("key_conflict")
@@ -183,7 +214,12 @@ async def test_a_claim_of_another_kind_under_our_code_is_key_conflict(world: Wor
         ("unmapped_tax_code", {}, {"tax_code": "DE-19"}, {}),
         ("unmapped_tax_code", {"tax": {"default": None}}, {"tax_code": None}, {}),
         ("unmapped_tax_code", {"tax": {"codes": {"GB-20": "O9"}}}, {}, {}),
-        ("address_incomplete", {"orders": {"require_address": True}}, {}, {"ship_to": {"name": "Ada", "city": "London"}}),
+        (
+            "address_incomplete",
+            {"orders": {"require_address": True}},
+            {},
+            {"ship_to": {"name": "Ada", "city": "London"}},
+        ),
         ("customer_incomplete", {"customers": {"card_code": "C-NONE"}}, {}, {}),
         ("total_mismatch", {}, {"tax_amount": "4.00"}, {"grand_total": "24.01"}),
         ("total_mismatch", {}, {"tax_amount": "4.00"}, {"tax_total": "4.01", "grand_total": "24.01"}),
@@ -191,7 +227,7 @@ async def test_a_claim_of_another_kind_under_our_code_is_key_conflict(world: Wor
         ("invalid_event", {}, {"discount": "21"}, {}),
         ("erp_refused", {"freight": {"expense_code": None}}, {}, {"shipping": {"amount": "4"}}),
     ],
-)  # fmt: skip
+)
 async def test_what_stands_against_an_order_is_named_and_nothing_is_posted(
     open_world: OpenWorld, reason: str, settings: dict[str, Any], line: dict[str, Any], fields: dict[str, Any]
 ) -> None:
@@ -233,9 +269,12 @@ async def test_a_letter_carries_original_bytes_and_key_and_every_header_of_the_c
     [
         ("erp_refused", {"code": -5002, "text": "Something that B1 wants otherwise"}),
         ("not_permitted", {"code": -6006, "text": "No permission"}),
-        ("batch_or_serial_missing", {"code": -4014, "text": "Cannot add row without complete selection of batch/serial numbers"}),
+        (
+            "batch_or_serial_missing",
+            {"code": -4014, "text": "Cannot add row without complete selection of batch/serial numbers"},
+        ),
     ],
-)  # fmt: skip
+)
 async def test_what_b1_says_no_to_is_dead_under_its_reason(world: World, reason: str, fault: dict[str, Any]) -> None:
     world.faults.script(Kind.ERROR, path="Orders", method="POST", status=400, times=10, **fault)
     await world.says("shop", order("1"))
@@ -273,8 +312,13 @@ async def test_half_a_character_is_refused_and_the_rest_goes_on(world: World, te
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [(b"", "unreadable"), (b"\x01garbage", "unreadable"), (b"\x00\x00\x00\x00\x02\xff", "unreadable"), (b"\x00\x7f\xff\xff\xffxxxx", "unknown_schema")],
-)  # fmt: skip
+    [
+        (b"", "unreadable"),
+        (b"\x01garbage", "unreadable"),
+        (b"\x00\x00\x00\x00\x02\xff", "unreadable"),
+        (b"\x00\x7f\xff\xff\xffxxxx", "unknown_schema"),
+    ],
+)
 async def test_bytes_on_the_topic_that_are_no_event_are_dead_and_hold_nothing(
     world: World, value: bytes, reason: str
 ) -> None:
@@ -328,7 +372,9 @@ async def test_an_inactive_item_parks_the_order_until_it_is_active(world: World)
 
 
 async def test_b1s_own_word_for_an_inactive_item_is_the_same_reason(world: World) -> None:
-    world.faults.script(Kind.ERROR, path="Orders", method="POST", status=400, code=-10, text="10001069 - Item 'A' is inactive", times=2)  # fmt: skip
+    world.faults.script(
+        Kind.ERROR, path="Orders", method="POST", status=400, code=-10, text="10001069 - Item 'A' is inactive", times=2
+    )
     await world.says("shop", order("1"))
     await world.letter("inactive_item")
     await world.until(lambda: bool(world.documents("Orders")))
@@ -416,6 +462,22 @@ async def test_held_events_run_in_order_of_arrival_when_what_held_them_is_posted
     assert [document["DocumentLines"][0]["Quantity"] for document in deliveries] == ["2", "1"]
     assert not await world.letters("held")
     assert await world.ends("refund_issued") == {"posted": 1}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_line_that_the_connector_refused_holds_what_comes_later_of_its_order(
+    world: World, restart: bool
+) -> None:
+    """Also for the worker that has been up all the time: the connector wrote that letter, not the poster."""
+    await world.says("shop", order("2"), order("1", currency="Pounds"))
+    if restart:
+        await world.stop_worker()
+        await world.start_worker()
+    await world.says("warehouse", dispatch("D1", "1"), dispatch("D2", "2"))
+    dead = await world.letter("invalid_event")
+    (held,) = await world.letters("held")
+    assert (held.state.event_id, held.state.blocked_by, held.state.reason) == ("D1", dead.state.id, "invalid_event")
+    assert len(world.documents("DeliveryNotes")) == 1
 
 
 async def test_orders_of_one_id_from_two_shops_do_not_hold_each_other(open_world: OpenWorld) -> None:

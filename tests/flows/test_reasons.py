@@ -9,14 +9,39 @@ from schemas.letters import REASONS
 
 CONTRACT = {
     "dead": {
-        "unreadable", "invalid_event", "unknown_schema", "poison", "id_reuse", "key_conflict", "too_old", "unmapped_location", "unmapped_item",
-        "unmapped_tax_code", "unmapped_carrier", "location_not_owned", "customer_incomplete", "address_incomplete", "total_mismatch",
-        "over_delivered", "over_cancelled", "over_credited", "batch_or_serial_missing", "not_permitted", "erp_refused",
+        "unreadable",
+        "invalid_event",
+        "unknown_schema",
+        "poison",
+        "id_reuse",
+        "key_conflict",
+        "too_old",
+        "unmapped_location",
+        "unmapped_item",
+        "unmapped_tax_code",
+        "unmapped_carrier",
+        "location_not_owned",
+        "customer_incomplete",
+        "address_incomplete",
+        "total_mismatch",
+        "over_delivered",
+        "over_cancelled",
+        "over_credited",
+        "batch_or_serial_missing",
+        "not_permitted",
+        "erp_refused",
     },
     "parked": {
-        "order_not_found", "invoice_not_found", "unknown_item", "inactive_item", "period_closed", "negative_stock", "approval_required", "item_locked",
+        "order_not_found",
+        "invoice_not_found",
+        "unknown_item",
+        "inactive_item",
+        "period_closed",
+        "negative_stock",
+        "approval_required",
+        "item_locked",
     },
-}  # fmt: skip
+}
 
 
 def asked_for() -> set[str]:

@@ -25,14 +25,29 @@ async def sold(world: World, quantity: str = "3", **fields: Any) -> None:
 
 async def test_a_refund_becomes_a_credit_memo_based_on_the_invoice(world: World) -> None:
     await sold(world)
-    await world.says("shop", refund("R1", "1", refund_line(quantity="2", amount="20.00", tax_amount="4.00"), total="24.00", reason="too small"))  # fmt: skip
+    await world.says(
+        "shop",
+        refund(
+            "R1", "1", refund_line(quantity="2", amount="20.00", tax_amount="4.00"), total="24.00", reason="too small"
+        ),
+    )
     (invoice,), (credit,) = world.documents("Invoices"), world.documents("CreditNotes")
     k = world.k("refund_issued", "shop", "R1")
     assert (credit["U_STREAMS_KEY"], credit["U_STREAMS_ORDER"], credit["NumAtCard"]) == (k, world.order_k("1"), "R1")
-    assert (credit["CardCode"], credit["DocDate"][:10], credit["DocTotal"], credit["VatSum"]) == ("C-WEB", "2026-11-21", "24", "4")
+    assert (credit["CardCode"], credit["DocDate"][:10], credit["DocTotal"], credit["VatSum"]) == (
+        "C-WEB",
+        "2026-11-21",
+        "24",
+        "4",
+    )
     (line,) = credit["DocumentLines"]
     assert (line["BaseType"], line["BaseEntry"], line["BaseLine"]) == (13, invoice["DocEntry"], 0)
-    assert (line["ItemCode"], line["Quantity"], line["WarehouseCode"], line["U_STREAMS_LINE"]) == ("A", "2", "LON1", "1")
+    assert (line["ItemCode"], line["Quantity"], line["WarehouseCode"], line["U_STREAMS_LINE"]) == (
+        "A",
+        "2",
+        "LON1",
+        "1",
+    )
     assert world.claims()[k]["U_KIND"] == "refund_issued"
     assert world.on_hand("A") == 99
     assert await world.ends("refund_issued") == {"posted": 1}
@@ -89,13 +104,19 @@ async def test_shipping_and_goodwill_are_additional_expenses_of_a_refund_with_li
         ),
     )  # fmt: skip
     (credit,) = world.documents("CreditNotes")
-    assert [(row["ExpenseCode"], row["LineTotal"], row["TaxSum"]) for row in credit["DocumentAdditionalExpenses"]] == [(1, "5", "1"), (2, "2.5", "0.5")]  # fmt: skip
+    assert [(row["ExpenseCode"], row["LineTotal"], row["TaxSum"]) for row in credit["DocumentAdditionalExpenses"]] == [
+        (1, "5", "1"),
+        (2, "2.5", "0.5"),
+    ]
     assert credit["DocTotal"] == "21"
 
 
 async def test_goodwill_alone_is_a_service_line_on_its_account(world: World) -> None:
     await sold(world)
-    await world.says("shop", refund("R1", "1", adjustment={"amount": "5.00", "tax_code": "GB-20", "tax_amount": "1.00"}, total="6.00"))  # fmt: skip
+    await world.says(
+        "shop",
+        refund("R1", "1", adjustment={"amount": "5.00", "tax_code": "GB-20", "tax_amount": "1.00"}, total="6.00"),
+    )
     (credit,) = world.documents("CreditNotes")
     assert (credit["DocType"], credit["DocTotal"]) == ("dDocument_Service", "6")
     assert credit["DocumentLines"][0]["AccountCode"] == "4000"
@@ -114,7 +135,9 @@ async def test_an_order_in_two_invoices_is_credited_from_both(world: World) -> N
     await world.says("shop", order("1", order_line(quantity="3", tax_amount="6.00")))
     for n in (1, 2):
         await world.says("warehouse", dispatch(f"D{n}", "1", {"line_id": "1", "sku": "A", "quantity": str(n)}))
-    await world.says("shop", refund("R1", "1", refund_line(quantity="3", amount="30.00", tax_amount="6.00"), total="36.00"))
+    await world.says(
+        "shop", refund("R1", "1", refund_line(quantity="3", amount="30.00", tax_amount="6.00"), total="36.00")
+    )
     (credit,) = world.documents("CreditNotes")
     assert [(line["BaseEntry"], line["Quantity"]) for line in credit["DocumentLines"]] == [(1, "1"), (2, "2")]
     assert credit["DocTotal"] == "36"
@@ -137,7 +160,9 @@ async def test_traced_goods_come_back_with_their_numbers(world: World) -> None:
         refund("R1", "1", refund_line("1", "LOT", "2", "20", batches=[{"number": "L1", "quantity": "2"}])),
         refund("R2", "1", refund_line("1", "LOT", "1", "10")),
     )
-    assert [row["BatchNumber"] for row in world.documents("CreditNotes")[0]["DocumentLines"][0]["BatchNumbers"]] == ["L1"]
+    assert [row["BatchNumber"] for row in world.documents("CreditNotes")[0]["DocumentLines"][0]["BatchNumbers"]] == [
+        "L1"
+    ]
     await world.letter("batch_or_serial_missing")
 
 
@@ -221,7 +246,12 @@ async def test_where_people_invoice_their_invoice_is_found_by_customer_and_numbe
     world = await open_world(invoices={"on": "never"})
     await sold(world)
     (delivery,) = world.documents("DeliveryNotes")
-    by_hand = {"CardCode": "C-WEB", "NumAtCard": "#1", "DocDate": "2026-11-21", "DocumentLines": [{"BaseType": 15, "BaseEntry": delivery["DocEntry"], "BaseLine": 0}]}  # fmt: skip
+    by_hand = {
+        "CardCode": "C-WEB",
+        "NumAtCard": "#1",
+        "DocDate": "2026-11-21",
+        "DocumentLines": [{"BaseType": 15, "BaseEntry": delivery["DocEntry"], "BaseLine": 0}],
+    }
     assert world.b1.apply([Request("POST", "Invoices", by_hand)])[0].status == 201
     await world.says("shop", refund("R1", "1", refund_line()))
     assert world.documents("CreditNotes")[0]["DocumentLines"][0]["BaseType"] == 13
@@ -246,7 +276,9 @@ async def test_a_refund_again_is_a_no_op_and_another_under_its_id_is_id_reuse(wo
     if forgotten:
         await world.kill_worker()
         await world.start_worker()
-    await world.says("shop", refund("R1", "1", refund_line(quantity="1.000")), refund("R1", "1", refund_line(quantity="2")))
+    await world.says(
+        "shop", refund("R1", "1", refund_line(quantity="1.000")), refund("R1", "1", refund_line(quantity="2"))
+    )
     assert len(world.documents("CreditNotes")) == 1
     assert await world.ends("refund_issued") == {"posted": 1, "no_op": 1, "dead": 1}
     await world.letter("id_reuse")

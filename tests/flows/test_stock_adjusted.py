@@ -25,7 +25,9 @@ def moved(world: World) -> Counter[tuple[str, str]]:
 
 
 def stock_documents(world: World) -> list[dict[str, Any]]:
-    return [document for entity in ENTITIES for document in world.b1.ledger()["documents"] if document["entity"] == entity]
+    return [
+        document for entity in ENTITIES for document in world.b1.ledger()["documents"] if document["entity"] == entity
+    ]
 
 
 # ---- documents
@@ -45,7 +47,9 @@ async def test_deltas_of_a_window_become_one_netted_line_per_item_warehouse_and_
     ]  # fmt: skip
     assert sorted(lines, key=str) == [("A", "5", "LON1", "4900"), ("B", "7", "LON1", None)]
     (out,) = exits
-    assert [(line["ItemCode"], line["Quantity"], line.get("AccountCode")) for line in out["DocumentLines"]] == [("A", "2", "5100")]
+    assert [(line["ItemCode"], line["Quantity"], line.get("AccountCode")) for line in out["DocumentLines"]] == [
+        ("A", "2", "5100")
+    ]
     assert {one["DocDate"][:10] for one in (*entries, *exits)} == {"2026-11-21"}
     for document in (*entries, *exits):
         assert world.claims()[document["U_STREAMS_KEY"]]["U_KIND"] == "stock_document"
@@ -75,15 +79,24 @@ async def test_a_document_never_mixes_directions_dates_or_accounts(world: World)
 
 async def test_a_transfer_is_a_transfer_and_never_netted_with_anything(world: World) -> None:
     transfer = {"reason": "transfer", "to_location": "RETURNS"}
-    await world.says("warehouse", stock("t1", "A", "-3", **transfer), stock("t2", "A", "-2", **transfer), stock("f", "A", "1"))
+    await world.says(
+        "warehouse", stock("t1", "A", "-3", **transfer), stock("t2", "A", "-2", **transfer), stock("f", "A", "1")
+    )
     (document,) = world.documents("StockTransfers")
     (line,) = document["StockTransferLines"]
-    assert (line["ItemCode"], line["Quantity"], line["FromWarehouseCode"], line["WarehouseCode"]) == ("A", "5", "LON1", "RET1")
+    assert (line["ItemCode"], line["Quantity"], line["FromWarehouseCode"], line["WarehouseCode"]) == (
+        "A",
+        "5",
+        "LON1",
+        "RET1",
+    )
     assert (document["FromWarehouse"], document["ToWarehouse"]) == ("LON1", "RET1")
     assert moved(world) == {("A", "LON1"): -4, ("A", "RET1"): 5}
 
 
-@pytest.mark.parametrize("wrong", [{"reason": "transfer"}, {"reason": "transfer", "to_location": "MAIN"}, {"to_location": "RETURNS"}])
+@pytest.mark.parametrize(
+    "wrong", [{"reason": "transfer"}, {"reason": "transfer", "to_location": "MAIN"}, {"to_location": "RETURNS"}]
+)
 async def test_half_a_transfer_is_an_invalid_event(world: World, wrong: dict[str, str]) -> None:
     await world.says("warehouse", stock("t", "A", "-1", **wrong))
     await world.letter("invalid_event")
@@ -173,9 +186,18 @@ async def test_a_repeat_is_known_before_too_old_is_judged(open_world: OpenWorld)
 
 async def test_levels_become_deltas_and_baseline_stale_and_unchanged_are_no_ops(world: World) -> None:
     level = lambda n, level, sequence: stock(f"l{n}", "A", None, level=level, sequence=sequence, reason="count")  # noqa: E731
-    await world.says("warehouse", level(1, "100", 1), level(2, "103.5", 2), level(3, "103.5", 3), level(4, "90", 2), level(5, "101", 9))
+    await world.says(
+        "warehouse",
+        level(1, "100", 1),
+        level(2, "103.5", 2),
+        level(3, "103.5", 3),
+        level(4, "90", 2),
+        level(5, "101", 9),
+    )
     assert moved(world) == {("A", "LON1"): 1}
-    assert [(batch.net, batch.reason) for epoch in world.epochs() for batch in epoch.batches] == [(Decimal("1.0"), "count")]
+    assert [(batch.net, batch.reason) for epoch in world.epochs() for batch in epoch.batches] == [
+        (Decimal("1.0"), "count")
+    ]
 
 
 # ---- refused by the configuration
@@ -215,7 +237,12 @@ async def test_unreadable_bytes_in_the_window_are_a_letter(world: World) -> None
 
 async def test_flow_off_start_at_and_returns_by_refund_end_as_no_op(open_world: OpenWorld) -> None:
     world = await open_world(connectors={"warehouse": {"start_at": at(-60)}})
-    await world.says("warehouse", stock("old", occurred_at=at(-61)), stock("r", reason="return"), stock("r2", reason="return", location="RETURNS"))
+    await world.says(
+        "warehouse",
+        stock("old", occurred_at=at(-61)),
+        stock("r", reason="return"),
+        stock("r2", reason="return", location="RETURNS"),
+    )
     assert moved(world) == {("A", "RET1"): 1}
     assert await world.ends("stock_adjusted") == {"no_op": 2, "posted": 1}
     world = await open_world(flows={"stock_adjusted": "off"})
@@ -245,7 +272,11 @@ async def test_a_batch_that_its_item_stops_is_one_letter_with_its_members_and_is
 
 
 async def test_an_issue_beyond_the_stock_waits_alone_and_is_never_clipped(world: World) -> None:
-    await world.says("warehouse", *(stock(code, code, "-1", reason="lost") for code in ("A", "C")), stock("much", "B", "-150", reason="lost"))
+    await world.says(
+        "warehouse",
+        *(stock(code, code, "-1", reason="lost") for code in ("A", "C")),
+        stock("much", "B", "-150", reason="lost"),
+    )
     letter = await world.letter("negative_stock")
     assert letter.state.members == ("much",)
     assert moved(world) == {("A", "LON1"): -1, ("C", "LON1"): -1}
@@ -259,13 +290,19 @@ async def test_a_document_that_b1_refuses_is_taken_apart_until_only_the_guilty_a
     codes = [f"P{n:02}" for n in range(12)]
     world.b1.load({"Items": [{"ItemCode": code} for code in codes]})
     guilty = {"P03", "P04", "P11"}
-    lines = [stock(code, code, "-1" if code in guilty else "1", reason="lost" if code in guilty else "found") for code in codes]
+    lines = [
+        stock(code, code, "-1" if code in guilty else "1", reason="lost" if code in guilty else "found")
+        for code in codes
+    ]
     plenty = [stock(f"x{code}", code, "-1", reason="lost") for code in ("A", "B", "C")]
     await world.says("warehouse", *lines, *plenty)
     parked = await world.letters("parked")
     assert {one.state.sku for one in parked} == guilty
     assert {one.state.reason for one in parked} == {"negative_stock"}
-    assert moved(world) == {**{(code, "LON1"): 1 for code in codes if code not in guilty}, **{(code, "LON1"): -1 for code in ("A", "B", "C")}}
+    assert moved(world) == {
+        **{(code, "LON1"): 1 for code in codes if code not in guilty},
+        **{(code, "LON1"): -1 for code in ("A", "B", "C")},
+    }
     posted = {document["U_STREAMS_KEY"] for document in stock_documents(world)}
     for document in world.sealed_documents():
         assert (world.claims()[document.k]["U_STATE"] == "void") == (document.k not in posted)
@@ -280,7 +317,14 @@ async def test_a_traced_item_without_its_numbers_is_named(world: World) -> None:
 
 
 async def test_a_closed_period_parks_the_batches_of_its_days_and_no_others(world: World) -> None:
-    world.b1.load({"periods": [{"start": "2026-10-01", "end": "2026-10-31", "locked": True}, {"start": "2026-11-01", "end": "2026-11-30"}]})
+    world.b1.load(
+        {
+            "periods": [
+                {"start": "2026-10-01", "end": "2026-10-31", "locked": True},
+                {"start": "2026-11-01", "end": "2026-11-30"},
+            ]
+        }
+    )
     await world.says("warehouse", stock("old", occurred_at="2026-10-31T12:00:00Z"), stock("new"))
     letter = await world.letter("period_closed")
     assert letter.state.members == ("old",)
@@ -305,9 +349,14 @@ async def test_an_item_that_a_person_holds_stops_neither_other_items_nor_orders(
 
 async def test_a_stock_document_that_needs_approval_moves_its_units_once(world: World) -> None:
     world.needs_approval("InventoryGenExits")
-    await world.says("warehouse", stock("a", "A", "-1", reason="lost"), stock("b", "B", "-2", reason="lost"), stock("c", "C"))
+    await world.says(
+        "warehouse", stock("a", "A", "-1", reason="lost"), stock("b", "B", "-2", reason="lost"), stock("c", "C")
+    )
     parked = await world.letters("parked")
-    assert {(one.state.reason, one.state.members) for one in parked} == {("approval_required", ("a",)), ("approval_required", ("b",))}
+    assert {(one.state.reason, one.state.members) for one in parked} == {
+        ("approval_required", ("a",)),
+        ("approval_required", ("b",)),
+    }
     assert moved(world) == {("C", "LON1"): 1}
     await world.kill_worker()
     await world.start_worker()
@@ -397,7 +446,13 @@ async def test_no_event_writes_master_data(world: World) -> None:
     before = copy.deepcopy(world.b1.read("Items").body["value"])
     await world.says("shop", order("1"))
     await world.says("warehouse", dispatch("D1", "1"), stock("a"), stock("b", "NEW"))
-    changed = {"QuantityOnStock", "QuantityOrderedByCustomers", "ItemWarehouseInfoCollection", "UpdateDate", "UpdateTime"}
+    changed = {
+        "QuantityOnStock",
+        "QuantityOrderedByCustomers",
+        "ItemWarehouseInfoCollection",
+        "UpdateDate",
+        "UpdateTime",
+    }
     after = world.b1.read("Items").body["value"]
     assert [{k: v for k, v in row.items() if k not in changed} for row in after] == [
         {k: v for k, v in row.items() if k not in changed} for row in before

@@ -32,6 +32,10 @@ def test_a_requirement_is_shown_by_tests_that_exist_or_owed(number: str) -> None
     row = TABLE[number]
     assert row.keys() <= {"about", "shown", "owed"}
     assert row.get("shown") or row.get("owed"), f"{number} is neither shown by a test nor owed to a later issue"
-    gone = [test for test in row.get("shown", ()) if f"test_{test.partition('::')[2]}" not in names(test.partition("::")[0])]
-    assert not gone, f"{number} names tests that are gone: {gone}; name those that show it now in tests/house/requirements.toml"
+    gone = [
+        test for test in row.get("shown", ()) if f"test_{test.partition('::')[2]}" not in names(test.partition("::")[0])
+    ]
+    assert not gone, (
+        f"{number} names tests that are gone: {gone}; name those that show it now in tests/house/requirements.toml"
+    )
     assert not row.get("shown") or row.get("about")

@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.codec import Codec
 from schemas.events import (
+    TYPE_NAMES,
     BatchQuantity,
     CancelledLine,
     DispatchConfirmed,
@@ -24,7 +25,6 @@ from schemas.events import (
     RefundLine,
     Shipping,
     StockAdjusted,
-    TYPE_NAMES,
     digest_of,
 )
 from schemas.topics import fact_topic

@@ -23,7 +23,7 @@ def results() -> list[Result]:
 
 def test_every_event_ends_exactly_once_whatever_fails(results: list[Result]) -> None:
     failed = {result.seed: result.violations for result in results if result.violations}
-    assert {} == failed, f"replay one: python -m tests.simulation --seeds 1 --start {next(iter(failed))}"
+    assert failed == {}, f"replay one: python -m tests.simulation --seeds 1 --start {next(iter(failed))}"
 
 
 def test_every_crash_point_is_passed_and_survived(results: list[Result]) -> None:
@@ -32,9 +32,9 @@ def test_every_crash_point_is_passed_and_survived(results: list[Result]) -> None
         passed += result.hits
         if not result.violations:
             survived += result.survived
-    assert [] == [point for point in POINTS if not passed[point]]
-    assert [] == [point for point in POINTS if not survived[f"kill {point}"]]
-    assert [] == [point for point in POINTS if not survived[f"freeze {point}"]]
+    assert [point for point in POINTS if not passed[point]] == []
+    assert [point for point in POINTS if not survived[f"kill {point}"]] == []
+    assert [point for point in POINTS if not survived[f"freeze {point}"]] == []
 
 
 def test_seeds_differ_and_something_happens_in_them(results: list[Result]) -> None:
@@ -45,7 +45,7 @@ def test_seeds_differ_and_something_happens_in_them(results: list[Result]) -> No
 
 def test_every_planted_bug_is_found() -> None:
     found = {sentence: seed for sentence, seed, _ in find_all()}
-    assert [] == [sentence for sentence, seed in found.items() if seed is None], f"within {WITHIN} seeds"
+    assert [sentence for sentence, seed in found.items() if seed is None] == [], f"within {WITHIN} seeds"
     assert PLANTS.keys() == found.keys()
 
 
@@ -60,7 +60,7 @@ def test_a_seed_replays_exactly_whatever_python_hashes_to() -> None:
         for hashes in ("1", "2")
     ]  # fmt: skip
     assert digests[0] == digests[1]
-    assert 40 == len(digests[0].split())
+    assert len(digests[0].split()) == 40
 
 
 def test_a_run_in_this_process_is_the_run_of_the_others(results: list[Result]) -> None:

@@ -27,7 +27,7 @@ from tests.simulation.broker import Broker, BrokerFaults, WorkerLog
 from tests.simulation.checker import Checker
 from tests.simulation.erp import ErpFaults, Server, SimServiceLayer, company_clock
 from tests.simulation.history import ITEMS, LOT_ITEM, MISSING_ITEM, WAREHOUSES, Fact, History, shape_of
-from tests.simulation.loop import PROCESS, Process, State, StuckError, VirtualLoop
+from tests.simulation.loop import Process, State, StuckError, VirtualLoop
 from tests.simulation.worker import SimClock, Worker, places
 from tests.streams.fakes import ENVIRON, example
 

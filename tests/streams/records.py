@@ -16,11 +16,21 @@ def raw(
     topic: str, offset: int, value: bytes | None, key: bytes | None = b"key", *, partition: int = 0, timestamp: int = 1_000,
     headers: Sequence[tuple[str, bytes]] = (),
 ) -> Any:  # fmt: skip
-    return ConsumerRecord(topic, partition, offset, timestamp, 0, key, value, None, 0, len(value or b""), tuple(headers))
+    return ConsumerRecord(
+        topic, partition, offset, timestamp, 0, key, value, None, 0, len(value or b""), tuple(headers)
+    )
 
 
 def raw_of(record: Record) -> Any:
-    return raw(record.topic, record.offset, record.value, record.key, partition=record.partition, timestamp=record.timestamp_ms, headers=record.headers)  # fmt: skip
+    return raw(
+        record.topic,
+        record.offset,
+        record.value,
+        record.key,
+        partition=record.partition,
+        timestamp=record.timestamp_ms,
+        headers=record.headers,
+    )
 
 
 def rows_of(codec: Codec, topic: str, events: Sequence[FactEvent | bytes], start: int = 0) -> list[Any]:

@@ -92,7 +92,9 @@ def test_what_losers_add_changes_nothing(steps: list[tuple[int, str]], random: o
     alone = [log[offset] for offset in winners]
     mixed: list[Entry] = []
     for entry in alone:
-        mixed += [written(Head(random.randrange(99), bytes([random.randrange(1, 255)] * 16)), "lost")] * random.randrange(3)  # type: ignore[attr-defined]
+        mixed += [
+            written(Head(random.randrange(99), bytes([random.randrange(1, 255)] * 16)), "lost")
+        ] * random.randrange(3)  # type: ignore[attr-defined]
         mixed += [entry, entry]
     assert [mixed[offset] for offset in walk(mixed)[0]] == alone
 

@@ -159,7 +159,12 @@ async def test_an_anchor_a_day_lets_the_log_forget_its_beginning(log: MemoryLog)
         await one.chain.anchor()
         one.now += timedelta(days=1)
     known = await one.anchors.of(TOPIC, 0)
-    assert [(anchor.offset, anchor.number, anchor.end, anchor.no_ops) for anchor in known] == [(2, 2, 20, 2), (4, 4, 40, 4), (6, 6, 60, 6), (8, 8, 80, 8)]  # fmt: skip
+    assert [(anchor.offset, anchor.number, anchor.end, anchor.no_ops) for anchor in known] == [
+        (2, 2, 20, 2),
+        (4, 4, 40, 4),
+        (6, 6, 60, 6),
+        (8, 8, 80, 8),
+    ]
     await log.delete_records(TOPIC, 0, 3)
     later = process(log)
     await later.chain.open()

@@ -57,13 +57,24 @@ def test_a_company_sits_on_its_partition_and_the_others_have_none(rooms: Rooms) 
 
 
 def test_an_event_of_no_known_company_is_sealed_by_the_strictest_limits(rooms: Rooms) -> None:
-    assert [(limits.length_s, limits.max_members) for limits in map(rooms.limits, ("acme", "beta", ""))] == [(60, 10), (5, 900), (5, 10)]  # fmt: skip
+    assert [(limits.length_s, limits.max_members) for limits in map(rooms.limits, ("acme", "beta", ""))] == [
+        (60, 10),
+        (5, 900),
+        (5, 10),
+    ]
 
 
 def test_every_input_has_a_room() -> None:
     assert INPUTS == (
-        "order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock",
-    )  # fmt: skip
+        "order-placed",
+        "order-cancelled",
+        "dispatch-confirmed",
+        "refund-issued",
+        "stock-adjusted",
+        "stock-sealed",
+        "erp-orders",
+        "erp-stock",
+    )
 
 
 async def test_orders_go_to_the_queue_and_stock_through_its_window(rooms: Rooms) -> None:
@@ -87,7 +98,9 @@ async def test_postings_of_a_company_that_left_the_configuration_stay_where_they
     assert not batch.finished
 
 
-async def test_a_released_poster_is_closed_and_a_stock_room_stays_until_its_partition_is_somebody_elses(rooms: Rooms) -> None:
+async def test_a_released_poster_is_closed_and_a_stock_room_stays_until_its_partition_is_somebody_elses(
+    rooms: Rooms,
+) -> None:
     before = NoServiceLayer.closed
     assert await rooms.open_poster(0, {}, 0) is not None
     room = rooms.stock_partition(0)

@@ -35,7 +35,9 @@ class Road:
         self.config = two_companies(topic_prefix="t-")
         self.log = MemoryLog.of(self.config)
         metrics, clock = Metrics(self.config), StoppedClock()
-        letters = LetterPublisher(self.log, CODEC, self.config.topic, lambda company: 2 if company == "beta" else 0, clock, metrics)
+        letters = LetterPublisher(
+            self.log, CODEC, self.config.topic, lambda company: 2 if company == "beta" else 0, clock, metrics
+        )
         self.router = OrderRouter(self.config, self.log, CODEC, letters, clock, metrics)
 
     def queue(self, partition: int = 0) -> list[Posting]:
@@ -63,7 +65,11 @@ async def test_an_event_is_queued_with_its_key_its_bytes_and_where_it_lay() -> N
         event_key(event), "order_placed", "acme", "shop", "1001", event.digest,
     )  # fmt: skip
     assert (posting.topic, posting.partition, posting.offset, posting.timestamp_ms) == ("t-order-placed", 1, 0, 50)
-    assert (posting.key, posting.value, [(h.name, h.value) for h in posting.headers]) == (b"k", CODEC.encode(event), [("trace", b"t")])
+    assert (posting.key, posting.value, [(h.name, h.value) for h in posting.headers]) == (
+        b"k",
+        CODEC.encode(event),
+        [("trace", b"t")],
+    )
     assert batch.finished == {0: {}}
 
 

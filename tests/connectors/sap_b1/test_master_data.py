@@ -108,7 +108,7 @@ async def test_many_who_want_the_same_ask_once(cache: MasterDataCache, counting:
     counting.gate.set()
     results = await asyncio.gather(*tasks[1:])
     assert all("A1" in data.items for data in results)
-    assert [len(batch) for batch in counting.batches] == [1, 1]
+    assert [len(batch) for batch in counting.batches] == [1]  # one query: whoever asks in the same turn asks together
     assert counting.posts == 1
 
 

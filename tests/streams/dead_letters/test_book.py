@@ -16,15 +16,41 @@ TYPES = sorted(RANKS)
 HOLD_NOTHING = {"unreadable", "unknown_schema", "id_reuse", "key_conflict", "too_old"}
 
 
-def letter(number: int, event_type: str = "order_placed", state: str = "dead", reason: str = "erp_refused", *, order_id: str | None = "1", source: str = "shop") -> LetterState:  # fmt: skip
+def letter(
+    number: int,
+    event_type: str = "order_placed",
+    state: str = "dead",
+    reason: str = "erp_refused",
+    *,
+    order_id: str | None = "1",
+    source: str = "shop",
+) -> LetterState:
     return LetterState(
-        id=f"l{number}", state=state, reason=reason, owner="o", company="acme", k=f"k{number}", digest=bytes(16), event_type=event_type,
-        source=source, order_id=order_id, topic="t", partition=0, offset=number, sequence=number, letter_topic="d", letter_partition=0,
-        letter_offset=number, first_failed_at=NOW, at=NOW,
-    )  # fmt: skip
+        id=f"l{number}",
+        state=state,
+        reason=reason,
+        owner="o",
+        company="acme",
+        k=f"k{number}",
+        digest=bytes(16),
+        event_type=event_type,
+        source=source,
+        order_id=order_id,
+        topic="t",
+        partition=0,
+        offset=number,
+        sequence=number,
+        letter_topic="d",
+        letter_partition=0,
+        letter_offset=number,
+        first_failed_at=NOW,
+        at=NOW,
+    )
 
 
-def blocker(book: LetterBook, event_type: str, before: LetterState | None = None, sources: tuple[str, ...] = ("shop",)) -> str | None:
+def blocker(
+    book: LetterBook, event_type: str, before: LetterState | None = None, sources: tuple[str, ...] = ("shop",)
+) -> str | None:
     found = book.blocker("1", event_type, before, sources, lambda one: (one.source or "",))
     return None if found is None else found.id
 
@@ -41,7 +67,9 @@ HELD_BY = {
 @pytest.mark.parametrize("earlier", TYPES)
 @pytest.mark.parametrize("later", TYPES)
 @pytest.mark.parametrize("reason", sorted(REASONS))
-def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(earlier: str, later: str, reason: str) -> None:
+def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
+    earlier: str, later: str, reason: str
+) -> None:
     book = LetterBook()
     book.put(letter(1, earlier, REASONS[reason].ends_as, reason))
     holds = later in HELD_BY[earlier] and reason not in HOLD_NOTHING
@@ -50,12 +78,17 @@ def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(earlie
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(TYPES), st.sampled_from(["dead", "parked", "held", "posted", "no_op", "discarded", "replayed"]), st.sampled_from(sorted(REASONS)), st.sampled_from(["shop", "market"])),
+        st.tuples(
+            st.sampled_from(TYPES),
+            st.sampled_from(["dead", "parked", "held", "posted", "no_op", "discarded", "replayed"]),
+            st.sampled_from(sorted(REASONS)),
+            st.sampled_from(["shop", "market"]),
+        ),
         max_size=12,
     ),
     st.sampled_from(TYPES),
     st.data(),
-)  # fmt: skip
+)
 def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the_one_that_holds(
     drawn: list[tuple[str, str, str, str]], later: str, data: st.DataObject
 ) -> None:
@@ -69,10 +102,13 @@ def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the
             (
                 one.id
                 for one in candidates
-                if one.state in OPEN_STATES and one.source in sources and RANKS[one.event_type] <= RANKS[later] and one.reason not in HOLD_NOTHING
+                if one.state in OPEN_STATES
+                and one.source in sources
+                and RANKS[one.event_type] <= RANKS[later]
+                and one.reason not in HOLD_NOTHING
             ),
             None,
-        )  # fmt: skip
+        )
 
     assert blocker(book, later) == first(letters, {"shop"})
     assert blocker(book, later, sources=("shop", "market")) == first(letters, {"shop", "market"})

@@ -33,7 +33,9 @@ class Desk:
         self.letters = LetterPublisher(self.log, CODEC, self.config.topic, place, StoppedClock(), self.metrics)
 
     def states(self, partition: int = 0) -> list[LetterState]:
-        return [CODEC.decode(one.value or b"", LetterState) for one in self.log._records["t-dead-letter-state", partition]]
+        return [
+            CODEC.decode(one.value or b"", LetterState) for one in self.log._records["t-dead-letter-state", partition]
+        ]
 
 
 def refused(**fields: Any) -> Refused:
@@ -79,7 +81,13 @@ async def test_a_letter_is_the_original_with_headers_that_tell_the_story() -> No
 
 async def test_a_stock_batch_lies_on_its_companys_partition_and_each_of_an_epoch_has_its_own_id() -> None:
     desk = Desk()
-    fields = {"event_type": "stock_batch", "topic": "t-stock-sealed", "order_id": None, "members": ("a", "b"), "sku": "A"}
+    fields = {
+        "event_type": "stock_batch",
+        "topic": "t-stock-sealed",
+        "order_id": None,
+        "members": ("a", "b"),
+        "sku": "A",
+    }
     one, two = await desk.letters.refuse([refused(**fields, index=0), refused(**fields, index=1)])
     assert one.id != two.id
     assert [record.partition for record in desk.log._records["t-erp-stock-dead-letter", 2]] == [2, 2]

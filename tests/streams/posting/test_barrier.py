@@ -13,9 +13,18 @@ CONFIG = config()
 
 def cancellation(timestamp_ms: int = 1000) -> Posting:
     return Posting(
-        k="order_cancelled-K", kind="order_cancelled", company="acme", source="shop", order_id="1", digest=bytes(16), topic="order-cancelled",
-        partition=1, offset=0, timestamp_ms=timestamp_ms, value=b"",
-    )  # fmt: skip
+        k="order_cancelled-K",
+        kind="order_cancelled",
+        company="acme",
+        source="shop",
+        order_id="1",
+        digest=bytes(16),
+        topic="order-cancelled",
+        partition=1,
+        offset=0,
+        timestamp_ms=timestamp_ms,
+        value=b"",
+    )
 
 
 class Scene:

@@ -45,7 +45,12 @@ async def test_a_document_is_durable_before_it_is_known(log: MemoryLog) -> None:
     offset, document = await seal(sealed, "b1", "b2")  # type: ignore[misc]
     (record,) = log._records["erp-documents", 0]
     assert (offset, record.key, CODEC.decode(record.value or b"", StockDocument)) == (0, b"acme", document)
-    assert (document.direction, document.posting_date, document.lines, document.batch_ks) == ("entry", DAY, (LINE,), ("b1", "b2"))
+    assert (document.direction, document.posting_date, document.lines, document.batch_ks) == (
+        "entry",
+        DAY,
+        (LINE,),
+        ("b1", "b2"),
+    )
     assert document.k.startswith("stock_document-")
     assert await sealed.of("b1") == await sealed.of("b2") == (0, document)
     assert await sealed.of("b3") is None

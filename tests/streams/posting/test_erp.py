@@ -23,7 +23,7 @@ from streams.posting.lanes import Slots
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.virtual import Clock
 
-O = OutcomeClass
+OC = OutcomeClass
 CLAIM = Claim("order_placed-" + "A" * 26, "order_placed", bytes(16), "1 order-placed/0/0")
 REQUEST = Request("POST", "Orders", {"CardCode": "C"})
 
@@ -61,7 +61,7 @@ class Room:
         return await self.erp.write([CLAIM], [REQUEST], lock_patience_s=patience_s, **options)
 
 
-@pytest.mark.parametrize("outcome", [O.APPLIED, O.EXISTS, O.REJECTED])
+@pytest.mark.parametrize("outcome", [OC.APPLIED, OC.EXISTS, OC.REJECTED])
 async def test_what_is_known_comes_back_at_once(outcome: OutcomeClass) -> None:
     room = Room(outcome)
     assert (await room.write()).outcome is outcome
@@ -69,25 +69,25 @@ async def test_what_is_known_comes_back_at_once(outcome: OutcomeClass) -> None:
 
 
 async def test_an_unknown_answer_is_resolved_by_the_identical_request() -> None:
-    room = Room(O.UNKNOWN, O.EXISTS)
-    assert (await room.write()).outcome is O.EXISTS
+    room = Room(OC.UNKNOWN, OC.EXISTS)
+    assert (await room.write()).outcome is OC.EXISTS
     assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 2
     assert room.gate.is_open
 
 
 async def test_a_second_unknown_in_a_row_pauses_everybody_and_gives_nothing_up() -> None:
-    room = Room(*[O.UNKNOWN] * 6, O.APPLIED)
+    room = Room(*[OC.UNKNOWN] * 6, OC.APPLIED)
     writing = asyncio.create_task(room.write())
-    while room.gate.is_open:
+    while room.gate.is_open:  # noqa: ASYNC110  # virtual time
         await asyncio.sleep(0)
     assert len(room.sink.sent) == 2
-    assert (await writing).outcome is O.APPLIED
+    assert (await writing).outcome is OC.APPLIED
     assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 7
 
 
-@pytest.mark.parametrize("outcome", [O.NOT_SENT, O.UNAVAILABLE, O.SESSION])
+@pytest.mark.parametrize("outcome", [OC.NOT_SENT, OC.UNAVAILABLE, OC.SESSION])
 async def test_while_b1_is_away_nothing_is_sent(outcome: OutcomeClass) -> None:
-    room = Room(outcome, O.APPLIED)
+    room = Room(outcome, OC.APPLIED)
     room.sink.away = True
     writing = asyncio.create_task(room.write())
     await asyncio.sleep(3600)
@@ -95,28 +95,28 @@ async def test_while_b1_is_away_nothing_is_sent(outcome: OutcomeClass) -> None:
     assert room.sink.pings > 100  # about every 15 s, with jitter
     assert not room.gate.is_open
     room.sink.away = False
-    assert (await writing).outcome is O.APPLIED
+    assert (await writing).outcome is OC.APPLIED
     assert 3500 < room.gate.closed_s < 3700
 
 
 async def test_a_locked_item_is_tried_again_with_jitter_until_patience_ends() -> None:
-    room = Room(*[O.LOCKED] * 500)
+    room = Room(*[OC.LOCKED] * 500)
     started = room.clock.monotonic()
-    assert (await room.write(patience_s=60)).outcome is O.LOCKED
+    assert (await room.write(patience_s=60)).outcome is OC.LOCKED
     assert 60 <= room.clock.monotonic() - started <= 71
     assert 8 <= len(room.sink.sent) <= 60
     assert room.gate.is_open  # a lock is no outage
 
 
 async def test_a_lock_that_goes_in_time_is_nothing() -> None:
-    room = Room(O.LOCKED, O.LOCKED, O.APPLIED)
-    assert (await room.write(patience_s=60)).outcome is O.APPLIED
+    room = Room(OC.LOCKED, OC.LOCKED, OC.APPLIED)
+    assert (await room.write(patience_s=60)).outcome is OC.APPLIED
 
 
 async def test_a_claim_without_its_document_is_never_adopted_and_never_repeated_for_ever() -> None:
-    room = Room(Written(O.UNKNOWN, error="the claim stands without its document", orphan=True))
+    room = Room(Written(OC.UNKNOWN, error="the claim stands without its document", orphan=True))
     written = await room.write()
-    assert (written.outcome, written.reason) == (O.REJECTED, "key_conflict")
+    assert (written.outcome, written.reason) == (OC.REJECTED, "key_conflict")
     assert len(room.sink.sent) == 1
 
 
@@ -132,14 +132,14 @@ async def test_a_wrong_password_holds_until_a_person_acts_and_never_hammers() ->
 
 
 async def test_every_attempt_gives_its_slot_back() -> None:
-    room = Room(O.UNKNOWN, O.LOCKED, O.NOT_SENT, O.REJECTED, O.APPLIED)
+    room = Room(OC.UNKNOWN, OC.LOCKED, OC.NOT_SENT, OC.REJECTED, OC.APPLIED)
     await room.slots.acquire(stock=True)
     await room.write(slot_held=True)  # four attempts, the first under the caller's slot
     await asyncio.wait_for(room.write(), 1)
 
 
 async def test_a_cancelled_write_gives_its_slot_back() -> None:
-    room = Room(O.LOCKED, O.APPLIED)
+    room = Room(OC.LOCKED, OC.APPLIED)
     room.sink.answers[0:0] = []
     await room.slots.acquire()
     waiting = asyncio.create_task(room.write())
@@ -147,7 +147,7 @@ async def test_a_cancelled_write_gives_its_slot_back() -> None:
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     room.slots.release()
-    assert (await asyncio.wait_for(room.write(), 60)).outcome is O.APPLIED
+    assert (await asyncio.wait_for(room.write(), 60)).outcome is OC.APPLIED
 
 
 async def test_questions_wait_while_b1_is_away() -> None:

@@ -15,7 +15,14 @@ from streams.posting.group_commit import ALONE, Pool, Waiting
 from tests.streams.virtual import run
 
 
-def resolved(item: str = "A", direction: str = "entry", day: int = 1, account: str | None = None, reason: str = "found", lot: str | None = None) -> ResolvedBatch:  # fmt: skip
+def resolved(
+    item: str = "A",
+    direction: str = "entry",
+    day: int = 1,
+    account: str | None = None,
+    reason: str = "found",
+    lot: str | None = None,
+) -> ResolvedBatch:
     return ResolvedBatch(
         item_code=item, warehouse="LON1", to_warehouse="RET1" if direction == "transfer" else None, direction=direction,
         posting_date=date(2026, 11, day), account=account, branch=None, reason=reason, quantity=Decimal(1),

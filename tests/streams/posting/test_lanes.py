@@ -93,7 +93,10 @@ async def test_opposite_wishes_do_not_wait_for_each_other() -> None:
 # ---- slots
 
 
-@given(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3), st.booleans()), max_size=20))
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3), st.booleans()), max_size=20),
+)
 @settings(max_examples=150, deadline=None)
 def test_never_more_than_so_many_are_in_flight_and_nobody_starves(
     count: int, work: list[tuple[int, bool, int, bool]]

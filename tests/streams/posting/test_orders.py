@@ -12,7 +12,17 @@ from streams.posting.orders import OrderMemory
 
 
 def view(k: str, entry: int = 1) -> OrderView:
-    return OrderView(k=k, doc_entry=entry, doc_num=entry, card_code="C", currency="GBP", number=k, cancelled=False, closed=False, lines=())  # fmt: skip
+    return OrderView(
+        k=k,
+        doc_entry=entry,
+        doc_num=entry,
+        card_code="C",
+        currency="GBP",
+        number=k,
+        cancelled=False,
+        closed=False,
+        lines=(),
+    )
 
 
 class B1:

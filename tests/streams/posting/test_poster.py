@@ -1,6 +1,7 @@
 """The poster of one company: admits each K once, keeps every order in sequence, and ends every posting."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -38,19 +39,34 @@ def digested(event: Any) -> Any:
 def order(order_id: str = "1", sku: str = "A", **fields: Any) -> OrderPlaced:
     line = OrderLine(line_id="1", sku=sku, quantity=Decimal(2), unit_price=Decimal(10), tax_code="GB-20")
     event = OrderPlaced(
-        source="shop", company="acme", event_id=order_id, occurred_at=NOW - timedelta(hours=1), observed_at=NOW, digest=b"", order_id=order_id,
-        currency="GBP", lines=(line,),
-    )  # fmt: skip
+        source="shop",
+        company="acme",
+        event_id=order_id,
+        occurred_at=NOW - timedelta(hours=1),
+        observed_at=NOW,
+        digest=b"",
+        order_id=order_id,
+        currency="GBP",
+        lines=(line,),
+    )
     return digested(replace(event, **fields))  # type: ignore[no-any-return]
 
 
 def dispatch(shipment_id: str = "D1", order_id: str = "1", sku: str = "A", quantity: int = 2) -> DispatchConfirmed:
     return digested(  # type: ignore[no-any-return]
         DispatchConfirmed(
-            source="warehouse", company="acme", event_id=shipment_id, occurred_at=NOW - timedelta(minutes=5), observed_at=NOW, digest=b"",
-            shipment_id=shipment_id, order_id=order_id, location="MAIN", lines=(DispatchLine(sku=sku, quantity=Decimal(quantity)),),
+            source="warehouse",
+            company="acme",
+            event_id=shipment_id,
+            occurred_at=NOW - timedelta(minutes=5),
+            observed_at=NOW,
+            digest=b"",
+            shipment_id=shipment_id,
+            order_id=order_id,
+            location="MAIN",
+            lines=(DispatchLine(sku=sku, quantity=Decimal(quantity)),),
         )
-    )  # fmt: skip
+    )
 
 
 class Desk:
@@ -82,10 +98,19 @@ class Desk:
             if not again:
                 self.places[kind] = place + 1
             posting = Posting(
-                k=event_key(event), kind=kind, company="acme", source=event.source, order_id=event.order_id, digest=event.digest,  # type: ignore[union-attr]
-                topic=fact_topic(kind), partition=0, offset=place - again, timestamp_ms=int(NOW.timestamp() * 1000), key=b"k",
+                k=event_key(event),
+                kind=kind,
+                company="acme",
+                source=event.source,
+                order_id=event.order_id,
+                digest=event.digest,  # type: ignore[union-attr]
+                topic=fact_topic(kind),
+                partition=0,
+                offset=place - again,
+                timestamp_ms=int(NOW.timestamp() * 1000),
+                key=b"k",
                 value=CODEC.encode(event),
-            )  # fmt: skip
+            )
             records.append(raw("erp-orders", self.offset, CODEC.encode(posting), b"acme"))
             await self.log.send("erp-orders", 0, b"acme", CODEC.encode(posting))
             self.offset += 1
@@ -96,7 +121,7 @@ class Desk:
 
     async def ended(self, *batches: FakeBatch) -> None:
         async with asyncio.timeout(600):
-            while not all(batch.all_finished for batch in batches):
+            while not all(batch.all_finished for batch in batches):  # noqa: ASYNC110  # virtual time
                 await asyncio.sleep(0.1)
 
     def states(self) -> dict[str, LetterState]:
@@ -107,7 +132,11 @@ class Desk:
         }
 
 
-_TYPES: dict[str, Any] = {"order_placed": OrderPlaced, "dispatch_confirmed": DispatchConfirmed, "order_cancelled": OrderCancelled}
+_TYPES: dict[str, Any] = {
+    "order_placed": OrderPlaced,
+    "dispatch_confirmed": DispatchConfirmed,
+    "order_cancelled": OrderCancelled,
+}
 
 
 @pytest.fixture
@@ -180,7 +209,9 @@ async def test_one_order_runs_in_sequence_and_others_beside_it(desk: Desk) -> No
     assert how(batch, "dispatch_confirmed") == ["", "posted", "", "posted"]
     assert desk.b1.most == 2
     assert desk.b1.clashes == []
-    written = [one.path for requests in desk.b1.change_sets for one in requests if one.path in ("Orders", "DeliveryNotes")]
+    written = [
+        one.path for requests in desk.b1.change_sets for one in requests if one.path in ("Orders", "DeliveryNotes")
+    ]
     assert written == ["Orders", "Orders", "DeliveryNotes", "DeliveryNotes"]
 
 
@@ -212,12 +243,17 @@ async def test_a_letter_lies_before_its_offset_moves_and_if_it_cannot_be_written
 async def test_waits_and_holds_are_rebuilt_from_the_states(desk: Desk) -> None:
     batch = await desk.take(order("1", "NEW"), dispatch("D1", "1", "NEW"))
     await desk.ended(batch)
-    assert sorted((state.event_type, state.state) for state in desk.states().values()) == [("dispatch_confirmed", "held"), ("order_placed", "parked")]  # fmt: skip
+    assert sorted((state.event_type, state.state) for state in desk.states().values()) == [
+        ("dispatch_confirmed", "held"),
+        ("order_placed", "parked"),
+    ]
     await desk.close()
-    desk.b1.company.load({"Items": [{"ItemCode": "NEW"}], "stock": [{"item": "NEW", "warehouse": "LON1", "quantity": "5"}]})
+    desk.b1.company.load(
+        {"Items": [{"ItemCode": "NEW"}], "stock": [{"item": "NEW", "warehouse": "LON1", "quantity": "5"}]}
+    )
     await desk.open()
     async with asyncio.timeout(60):
-        while not desk.b1.documents("Invoices"):
+        while not desk.b1.documents("Invoices"):  # noqa: ASYNC110  # virtual time
             await asyncio.sleep(0.5)
     await asyncio.sleep(1)
     assert {state.state for state in desk.states().values()} == {"posted"}
@@ -237,9 +273,11 @@ async def test_retries_of_what_waits_for_b1_come_less_and_less_often(desk: Desk)
     batch = await desk.take(order("1", "NEW"))
     await desk.ended(batch)
     await asyncio.sleep(3 * 3600)
-    starts = [tries[0], *(now for before, now in zip(tries, tries[1:], strict=False) if now - before > 5)]
-    gaps = [round(now - before) for before, now in zip(starts, starts[1:], strict=False)]
-    assert all(abs(gap - wanted) <= 2 for gap, wanted in zip(gaps, [30, 60, 120, 240, 480, 600, 600, 600], strict=False)), gaps
+    starts = [tries[0], *(now for before, now in itertools.pairwise(tries) if now - before > 5)]
+    gaps = [round(now - before) for before, now in itertools.pairwise(starts)]
+    assert all(
+        abs(gap - wanted) <= 2 for gap, wanted in zip(gaps, [30, 60, 120, 240, 480, 600, 600, 600], strict=False)
+    ), gaps
 
 
 async def test_close_lets_what_is_under_way_end_and_starts_nothing_more(desk: Desk) -> None:

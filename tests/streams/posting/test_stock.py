@@ -129,7 +129,7 @@ async def test_a_successor_sends_the_sealed_document_again_as_it_is(rooms: Any, 
 
     async def killed() -> None:
         posting = asyncio.create_task(room.all(batch("a"), batch("b", "B")))
-        while not room.documents():
+        while not room.documents():  # noqa: ASYNC110  # virtual time
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.2 if commit else 0)
         await room.close()
@@ -188,7 +188,12 @@ def _refusal() -> Any:
 
 async def test_two_documents_of_one_item_are_never_under_way_together(rooms: Any) -> None:
     room = rooms()
-    waves = [asyncio.create_task(room.all(*(batch(f"{n}{sku}", sku, reason=reason) for sku in "ABCD" for reason in ("found", "receipt")))) for n in range(5)]  # fmt: skip
+    waves = [
+        asyncio.create_task(
+            room.all(*(batch(f"{n}{sku}", sku, reason=reason) for sku in "ABCD" for reason in ("found", "receipt")))
+        )
+        for n in range(5)
+    ]
     for wave in waves:
         assert {one.how for one in await wave} == {"posted"}
     assert room.b1.clashes == []

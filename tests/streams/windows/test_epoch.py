@@ -1,5 +1,6 @@
 """One epoch: what a range of stock events comes to. Conservation: for every cut and every repeat, sums are what was accepted."""
 
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,11 @@ CODEC = embedded_codec()
 
 def _config() -> Any:
     data = example()
-    data["companies"]["acme"]["warehouses"]["RET1"] = {"owner": "warehouse", "location": "RETURNS", "returns_by": "adjustment"}
+    data["companies"]["acme"]["warehouses"]["RET1"] = {
+        "owner": "warehouse",
+        "location": "RETURNS",
+        "returns_by": "adjustment",
+    }
     return parse(data, ROOT, ENVIRON)
 
 
@@ -37,10 +42,19 @@ COMPOSER = Composer(CODEC, StockRules(_config().maps), "v1")
 def event(event_id: str, delta: str | Decimal = "1", sku: str = "A", **fields: Any) -> StockAdjusted:
     made = StockAdjusted(
         **{
-            "source": "warehouse", "company": "acme", "event_id": event_id, "occurred_at": NOW - timedelta(minutes=5), "observed_at": NOW,
-            "digest": b"", "sku": sku, "location": "MAIN", "delta": Decimal(delta), "reason": "found", **fields,
+            "source": "warehouse",
+            "company": "acme",
+            "event_id": event_id,
+            "occurred_at": NOW - timedelta(minutes=5),
+            "observed_at": NOW,
+            "digest": b"",
+            "sku": sku,
+            "location": "MAIN",
+            "delta": Decimal(delta),
+            "reason": "found",
+            **fields,
         }
-    )  # fmt: skip
+    )
     return replace(made, digest=digest_of(made))
 
 
@@ -73,11 +87,18 @@ EVENTS = st.lists(
         location=st.sampled_from(["MAIN", "MAIN", "RETURNS", "NOWHERE"]),
         reason=st.sampled_from(["found", "damaged", "return"]),
         occurred_at=st.sampled_from([NOW - timedelta(minutes=5), NOW - timedelta(days=2), NOW - timedelta(days=90)]),
-        batches=st.sampled_from([(), (), (BatchQuantity(number="L1", quantity=Decimal(1)),), (BatchQuantity(number="L2", quantity=Decimal(1)),)]),
+        batches=st.sampled_from(
+            [
+                (),
+                (),
+                (BatchQuantity(number="L1", quantity=Decimal(1)),),
+                (BatchQuantity(number="L2", quantity=Decimal(1)),),
+            ]
+        ),
     )
     | st.binary(max_size=8),
     max_size=40,
-)  # fmt: skip
+)
 
 
 @given(EVENTS, st.data())
@@ -87,7 +108,7 @@ def test_the_nets_of_all_epochs_are_the_sum_of_what_was_accepted_however_the_inp
 ) -> None:
     chain, records = Chain(), rows_of(CODEC, "stock-adjusted", events)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(records)), max_size=8)) | {0, len(records)})
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in itertools.pairwise(cuts):
         chain.seal(records[start:end])
     assert sums(chain.epochs) == expected(events)
     every = [offset for epoch in chain.epochs for offset in members(epoch)]
@@ -107,7 +128,9 @@ def sums(epochs: list[SealedEpoch]) -> dict[tuple[object, ...], Decimal]:
         for batch in epoch.batches:
             assert batch.net == sum(batch.deltas)
             assert len(batch.event_ids) == len(batch.offsets) == len(batch.deltas) == len(batch.digests) // 16
-            total[batch.sku, batch.location, batch.reason, batch.posting_date, tuple(lot.number for lot in batch.batches)] += batch.net
+            total[
+                batch.sku, batch.location, batch.reason, batch.posting_date, tuple(lot.number for lot in batch.batches)
+            ] += batch.net
     return {place: net for place, net in total.items() if net}
 
 
@@ -123,7 +146,9 @@ def expected(events: list[StockAdjusted | bytes]) -> dict[tuple[object, ...], De
             continue
         if one.reason == "return" and one.location == "MAIN":
             continue
-        total[one.sku, one.location, one.reason, one.occurred_at.date(), tuple(lot.number for lot in one.batches)] += one.delta
+        total[one.sku, one.location, one.reason, one.occurred_at.date(), tuple(lot.number for lot in one.batches)] += (
+            one.delta
+        )
     return {place: net for place, net in total.items() if net}
 
 
@@ -144,7 +169,9 @@ def test_epochs_composed_ahead_of_their_acceptance_know_each_other(events: list[
     head, start, ahead = Head(), 0, list[SealedEpoch]()
     for n in range(0, len(records), 3):
         rows = [COMPOSER.read(record) for record in records[n : n + 3]]
-        epoch = COMPOSER.compose(rows, Seen(), pending, head, start, NOW, "bytes", ahead[-1].no_ops if ahead else 0).epoch
+        epoch = COMPOSER.compose(
+            rows, Seen(), pending, head, start, NOW, "bytes", ahead[-1].no_ops if ahead else 0
+        ).epoch
         head, start = head.after(CODEC.encode(epoch)), epoch.end
         ahead.append(epoch)
     assert sums(ahead) == expected(events)
@@ -165,7 +192,9 @@ def test_the_count_of_no_ops_runs_through_the_chain(events: list[StockAdjusted |
 
 def test_a_letter_keeps_everything_and_a_no_op_nothing_but_its_place() -> None:
     """Design 16.7: decided in the epoch, so that a crash cannot make a letter and a count of one event."""
-    bad = raw("stock-adjusted", 0, CODEC.encode(event("e", location="NOWHERE")), b"A", timestamp=77, headers=[("h", b"1")])
+    bad = raw(
+        "stock-adjusted", 0, CODEC.encode(event("e", location="NOWHERE")), b"A", timestamp=77, headers=[("h", b"1")]
+    )
     off = raw("stock-adjusted", 1, CODEC.encode(event("f", reason="return")), b"A", timestamp=78)
     letter, nothing = Chain().seal([bad, off]).skipped
     assert (letter.why, letter.value, letter.key, letter.timestamp_ms) == ("unmapped_location", bad.value, b"A", 77)
@@ -198,9 +227,21 @@ def test_a_lots_quantity_is_what_it_netted_to_and_several_numbers_stand_alone() 
     lot = (BatchQuantity(number="L1", quantity=Decimal(5)),)
     two = (*lot, BatchQuantity(number="L2", quantity=Decimal(1)))
     epoch = Chain().seal(
-        rows_of(CODEC, "stock-adjusted", [event("a", "5", batches=lot), event("b", "-2", batches=lot), event("c", "6", batches=two), event("d", "6", batches=two), event("s", "1", serials=("S1",))])
-    )  # fmt: skip
-    assert [(batch.net, [(one.number, one.quantity) for one in batch.batches], batch.serials) for batch in epoch.batches] == [
+        rows_of(
+            CODEC,
+            "stock-adjusted",
+            [
+                event("a", "5", batches=lot),
+                event("b", "-2", batches=lot),
+                event("c", "6", batches=two),
+                event("d", "6", batches=two),
+                event("s", "1", serials=("S1",)),
+            ],
+        )
+    )
+    assert [
+        (batch.net, [(one.number, one.quantity) for one in batch.batches], batch.serials) for batch in epoch.batches
+    ] == [
         (3, [("L1", 3)], ()),
         (6, [("L1", 5), ("L2", 1)], ()),
         (6, [("L1", 5), ("L2", 1)], ()),
@@ -217,7 +258,11 @@ def test_an_empty_epoch_keeps_the_chains_tail_alive() -> None:
 
 
 def test_transfers_net_with_their_like_only() -> None:
-    moves = [event("a", "-2", reason="transfer", to_location="RETURNS"), event("b", "-3", reason="transfer", to_location="RETURNS"), event("c", "1")]  # fmt: skip
+    moves = [
+        event("a", "-2", reason="transfer", to_location="RETURNS"),
+        event("b", "-3", reason="transfer", to_location="RETURNS"),
+        event("c", "1"),
+    ]
     epoch = Chain().seal(rows_of(CODEC, "stock-adjusted", moves))
     nets: list[tuple[str | None, Decimal]] = [(batch.to_location, batch.net) for batch in epoch.batches]
     assert nets == [("RETURNS", Decimal(-5)), (None, Decimal(1))]

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -32,6 +33,7 @@ CODEC = embedded_codec()
 STOCK, SEALED, QUEUE = "stock-adjusted", "stock-sealed", "erp-stock"
 
 
+@cache
 def configured(**window: Any) -> Any:
     data = example()
     data["kafka"] |= {"partitions": 2, "company_partitions": 2}
@@ -95,7 +97,9 @@ def log() -> MemoryLog:
 # ---- when a window is sealed
 
 
-async def test_a_window_is_sealed_when_its_length_has_passed_since_its_first_event(log: MemoryLog, clock: Clock) -> None:
+async def test_a_window_is_sealed_when_its_length_has_passed_since_its_first_event(
+    log: MemoryLog, clock: Clock
+) -> None:
     worker = Worker(log, clock, length_s=60)
     assert await worker.room.open(None, 0) == 0
     running = asyncio.create_task(worker.room.run())
@@ -164,7 +168,9 @@ async def test_what_is_finished_is_counted_as_no_op_where_the_window_ended_it(lo
     await put(log, event("a"), event("a"), event("r", reason="return"), event("b"))
     batch = await worker.read(0)
     await worker.room.seal("length")
-    assert {key: sum(counts.get(key, 0) for counts in batch.finished.values()) for key in [("stock_adjusted", "no_op")]} == {("stock_adjusted", "no_op"): 2}  # fmt: skip
+    assert {
+        key: sum(counts.get(key, 0) for counts in batch.finished.values()) for key in [("stock_adjusted", "no_op")]
+    } == {("stock_adjusted", "no_op"): 2}
 
 
 # ---- losers
@@ -203,8 +209,10 @@ def walk(log: MemoryLog) -> list[SealedEpoch]:
     return accepted
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["read", "read", "seal", "restart", "route"])), max_size=30))
-@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["read", "read", "seal", "restart", "route"])), max_size=30)
+)
+@settings(max_examples=40, deadline=None)
 def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[tuple[int, str]]) -> None:
     async def play() -> None:
         log, clock = MemoryLog.of(configured()), Clock()
@@ -233,7 +241,9 @@ def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[
         accepted = walk(log)
         assert [epoch.start for epoch in accepted] == [0, *(epoch.end for epoch in accepted)][: len(accepted)]
         assert accepted[-1].end == 24
-        assert sum(batch.net for epoch in accepted for batch in epoch.batches) == len({(n % 9, n % 2) for n in range(24)})
+        assert sum(batch.net for epoch in accepted for batch in epoch.batches) == len(
+            {(n % 9, n % 2) for n in range(24)}
+        )
 
     run(play())
 
@@ -342,7 +352,9 @@ async def test_an_accepted_epoch_becomes_postings_and_letters_and_is_finished_af
     await worker.room.seal("length")
     batch = await worker.route()
     assert batch.all_finished
-    assert [(posting.kind, posting.index, posting.topic, posting.offset, posting.company) for posting in queued(log)] == [
+    assert [
+        (posting.kind, posting.index, posting.topic, posting.offset, posting.company) for posting in queued(log)
+    ] == [
         ("stock_batch", 0, SEALED, 0, "acme"),
         ("stock_batch", 1, SEALED, 0, "acme"),
     ]
@@ -393,7 +405,9 @@ async def test_when_the_queue_cannot_be_reached_nothing_is_finished_and_it_is_ro
     assert len(queued(log)) == 1
 
 
-async def test_epochs_that_were_routed_before_are_not_routed_again_after_a_restart(log: MemoryLog, clock: Clock) -> None:
+async def test_epochs_that_were_routed_before_are_not_routed_again_after_a_restart(
+    log: MemoryLog, clock: Clock
+) -> None:
     worker = Worker(log, clock)
     await worker.room.open(None, 0)
     await put(log, event("a"), event("b"))

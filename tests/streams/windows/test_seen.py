@@ -14,7 +14,9 @@ def test_a_rebuild_from_columns_knows_what_adding_knew(members: list[tuple[str, 
     added, rebuilt = Seen(), Seen()
     added.add_epoch(1.0, [(Seen.entry("warehouse", id_, "A", "MAIN"), Seen.mark(digest)) for id_, digest in members])
     entries: list[int] = []
-    rebuilt.add_columns("warehouse", "A", "MAIN", [id_ for id_, _ in members], b"".join(digest for _, digest in members), entries)  # fmt: skip
+    rebuilt.add_columns(
+        "warehouse", "A", "MAIN", [id_ for id_, _ in members], b"".join(digest for _, digest in members), entries
+    )
     rebuilt.close_epoch(1.0, entries)
     for id_, digest in members:
         entry = Seen.entry("warehouse", id_, "A", "MAIN")

@@ -1,0 +1,98 @@
+"""A shop, time that only moves when told, and a source that reads it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from connectors.base.levels import resolve
+from connectors.shopify.settings import ShopifySettings
+from connectors.shopify.source import ShopifySource
+from connectors.simulators.shopify import ConnectionDroppedError, Shop
+
+TOKEN = "shpat_canary-5ecret"
+
+
+@dataclass
+class Time:
+    at: datetime = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The simulator in process; a connection that it drops is what httpx makes of one."""
+
+    def __init__(self, app: Any) -> None:
+        self._inner = httpx.ASGITransport(app)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except ConnectionDroppedError:
+            raise httpx.ReadError("dropped", request=request) from None
+
+
+@dataclass
+class Play:
+    time: Time
+    shop: Shop
+    settings: ShopifySettings
+    source: ShopifySource
+    cursor: str | None = None
+    items: list[Any] = field(default_factory=list)
+    known: dict[Any, Any] = field(default_factory=dict)
+
+    async def look(self, seconds: float = 60) -> list[Any]:
+        """Time goes by, then the source reads until it is idle; returns what it said, levels as deltas."""
+        self.time.at += timedelta(seconds=seconds)
+        said: list[Any] = []
+        while True:
+            batch = await self.source.read(self.cursor)
+            resolved = resolve(batch.items, self.known)
+            self.known |= resolved.changes
+            said += resolved.items
+            self.cursor = batch.cursor
+            if batch.idle:
+                self.items += said
+                return said
+
+
+@pytest.fixture
+async def make_play():
+    opened: list[ShopifySource] = []
+
+    def make(*, shop: Shop | None = None, **changes: Any) -> Play:
+        time = Time()
+        found = shop or Shop(clock=time.now, token=TOKEN, skew_s=changes.pop("skew_s", 0))
+        if not found.locations:
+            found.add_location("31", "Main")
+            found.add_location("32", "Shop")
+        table = {
+            "kind": "shopify", "company": "acme", "shop": found.domain, "access_token": "env:TOKEN",
+            "webhook_secrets": ["env:SECRET", "env:OLD"], **changes,
+        }  # fmt: skip
+        environ = {"TOKEN": TOKEN, "SECRET": found.secret, "OLD": "shpss_old"}
+        settings = ShopifySettings.model_validate(table, context={"environ": environ})
+        source = ShopifySource("shop", settings, time, transport=Wire(found), sleep=time.sleep)
+        opened.append(source)
+        return Play(time, found, settings, source)
+
+    yield make
+    for source in opened:
+        await source.close()
+
+
+@pytest.fixture
+def play(make_play: Callable[..., Play]) -> Play:
+    return make_play()

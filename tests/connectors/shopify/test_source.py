@@ -1,0 +1,689 @@
+"""What a shop's changes become, whatever goes wrong between us and Shopify."""
+
+import json
+import logging
+import random
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+import structlog
+
+from connectors.base.errors import FatalError, RetriableError
+from connectors.base.source import RefusedRecord
+from connectors.shopify import source as module
+from connectors.shopify.source import Place
+from connectors.simulators.shopify import Fault
+from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued, StockAdjusted, identity
+
+TEA = {"sku": "TEA", "quantity": 3, "price": "24.00", "discount": "4.80"}
+MUG = {"sku": "MUG", "quantity": 1, "price": "9.99"}
+
+
+def of(kind, items):
+    return [each for each in items if isinstance(each, kind)]
+
+
+def cents(amount):
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def total_of(order):
+    nets = sum((cents(line.quantity * line.unit_price - (line.discount or 0)) for line in order.lines), Decimal(0))
+    taxes = sum((line.tax_amount for line in order.lines), Decimal(0))
+    freight = order.shipping.amount + order.shipping.tax_amount if order.shipping else 0
+    return nets + taxes + freight
+
+
+# ---- orders
+
+
+@pytest.mark.parametrize("included", [True, False])
+async def test_an_order_is_net_prices_and_taxes_that_sum_to_its_total(play, included):
+    number = play.shop.place_order(TEA, MUG, taxes_included=included)
+    (event,) = await play.look()
+    assert isinstance(event, OrderPlaced)
+    assert (event.order_id, event.order_number, event.currency) == (number, "#1001", "GBP")
+    assert event.grand_total == Decimal("80.79" if included else "96.95")
+    assert total_of(event) == event.grand_total
+    tea, mug = event.lines
+    assert (tea.sku, tea.quantity, tea.tax_code, tea.tax_rate) == ("TEA", 3, "GB-20", 20)
+    if included:
+        assert (tea.unit_price, tea.discount, tea.tax_amount) == (20, 4, Decimal("11.20"))
+    assert mug.discount is None
+    assert (event.ship_to.country, event.customer.guest, event.customer.email) == ("GB", True, "mia@example.test")
+    assert event.occurred_at == play.time.at - timedelta(seconds=60)
+
+
+async def test_any_order_sums_to_the_penny(play):
+    draw = random.Random(3)
+    expected = {}
+    for _ in range(120):
+        lines = []
+        for _ in range(draw.randint(1, 4)):
+            quantity, price = draw.choice([1, 2, 3, 7, 144, 5000]), Decimal(draw.randint(0, 9999)) / 100
+            cut = Decimal(draw.randint(0, int(price * quantity * 100))) / 100 if draw.random() < 0.5 else 0
+            lines.append(
+                {
+                    "sku": "A",
+                    "quantity": quantity,
+                    "price": str(price),
+                    "discount": str(cut),
+                    "rate": draw.choice(["0", "0.05", "0.2", "0.08875"]),
+                }
+            )
+        number = play.shop.place_order(
+            *lines, taxes_included=draw.random() < 0.5, shipping=draw.choice([None, "0", "3.60"])
+        )
+        expected[number] = Decimal(play.shop.orders[number]["totalPriceSet"]["shopMoney"]["amount"])
+    events = of(OrderPlaced, await play.look())
+    assert {event.order_id: event.grand_total for event in events} == expected
+    for event in events:
+        assert total_of(event) == event.grand_total
+        assert (
+            sum(line.tax_amount for line in event.lines) + (event.shipping.tax_amount if event.shipping else 0)
+            == event.tax_total
+        )
+        assert all((line.discount or 0) >= 0 and line.unit_price >= 0 for line in event.lines)
+
+
+async def test_what_was_told_is_not_told_again_however_often_the_order_changes(play):
+    number = play.shop.place_order(TEA)
+    assert len(await play.look()) == 1
+    for seconds in (5, 100, 400, 5000):
+        play.shop.touch(number, note="another address", email="other@example.test")
+        assert await play.look(seconds) == []
+    assert await play.look(86_400) == []
+
+
+async def test_what_no_webhook_told_is_found(play):
+    await play.look()
+    numbers = []
+    for _ in range(5):
+        numbers.append(play.shop.place_order(TEA))
+        play.time.at += timedelta(hours=2)
+    assert not play.shop.outbox
+    assert [event.order_id for event in await play.look()] == numbers
+
+
+async def test_an_order_that_is_indexed_late_is_found(play):
+    await play.look()
+    play.shop.index_lag_s = 200
+    number = play.shop.place_order(TEA)
+    assert await play.look(60) == []
+    assert await play.look(60) == []
+    assert [event.order_id for event in await play.look(100)] == [number]
+    assert await play.look(500) == []
+
+
+async def test_orders_that_change_while_pages_are_read_are_each_told_once(play, monkeypatch):
+    monkeypatch.setattr(module, "LIST_ROWS", 3)
+    monkeypatch.setattr(module, "BATCH_ORDERS", 3)
+    numbers = []
+    for _ in range(20):
+        numbers.append(play.shop.place_order(TEA))
+        play.time.at += timedelta(seconds=1)
+    draw = random.Random(5)
+
+    def change(operation):
+        if operation == "Changed":
+            play.time.at += timedelta(seconds=1)
+            for number in draw.sample(numbers, 2):
+                play.shop.touch(number)
+            if len(numbers) < 26:
+                numbers.append(play.shop.place_order(MUG))
+
+    play.shop.before = change
+    for _ in range(4):
+        await play.look()
+    play.shop.before = lambda _operation: None
+    await play.look()
+    told = [event.order_id for event in play.items]
+    assert sorted(set(told)) == sorted(numbers)
+    assert len(told) == len(numbers)
+
+
+async def test_an_outage_and_a_flood_of_old_orders_lose_none_that_is_new(play, monkeypatch):
+    """Orders that keep moving ahead of the reader are told when it meets them, however old they are then."""
+    monkeypatch.setattr(module, "LIST_ROWS", 2)
+    monkeypatch.setattr(module, "BATCH_ORDERS", 2)
+    await play.look()
+    numbers = []
+    for _ in range(12):
+        numbers.append(play.shop.place_order(TEA))
+        play.time.at += timedelta(hours=1)
+    left = [*numbers]
+
+    def run_ahead(operation):
+        if operation == "Changed" and left:
+            play.time.at += timedelta(seconds=1)
+            play.shop.touch(left.pop())
+
+    play.shop.before = run_ahead
+    said = await play.look()
+    # One that overtakes the reader is met twice, and says the same.
+    assert {event.order_id for event in said} == set(numbers)
+    assert len({(event.order_id, event.digest) for event in said}) == len(numbers)
+
+
+async def test_pages_begin_anew_where_their_cursor_has_expired(play, monkeypatch):
+    monkeypatch.setattr(module, "LIST_ROWS", 2)
+    monkeypatch.setattr(module, "BATCH_ORDERS", 2)
+    numbers = [play.shop.place_order(TEA) for _ in range(7)]
+    batch = await play.source.read(None)
+    play.cursor = batch.cursor
+    play.items += batch.items
+    play.shop.expire_cursors()
+    await play.look()
+    assert sorted({event.order_id for event in play.items}) == sorted(numbers)
+    assert len({event.digest for event in play.items}) <= len(play.items)
+
+
+async def test_the_same_cursor_says_the_same(play, make_play):
+    number = play.shop.place_order(TEA, MUG)
+    play.shop.fulfil(number, "31", {0: 1})
+    play.shop.refund(number, [(0, 1, "RETURN", "31")])
+    play.shop.set_level("TEA", "31", 5)
+    play.time.at += timedelta(seconds=60)
+    first = await play.source.read(None)
+    assert await play.source.read(None) == first
+    assert Place.from_text(first.cursor).to_text() == first.cursor
+
+
+async def test_test_orders_and_our_own_do_not_come_back(make_play):
+    play = make_play()
+    play.shop.place_order(TEA, test=True)
+    play.shop.place_order(TEA, tags=["vip", "b1-streams"])
+    assert await play.look() == []
+    other = make_play(test_orders=True)
+    other.shop.place_order(TEA, test=True)
+    assert len(await other.look()) == 1
+
+
+async def test_an_order_waits_for_its_payment_where_it_should(make_play):
+    play = make_play(place_on="paid")
+    number = play.shop.place_order(TEA, paid=False)
+    play.shop.fulfil(number, "31", {0: 1})
+    assert await play.look(4000) == []
+    play.shop.pay(number)
+    placed, sent = await play.look(4000)
+    assert isinstance(placed, OrderPlaced)
+    assert isinstance(sent, DispatchConfirmed)
+    assert placed.payment.amount == placed.grand_total
+    play.shop.cancel(play.shop.place_order(MUG, paid=False))
+    assert await play.look() == []
+
+
+async def test_charges_without_goods_go_with_the_freight(play):
+    play.shop.place_order(TEA, {"sku": None, "quantity": 1, "price": "5.00", "requires_shipping": False, "rate": "0"})
+    (event,) = await play.look()
+    assert [line.sku for line in event.lines] == ["TEA"]
+    assert event.shipping.amount + event.shipping.tax_amount == Decimal("8.60")
+    assert total_of(event) == event.grand_total
+
+
+async def test_a_gift_card_and_goods_without_a_sku_need_a_name(make_play):
+    card = {"sku": None, "quantity": 1, "price": "50.00", "rate": "0", "gift_card": True, "requires_shipping": False}
+    play = make_play()
+    number = play.shop.place_order(card)
+    (letter,) = await play.look()
+    assert isinstance(letter, RefusedRecord)
+    assert (letter.event_type, letter.reason, letter.order_id) == ("order_placed", "invalid_event", number)
+    assert "skus.gift_card" in letter.error
+    assert json.loads(letter.value)["id"].endswith(number)
+    named = make_play(skus={"gift_card": "GIFT", "custom": "MISC"})
+    named.shop.place_order(card, {"sku": None, "quantity": 1, "price": "1.00"})
+    (event,) = await named.look()
+    assert [line.sku for line in event.lines] == ["GIFT", "MISC"]
+
+
+async def test_a_record_that_cannot_be_read_is_a_letter_with_its_bytes_and_the_rest_goes_on(play):
+    good = play.shop.place_order(TEA)
+    bad = play.shop.place_order(TEA)
+    play.shop.orders[bad]["lineItems"][0]["quantity"] = "canary@example.test"
+    said = await play.look()
+    (letter,) = of(RefusedRecord, said)
+    assert [event.order_id for event in of(OrderPlaced, said)] == [good]
+    assert "canary" in letter.value.decode()
+    assert "canary" not in letter.error
+    assert "lineItems.0.quantity" in letter.error
+    assert await play.look() == []
+
+
+# ---- fulfilments
+
+
+async def test_partial_fulfilments_are_dispatches_with_their_tracking(play):
+    number = play.shop.place_order(TEA, MUG)
+    first = play.shop.fulfil(number, "31", {0: 2}, company="DPD UK", tracking="155")
+    second = play.shop.fulfil(number, "32", {0: 1, 1: 1})
+    _, one, two = await play.look()
+    assert (one.shipment_id, one.order_id, one.location, one.carrier) == (first, number, "31", "DPD UK")
+    assert one.tracking_numbers == ("155",)
+    assert [(line.sku, line.quantity) for line in one.lines] == [("TEA", 2)]
+    assert (two.shipment_id, two.location, two.tracking_numbers) == (second, "32", ())
+    assert [(line.sku, line.quantity) for line in two.lines] == [("TEA", 1), ("MUG", 1)]
+
+
+async def test_a_fulfilment_is_told_when_it_succeeds_however_late(play):
+    number = play.shop.place_order(TEA)
+    await play.look()
+    play.shop.fulfil(number, "31", {0: 1}, status="PENDING")
+    assert await play.look() == []
+    assert await play.look(100_000) == []
+    play.shop.finish_fulfilment(number, 0, "SUCCESS")
+    (event,) = await play.look(100_000)
+    assert isinstance(event, DispatchConfirmed)
+    play.shop.touch(number)
+    assert await play.look(100_000) == []
+
+
+async def test_a_fulfilment_that_is_cancelled_later_is_told_to_people_and_one_never_told_is_nothing(play):
+    number = play.shop.place_order(TEA)
+    play.shop.fulfil(number, "31", {0: 1})
+    await play.look()
+    play.time.at += timedelta(hours=1)
+    play.shop.finish_fulfilment(number, 0, "CANCELLED")
+    (letter,) = await play.look()
+    assert (letter.event_type, letter.order_id) == ("dispatch_confirmed", number)
+    assert "by hand" in letter.error
+    assert await play.look() == []
+    play.shop.fulfil(number, "31", {0: 1})
+    play.time.at += timedelta(seconds=1)
+    play.shop.finish_fulfilment(number, 1, "CANCELLED")
+    assert await play.look() == []
+
+
+async def test_dispatches_are_not_told_where_another_system_reports_them(make_play):
+    play = make_play(events=["order_placed", "refund_issued"])
+    number = play.shop.place_order(TEA)
+    play.shop.fulfil(number, "31", {0: 1})
+    play.shop.cancel(number)
+    assert [type(each) for each in await play.look()] == [OrderPlaced]
+
+
+# ---- cancellations, refunds, edits
+
+
+async def test_a_cancelled_order_is_cancelled_whole_and_once(play):
+    number = play.shop.place_order(TEA, MUG)
+    await play.look()
+    play.shop.cancel(number)
+    said = await play.look()
+    (cancelled,) = of(OrderCancelled, said)
+    assert (cancelled.order_id, cancelled.lines, cancelled.reason) == (number, None, "customer")
+    assert of(RefundIssued, said) == []
+
+
+async def test_units_refunded_before_they_were_sent_are_taken_off(play):
+    number = play.shop.place_order(TEA)
+    refund = play.shop.refund(number, [(0, 2, "CANCEL", None)])
+    _, cancelled = await play.look()
+    assert (cancelled.event_id, cancelled.order_id) == (f"{number}-refund-{refund}", number)
+    assert [line.quantity for line in cancelled.lines] == [2]
+
+
+@pytest.mark.parametrize("included", [True, False])
+async def test_a_return_is_a_refund_with_its_money_freight_and_goodwill(play, included):
+    number = play.shop.place_order(TEA, MUG, taxes_included=included)
+    play.shop.fulfil(number, "31", {0: 3, 1: 1})
+    await play.look()
+    play.shop.refund(
+        number,
+        [(0, 1, "RETURN", "32"), (1, 1, "NO_RESTOCK", None)],
+        shipping="1.80",
+        adjustment="2.50",
+        gateways=("card", "gift_card"),
+    )
+    (event,) = await play.look()
+    tea, mug = event.lines
+    assert (tea.restock, tea.location, mug.restock, mug.location) == (True, "32", False, None)
+    assert event.adjustment.amount == Decimal("2.50")
+    parts = sum((line.amount + line.tax_amount for line in event.lines), Decimal(0))
+    parts += event.shipping.amount + event.shipping.tax_amount + event.adjustment.amount + event.adjustment.tax_amount
+    money = play.shop.orders[number]["refunds"][0]["transactions"]
+    assert len(money) == 2
+    assert parts == event.total == sum(Decimal(each["amountSet"]["shopMoney"]["amount"]) for each in money)
+
+
+async def test_units_sent_and_not_sent_in_one_refund_are_told_apart(play):
+    number = play.shop.place_order(TEA)
+    play.shop.fulfil(number, "31", {0: 2})
+    await play.look()
+    play.time.at += timedelta(seconds=5)
+    play.shop.refund(number, [(0, 2, "NO_RESTOCK", None)])
+    cancelled, refunded = await play.look()
+    assert [line.quantity for line in cancelled.lines] == [1]
+    (line,) = refunded.lines
+    assert line.quantity == 1
+    assert refunded.total == line.amount + line.tax_amount == Decimal("22.40")
+
+
+async def test_a_refund_whose_money_is_under_way_waits_for_it(play):
+    number = play.shop.place_order(TEA)
+    play.shop.fulfil(number, "31", {0: 3})
+    await play.look()
+    play.shop.refund(number, [(0, 1, "RETURN", "31")], status="PENDING")
+    assert await play.look() == []
+    assert await play.look(90_000) == []
+    play.shop.finish_refund(number, 0)
+    (event,) = await play.look(90_000)
+    assert event.total == Decimal("22.40")
+
+
+async def test_duties_an_amount_alone_and_money_kept_back(play):
+    number = play.shop.place_order(TEA, originalTotalDutiesSet=play.shop.bag("0"))
+    play.shop.fulfil(number, "31", {0: 3})
+    await play.look()
+    play.shop.refund(number, adjustment="5.00")
+    play.time.at += timedelta(seconds=2)
+    play.shop.refund(number, [(0, 1, "RETURN", "31")], duties="1.25")
+    play.time.at += timedelta(seconds=2)
+    play.shop.refund(number, [(0, 1, "RETURN", "31")], money="20.00")
+    alone, duties, kept = await play.look()
+    assert (alone.lines, alone.adjustment.amount, alone.total) == ((), 5, 5)
+    assert (duties.adjustment.amount, duties.total) == (Decimal("1.25"), Decimal("23.65"))
+    assert (kept.adjustment.amount, kept.total) == (Decimal("-2.40"), Decimal("20.00"))
+
+
+async def test_an_edit_that_adds_is_an_order_of_its_own_and_later_facts_find_it(play):
+    number = play.shop.place_order(TEA)
+    (before,) = await play.look()
+    line = play.shop.add_line(number, {"sku": "CUP", "quantity": 2, "price": "5.00"})
+    (added,) = await play.look()
+    assert added.order_id.startswith(f"{number}-")
+    assert (added.order_number, added.grand_total, total_of(added)) == ("#1001-E1", 10, 10)
+    assert [(each.line_id, each.sku, each.quantity) for each in added.lines] == [(line, "CUP", 2)]
+    play.shop.fulfil(number, "31", {0: 3, 1: 2})
+    first, second = await play.look()
+    assert [(each.order_id, each.shipment_id) for each in (first, second)] == [
+        (number, first.shipment_id),
+        (added.order_id, f"{first.shipment_id}-1"),
+    ]
+    play.shop.refund(number, [(0, 1, "RETURN", "31"), (1, 1, "RETURN", "31")])
+    base, extra = await play.look()
+    assert (base.order_id, extra.order_id, extra.refund_id) == (number, added.order_id, f"{base.refund_id}-1")
+    assert base.total + extra.total == Decimal("22.40") + 5
+    play.shop.cancel(number)
+    assert {each.order_id for each in of(OrderCancelled, await play.look())} == {number, added.order_id}
+    assert before.order_id == number
+
+
+async def test_an_order_first_seen_after_its_edit_says_the_same_as_one_seen_before(play, make_play):
+    number = play.shop.place_order(TEA, MUG)
+    (before,) = await play.look()
+    play.shop.add_line(number, {"sku": "CUP", "quantity": 2, "price": "5.00"})
+    play.cursor = None
+    again = next(each for each in await play.look() if each.order_id == number)
+    assert again.lines == before.lines
+    assert (again.shipping.amount, again.grand_total) == (before.shipping.amount, before.grand_total)
+
+
+async def test_an_edit_that_takes_off_is_a_cancellation_of_lines(play):
+    number = play.shop.place_order(TEA, MUG)
+    await play.look()
+    play.shop.remove(number, 0, 1)
+    (event,) = await play.look()
+    assert isinstance(event, OrderCancelled)
+    assert [line.quantity for line in event.lines] == [1]
+
+
+async def test_whatever_happens_to_orders_units_and_money_add_up(play):
+    """Random stories: each unit is dispatched or cancelled at most once, and every penny paid back is in a refund."""
+    draw = random.Random(11)
+    stories = []
+    for _ in range(25):
+        number = play.shop.place_order(
+            {"sku": "A", "quantity": 5, "price": "3.33"},
+            {"sku": "B", "quantity": 2, "price": "10.00", "discount": "1.01"},
+        )
+        stories.append(number)
+        for _ in range(draw.randint(1, 6)):
+            play.time.at += timedelta(seconds=draw.choice([1, 40, 700]))
+            order = play.shop.orders[number]
+            at = draw.randrange(len(order["lineItems"]))
+            line = order["lineItems"][at]
+            sent = sum(
+                row["quantity"]
+                for one in order["fulfillments"]
+                for row in one["fulfillmentLineItems"]
+                if row["lineItem"] is line
+            )
+            back = sum(
+                row["quantity"]
+                for one in order["refunds"]
+                for row in one["refundLineItems"]
+                if row["lineItem"] is line and row["restockType"] == "RETURN"
+            )
+            what = draw.choice(["fulfil", "fulfil", "cancel", "return", "add", "look"])
+            if what == "fulfil" and line["unfulfilledQuantity"]:
+                play.shop.fulfil(number, "31", {at: draw.randint(1, line["unfulfilledQuantity"])})
+            elif what == "cancel" and line["unfulfilledQuantity"]:
+                play.shop.refund(number, [(at, 1, "CANCEL", None)])
+            elif what == "return" and sent > back:
+                play.shop.refund(number, [(at, 1, "RETURN", "31")], shipping=draw.choice([None, "0.40"]))
+            elif what == "add" and len(order["lineItems"]) < 4:
+                play.shop.add_line(number, {"sku": "C", "quantity": 3, "price": "1.50"})
+            elif what == "look":
+                await play.look()
+    await play.look()
+    assert len({identity(each) for each in play.items}) == len(play.items)
+    for number in stories:
+        mine = [each for each in play.items if each.order_id.partition("-")[0] == number]
+        ordered = {
+            (each.order_id, line.line_id): line.quantity for each in of(OrderPlaced, mine) for line in each.lines
+        }
+        used: dict = {}
+        for each in [*of(DispatchConfirmed, mine), *of(OrderCancelled, mine)]:
+            for line in each.lines:
+                used[each.order_id, line.line_id] = used.get((each.order_id, line.line_id), 0) + line.quantity
+        assert all(quantity <= ordered[place] for place, quantity in used.items())
+        order = play.shop.orders[number]
+        sent = sum(row["quantity"] for one in order["fulfillments"] for row in one["fulfillmentLineItems"])
+        assert sum(line.quantity for each in of(DispatchConfirmed, mine) for line in each.lines) == sent
+        back = Decimal(0)
+        for one in order["refunds"]:
+            gone = [row for row in one["refundLineItems"] if row["restockType"] == "CANCEL"]
+            back += Decimal(one["totalRefundedSet"]["shopMoney"]["amount"])
+            back -= sum((Decimal(row["subtotalSet"]["shopMoney"]["amount"]) for row in gone), Decimal(0))
+        assert sum((each.total for each in of(RefundIssued, mine)), Decimal(0)) == back
+
+
+# ---- counts
+
+
+async def test_counts_become_deltas_by_location_and_none_is_taken_twice(make_play):
+    play = make_play(stock_locations=["31", "32"])
+    play.shop.set_level("TEA", "31", 100)
+    play.shop.set_level("TEA", "32", 7)
+    assert await play.look() == []
+    play.shop.set_level("TEA", "31", 90)
+    play.time.at += timedelta(seconds=5)
+    play.shop.set_level("TEA", "32", 9)
+    said = await play.look()
+    assert {(each.location, each.delta) for each in said} == {("31", -10), ("32", 2)}
+    assert await play.look() == []
+    batch = await play.source.read(play.cursor)
+    assert batch.items == ()
+
+
+async def test_two_counts_within_one_second_are_both_heard(make_play):
+    play = make_play(stock_locations=["31"])
+    play.shop.set_level("TEA", "31", 100)
+    await play.look()
+    play.shop.set_level("TEA", "31", 90)
+    assert await play.look(1) == []
+    play.time.at -= timedelta(seconds=1)
+    play.shop.set_level("TEA", "31", 85)
+    play.time.at += timedelta(seconds=1)
+    assert [each.delta for each in await play.look(5)] == [-15]
+
+
+async def test_an_item_that_shares_its_sku_or_has_none_is_a_letter_until_it_is_named(make_play):
+    play = make_play(stock_locations=["31"])
+    play.shop.set_level("TEA", "31", 1, duplicateSkuCount=2)
+    play.shop.set_level("MUG", "31", 1, sku=None)
+    play.shop.set_level("OFF", "31", 1, tracked=False)
+    said = await play.look()
+    assert [(type(each), each.event_type) for each in said] == [(RefusedRecord, "stock_adjusted")] * 2
+    item = play.shop.items["TEA"]["id"].rpartition("/")[2]
+    named = make_play(shop=play.shop, stock_locations=["31"], inventory_skus={item: "TEA-1"})
+    named.time.at = play.time.at
+    said = await named.look()
+    assert len(said) == 1
+    assert ("TEA-1", "31") in named.known
+
+
+async def test_what_a_dispatch_takes_off_the_count_is_taken_off_once(make_play):
+    """B1's delivery takes the units; with the count's minus comes a plus: together they are nothing."""
+    play = make_play(stock_locations=["31"])
+    play.shop.set_level("TEA", "31", 100)
+    number = play.shop.place_order(TEA)
+    await play.look()
+    play.time.at += timedelta(seconds=1)
+    play.shop.fulfil(number, "31", {0: 2})
+    play.time.at += timedelta(seconds=30)
+    play.shop.fulfil(number, "32", {0: 1})
+    said = await play.look()
+    assert sum(each.delta for each in of(StockAdjusted, said)) == 0
+    assert sorted(each.delta for each in of(StockAdjusted, said)) == [-2, 2]
+    assert {each.location for each in of(StockAdjusted, said)} == {"31"}
+    play.time.at += timedelta(hours=1)
+    play.shop.finish_fulfilment(number, 0, "CANCELLED")
+    play.shop.set_level("TEA", "31", 100)
+    said = await play.look()
+    # The delivery stands until a person returns it, which brings 2; until then B1 has 2 less.
+    assert sum(each.delta for each in of(StockAdjusted, said)) == 0
+
+
+async def test_a_location_that_is_not_there_stops_it(make_play):
+    play = make_play(stock_locations=["99"])
+    with pytest.raises(FatalError, match="location 99"):
+        await play.look()
+
+
+# ---- what goes wrong
+
+
+async def test_the_bucket_is_obeyed(make_play):
+    play = make_play()
+    play.shop.maximum = play.shop._available = 700
+    numbers = [play.shop.place_order(TEA) for _ in range(40)]
+    said = await play.look()
+    assert len(said) == len(numbers)
+    # The first query of a kind may meet an empty bucket; after that its cost is known and waited for.
+    assert play.shop.throttled <= 3
+
+
+async def test_a_query_that_costs_too_much_is_asked_for_fewer_rows(play, monkeypatch):
+    monkeypatch.setattr("connectors.simulators.shopify.MAX_QUERY_COST", 450)
+    number = play.shop.place_order(*[{"sku": f"S{n}", "quantity": 1, "price": "1.00"} for n in range(60)])
+    play.shop.fulfil(number, "31", dict.fromkeys(range(60), 1))
+    placed, sent = await play.look()
+    assert len(placed.lines) == len(sent.lines) == 60
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "retry_after_s"),
+    [
+        (Fault("http", 401), FatalError, None),
+        (Fault("http", 403), FatalError, None),
+        (Fault("http", 404), FatalError, None),
+        (Fault("http", 302, headers={"location": "https://evil.example/"}), FatalError, None),
+        (Fault("http", 402), RetriableError, 600),
+        (Fault("http", 423), RetriableError, 600),
+        (Fault("http", 429, headers={"retry-after": "2.5"}), RetriableError, 2.5),
+        (Fault("http", 430), RetriableError, 60),
+        (Fault("html", 502), RetriableError, None),
+        (Fault("html", 200), RetriableError, None),
+        (Fault("drop"), RetriableError, None),
+        (Fault("graphql", code="INTERNAL_SERVER_ERROR"), RetriableError, None),
+        (Fault("graphql", code="ACCESS_DENIED"), FatalError, None),
+        (Fault("graphql", code="undefinedField"), FatalError, None),
+    ],
+)
+async def test_every_answer_says_what_to_do_next_and_shows_no_secret(play, fault, error, retry_after_s):
+    play.shop.faults.append(fault)
+    with pytest.raises(error) as raised:
+        await play.look()
+    assert getattr(raised.value, "retry_after_s", None) == retry_after_s
+    assert "canary" not in repr(raised.value) + str(raised.value.__cause__) + str(raised.value.__context__)
+
+
+async def test_a_wrong_token_and_a_missing_scope_name_the_remedy(play):
+    play.shop.scopes.discard("read_orders")
+    with pytest.raises(FatalError, match="access denied to orders"):
+        await play.look()
+    play.shop.token = "another"
+    with pytest.raises(FatalError, match="access token"):
+        await play.look()
+
+
+async def test_nothing_is_lost_or_changed_by_a_bad_network_and_restarts(make_play):
+    """Connections drop, answers are a proxy's page, and after each failure somebody else goes on from the cursor."""
+    calm, rough = make_play(), make_play()
+    for play in (calm, rough):
+        play.shop.rates = {}
+        for step in range(12):
+            number = play.shop.place_order(TEA, MUG)
+            if step % 2:
+                play.shop.fulfil(number, "31", {0: 2})
+            if step % 3 == 0:
+                play.time.at += timedelta(seconds=3)
+                play.shop.refund(number, [(0, 1, "NO_RESTOCK", None)])
+    await calm.look()
+    rough.shop.rates = {"drop": 0.1, "html": 0.1}
+    failures = 0
+    for _ in range(300):
+        try:
+            rough.items += (batch := await rough.source.read(rough.cursor)).items
+        except RetriableError:
+            failures += 1
+            continue
+        rough.cursor = batch.cursor
+        if batch.idle:
+            break
+    assert failures > 3
+    assert {identity(each): each.digest for each in rough.items} == {identity(each): each.digest for each in calm.items}
+
+
+async def test_a_shop_whose_clock_is_wrong_loses_nothing(make_play):
+    for skew_s in (-7200, 7200):
+        play = make_play(skew_s=skew_s)
+        numbers = []
+        for _ in range(5):
+            numbers.append(play.shop.place_order(TEA))
+            await play.look(400)
+        assert [each.order_id for each in play.items] == numbers
+
+
+async def test_a_version_that_was_retired_is_told(make_play):
+    play = make_play(api_version="2025-01")
+    with structlog.testing.capture_logs() as logs:
+        await play.look()
+    assert [each["event"] for each in logs] == ["api_version_differs"]
+
+
+async def test_no_secret_and_no_personal_data_is_shown(play, caplog):
+    caplog.set_level(logging.DEBUG)
+    play.shop.place_order(TEA, email="canary@example.test")
+    with structlog.testing.capture_logs() as logs:
+        await play.look()
+        play.shop.rates = {"drop": 1.0}
+        with pytest.raises(RetriableError):
+            await play.look()
+    shown = [
+        repr(logs),
+        caplog.text,
+        repr(play.source),
+        repr(play.settings),
+        play.settings.model_dump_json(),
+        str(play.cursor),
+    ]
+    assert not [text for text in shown if "canary" in text]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "null", "[]", '{"file": "a"}', '{"since": 5}'])
+def test_a_cursor_of_another_kind_is_refused(text):
+    with pytest.raises(FatalError, match="cursor"):
+        Place.from_text(text)
