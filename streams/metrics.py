@@ -277,8 +277,12 @@ class Metrics:
         self.batches = counter(
             "batches_total", "Stock batches settled", result=("posted", "net_zero", "no_op", "parked", "dead")
         )
-        self.units_sealed = self._units("stock_units_sealed_total", "Units of sealed batches, each netted in its window")
-        self.units_posted = self._units("stock_units_posted_total", "Units of batches whose document stands in B1, the same way")
+        self.units_sealed = self._units(
+            "stock_units_sealed_total", "Units of sealed batches, each netted in its window"
+        )
+        self.units_posted = self._units(
+            "stock_units_posted_total", "Units of batches whose document stands in B1, the same way"
+        )
 
         # B1
         self.erp_requests = counter(

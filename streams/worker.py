@@ -53,6 +53,9 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
         metrics.vitals.beat("worker")
         for tp, behind in app.lag().items():
             metrics.consumer_lag(config.name_of(tp.topic), str(tp.partition)).set(behind)
+        windows = app.rooms.partitions.values()
+        metrics.window_open_events.set(sum(room.open_events for room in windows))
+        metrics.window_oldest_open.set(max((room.open_s for room in windows), default=0.0))
         for company, layer in layers.items():
             metrics.erp_sessions_active(company).set(layer.sessions_active)
 

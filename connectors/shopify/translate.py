@@ -39,6 +39,11 @@ from schemas.events import (
 
 ZERO = Decimal(0)
 _STEP = Decimal("0.000001")
+# ISO 4217 list one (published 2026-01-01, read 2026-11-21): currencies that shops have, and that do not have two decimals.
+_MINOR_UNITS = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), Decimal(1)),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), Decimal("0.001")),
+}
 _CENT = Decimal("0.01")
 #: Below it a line rounds to the same amount in every currency.
 _NOTHING = Decimal("0.0005")
@@ -322,6 +327,7 @@ class _Teller:
         self._order, self._raw, self._voice, self._settings = order, raw, voice, voice.settings
         self._lines = {line.id: line for line in order.line_items}
         self._currency = order.total_price_set.shop_money.currency_code
+        self._cent = _MINOR_UNITS.get(self._currency, _CENT)
 
     # ---- placed
 
@@ -363,7 +369,7 @@ class _Teller:
         paid = net + tax if self._order.taxes_included else net
         cut = max(ZERO, gross_price - paid)
         if self._order.taxes_included and paid > 0:
-            cut = (cut * net / paid).quantize(_CENT, ROUND_HALF_UP)
+            cut = (cut * net / paid).quantize(self._cent, ROUND_HALF_UP)
         price = ((net + cut) / quantity).quantize(_STEP, ROUND_HALF_UP)
         if abs(quantity * price - cut - net) >= _NOTHING:
             # So many units that the price's sixth digit shows in the total: the discount takes it.
@@ -574,7 +580,7 @@ class _Teller:
             shares = ledger.bring_back(line.id, left) if left > 0 else []
             # What came back has its share of the money; what never left has the rest, and no invoice to credit.
             weights = [*(number for _, number in shares), row.quantity - left]
-            paid, taxes = _shares(net + tax, weights), _shares(tax, weights)
+            paid, taxes = _shares(net + tax, weights, self._cent), _shares(tax, weights, self._cent)
             never_sent += paid[-1]
             nets = [whole - its_tax for whole, its_tax in zip(paid, taxes, strict=True)]
             for (part, quantity), its_net, its_tax in zip(shares, nets, taxes, strict=False):
@@ -750,13 +756,13 @@ def _sum(bags: Iterable[records.MoneyBag]) -> Decimal:
     return sum((bag.amount for bag in bags), ZERO)
 
 
-def _shares(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
+def _shares(total: Decimal, weights: Sequence[int], cent: Decimal) -> list[Decimal]:
     """Shares in proportion to the weights, that add up: the last of those with a weight has what rounding left."""
     whole, upto, taken = sum(weights), 0, ZERO
     shares: list[Decimal] = []
     for weight in weights:
         upto += weight
-        share = (total * upto / whole).quantize(_CENT, ROUND_HALF_UP) - taken if upto < whole else total - taken
+        share = (total * upto / whole).quantize(cent, ROUND_HALF_UP) - taken if upto < whole else total - taken
         share = share if weight else ZERO
         shares.append(share)
         taken += share

@@ -26,6 +26,7 @@ from urllib.parse import parse_qsl, quote, unquote
 Fields = dict[str, Any]
 ZERO = Decimal(0)
 _CENT = Decimal("0.01")
+_STEP = Decimal("0.0001")
 _ROW_MONEY = ("row_total", "tax_amount", "discount_amount", "discount_tax_compensation_amount")
 LISTS = ("orders", "invoices", "shipments", "creditmemos")
 
@@ -188,7 +189,7 @@ class Shop:
             # Priced by its parts: the parent repeats their sum, but not their tax and discount.
             for name in ("row_total", "base_row_total"):
                 top[name] = sum((row[name] for row in rows[1:]), ZERO)
-            top |= {"price": top["row_total"] / wish.quantity, "tax_amount": ZERO, "discount_amount": ZERO}
+            top |= {"price": (top["row_total"] / wish.quantity).quantize(_STEP), "tax_amount": ZERO, "discount_amount": ZERO}
         yield from rows
 
     def _row(self, order_id: int, sku: str, quantity: Decimal, kind: str) -> Fields:
@@ -209,7 +210,7 @@ class Shop:
             discount = cents(gross * share)
             tax = cents((gross - discount) * rate / (100 + rate))
             net, hidden = gross - full, full - tax
-            unit = (price / (1 + rate / 100)).quantize(Decimal("0.0001"))
+            unit = (price / (1 + rate / 100)).quantize(_STEP)
         else:
             net, unit, hidden = cents(price * quantity), price, ZERO
             discount = cents(net * share)

@@ -513,7 +513,9 @@ class Poster:
                     await self._release(entry)
 
     def _look_at_held(self) -> None:
-        for order in dict.fromkeys(entry.letter.order_id for entry in self._book.open() if entry.letter.state == "held"):
+        for order in dict.fromkeys(
+            entry.letter.order_id for entry in self._book.open() if entry.letter.state == "held"
+        ):
             self._look_again(order)
 
     def _look_again(self, order_id: str | None, *, posted: bool = False) -> None:

@@ -32,7 +32,7 @@ _SHARED_LOCK_S = 2.0
 
 
 class StockPosting:
-    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` returns when a batch has ended; `quiesce`, `stop`, `close`."""
+    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` ends one batch; `quiesce`, `stop`, `close`."""
 
     def __init__(
         self,
@@ -181,7 +181,9 @@ class StockPosting:
                 flight = self._take_off(*sealed, slot_held=True)
                 for waiting in picked:
                     waiting.turn.set_result(flight)
-                await asyncio.sleep(0)  # it takes its lanes, so that the next document is not picked from the same items
+                await asyncio.sleep(
+                    0
+                )  # it takes its lanes, so that the next document is not picked from the same items
 
     async def _seal(self, picked: list[Waiting]) -> tuple[int, StockDocument] | None:
         async with self._sealing:

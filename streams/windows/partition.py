@@ -107,6 +107,7 @@ class StockPartition:
         self._batches: deque[tuple[Batch, int]] = deque()  # whose the rows are, each with the offset of its last
         self._companies: set[str] = set()  # of the rows
         self._bytes = 0
+        self._since = 0.0
         self._due: float | None = None
         self._opened = False
         self._changed = asyncio.Event()
@@ -115,6 +116,16 @@ class StockPartition:
         self._chain: ChainLog[_Walked] = ChainLog(
             ports.log, config.topic("stock-sealed"), partition, self._walked, self, anchors, ports.clock.now
         )
+
+    @property
+    def open_events(self) -> int:
+        """Events taken and not sealed."""
+        return len(self._rows)
+
+    @property
+    def open_s(self) -> float:
+        """How long the window has been open; 0 where none is."""
+        return self._clock.monotonic() - self._since if self._rows and self._due is not None else 0.0
 
     # ---- the chain's owner
 
@@ -220,7 +231,8 @@ class StockPartition:
         self._metrics.events_consumed("stock_adjusted").inc(len(rows))
         limits = [self._limits(company) for company in self._companies]
         if self._due is None:
-            self._due = self._clock.monotonic() + min(limit.length_s for limit in limits)
+            self._since = self._clock.monotonic()
+            self._due = self._since + min(limit.length_s for limit in limits)
             self._changed.set()
         if len(self._rows) >= min(limit.max_members for limit in limits):
             cause = "members"
@@ -307,7 +319,6 @@ class StockPartition:
             self._rows, self._companies = [], set()
             self._batches.clear()
             self._bytes, self._due = 0, None
-            self._metrics.window_open_events.set(0)
 
     def _chunks(self) -> list[list[Row]]:
         """The rows of the next epochs, at most a group of them."""

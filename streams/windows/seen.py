@@ -9,8 +9,9 @@ cost 105 to 135 bytes an entry (measured) and stop the loop for as long as it co
 at any fill one of the dicts has just doubled and another is about to, and the whole stays at the mean.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 _DIGEST_BITS = 30
 _MASK = (1 << _DIGEST_BITS) - 1
@@ -43,7 +44,8 @@ class Seen:
     def __init__(self) -> None:
         self._dicts: list[dict[int, int]] = [{} for _ in range(_DICTS)]
         self._slots = [self._dicts[number] for number in _DICT_OF]
-        self._epochs: deque[tuple[float, list[int]]] = deque()
+        #: When each epoch was sealed, and the dict of each of its new entries: dicts keep the order, so their first ones are the oldest.
+        self._epochs: deque[tuple[float, bytes]] = deque()
 
     def __len__(self) -> int:
         return sum(map(len, self._dicts))
@@ -62,33 +64,37 @@ class Seen:
 
     def add_epoch(self, sealed_at: float, entries: Iterable[tuple[int, int]]) -> None:
         """Remember an epoch's events: pairs of `entry` and `mark` (or ~mark). Times are seconds since 1970, ascending."""
-        slots, added = self._slots, []
+        slots, added = self._slots, list[int]()
         for entry, mark in entries:
             marks = slots[entry >> _SHIFT]
             if entry not in marks:
-                added.append(entry)
+                added.append(_DICT_OF[entry >> _SHIFT])
             marks[entry] = mark
         self.close_epoch(sealed_at, added)
 
     def add_columns(
         self, source: str, sku: str, location: str, event_ids: Sequence[str], digests: bytes, into: list[int]
     ) -> None:
-        """The hot half of a rebuild: one batch's members at once; `into` collects the new entries for `close_epoch`."""
+        """The hot half of a rebuild: one batch's members at once; `into` collects the dicts of the new entries for `close_epoch`."""
         slots, at = self._slots, 0
         for event_id in event_ids:
             entry = hash((source, event_id, sku, location)) & _ENTRY
             marks = slots[entry >> _SHIFT]
             if entry not in marks:
-                into.append(entry)
+                into.append(_DICT_OF[entry >> _SHIFT])
             marks[entry] = int.from_bytes(digests[at : at + 4], "big") & _MASK
             at += 16
 
-    def close_epoch(self, sealed_at: float, entries: list[int]) -> None:
-        if entries:
-            self._epochs.append((sealed_at, entries[:]))  # as long as it is: a list that has grown keeps room for more
+    def close_epoch(self, sealed_at: float, added: Sequence[int]) -> None:
+        if added:
+            self._epochs.append((sealed_at, bytes(added)))
 
     def expire(self, before: float) -> None:
         """Forget epochs sealed before that time; an event that old is refused as too_old, not deduplicated."""
+        gone = Counter[int]()
         while self._epochs and self._epochs[0][0] < before:
-            for entry in self._epochs.popleft()[1]:
-                self._slots[entry >> _SHIFT].pop(entry, None)
+            gone.update(self._epochs.popleft()[1])
+        for number, count in gone.items():
+            marks = self._dicts[number]
+            for entry in list(islice(marks, count)):
+                del marks[entry]

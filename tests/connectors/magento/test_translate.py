@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from connectors.sap_b1.money import line_net
-from connectors.simulators.magento import Part, Wish
+from connectors.simulators.magento import NotAllowedError, Part, Wish
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued
 
 D = Decimal
@@ -103,7 +103,7 @@ async def test_a_bundle_with_a_price_of_its_own_shares_it_among_its_parts(stall,
 
 @pytest.mark.parametrize("including", [False, True])
 async def test_both_tax_modes_come_to_the_penny(stall, wish, including):
-    """A thousand carts of odd prices, discounts and rates: what B1 computes is what the buyer paid."""
+    """300 carts of odd prices, discounts and rates: what B1 computes is what the buyer paid."""
     stall.shop.prices_include_tax = including
     random = Random(5)
     for _ in range(300):
@@ -158,7 +158,7 @@ async def test_a_gift_card_is_a_means_of_payment(stall, wish):
     assert (event.grand_total, event.payment.amount) == (D(48), D(18))
 
 
-@pytest.mark.parametrize(("currency", "expected"), [("order", ("EUR", D("53.40"))), ("base", ("GBP", D("45.39")))])
+@pytest.mark.parametrize(("currency", "expected"), [("order", ("EUR", D("53.40"))), ("base", ("GBP", D("45.40")))])
 async def test_the_currency_is_a_setting(stall, wish, currency, expected):
     stall.shop.currency, stall.shop.base_rate = "EUR", D("0.85")
     _, event = await placed(stall, wish(price="22.25"), settings={"currency": currency})
@@ -391,7 +391,6 @@ async def test_what_had_left_is_the_same_whenever_the_credit_memo_is_read(stall,
     stall.shop.refund(order_id)
     stall.cursor = None
     late = await refunds(stall)
-    assert late[: len(early)] == [pytest.approx(early) if False else each for each in late[: len(early)]]
     assert [each.digest for each in late[: len(early)]] == [each.digest for each in early]
     assert isinstance(late[-1], RefundIssued)
     assert late[-1].lines[0].quantity == 2
@@ -410,13 +409,13 @@ async def test_whatever_happens_in_whatever_order_no_unit_is_cancelled_and_shipp
             with_, n = random.choice(tops), D(random.randint(1, 2))
             try:
                 act(order_id, {with_: n})
-            except Exception:
+            except NotAllowedError:
                 continue
         for act in (stall.shop.ship, stall.shop.refund):
             stall.clock.passes(seconds=5)
             try:
                 act(order_id)
-            except Exception:
+            except NotAllowedError:
                 continue
     events = await stall.events(stall.source(page_size=300))
     by_order = itertools.groupby(sorted(events, key=lambda each: each.order_id), key=lambda each: each.order_id)

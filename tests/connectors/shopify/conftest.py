@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from connectors.base.cursors import CURSORS, Cursors
 from connectors.base.levels import resolve
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource
@@ -96,3 +97,8 @@ async def make_play():
 @pytest.fixture
 def play(make_play: Callable[..., Play]) -> Play:
     return make_play()
+
+
+@pytest.fixture
+def make_cursors(broker: Any, codec: Any, play: Play) -> Callable[[str], Cursors]:
+    return lambda name: Cursors(name, broker, codec, play.time, topic=CURSORS, partition=0)
