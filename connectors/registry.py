@@ -9,6 +9,8 @@ from connectors.base.settings import ConnectorSettings
 from connectors.base.source import Source
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource, unread_files
+from connectors.magento.settings import MagentoSettings
+from connectors.magento.source import MagentoSource
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
 from connectors.veeqo.settings import VeeqoSettings
@@ -37,6 +39,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "ims": Kind(ImsSettings, ImsSource, lambda settings: len(unread_files(settings))),
+    "magento": Kind(MagentoSettings, MagentoSource),
     "shopify": Kind(ShopifySettings, ShopifySource, hook=hook_of),
     "veeqo": Kind(VeeqoSettings, VeeqoSource),
 }

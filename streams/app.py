@@ -99,6 +99,9 @@ class Pipeline(App):
         if released is not None:
             raise released
 
+    def on_commit(self, accepted: bool) -> None:
+        self._ports.metrics.offset_commits("ok" if accepted else "refused").inc()
+
     # ---- what runs beside
 
     def _start(self, coroutine: Any) -> None:

@@ -255,9 +255,7 @@ class Metrics:
         for topic, size in sizes.items():
             self.topic_partitions(topic).set(size)
         self.rebalances = Counter(f"{PREFIX}rebalances_total", "Assignments of partitions", registry=self.registry)
-        self.offset_commits = counter(
-            "offset_commits_total", "Commits of watermarks", result=("ok", "refused", "failed")
-        )
+        self.offset_commits = counter("offset_commits_total", "Commits of watermarks", result=("ok", "refused"))
         self.intake_paused = gauge("intake_paused", "1 while a company's intake waits for B1", company=companies)
 
         # Windows
@@ -304,7 +302,6 @@ class Metrics:
         self.erp_inflight_requests = self._plain_gauge("erp_inflight_requests", "Writes under way")
         self.erp_sessions_active = gauge("erp_sessions_active", "Sessions logged in", company=companies)
         self.erp_sessions_limit = gauge("erp_sessions_limit", "Sessions we may hold", company=companies)
-        self.erp_circuit_open = gauge("erp_circuit_open", "1 while the breaker is open", company=companies)
         self.idempotency_tier = gauge(
             "erp_idempotency_tier",
             "How doubles are kept out: 1 claim, 2 guard, 3 look-up; 0 not proved yet",
@@ -315,7 +312,7 @@ class Metrics:
 
         # Lanes
         self.lanes_active = gauge("item_lanes_active", "Lanes with work", company=companies)
-        self.lanes_blocked = gauge("item_lanes_blocked", "Lanes that wait for a lock in B1", company=companies)
+        self.lanes_blocked = gauge("item_lanes_blocked", "Lanes in which somebody waits", company=companies)
         self.lane_blocked_oldest = gauge(
             "item_lane_blocked_oldest_seconds", "Longest wait for a lock", company=companies
         )

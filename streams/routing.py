@@ -6,6 +6,7 @@ from connectors.base.clock import Clock
 from schemas.codec import Codec, CodecError
 from schemas.events import EVENT_TYPES, OrderEvent
 from schemas.records import Header, Posting
+from schemas.topics import fact_topic
 from streams.config import Config
 from streams.dead_letters.publisher import LetterPublisher, Refused
 from streams.intake import Batch, RawRecord
@@ -50,6 +51,7 @@ class OrderRouter:
         try:
             event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]  # never stock
         except CodecError as exc:
+            self._metrics.decode_errors(fact_topic(event_type), exc.reason).inc()
             return self._refused(event_type, record, headers, exc.reason, str(exc))
         if event.company not in self._config.companies:
             return self._refused(

@@ -339,6 +339,7 @@ class Consumer(driver.Consumer):
         watermarks = {tp: at for tp in offsets if (at := self._watermark(tp)) is not None}
         generation = self.app.consumer_generation_id
         done: bool = await self._thread.call_thread(self._thread.commit_watermarks, watermarks, generation)
+        self.app.on_commit(done)
         if done and generation == self.app.consumer_generation_id:
             self._at_kafka.update(watermarks)
         return done
@@ -560,6 +561,9 @@ class App(faust.App):
 
         Is cancelled after `drain_timeout`. What is finished by then is committed; the rest comes again.
         """
+
+    def on_commit(self, accepted: bool) -> None:
+        """Override: the broker has taken, or refused, a commit of watermarks."""
 
     async def on_stalled(self, tps: Mapping[TP, float]) -> None:
         """Override: partitions that have records and room, and the seconds since they were last delivered any.

@@ -13,6 +13,7 @@ from connectors.sap_b1.session import HttpServiceLayer
 from schemas.codec import Codec
 from streams.app import Pipeline
 from streams.config import Config, KafkaSettings
+from streams.gauges import Gauges
 from streams.log import Log
 from streams.metrics import Metrics
 from streams.ports import Ports
@@ -49,13 +50,13 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
     servers = ";".join(f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(","))
     app = Pipeline(config, ports, broker=servers, broker_credentials=_credentials(config.kafka))
 
+    gauges = Gauges(metrics, clock)
+
     def show() -> None:
         metrics.vitals.beat("worker")
         for tp, behind in app.lag().items():
             metrics.consumer_lag(config.name_of(tp.topic), str(tp.partition)).set(behind)
-        windows = app.rooms.partitions.values()
-        metrics.window_open_events.set(sum(room.open_events for room in windows))
-        metrics.window_oldest_open.set(max((room.open_s for room in windows), default=0.0))
+        gauges.show(app.rooms)
         for company, layer in layers.items():
             metrics.erp_sessions_active(company).set(layer.sessions_active)
 

@@ -218,7 +218,7 @@ class MagentoClient:
                 self._skew_s = skew_s
                 raise RetriableError(f"{where}, our time is refused; the next request is signed with the shop's")
             raise FatalError(f"{where}, our time is refused; set this machine's clock and the shop's by NTP")
-        if any(word in text for word in ("signature", "consumer_key", "consumer key", "token")):
+        if any(word in text for word in ("signature", "consumer_key", "consumer key", "specified key", "token")):
             raise FatalError(
                 f"{where}: the signature or a key is refused; see that all four credentials are those of one active "
                 "integration (System > Integrations)"

@@ -41,8 +41,9 @@ ZERO = Decimal(0)
 _STEP = Decimal("0.000001")
 # ISO 4217 list one (published 2026-01-01, read 2026-11-21): currencies that shops have, and that do not have two decimals.
 _MINOR_UNITS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), Decimal(1)),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), Decimal("0.001")),
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND"), Decimal(1)),
+    **dict.fromkeys(("VUV", "XAF", "XOF", "XPF"), Decimal(1)),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), Decimal("0.001")),
 }
 _CENT = Decimal("0.01")
 #: Below it a line rounds to the same amount in every currency.

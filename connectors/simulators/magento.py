@@ -189,7 +189,11 @@ class Shop:
             # Priced by its parts: the parent repeats their sum, but not their tax and discount.
             for name in ("row_total", "base_row_total"):
                 top[name] = sum((row[name] for row in rows[1:]), ZERO)
-            top |= {"price": (top["row_total"] / wish.quantity).quantize(_STEP), "tax_amount": ZERO, "discount_amount": ZERO}
+            top |= {
+                "price": (top["row_total"] / wish.quantity).quantize(_STEP),
+                "tax_amount": ZERO,
+                "discount_amount": ZERO,
+            }
         yield from rows
 
     def _row(self, order_id: int, sku: str, quantity: Decimal, kind: str) -> Fields:
@@ -721,7 +725,7 @@ class App:
                 raise _message(500, "Internal Error. Details are available in Magento log file. Report ID: webapi-1")
             rows.sort(key=lambda row: row.get(sort["field"]) or "", reverse=sort.get("direction", "DESC") != "ASC")
         told = [{**row, **row.get("_as", {})} for row in self._page(rows, numbers)]
-        return _encoded({"items": told, "search_criteria": {}, "total_count": len(rows)})
+        return encoded({"items": told, "search_criteria": {}, "total_count": len(rows)})
 
     def _page(self, rows: list[Fields], numbers: Mapping[str, int]) -> list[Fields]:
         size, page = numbers.get("pageSize"), max(1, numbers.get("currentPage", 1))
@@ -759,7 +763,7 @@ def _fits(row: Fields, condition: Mapping[str, str]) -> bool:
     return _CONDITIONS[how](value, int(wanted) if number else wanted)
 
 
-def _encoded(value: object) -> bytes:
+def encoded(value: object) -> bytes:
     return _text(value).encode()
 
 

@@ -62,7 +62,7 @@ TYPES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Mutation": {"bulkOperationRunQuery": ("object", "BulkPayload")},
     "BulkPayload": {"bulkOperation": ("object", "BulkOperation"), "userErrors": ("list", "UserError")},
     "UserError": _scalars("field message code"),
-    "Node": _scalars("id"),
+    "Node": _scalars("id status errorCode objectCount url partialDataUrl createdAt completedAt"),
     "BulkOperation": _scalars("id status errorCode objectCount url partialDataUrl createdAt completedAt"),
     "Money": _scalars("amount currencyCode"),
     "MoneyBag": _MONEY,
@@ -851,7 +851,10 @@ class Shop:
         gid = self._gid("BulkOperation")
         _, _, _, selection = _Parser(query).operation()
         lines: list[Row] = []
-        _Run(self, {}).flatten("Query", selection, {}, None, lines)
+        try:
+            _Run(self, {}).flatten("Query", selection, {}, None, lines)
+        except _GraphQLError as error:
+            return {"bulkOperation": None, "userErrors": [{"field": ["query"], "message": str(error)}]}
         path = f"/bulk/{gid.rpartition('/')[2]}.jsonl"
         self._files[path] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         one = {
@@ -900,15 +903,14 @@ class _Run:
             if isinstance(each, _Inline):
                 if each.type not in _FRAGMENTS and each.type not in TYPES:
                     raise _GraphQLError(f"No such type {each.type}", "undefinedType")
-                inner = type_name if each.type in _FRAGMENTS else each.type
+                inner = type_name if each.type in _FRAGMENTS or type_name == "Node" else each.type
                 found += self._fields(inner, each.selection, inside=True)
                 continue
-            if each.name not in TYPES[type_name] and type_name != "Node":
+            if each.name not in TYPES[type_name]:
                 raise _GraphQLError(f"Field '{each.name}' doesn't exist on type '{type_name}'", "undefinedField")
             if not inside and each.name in _ONLY_IN_FRAGMENTS.get(type_name, ()):
                 raise _GraphQLError(f"Field '{each.name}' doesn't exist on type '{type_name}'", "undefinedField")
-            if each.name in TYPES[type_name]:
-                found.append(each)
+            found.append(each)
         return found
 
     def _first(self, each: _Field) -> int:

@@ -438,10 +438,11 @@ class Veeqo:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         self.served.append((scope["method"], scope["path"], query))
+        began = self.account.time()  # rows are of this moment, whatever happens while they are sent
         status, extra, answer = self._answer(scope["method"], scope["path"], query, headers, bytes(body))
         lines = [("content-type", "application/json"), *extra]
         if self.manners.tells_date:
-            lines.append(("date", format_datetime(self.account.time(), usegmt=True)))
+            lines.append(("date", format_datetime(began, usegmt=True)))
         raw = [(name.encode(), value.encode()) for name, value in lines]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": answer})

@@ -73,14 +73,14 @@ def order_placed(
         if short and abs(short) <= tolerance and nets[largest] + short >= 0:
             nets[largest] += short
             if short < 0:
-                discounts[largest] -= short
+                discounts[largest] = _rounded(gross[largest] - nets[largest], _STEP)
             else:
-                prices[largest] = _rounded(prices[largest] + short / lines[largest].quantity, _STEP)
+                prices[largest] = _rounded((nets[largest] + discounts[largest]) / lines[largest].quantity, _STEP)
         taxes = [
             None if line.tax_rate is None else _rounded(net * line.tax_rate, step)
             for line, net in zip(lines, nets, strict=True)
         ]
-        delivery_tax = _delivery_tax(order, taxes, largest, step, tolerance)
+        delivery_tax = _delivery_tax(order, taxes, step, tolerance)
     country = order.deliver_to.country if order.deliver_to else None
     event = OrderPlaced(
         source=source,
@@ -134,14 +134,13 @@ def _shares(whole: Decimal, weights: Sequence[Decimal], step: Decimal) -> list[D
     return shares
 
 
-def _delivery_tax(
-    order: Order, taxes: list[Decimal | None], largest: int, step: Decimal, tolerance: Decimal
-) -> Decimal | None:
-    """What remains of the order's tax; pennies that cannot be the delivery's go to the largest line (changes `taxes`)."""
+def _delivery_tax(order: Order, taxes: list[Decimal | None], step: Decimal, tolerance: Decimal) -> Decimal | None:
+    """What remains of the order's tax; pennies that cannot be the delivery's go to the largest tax (changes `taxes`)."""
     if order.total_tax is None or None in taxes:
         return None
     remains = _rounded(order.total_tax, step) - sum((tax for tax in taxes if tax is not None), ZERO)
     if abs(remains) <= tolerance and (remains < 0 or not _would_be_taxed(order, taxes, tolerance)):
+        largest = max(range(len(taxes)), key=lambda n: taxes[n] or ZERO)
         tax = (taxes[largest] or ZERO) + remains
         if tax >= 0:
             taxes[largest] = tax

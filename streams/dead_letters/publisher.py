@@ -8,7 +8,7 @@ from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import Header, LetterState
 from schemas.topics import dead_letter_topic, fact_topic
-from streams.log import Log, Outgoing
+from streams.log import Log, LogError, Outgoing, Sent
 from streams.metrics import Metrics
 
 
@@ -117,7 +117,7 @@ class LetterPublisher:
                     at=now,
                 )
             )
-        sent = await self._log.send_many(
+        sent = await self._send(
             [
                 Outgoing(
                     topic=letter.letter_topic,
@@ -138,7 +138,7 @@ class LetterPublisher:
     async def change(self, letters: Sequence[LetterState]) -> None:
         """Write states; the last one of an id wins."""
         topic = self._topic("dead-letter-state")
-        await self._log.send_many(
+        await self._send(
             [
                 Outgoing(
                     topic=topic,
@@ -149,3 +149,10 @@ class LetterPublisher:
                 for letter in letters
             ]
         )
+
+    async def _send(self, records: Sequence[Outgoing]) -> list[Sent]:
+        try:
+            return await self._log.send_many(records)
+        except LogError:
+            self._metrics.dlq_write_failures.inc()
+            raise

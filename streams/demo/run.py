@@ -17,7 +17,7 @@ import tomllib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -49,7 +49,7 @@ T = TypeVar("T")
 SPEED = 0.2
 LOST_REPLIES = 0.03
 SECONDS = 60.0  # of writing the files, at least; a week of the shop
-_LINES_PER_S = 25  # of more than that, so that a year takes an hour
+_LINES_PER_S = 25  # where there is more; a year takes half an hour
 _STEP_S = 1.0
 _LOOK_S = 1.5
 _RATE_S = 6.0  # over which rates are shown
@@ -92,7 +92,7 @@ def run(
     console = Console(stderr=as_json, highlight=False)
     with Show(console) as show:
         try:
-            result = asyncio.run(_until_signal(_run(show, data, seconds, keep)))
+            result = asyncio.run(_until_signal(_run(show, data, seconds, keep), show.say))
         except (KafkaSetupError, ProcessError) as error:
             raise shell.CommandError(str(error), "mend that, then again; --keep FOLDER keeps all logs") from error
         screen = show.screen
@@ -106,6 +106,7 @@ def run(
     return 0 if result.ok else 1
 
 
+@dataclass(frozen=True, slots=True)
 class Result:
     """How it ended.
 
@@ -117,12 +118,12 @@ class Result:
         seconds: Phase -> how long it took.
     """
 
-    def __init__(
-        self, proof: Proof, last: Snapshot, exit_codes: Mapping[str, int], sessions: tuple[int, int],
-        seconds: Mapping[str, float],
-    ) -> None:  # fmt: skip
-        self.proof, self.last, self.exit_codes, self.seconds = proof, last, exit_codes, seconds
-        self.sessions_left, self.sessions_orphaned = sessions
+    proof: Proof
+    last: Snapshot
+    exit_codes: Mapping[str, int]
+    sessions_left: int
+    sessions_orphaned: int
+    seconds: Mapping[str, float]
 
     @property
     def ok(self) -> bool:
@@ -175,13 +176,14 @@ class Result:
         }  # fmt: skip
 
 
-async def _until_signal(work: Awaitable[T]) -> T:
+async def _until_signal(work: Awaitable[T], say: Callable[[str], None]) -> T:
     """Do the work; a signal that asks us to end lets it clean up, and a second one does not disturb it at that."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     asked: list[int] = []
 
     def cancel(number: int) -> None:
         if not asked:
+            say(f"{signal.Signals(number).name}: ending everything that was started")
             task.cancel()
         asked.append(number)
 
@@ -246,6 +248,7 @@ class Demo:
         self._now = Snapshot(phase="starting", lines=made.events)
         self._took: dict[str, float] = {}
         self._simulator_port = 0
+        self._children: list[Child] = []
         self._workers: list[Child] = []
         self._connect: Child | None = None
         self._urls: dict[str, str] = {}  # of the metrics, by process
@@ -268,7 +271,7 @@ class Demo:
         proof = await self._prove(config)
         self._lap("proof")
         self._took["all"] = self._show.elapsed_s
-        return Result(proof, self._now, codes, sessions, self._took)
+        return Result(proof, self._now, codes, *sessions, self._took)
 
     # ---- before -------------------------------------------------------------------------------------------------
 
@@ -327,8 +330,16 @@ class Demo:
             self._workers.append(await self._streams("worker", number))
         for child in (self._connect, *self._workers):
             await self._wait_ready(child)
+        self._stack.callback(self._ask_to_stop)  # in an emergency, all at once; then each is waited for
         told = ", ".join(f"{child.name} ({child.pid})" for child in (*self._workers, self._connect))
         self._show.say(f"running: {told}")
+
+    def _ask_to_stop(self) -> list[Child]:
+        """SIGTERM to every process of ours that runs; these."""
+        living = [child for child in (self._connect, *self._workers) if child is not None and child.ended is None]
+        for child in living:
+            child.ask_to_stop()
+        return living
 
     async def _streams(self, command: str, number: int = 0) -> Child:
         """A `streams` process; each worker is a B1 user of its own, so that its sessions can be told from others'."""
@@ -342,6 +353,7 @@ class Demo:
     async def _child(self, name: str, command: list[str], environ: Mapping[str, str] | None = None) -> Child:
         child = await Child.start(name, command, self._folder, environ)
         self._stack.push_async_callback(child.close)
+        self._children.append(child)
         return child
 
     async def _wait_ready(self, child: Child) -> None:
@@ -411,12 +423,11 @@ class Demo:
         """Look at everything again and again, until all is worked off."""
         moved_at, before = time.monotonic(), list[tuple[int, ...]]()
         while True:
+            for child in self._children:
+                child.check()
             for task in tasks:
                 if task.done():
                     task.result()
-            for child in (*self._workers, self._connect):
-                if child is not None:
-                    child.check()
             written = is_written()
             found = await self._look(log, config, "working off the rest" if written else "selling")
             now = time.monotonic()
@@ -509,10 +520,8 @@ class Demo:
 
     async def _stop(self) -> tuple[dict[str, int], tuple[int, int]]:
         """SIGTERM to all; their exit codes, and the sessions left open by them and by the killed worker."""
-        living = [child for child in (self._connect, *self._workers) if child is not None and child.ended is None]
+        living = self._ask_to_stop()
         self._show.say(f"all is worked off; SIGTERM to {', '.join(child.name for child in living)}")
-        for child in living:
-            child.ask_to_stop()
         codes = await asyncio.gather(*(child.wait(_STOP_S) for child in living))
         users = (await self._b1("GET", "counters"))["users"]
         opened = {name: int(user["sessions_open"]) for name, user in users.items()}
@@ -548,7 +557,10 @@ class Demo:
         self._took[phase] = self._show.elapsed_s - sum(self._took.values())
 
     async def _b1(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = await _ask("127.0.0.1", self._simulator_port, method, f"/_simulator/{what}", body)
+        try:
+            answer = await _ask("127.0.0.1", self._simulator_port, method, f"/_simulator/{what}", body)
+        except OSError as error:
+            raise ProcessError(f"the simulated B1 does not answer: {error}") from error
         return json.loads(answer[1])
 
     @staticmethod

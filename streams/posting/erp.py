@@ -7,7 +7,6 @@ from random import Random
 from typing import TypeVar
 
 import structlog
-from prometheus_client import Gauge
 
 from connectors.base.errors import FatalError
 from connectors.sap_b1.claims import Claim
@@ -102,11 +101,21 @@ class Gate:
             await asyncio.gather(self._probe, return_exceptions=True)
 
 
+@dataclass(slots=True, eq=False)
+class Trouble:
+    """A write under way, and since when (monotonic seconds) its end is not known, or a lock is in its way."""
+
+    flow: str
+    unknown_since: float | None = None
+    locked_since: float | None = None
+
+
 class Erp:
     """Writes and reads of one company, at most `in_flight` at a time, none while the gate is closed."""
 
     def __init__(self, sink: B1Sink, gate: Gate, slots: Slots, ports: Ports) -> None:
         self.gate, self.slots = gate, slots
+        self.troubles: set[Trouble] = set()
         self._sink, self._clock, self._metrics, self._crash_point = sink, ports.clock, ports.metrics, ports.crash_point
         self._locks = Jitter(ports.random, _LOCK_BASE_S, _LOCK_CAP_S)
 
@@ -133,10 +142,18 @@ class Erp:
         Returns:
             APPLIED, EXISTS, REJECTED or LOCKED.
         """
-        flow = flow_of(claims[0].kind) if claims else "order_placed"
-        unknown = locked = 0
-        locked_since: float | None = None
-        ambiguous: Gauge | None = None
+        trouble = Trouble(flow_of(claims[0].kind) if claims else "order_placed")
+        self.troubles.add(trouble)
+        try:
+            return await self._write(trouble, claims, requests, lock_patience_s, stock=stock, slot_held=slot_held)
+        finally:
+            self.troubles.discard(trouble)
+
+    async def _write(
+        self, trouble: "Trouble", claims: Sequence[Claim], requests: Sequence[Request], lock_patience_s: float, *, stock: bool,
+        slot_held: bool,
+    ) -> Written:  # fmt: skip
+        metrics, unknown, locked = self._metrics, 0, 0
         while True:
             if not slot_held:
                 await self.gate.wait()
@@ -144,7 +161,11 @@ class Erp:
             slot_held = False
             try:
                 await self._crash_point("c2")
-                written = await self._sink.write(claims, requests)
+                metrics.erp_inflight_requests.inc()
+                try:
+                    written = await self._sink.write(claims, requests)
+                finally:
+                    metrics.erp_inflight_requests.dec()
             except FatalError as exc:
                 logger.critical("held until a person acts", error=str(exc))
                 self.gate.hold(str(exc))
@@ -153,7 +174,7 @@ class Erp:
                 self.slots.release()
             await self._crash_point("c6")
             if written.outcome is not OutcomeClass.APPLIED:
-                self._metrics.erp_errors("change_set", written.outcome.value, written.sap_code).inc()
+                metrics.erp_errors("change_set", written.outcome.value, written.sap_code).inc()
             if written.outcome is not OutcomeClass.UNKNOWN:
                 unknown = 0
             match written.outcome:
@@ -161,25 +182,23 @@ class Erp:
                     return replace(written, outcome=OutcomeClass.REJECTED, reason="key_conflict")
                 case OutcomeClass.UNKNOWN:
                     unknown += 1
-                    if ambiguous is None:
-                        ambiguous = self._metrics.ambiguous_postings(flow)
-                        ambiguous.inc()
+                    trouble.unknown_since = trouble.unknown_since or self._clock.monotonic()
                     if unknown > 1:
                         self.gate.close(written.error or "B1 does not say what became of a write")
                 case OutcomeClass.NOT_SENT | OutcomeClass.UNAVAILABLE | OutcomeClass.SESSION:
                     self.gate.close(written.error or "B1 is away")
                 case OutcomeClass.LOCKED:
                     now = self._clock.monotonic()
-                    locked_since = now if locked_since is None else locked_since
-                    if now - locked_since >= lock_patience_s:
+                    trouble.locked_since = trouble.locked_since or now
+                    if now - trouble.locked_since >= lock_patience_s:
                         return written
                     await asyncio.sleep(self._locks.wait_s(locked))
                     locked += 1
                 case OutcomeClass.APPLIED | OutcomeClass.EXISTS | OutcomeClass.REJECTED:
-                    if ambiguous is not None:
-                        ambiguous.dec()
-                        self._metrics.ambiguous_resolutions(written.outcome.value).inc()
+                    if trouble.unknown_since is not None:
+                        metrics.ambiguous_resolutions(written.outcome.value).inc()
                     return written
+            metrics.retries(trouble.flow, written.outcome.value).inc()
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """Read from B1; waits while it is away."""

@@ -90,7 +90,7 @@ class OrderPosting:
         self, mapping: CompanyMap, erp: Erp, sink: B1Sink, master: MasterDataCache, lanes: Lanes, ports: Ports
     ) -> None:
         self._map, self._erp, self._sink, self._master, self._lanes = mapping, erp, sink, master, lanes
-        self._crash_point = ports.crash_point
+        self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
         self._memory = OrderMemory(lambda ks: erp.ask(lambda: sink.orders(ks)))
 
     async def post(self, work: Work) -> Ended:
@@ -313,7 +313,9 @@ class OrderPosting:
             adopted = await self.adopt(work) if k == work.k else None
             return adopted or Ended("no_op", "no_op"), None
         claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
+        asked = self._clock.monotonic()
         async with self._lanes.hold(plan.items):
+            self._metrics.lane_wait.observe(self._clock.monotonic() - asked)
             written = await self._erp.write(
                 [claim], plan.requests, lock_patience_s=self._map.settings.lock_park_after_s
             )

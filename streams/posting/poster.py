@@ -5,8 +5,8 @@ rebuilt on assignment: from the queues' committed offsets, `dead-letter-state`, 
 """
 
 import asyncio
-from collections import Counter, OrderedDict, deque
-from collections.abc import Coroutine, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -63,6 +63,7 @@ class Poster:
     """Lifecycle: `open`; then `take` batches of the two queues while `run` goes on; `quiesce`; `close`.
 
     Attributes:
+        lanes, erp: for the gauges.
         failed: resolves with the error that none of us can mend (a letter that cannot be written); the process must end.
     """
 
@@ -80,7 +81,7 @@ class Poster:
         sealed = SealedDocuments(company, config, ports, anchors)
         self._orders = OrderPosting(self._map, erp, sink, master, lanes, ports)
         self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports)
-        self._lanes = lanes
+        self.lanes, self.erp = lanes, erp
         self._barrier = Barrier(ports.log, config.topic, config.group, self.partition)
         self._trail = Trail(ports.log, ports.codec, config.topic)
         self._book = LetterBook()
@@ -90,7 +91,6 @@ class Poster:
         self._high: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting = True
-        self._shown: set[tuple[str, str]] = set()
         self._closed_s_at: dict[str, float] = {}
         self._heard = 0  # of the company's letters' states, read up to here
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -111,7 +111,6 @@ class Poster:
             self._keep(letter, soon=True)
         self._gate.close("the claim table is not proved yet", until=self._is_installed)
         self._spawn(self._stock.run())
-        self._spawn(self._show())
         self._spawn(self._look_at_waits())
         self._spawn(self._trail.run())
 
@@ -156,40 +155,15 @@ class Poster:
             logger.error("run streams doctor --install", company=self.company, missing=missing)
         return not missing
 
-    async def _show(self) -> None:
-        """What cannot be counted where it happens: who waits, and for how long."""
-        while True:
-            self._metrics.lanes_active(self.company).set(self._lanes.active)
-            self._metrics.lanes_blocked(self.company).set(self._lanes.blocked)
-            now = self._clock.now()
-            oldest = dict.fromkeys(EVENT_TYPES, 0.0)
-            for work in self._flying.values():
-                flow = flow_of(work.posting.kind)
-                oldest[flow] = max(oldest[flow], now.timestamp() - work.posting.timestamp_ms / 1000)
-            for flow, age_s in oldest.items():
-                self._metrics.oldest_unposted_age(flow).set(age_s)
-            parked: Counter[tuple[str, str]] = Counter()
-            dead: Counter[tuple[str, str]] = Counter()
-            since: dict[tuple[str, str], float] = {}
-            for entry in self._book.open():
-                letter, flow = entry.letter, flow_of(entry.letter.event_type)
-                is_dead = letter.state == "dead"
-                key = (flow, letter.owner if is_dead else letter.reason)
-                if letter.state == "held":
-                    continue
-                (dead if is_dead else parked)[key] += 1
-                since[key] = max(since.get(key, 0.0), (now - letter.first_failed_at).total_seconds())
-            for key in self._shown - since.keys():
-                since[key] = 0.0
-            self._shown = set(since)
-            for key, age_s in since.items():
-                if key[1] in REASONS:
-                    self._metrics.parked_events(*key).set(parked[key])
-                    self._metrics.parked_oldest(*key).set(age_s)
-                else:
-                    self._metrics.dead_letters_open(*key).set(dead[key])
-                    self._metrics.dead_letter_oldest(*key).set(age_s)
-            await asyncio.sleep(2.0)
+    # ---- what the gauges show
+
+    def flying(self) -> Iterable[Posting]:
+        """What is admitted and has not ended."""
+        return [work.posting for work in self._flying.values()]
+
+    def letters(self) -> Iterable[LetterState]:
+        """What is dead, parked or held."""
+        return [entry.letter for entry in self._book.open()]
 
     def quiesce(self) -> None:
         """Start nothing more; what is under way may end."""

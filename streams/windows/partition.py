@@ -298,6 +298,8 @@ class StockPartition:
                 self._metrics.events_deduplicated("stock_adjusted").inc()
             else:
                 self._metrics.events_quarantined("stock_adjusted", skip.why).inc()
+                if skip.why in ("unreadable", "unknown_schema"):
+                    self._metrics.decode_errors("stock-adjusted", skip.why).inc()
 
     def _sealed(self, composed: Composed) -> tuple[bytes, _Walked]:
         epoch = composed.epoch

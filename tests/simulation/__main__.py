@@ -14,9 +14,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes; 0: in this one, for a debugger")
     given = parser.parse_args()
     seeds = range(given.start, given.start + given.seeds)
-    failed = done = 0
-    for result in map(run, seeds) if not given.workers else run_many(seeds, given.workers):
-        done += 1
+    failed = 0
+    results = run_many(seeds, given.workers) if given.workers else map(run, seeds)
+    for done, result in enumerate(results, 1):
         if result.violations:
             failed += 1
             sys.stdout.write(

@@ -179,6 +179,9 @@ class World:
         self.facts: dict[tuple[str, int, int], Fact] = {}
         self.checker = Checker(self.broker, self.company, self._codec, self.facts)
         self.broker.on_commit = self.checker.committing
+        self.checker.late = self.server.late
+        self._owners: dict[int, Process] = {}
+        self.broker.owns = lambda process, partition: self._owners.get(partition) is process
         self._hits: Counter[str] = Counter()
         self._survived: Counter[str] = Counter()
         self._fired: set[int] = set()
@@ -460,7 +463,9 @@ class World:
         for number in range(self.config.kafka.partitions):
             hands[self._random.choice(self._members)] += [TP(name, number) for name in facts]
         for number in range(self.config.kafka.company_partitions):
-            hands[self._random.choice(self._members)] += [TP(name, number) for name in ("erp-orders", "erp-stock")]
+            owner = self._random.choice(self._members)
+            self._owners[number] = owner.process
+            hands[owner] += [TP(name, number) for name in ("erp-orders", "erp-stock")]
         for member, tps in hands.items():
             if tps:
                 member.process.spawn(member.assign(tps, self._generation))

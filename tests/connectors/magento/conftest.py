@@ -15,7 +15,12 @@ from connectors.magento.source import MagentoSource
 from connectors.simulators.magento import App, ConnectionDroppedError, Shop, Wish, build_app
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-ENVIRON = {"KEY": "consumer-key", "SECRET": "consumer-secret", "TOKEN": "access-token", "TOKEN_SECRET": "access-token-secret"}
+ENVIRON = {
+    "KEY": "consumer-key",
+    "SECRET": "consumer-secret",
+    "TOKEN": "access-token",
+    "TOKEN_SECRET": "access-token-secret",
+}
 OAUTH = {
     "consumer_key": "env:KEY",
     "consumer_secret": "env:SECRET",
@@ -104,7 +109,10 @@ async def stall():
 @pytest.fixture
 def wish() -> Callable[..., Wish]:
     def make(sku: str = "TEA-250", quantity: str = "2", price: str = "20", **fields: Any) -> Wish:
-        numbers = {name: Decimal(value) if isinstance(value, str) and name != "kind" else value for name, value in fields.items()}
+        numbers = {
+            name: Decimal(value) if isinstance(value, str) and name != "kind" else value
+            for name, value in fields.items()
+        }
         return Wish(sku=sku, quantity=Decimal(quantity), price=Decimal(price), **numbers)
 
     return make

@@ -87,7 +87,9 @@ async def test_a_missing_permission_is_named(make, stall):
 
 
 async def test_a_nonce_that_was_used_is_no_fault_of_the_credentials(stall):
-    client = MagentoClient("shop", settings_of(), stall.clock, transport=ShopTransport(stall.app), nonce=lambda: "again")
+    client = MagentoClient(
+        "shop", settings_of(), stall.clock, transport=ShopTransport(stall.app), nonce=lambda: "again"
+    )
     await ask(client)
     with pytest.raises(RetriableError, match="nonce"):
         await ask(client)

@@ -9,7 +9,12 @@ def test_the_defaults_are_those_of_the_reference():
     settings = settings_of()
     assert settings.states == dict(STATES)
     assert [state for state, role in STATES.items() if role == "placed"] == ["processing", "complete", "closed"]
-    assert (settings.auth, settings.currency, settings.store_code, settings.poll_interval_s) == ("oauth1", "order", "all", 30)
+    assert (settings.auth, settings.currency, settings.store_code, settings.poll_interval_s) == (
+        "oauth1",
+        "order",
+        "all",
+        30,
+    )
 
 
 def test_states_are_changed_one_by_one():

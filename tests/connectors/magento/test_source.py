@@ -96,7 +96,9 @@ async def test_tracks_added_later_make_no_second_dispatch(stall, wish):
 
 async def test_a_shipment_carries_source_tracks_and_carrier(stall, wish):
     order_id = stall.shop.place(wish(), state="processing")
-    stall.shop.ship(order_id, tracks=[("1", "DPD", "custom"), ("2", "United Parcel Service", "ups"), ("1", "DPD", "custom")])
+    stall.shop.ship(
+        order_id, tracks=[("1", "DPD", "custom"), ("2", "United Parcel Service", "ups"), ("1", "DPD", "custom")]
+    )
     _, event = await stall.events(stall.source(carriers={"DPD": "dpd"}))
     assert (event.location, event.carrier, event.tracking_numbers) == ("wh-uk", "dpd", ("1", "2"))
     assert [(line.sku, line.quantity) for line in event.lines] == [("TEA-250", 2)]
@@ -107,7 +109,11 @@ async def test_a_shipment_without_a_source_is_refused_unless_the_setting_names_o
     stall.shop.ship(order_id, source_code=None)
     (batch,) = [each for each in await stall.batches(stall.source()) if each.refused]
     (refused,) = batch.refused
-    assert (refused.event_type, refused.reason, refused.order_id) == ("dispatch_confirmed", "invalid_event", str(order_id))
+    assert (refused.event_type, refused.reason, refused.order_id) == (
+        "dispatch_confirmed",
+        "invalid_event",
+        str(order_id),
+    )
     assert "setting source" in refused.error
     stall.cursor = None
     assert (await stall.events(stall.source(source="default")))[-1].location == "default"
@@ -230,7 +236,12 @@ async def test_a_row_that_cannot_be_taken_is_refused_with_its_bytes_and_the_rest
     (refused,) = [each for batch in batches for each in batch.refused]
     assert [event.order_id for batch in batches for event in batch.events] == [str(good)]
     assert json.loads(refused.value)["entity_id"] == bad
-    assert (refused.event_type, refused.reason, refused.origin, refused.number) == ("order_placed", "invalid_event", f"orders/{bad}", bad)
+    assert (refused.event_type, refused.reason, refused.origin, refused.number) == (
+        "order_placed",
+        "invalid_event",
+        f"orders/{bad}",
+        bad,
+    )
     assert "items[0].qty_ordered must be a number" in refused.error
     assert "canary" not in refused.error
     assert "two" not in refused.error
@@ -351,7 +362,9 @@ async def test_a_document_whose_order_is_not_to_be_read_is_refused(stall, wish):
     assert "its order cannot be read" in batch.refused[0].error
 
 
-@pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.MAINTENANCE, Kind.INTERNAL, Kind.DROPPED, Kind.TRUNCATED, Kind.HTML_200])
+@pytest.mark.parametrize(
+    "kind", [Kind.THROTTLED, Kind.MAINTENANCE, Kind.INTERNAL, Kind.DROPPED, Kind.TRUNCATED, Kind.HTML_200]
+)
 async def test_whatever_fails_in_between_is_read_again_without_loss(stall, wish, kind):
     for n in range(7):
         order_id = stall.shop.place(wish(quantity=str(n + 1)), state="processing")
@@ -396,7 +409,17 @@ def test_a_cursor_comes_back_as_it_was():
     assert [n for n in (0, 1, 2, 32_767, 32_768, 10**12, 10**12 + 1) if n in back.placed] == [1, 32_767, 32_768, 10**12]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"file": "a"}', '{"scans": {"orders": {}}}', '{"turn": "x", "scans": {}, "placed": "AAAA", "dispatched": ""}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"file": "a"}',
+        '{"scans": {"orders": {}}}',
+        '{"turn": "x", "scans": {}, "placed": "AAAA", "dispatched": ""}',
+    ],
+)
 def test_another_ones_cursor_is_refused(text):
     with pytest.raises(FatalError, match="not one of a magento connector"):
         Position.from_text(text)
@@ -404,7 +427,9 @@ def test_another_ones_cursor_is_refused(text):
 
 def test_a_million_orders_fit_into_a_cursor():
     ids = IdSet().with_ids(n for n in range(1, 1_000_001) if n % 20)
-    position = Position("orders", {"orders": Scan(seen={n: (n, n * 2654435761 % 2**32) for n in range(20_000)})}, ids, ids)
+    position = Position(
+        "orders", {"orders": Scan(seen={n: (n, n * 2654435761 % 2**32) for n in range(20_000)})}, ids, ids
+    )
     assert len(position.to_text()) < 300_000
 
 

@@ -37,7 +37,12 @@ async def placed(stall, *wishes, settings=None, **fields):
 
 async def test_an_order_with_all_it_has(stall, wish):
     order_id, event = await placed(stall, wish(discount_percent="10"), shipping=D(3), customer=77, customer_firstname="Mia", customer_lastname="O", customer_note="Ring twice")  # fmt: skip
-    assert (event.source, event.company, event.event_id, event.order_id) == ("shop", "acme", str(order_id), str(order_id))
+    assert (event.source, event.company, event.event_id, event.order_id) == (
+        "shop",
+        "acme",
+        str(order_id),
+        str(order_id),
+    )
     assert (event.occurred_at, event.observed_at) == (datetime(2026, 11, 21, 12, tzinfo=UTC),) * 2
     assert (event.currency, event.tax_total, event.grand_total, event.channel) == ("GBP", D("7.80"), D("46.80"), "1")
     (line,) = event.lines
@@ -111,7 +116,10 @@ async def test_both_tax_modes_come_to_the_penny(stall, wish, including):
         for n in range(random.randint(1, 5)):
             kind = random.choice(["simple", "virtual", "configurable", "bundle", "bundle"])
             own = random.random() < 0.5
-            parts = tuple(Part(sku=f"P{i}", quantity=D(random.randint(1, 4)), price=D(random.randint(1, 5000)) / 100) for i in range(3))
+            parts = tuple(
+                Part(sku=f"P{i}", quantity=D(random.randint(1, 4)), price=D(random.randint(1, 5000)) / 100)
+                for i in range(3)
+            )
             price = D(0) if kind == "bundle" and not own else D(random.randint(1, 20000)) / 100
             wishes.append(Wish(
                 sku=f"S{n}", quantity=D(random.randint(1, 12)), price=price, kind=kind, parts=parts,
@@ -167,7 +175,9 @@ async def test_the_currency_is_a_setting(stall, wish, currency, expected):
 
 async def test_in_the_base_currency_everything_is(stall, wish):
     stall.shop.currency, stall.shop.base_rate, stall.shop.prices_include_tax = "EUR", D("0.8537"), True
-    order_id = stall.shop.place(wish(price="19.99", discount_percent="10"), shipping=D("4.20"), gift_card=D(1), state="processing")
+    order_id = stall.shop.place(
+        wish(price="19.99", discount_percent="10"), shipping=D("4.20"), gift_card=D(1), state="processing"
+    )
     stall.shop.invoice(order_id)
     stall.shop.ship(order_id)
     stall.shop.refund(order_id, shipping=D("4.20"), adjustment_negative=D("1.50"))
@@ -179,7 +189,9 @@ async def test_in_the_base_currency_everything_is(stall, wish):
     assert total_of(refund) == refund.total
 
 
-@pytest.mark.parametrize(("how", "expected"), [("rate", ["GB-20", "GB-0"]), ("none", [None, None]), ("applied", ["VAT", "ZERO+ECO"])])
+@pytest.mark.parametrize(
+    ("how", "expected"), [("rate", ["GB-20", "GB-0"]), ("none", [None, None]), ("applied", ["VAT", "ZERO+ECO"])]
+)
 async def test_tax_codes_by_rate_by_name_or_not_at_all(stall, wish, how, expected):
     order_id = stall.shop.place(wish(), wish("BOOK", rate="0"), state="processing")
     order = stall.shop.order(order_id)
@@ -222,7 +234,9 @@ async def test_what_changes_about_an_order_later_does_not_change_its_event(stall
 async def test_partial_shipments_of_a_configurable_product_and_a_bundle(stall, wish):
     for child_rows in (True, False):
         stall.shop.child_rows = child_rows
-        order_id = stall.shop.place(wish("SHIRT", kind="configurable"), wish("BOX", "2", "9", kind="bundle", parts=BOX), state="processing")
+        order_id = stall.shop.place(
+            wish("SHIRT", kind="configurable"), wish("BOX", "2", "9", kind="bundle", parts=BOX), state="processing"
+        )
         (shirt, _), (box,) = stall.shop.item_ids(order_id, "SHIRT"), stall.shop.item_ids(order_id, "BOX")
         stall.shop.ship(order_id, {shirt: D(1), box: D(1)})
         order, event = [each for each in await stall.events() if each.order_id == str(order_id)]
@@ -274,18 +288,28 @@ async def sold(stall, *wishes, **fields):
 
 
 async def refunds(stall, **settings):
-    return [each for each in await stall.events(stall.source(**settings)) if isinstance(each, RefundIssued | OrderCancelled)]
+    return [
+        each for each in await stall.events(stall.source(**settings)) if isinstance(each, RefundIssued | OrderCancelled)
+    ]
 
 
 @pytest.mark.parametrize("online", [False, True])
 async def test_a_partial_refund_with_shipping_and_adjustments(stall, wish, online):
     order_id = await sold(stall, wish(discount_percent="10"), shipping=D(3))
     (tea,) = stall.shop.item_ids(order_id, "TEA-250")
-    memo_id = stall.shop.refund(order_id, {tea: D(1)}, shipping=D(1), adjustment_positive=D(2), adjustment_negative=D("0.50"), online=online)
+    memo_id = stall.shop.refund(
+        order_id, {tea: D(1)}, shipping=D(1), adjustment_positive=D(2), adjustment_negative=D("0.50"), online=online
+    )
     (refund,) = await refunds(stall)
     assert (refund.refund_id, refund.order_id, refund.currency) == (str(memo_id), str(order_id), "GBP")
     (line,) = refund.lines
-    assert (line.line_id, line.sku, line.quantity, line.amount, line.tax_amount) == (str(tea), "TEA-250", 1, 18, D("3.60"))
+    assert (line.line_id, line.sku, line.quantity, line.amount, line.tax_amount) == (
+        str(tea),
+        "TEA-250",
+        1,
+        18,
+        D("3.60"),
+    )
     assert (refund.shipping.amount, refund.shipping.tax_amount) == (1, D("0.20"))
     assert (refund.adjustment.amount, refund.adjustment.tax_amount) == (D("1.50"), 0)
     assert refund.total == total_of(refund) == D("24.30")
@@ -315,8 +339,20 @@ async def test_refunds_in_parts_come_to_the_penny(stall, including):
     random = Random(7)
     for _ in range(40):
         wishes = [
-            Wish(sku="A", quantity=D(7), price=D(random.randint(1, 9999)) / 100, discount_percent=D(random.choice([0, 13]))),
-            Wish(sku="B", quantity=D(7), kind="bundle", price=D(random.choice([0, 1999])) / 100, parts=BOX, discount_percent=D(9)),
+            Wish(
+                sku="A",
+                quantity=D(7),
+                price=D(random.randint(1, 9999)) / 100,
+                discount_percent=D(random.choice([0, 13])),
+            ),
+            Wish(
+                sku="B",
+                quantity=D(7),
+                kind="bundle",
+                price=D(random.choice([0, 1999])) / 100,
+                parts=BOX,
+                discount_percent=D(9),
+            ),
             Wish(sku="C", quantity=D(7), kind="configurable", price=D("3.33"), rate=D(5)),
         ]
         order_id = await sold(stall, *wishes, shipping=D("4.99"))
@@ -349,7 +385,10 @@ async def test_goods_that_had_not_left_are_cancelled_and_not_credited(stall, wis
     stall.clock.passes(seconds=1)
     memo_id = stall.shop.refund(order_id, {tea: D(1)}, adjustment_positive=D(5))
     cancelled, refund = await refunds(stall)
-    assert (cancelled.event_id, [(line.line_id, line.quantity) for line in cancelled.lines]) == (f"creditmemo-{memo_id}", [(str(tea), 1)])
+    assert (cancelled.event_id, [(line.line_id, line.quantity) for line in cancelled.lines]) == (
+        f"creditmemo-{memo_id}",
+        [(str(tea), 1)],
+    )
     assert (refund.lines, refund.adjustment.amount, refund.total) == ((), 5, 5)
 
 

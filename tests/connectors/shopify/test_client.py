@@ -54,7 +54,8 @@ async def test_a_bulk_operation_that_failed_is_tried_again(play, status):
 
 
 async def test_a_connection_inside_a_list_is_refused(play):
-    with pytest.raises(RetriableError):
+    play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
+    with pytest.raises(FatalError):
         await play.source._client.start_bulk(
             "{ orders { edges { node { id refunds { refundLineItems { edges { node { quantity } } } } } } } }"
         )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -48,7 +49,7 @@ def text_of(*parts, width=100):
 
 
 def result(proof=PROOF, codes=None, sessions=(0, 2)):
-    return run.Result(proof, NOW, codes or {"worker-1": 0, "connect": 0}, sessions, {"start": 9.04, "all": 80.0})
+    return run.Result(proof, NOW, codes or {"worker-1": 0, "connect": 0}, *sessions, {"start": 9.04, "all": 80.0})
 
 
 # ---- the screen
@@ -85,7 +86,7 @@ def test_a_line_for_a_log_says_the_same():
 
 def test_a_picture_fetches_nothing_and_is_small():
     drawn = draw(render(NOW), result().rendered)
-    assert drawn.startswith("<svg")
+    assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
     assert "@font-face" not in drawn
     assert "url(http" not in drawn
     assert len(drawn) < 100_000
