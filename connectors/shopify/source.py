@@ -173,13 +173,30 @@ class ShopifySource:
         await self._client.close()
 
     async def read(self, cursor: str | None) -> Batch:
-        place = Place.from_text(cursor) if cursor is not None else Place(since=self._settings.start_at)
-        if place.turn is None:
-            items, place = await self._read_orders(place)
-        else:
-            items, place = await self._read_levels(place)
-        is_idle = place.began is None
-        return Batch(tuple(items), place.to_text(), idle=is_idle)
+        start = place = Place.from_text(cursor) if cursor is not None else Place(since=self._settings.start_at)
+        items: list[Item] = []
+        while True:
+            step = self._read_orders if place.turn is None else self._read_levels
+            items, place = await step(place)
+            if items or place.began is None:
+                break
+        if items or place.began is not None:
+            return Batch(tuple(items), place.to_text())
+        if cursor is not None and self._is_as_good(start, place):
+            return Batch((), cursor, idle=True)
+        return Batch((), place.to_text(), idle=True)
+
+    def _is_as_good(self, start: Place, end: Place) -> bool:
+        """Whether a pass that found nothing may begin next time where it began, so that quiet hours write no cursors."""
+        if start.whole is None or end.whole is None or end.whole - start.whole > self._overlap / 2:
+            return False
+        return (
+            start.began is None
+            and start.told.items() >= end.told.items()
+            and start.counted.items() >= end.counted.items()
+            and (start.waiting, start.counted_since) == (end.waiting, end.counted_since)
+            and start.locations.keys() == end.locations.keys()
+        )
 
     # ---- orders
 

@@ -555,14 +555,18 @@ class Veeqo:
 
     def _orders(self, query: Mapping[str, str]) -> list[Json]:
         rows = list(self.account.orders.values())
-        if "updated_at_min" in query:
-            rows = [row for row in rows if _time(row["updated_at"]) >= _query_time(query["updated_at_min"])]
-        if "created_at_min" in query:
-            rows = [row for row in rows if _time(row["created_at"]) >= _query_time(query["created_at_min"])]
-        if "created[after]" in query:
-            rows = [row for row in rows if _time(row["created_at"]) > _query_time(query["created[after]"])]
-        if "created[before]" in query and self.manners.before_filter:
-            rows = [row for row in rows if _time(row["created_at"]) < _query_time(query["created[before]"])]
+        since, newer, after, before = (
+            _query_time(query[name]) if name in query else None
+            for name in ("updated_at_min", "created_at_min", "created[after]", "created[before]")
+        )
+        if since is not None:
+            rows = [row for row in rows if _time(row["updated_at"]) >= since]
+        if newer is not None:
+            rows = [row for row in rows if _time(row["created_at"]) >= newer]
+        if after is not None:
+            rows = [row for row in rows if _time(row["created_at"]) > after]
+        if before is not None and self.manners.before_filter:
+            rows = [row for row in rows if _time(row["created_at"]) < before]
         if "status" in query:
             rows = [row for row in rows if row["status"] == query["status"]]
         return sorted(rows, key=lambda row: (_time(row["created_at"]), row["id"]), reverse=True)

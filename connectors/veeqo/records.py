@@ -67,7 +67,8 @@ def _a_number(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise _fail("must be a number")
     number = Decimal(value)
-    if not number.is_finite() or abs(number) * 2 >= _MAX:
+    # Compared without arithmetic, which overflows on 1e9999999.
+    if not number.is_finite() or number.copy_abs() >= _MAX / 2:
         raise _fail("is too large")
     return number
 

@@ -174,9 +174,9 @@ class VeeqoSource:
         memory.top_ms = max(memory.top_ms, _milliseconds(head.updated_at))
         assert isinstance(row, Mapping)  # noqa: S101 -- it has an id
         try:
-            if _milliseconds(head.created_at) > _milliseconds(self._observed_at) + _MAX_AHEAD_MS:
-                raise RecordError("created_at is more than a day ahead of our clock; mend the clock that is wrong")  # noqa: TRY301
             order = validate(Order, row)
+            self._check_ahead("created_at", order.created_at)
+            self._check_ahead("cancelled_at", order.cancelled_at or order.created_at)
             told = memory.orders.get(order.id) or Told(0)
             items = self._say_placed(order, told)
         except RecordError as error:
@@ -191,6 +191,10 @@ class VeeqoSource:
         told.stamp_ms = max(told.stamp_ms, _milliseconds(order.updated_at))
         memory.orders[order.id] = told
         return items
+
+    def _check_ahead(self, field: str, moment: datetime) -> None:
+        if _milliseconds(moment) > _milliseconds(self._observed_at) + _MAX_AHEAD_MS:
+            raise RecordError(f"{field} is more than a day ahead of our clock; mend the clock that is wrong")
 
     def _is_ours(self, order: Order) -> bool:
         return "orders" in self._settings.reads and not self._is_relayed(order)
@@ -243,6 +247,7 @@ class VeeqoSource:
                 allocation = validate(Allocation, row)
                 if allocation.shipment.id in told.shipments:
                     continue
+                self._check_ahead("shipment.created_at", allocation.shipment.created_at)
                 event = dispatch_confirmed(
                     allocation, order, self._order_id(order), self.name, self.company, self._observed_at
                 )
@@ -290,7 +295,7 @@ class VeeqoSource:
             count.shipped += line.quantity
             if count.seen is None:
                 continue
-            if False:
+            if abs(shipped_ms - count.seen_ms) <= settle_ms:
                 count.seen, count.seen_ms = None, 0  # nobody knows whether the count has it: count again
             elif shipped_ms > count.seen_ms:
                 count.seen -= line.quantity

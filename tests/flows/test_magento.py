@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,13 @@ SECRETS = {
 }
 SKUS = ("A", "B", "C")
 COMPANY: dict[str, Any] = {
-    "warehouses": {"LON1": {"owner": "mage", "location": "wh-uk", "sellable_on": []}, "RET1": {"owner": "mage", "location": "back"}, "SHO1": None},
+    "warehouses": {
+        "LON1": {"owner": "mage", "location": "wh-uk", "sellable_on": []},
+        "RET1": {"owner": "mage", "location": "back"},
+        "SHO1": None,
+    },
     "shipping_types": {"DPD": 3, "ups": 4},
-}  # fmt: skip
+}
 CONNECTORS: dict[str, Any] = {
     "shop": None,
     "warehouse": None,
@@ -226,7 +231,7 @@ async def test_a_refund_of_what_was_still_here_leaves_the_invoice_of_the_rest(wo
 async def test_throttling_crashes_lost_answers_and_late_rows_lose_nothing_and_double_nothing(
     world: MagentoWorld,
 ) -> None:
-    """Three dozen orders of five fates, while the shop, Kafka, the connector and the worker fail again and again."""
+    """Two dozen orders of five fates, while the shop, Kafka, the connector and the worker fail again and again."""
     shop, dice = world.shop, world.dice
     world.app.settings.rates = dict.fromkeys(
         (Kind.THROTTLED, Kind.MAINTENANCE, Kind.INTERNAL, Kind.DROPPED, Kind.TRUNCATED, Kind.HTML_200), 0.04
@@ -234,9 +239,9 @@ async def test_throttling_crashes_lost_answers_and_late_rows_lose_nothing_and_do
     world.broker.rate = 0.05
     fates: dict[int, str] = {}
     memos: dict[int, list[int]] = {}
-    for turn in range(36):
+    for turn in range(24):
         fate = dice.choice(["kept", "kept", "returned", "refunded", "cancelled", "abandoned"])
-        late = world.clock.now() + (world.clock.now() - world.clock.now()) if turn % 5 else None
+        late = world.clock.now() + timedelta(seconds=30) if turn % 5 == 0 else None
         order_id = shop.place(*cart(dice), shipping=Decimal(dice.randint(0, 500)) / 100, state="new", visible_at=late)
         fates[order_id], memos[order_id] = fate, []
         if fate == "cancelled":
@@ -244,7 +249,7 @@ async def test_throttling_crashes_lost_answers_and_late_rows_lose_nothing_and_do
         elif fate != "abandoned":
             shop.invoice(order_id)
         await world.passes(dice.uniform(0, 8))
-        for each in list(fates):
+        for each in [one for one in fates if shop.hidden.get(("orders", one), world.clock.now()) <= world.clock.now()]:
             tops = world.tops(each)
             match fates[each], shop.order(each)["state"], dice.random() < 0.5:
                 case "kept" | "returned", "processing", True:
@@ -257,13 +262,14 @@ async def test_throttling_crashes_lost_answers_and_late_rows_lose_nothing_and_do
                     memos[each].append(shop.refund(each, shipping=shop.order(each)["shipping_amount"]))
                 case "cancelled" | "abandoned", "new" | "processing", True if turn % 3 == 0:
                     shop.cancel(each)
-        if turn % 9 == 4:
+        if turn % 6 == 4:
             await world.kill_connector()
             await world.passes(3)
             world.start_connector()
-        if turn == 20:
+        if turn == 15:
             await world.kill_worker()
             await world.start_worker()
+    await world.passes(40)
     world.app.settings.rates, world.broker.rate = {}, 0.0
     for each, fate in fates.items():
         if fate in ("kept", "returned") and shop.order(each)["state"] == "processing":
@@ -281,7 +287,8 @@ async def test_throttling_crashes_lost_answers_and_late_rows_lose_nothing_and_do
     for order_id, fate in fates.items():
         total = shop.order(order_id)["grand_total"]
         orders = world.of("Orders", order_id)
-        assert len(orders) == (0 if fate == "abandoned" else 1)
+        # One that was cancelled before we ever saw it placed is nobody's business.
+        assert len(orders) in {"abandoned": (0,), "cancelled": (0, 1)}.get(fate, (1,))
         back = sum((shop.lists["creditmemos"][memo_id]["grand_total"] for memo_id in memos[order_id]), Decimal(0))
         if fate in ("kept", "returned"):
             assert (world.total("Invoices", order_id), world.total("CreditNotes", order_id)) == (total, back)

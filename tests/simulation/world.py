@@ -122,7 +122,7 @@ def plan_of(random: Random) -> Plan:
     triggers = []
     for _ in range(random.choice((0, 1, 1, 2, 3)) if disturbed else 0):
         what = random.choice(("kill", "kill", "kill", "freeze", "freeze", "stop"))
-        point = random.choice((*POINTS, None, None)) if what != "stop" else None
+        point = random.choice((*POINTS, "w1", "w2", None, None)) if what != "stop" else None
         triggers.append(
             Trigger(
                 what,
@@ -142,8 +142,9 @@ def plan_of(random: Random) -> Plan:
             setattr(erp, kind, random.choice((0.1, 0.25)))
     if sometimes(0.2):
         erp.slow = random.choice((4.0, 15.0))
-    if sometimes(0.25):
-        setattr(broker, random.choice(("lost_request", "lost_answer", "failed_read")), random.choice((0.01, 0.05)))
+    if sometimes(0.35):
+        kind = random.choice(("lost_request", "lost_request", "lost_answer", "failed_read"))
+        setattr(broker, kind, random.choice((0.02, 0.1)))
     if sometimes(0.15):
         broker.slow_s = random.choice((0.3, 2.0))
     outages = ((start := random.uniform(0, 60), start + random.uniform(1, 60)),) if sometimes(0.2) else ()

@@ -85,9 +85,8 @@ class Stall:
         found = []
         for _ in range(1000):
             batch = await source.read(self.cursor)
-            if batch.idle:
+            if batch.idle and not batch.items:
                 assert batch.cursor == self.cursor
-                assert not batch.items
                 return found
             assert batch.cursor != self.cursor
             self.cursor = batch.cursor

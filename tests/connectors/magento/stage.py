@@ -10,7 +10,12 @@ from connectors.magento.source import MagentoSource
 from connectors.simulators.magento import Shop, Wish, build_app, encoded
 
 CANARY = "canary-5ecret"
-ENVIRON = {"MAGENTO_KEY": "consumer-key", "MAGENTO_SECRET": "consumer-secret", "MAGENTO_TOKEN": "access-token", "MAGENTO_TOKEN_SECRET": "access-token-secret"}  # fmt: skip
+ENVIRON = {
+    "MAGENTO_KEY": "consumer-key",
+    "MAGENTO_SECRET": "consumer-secret",
+    "MAGENTO_TOKEN": "access-token",
+    "MAGENTO_TOKEN_SECRET": "access-token-secret",
+}
 SETTINGS = {
     "base_url": "https://shop.example",
     "page_size": 3,

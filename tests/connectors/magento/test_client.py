@@ -104,7 +104,13 @@ async def test_a_clock_ahead_of_the_shop_signs_with_the_shops_time(make, stall):
     assert (await ask(client)).rows == ()
 
 
-@pytest.mark.parametrize(("kind", "after"), [(Kind.THROTTLED, 7), (Kind.MAINTENANCE, 7), (Kind.INTERNAL, None), (Kind.DROPPED, None), (Kind.TRUNCATED, None), (Kind.HTML_200, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        (Kind.THROTTLED, 7), (Kind.MAINTENANCE, 7), (Kind.INTERNAL, None), (Kind.DROPPED, None),
+        (Kind.TRUNCATED, None), (Kind.HTML_200, None),
+    ],
+)  # fmt: skip
 async def test_what_passes_is_tried_again_after_as_long_as_was_asked(make, stall, kind, after):
     stall.app.faults.append(Fault(kind, retry_after_s=7))
     with pytest.raises(RetriableError) as caught:

@@ -354,6 +354,25 @@ async def test_an_open_credit_memo_waits_and_a_cancelled_one_is_nothing(stall, w
     assert event.refund_id == str(memo_id)
 
 
+async def test_a_shipment_made_since_its_list_was_read_is_told_before_the_refund_of_its_goods(stall, wish):
+    order_id = stall.shop.place(wish(), state="processing")
+    stall.shop.invoice(order_id)
+    source = stall.source()
+
+    def act(path):
+        if path.endswith("/creditmemos") and not stall.shop.lists["creditmemos"]:
+            stall.shop.ship(order_id)
+            stall.shop.refund(order_id)
+
+    stall.app.on_request = act
+    batches = await stall.batches(source)
+    assert [(kinds(batch.events), batch.idle) for batch in batches if batch.items] == [
+        (["OrderPlaced"], False),
+        (["DispatchConfirmed"], True),
+        (["RefundIssued"], False),
+    ]
+
+
 async def test_a_document_whose_order_is_not_to_be_read_is_refused(stall, wish):
     order_id = stall.shop.place(wish(), state="processing")
     stall.shop.ship(order_id)

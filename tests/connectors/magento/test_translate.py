@@ -36,7 +36,8 @@ async def placed(stall, *wishes, settings=None, **fields):
 
 
 async def test_an_order_with_all_it_has(stall, wish):
-    order_id, event = await placed(stall, wish(discount_percent="10"), shipping=D(3), customer=77, customer_firstname="Mia", customer_lastname="O", customer_note="Ring twice")  # fmt: skip
+    buyer = {"customer": 77, "customer_firstname": "Mia", "customer_lastname": "O", "customer_note": "Ring twice"}
+    order_id, event = await placed(stall, wish(discount_percent="10"), shipping=D(3), **buyer)
     assert (event.source, event.company, event.event_id, event.order_id) == (
         "shop",
         "acme",
@@ -458,8 +459,8 @@ async def test_whatever_happens_in_whatever_order_no_unit_is_cancelled_and_shipp
                 continue
     events = await stall.events(stall.source(page_size=300))
     by_order = itertools.groupby(sorted(events, key=lambda each: each.order_id), key=lambda each: each.order_id)
-    for _, group in by_order:
-        group = list(group)
+    for _, of_order in by_order:
+        group = list(of_order)
         (order,) = [each for each in group if isinstance(each, OrderPlaced)]
         sums = {}
         for each in group:

@@ -1,4 +1,4 @@
-"""The shop of the contract suite: orders on two pages and what became of them, one that nobody can read, and a count."""
+"""The shop of the contract suite: orders on three pages and what became of them, one that nobody can read, and a count."""
 
 import json
 from datetime import timedelta
@@ -21,6 +21,8 @@ FACTS = frozenset(
         ("order-placed", "5000000001"),
         ("order-placed", "5000000015"),
         ("order-placed", "5000000022"),
+        ("order-placed", "5000000039"),
+        ("order-placed", "5000000046"),
         ("dispatch-confirmed", "5000000030"),
         ("refund-issued", "5000000033"),
         ("order-cancelled", "5000000015-cancelled"),
@@ -46,6 +48,8 @@ def shop_of(clock: Any) -> Shop:
     shop.refund(one, [(0, 1, "RETURN", "31")])
     shop.cancel(two)
     shop.set_level("A", "31", 5)
+    for _ in range(2):
+        shop.place_order(line)
     ago = timedelta(0)
     return shop
 

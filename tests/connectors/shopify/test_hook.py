@@ -139,5 +139,5 @@ async def test_a_wake_up_ends_the_wait_for_the_next_look(play, broker, codec, ma
     await asyncio.wait_for(looked.wait(), 5)
     stop.set()
     await running
-    assert len(looks) == 2
+    assert looks[:2] == [True, False]
     assert len(broker.all("order-placed")) == 1

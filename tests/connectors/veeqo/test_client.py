@@ -83,7 +83,7 @@ async def test_every_refusal_says_what_to_do_and_shows_no_body(status, headers, 
     assert getattr(caught.value, "retry_after_s", None) == retry_after_s
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[NaN]", b"\xff", b"[" * 100_000, b'{"a": 1}', b"[" + b"9" * 5000 + b"]"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[NaN]", b"\xff", b"[" * 100_000, b'{"a": 1}'])
 async def test_what_is_no_list_of_json_is_tried_again(body):
     with pytest.raises(RetriableError):
         await get(answering(200, body))

@@ -392,6 +392,20 @@ async def test_a_shipment_between_the_count_and_the_walk_does_not_make_a_delta(s
     assert all(each.delta > 0 for each in stand.deltas)
 
 
+async def test_a_shipment_in_the_second_of_the_count_is_counted_at_the_next_sweep(stand):
+    """Veeqo's clock tells whole seconds: nobody knows which of the two came first."""
+    order = stand.account.place_order(Line("TEA", 50, "20"))
+    source = stand.source()
+    await stand.look(source)
+    stand.clock.pass_s(300.5)
+    stand.account.dispatch(order, MAIN, {"TEA": 1})
+    stand.account.set_stock("TEA", MAIN, 101)
+    await stand.later(source, 0.6)
+    assert stand.deltas == []
+    await stand.later(source)
+    assert [each.delta for each in stand.deltas] == [2]
+
+
 async def test_b1_follows_the_shelf_whatever_happens_in_between(make_stand):
     """Deliveries and deltas together are what the shelf has done since the baseline, to the unit."""
     for seed in range(12):

@@ -1,0 +1,187 @@
+"""A shop, its webhooks lost and doubled, a bad network, a worker killed in the middle: to the penny and the unit in B1."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+from connectors.base.cursors import CURSORS, Cursors, partition_of
+from connectors.base.letters import Letters
+from connectors.base.publisher import Publisher
+from connectors.runtime import Runtime
+from connectors.shopify.settings import ShopifySettings
+from connectors.shopify.source import ShopifySource, hook_of
+from connectors.simulators.shopify import ConnectionDroppedError, Shop
+from connectors.webhooks import Door, Intake, WebhookSettings
+from streams.connect import LogBroker
+from streams.metrics import Metrics
+from tests.flows.world import World
+
+OpenWorld = Callable[..., Awaitable[World]]
+TOKEN = "shpat_flow"
+
+
+class Wire(httpx.AsyncBaseTransport):
+    def __init__(self, app: Any) -> None:
+        self._inner = httpx.ASGITransport(app)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except ConnectionDroppedError:
+            raise httpx.ReadError("dropped", request=request) from None
+
+
+class Storefront:
+    """The shop beside a world: its connector runs there under the name of the world's own shop."""
+
+    def __init__(self, world: World, shop: Shop, **changes: Any) -> None:
+        self.world, self.shop = world, shop
+        table = {
+            "kind": "shopify", "company": "acme", "shop": shop.domain, "access_token": "env:T", "webhook_secrets": ["env:S"],
+            "poll_interval_s": 20, **changes,
+        }  # fmt: skip
+        self.settings = ShopifySettings.model_validate(table, context={"environ": {"T": TOKEN, "S": shop.secret}})
+        self._start()
+
+    def _start(self) -> None:
+        world, broker = self.world, LogBroker(self.world.log)
+        topic, partition = world.config.topic, partition_of("shop", world.config.kafka.partitions)
+        publisher = Publisher(broker, world.codec, world.clock, topic)
+        letters = Letters(broker, world.codec, world.clock, topic, world.config.company_partition)
+        metrics = Metrics(world.config).sources
+        self.runtime = Runtime(
+            ShopifySource("shop", self.settings, world.clock, transport=Wire(self.shop)),
+            cursors=Cursors("shop", broker, world.codec, world.clock, topic=topic(CURSORS), partition=partition),
+            publisher=publisher, letters=letters, metrics=metrics, poll_interval_s=self.settings.poll_interval_s,
+            draw=lambda: 0.5,
+        )  # fmt: skip
+        hook = hook_of("shop", self.settings)
+        assert hook is not None
+        door = Door(
+            [hook],
+            Intake(publisher, letters, metrics),
+            world.clock,
+            WebhookSettings(),
+            wake=lambda _: self.runtime.wake(),
+        )
+        self.door = httpx.AsyncClient(transport=httpx.ASGITransport(door.app), base_url="http://door")
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(self.runtime.run(self.stop))
+
+    async def post(self, headers: Any, body: bytes) -> int:
+        return (await self.door.post("/shop", headers=headers, content=body)).status_code
+
+    async def crash(self) -> None:
+        """The connector's process is gone, and another one takes over."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.door.aclose()
+        self._start()
+
+    async def close(self) -> None:
+        self.stop.set()
+        await self.task
+        await self.door.aclose()
+
+
+async def open_shop(world: World, **changes: Any) -> Storefront:
+    # The world's own `shop` reads files; it has said nothing, and its name and place in B1 are the shop's from here on.
+    for source, (name, _) in zip(list(world._sources), list(world.config.connectors.items()), strict=True):
+        if name == "shop":
+            source.cancel()
+            await asyncio.gather(source, return_exceptions=True)
+            world._sources.remove(source)
+    shop = Shop(clock=world.clock.now, token=TOKEN, random=random.Random(4))
+    shop.add_location("31", "Main")
+    return Storefront(world, shop, **changes)
+
+
+async def test_many_orders_over_a_bad_network_are_in_b1_once_and_to_the_penny(open_world: OpenWorld) -> None:
+    world = await open_world(
+        connectors={"shop": {"locations": {"31": "LON1"}}}, shipping_types={"DPD UK": 3},
+        refunds={"adjustment_expense_code": 2, "adjustment_account": "4000"},
+    )  # fmt: skip
+    front = await open_shop(world)
+    shop, draw = front.shop, random.Random(9)
+    shop.maximum = shop._available = 1200
+    shop.subscriptions = {"orders/create", "orders/updated", "orders/paid", "refunds/create", "fulfillments/create"}
+    shop.rates = {"twice": 0.3, "lost": 0.3, "drop": 0.05, "html": 0.05}
+    numbers: list[str] = []
+    sent = back = 0
+    for step in range(14):
+        lines = [
+            {"sku": "A", "quantity": 3, "price": "3.33"},
+            {"sku": "B", "quantity": 1, "price": "9.99", "discount": "1.01"},
+        ]
+        numbers.append(shop.place_order(*lines, taxes_included=step % 2 == 0))
+        await asyncio.sleep(3)
+        await shop.deliver(front.post)
+        number = draw.choice(numbers)
+        order = shop.orders[number]
+        if order["lineItems"][0]["unfulfilledQuantity"] and order["cancelledAt"] is None:
+            shop.fulfil(number, "31", {0: 1}, company="DPD UK", tracking=f"T{step}")
+            sent += 1
+            await asyncio.sleep(2)
+            if step % 3 == 0:
+                shop.refund(number, [(0, 1, "RETURN", "31")], adjustment="0.50")
+                back += 1
+        if step == 4:
+            await front.crash()
+        if step == 8:
+            await world.kill_worker()
+            await world.start_worker()
+        await shop.deliver(front.post)
+        await asyncio.sleep(draw.choice([1, 30]))
+    shop.rates = {}
+    await asyncio.sleep(400)
+    await world.until(lambda: len(world.documents("CreditNotes")) >= back)
+    await front.close()
+    # A dispatch may overtake its order between two topics: it then waits for it.
+    assert {one.state.state for one in await world.letters()} <= {"posted"}
+    orders = {one["U_STREAMS_KEY"]: one for one in world.documents("Orders")}
+    assert len(world.documents("Orders")) == len(orders) == len(numbers)
+    for number in numbers:
+        total = Decimal(shop.orders[number]["totalPriceSet"]["shopMoney"]["amount"])
+        assert Decimal(orders[world.order_k(number)]["DocTotal"]) == total
+    assert len(world.documents("DeliveryNotes")) == sent
+    assert world.on_hand("A") == 100 - sent + back
+    paid_back = sum(
+        (
+            Decimal(one["totalRefundedSet"]["shopMoney"]["amount"])
+            for each in shop.orders.values()
+            for one in each["refunds"]
+        ),
+        Decimal(0),
+    )
+    assert sum((Decimal(one["DocTotal"]) for one in world.documents("CreditNotes")), Decimal(0)) == paid_back
+    assert await world.ends("order_placed") == {"posted": len(numbers)}
+
+
+async def test_counts_and_dispatches_of_one_location_leave_b1_with_the_shops_count(open_world: OpenWorld) -> None:
+    world = await open_world(
+        connectors={"shop": {"locations": {"31": "LON1"}}, "warehouse": {}},
+        shipping_types={"DPD UK": 3},
+        warehouses={"LON1": {"owner": "shop", "location": "31", "returns_by": "adjustment"}},
+    )
+    front = await open_shop(world, stock_locations=["31"], locations={"31": "LON1"})
+    shop = front.shop
+    shop.set_level("A", "31", 100)
+    await asyncio.sleep(60)
+    number = shop.place_order({"sku": "A", "quantity": 5, "price": "10.00"})
+    await asyncio.sleep(60)
+    shop.fulfil(number, "31", {0: 4})
+    await asyncio.sleep(90)
+    shop.refund(number, [(0, 1, "RETURN", "31")])
+    await asyncio.sleep(60)
+    shop.set_level("A", "31", shop.levels["A", "31"]["on_hand"] - 7)
+    await asyncio.sleep(400)
+    await world.settled()
+    await front.close()
+    assert shop.levels["A", "31"]["on_hand"] == 90
+    assert world.on_hand("A") == 90
+    # A dispatch may overtake its order between two topics: it then waits for it.
+    assert {one.state.state for one in await world.letters()} <= {"posted"}
