@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from itertools import accumulate, pairwise
 
 import httpx
@@ -602,6 +603,14 @@ def _is_due(row: Row) -> bool:
     """Whether anything is still to be paid; an amount that is not told is 0 (null keys are left out)."""
     due = row.fields.get("total_due")
     if due is None:
-        total, paid = row.fields.get("grand_total") or 0, row.fields.get("total_paid") or 0
-        return bool(total != paid)
-    return str(due) not in ("0", "0.0", "0.00", "0.0000")
+        return _amount(row.fields.get("grand_total")) > _amount(row.fields.get("total_paid"))
+    return _amount(due) > 0
+
+
+def _amount(value: object) -> Decimal:
+    """For comparing only; what is no number is refused with the rest of the row."""
+    with contextlib.suppress(InvalidOperation):
+        number = Decimal(str(value))
+        if number.is_finite():
+            return number
+    return Decimal(0)
