@@ -4,14 +4,14 @@ Writes the latest version of a type, reads every version in `schemas/avro`. An i
 refused, whatever the registry says it is: bytes are only ever read by a schema that has been reviewed here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from schemas.decimals import DecimalRangeError, unscaled
-from schemas.decoder import Columns, MalformedError, compile_columns, compile_decoder
+from schemas.decoder import Columns, MalformedError, Run, compile_columns, compile_decoder, compile_rows
 from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
 from schemas.records import Anchor, Cursor, LetterState, Outcome, Posting, SealedEpoch, StockBatch, StockDocument
@@ -162,6 +162,36 @@ class Codec:
                 return read_columns(data, 5)
             except MalformedError as fault:
                 raise UnreadableError(str(fault)) from None
+
+        return read
+
+    def rows(
+        self, cls: type[Any], parts: Sequence[str | Run]
+    ) -> "Callable[[Iterable[bytes]], list[tuple[Any, ...] | CodecError]]":
+        """A function that reads some fields of many values, or says of one why it cannot be read: see `decoder.compile_rows`."""
+        compiled: dict[bytes, Callable[[bytes, int], tuple[Any, ...]]] = {}
+        max_bytes = _MAX_BYTES.get(_NAMES[cls], FACT_MAX_BYTES)
+
+        def learn(data: bytes) -> Callable[[bytes, int], tuple[Any, ...]]:
+            written = self._readers.get(data[:5]) or self._reader(data)
+            if written.cls is not cls:
+                raise UnreadableError(f"a {written.schema.name} where another type was expected")
+            compiled[data[:5]] = compile_rows(written.schema.record, parts)
+            return compiled[data[:5]]
+
+        def read(values: Iterable[bytes]) -> list[tuple[Any, ...] | CodecError]:
+            rows: list[tuple[Any, ...] | CodecError] = []
+            for data in values:
+                try:
+                    read_row = compiled.get(data[:5]) or learn(data)
+                    if len(data) > max_bytes:
+                        raise UnreadableError(f"{_NAMES[cls]}: {len(data)} bytes, at most {max_bytes} are read")
+                    rows.append(read_row(data, 5))
+                except MalformedError as fault:
+                    rows.append(UnreadableError(str(fault)))
+                except CodecError as fault:
+                    rows.append(fault)
+            return rows
 
         return read
 

@@ -1,7 +1,8 @@
 """One company's ERP as the poster uses it: a write comes back only when its outcome is known (design section 4)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
@@ -22,6 +23,7 @@ logger = structlog.get_logger(__name__)
 
 _LOCK_BASE_S, _LOCK_CAP_S = 0.25, 10.0
 _PAUSE_BASE_S, _PAUSE_CAP_S = 0.25, 30.0
+_OWN_LOCK_S = 30.0  # longer than B1 goes on with a request whose client has gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Gate:
     def __init__(self, company: str, ping: Callable[[], Awaitable[bool]], ports: Ports) -> None:
         self._company, self._ping, self._clock, self._metrics = company, ping, ports.clock, ports.metrics
         self._jitter = Jitter(ports.random, _PAUSE_BASE_S, _PAUSE_CAP_S)
+        self.on_failure: Callable[[BaseException], None] = lambda _: None
         self._open = asyncio.Event()
         self._open.set()
         self._probe: asyncio.Task[None] | None = None
@@ -65,6 +68,12 @@ class Gate:
         """Pause the company's intake; it opens by itself when `until` (by default a ping) says so."""
         if self._shut(why):
             self._probe = asyncio.create_task(self._open_again(until or self._ping))
+            self._probe.add_done_callback(self._probed)
+
+    def _probed(self, probe: asyncio.Task[None]) -> None:
+        """A fault of ours must not leave the gate closed unseen."""
+        if not probe.cancelled() and (error := probe.exception()) is not None:
+            self.on_failure(error)
 
     def hold(self, why: str) -> None:
         """Pause until a person has acted and the process is started again."""
@@ -127,6 +136,7 @@ class Erp:
         lock_patience_s: float,
         stock: bool = False,
         slot_held: bool = False,
+        trouble: Trouble | None = None,
     ) -> Written:
         """Send one change set until what became of it is known.
 
@@ -138,16 +148,29 @@ class Erp:
             lock_patience_s: how long to go on meeting a lock before answering `LOCKED`.
             stock: it waits behind orders for its slot.
             slot_held: the caller has acquired a slot for the first attempt; it is released here.
+            trouble: the caller's, where it writes again after a lock.
 
         Returns:
             APPLIED, EXISTS, REJECTED or LOCKED.
         """
-        trouble = Trouble(flow_of(claims[0].kind) if claims else "order_placed")
+        if trouble is None:
+            with self.trouble(*claims[:1]) as own:
+                return await self._write(own, claims, requests, lock_patience_s, stock=stock, slot_held=slot_held)
+        return await self._write(trouble, claims, requests, lock_patience_s, stock=stock, slot_held=slot_held)
+
+    @contextmanager
+    def trouble(self, claim: Claim | None = None) -> Iterator[Trouble]:
+        """What the gauges see of a write, for as long as it goes on."""
+        trouble = Trouble(flow_of(claim.kind) if claim is not None else "order_placed")
         self.troubles.add(trouble)
         try:
-            return await self._write(trouble, claims, requests, lock_patience_s, stock=stock, slot_held=slot_held)
+            yield trouble
         finally:
             self.troubles.discard(trouble)
+
+    async def lock_pause(self, attempt: int) -> None:
+        """Full jitter, growing with the attempts that met a lock."""
+        await asyncio.sleep(self._locks.wait_s(attempt))
 
     async def _write(
         self, trouble: "Trouble", claims: Sequence[Claim], requests: Sequence[Request], lock_patience_s: float, *, stock: bool,
@@ -190,9 +213,11 @@ class Erp:
                 case OutcomeClass.LOCKED:
                     now = self._clock.monotonic()
                     trouble.locked_since = trouble.locked_since or now
-                    if now - trouble.locked_since >= lock_patience_s:
+                    # While the end of an earlier attempt is not known, the lock may be its own: nobody else gets our lanes
+                    patience_s = lock_patience_s if trouble.unknown_since is None else max(lock_patience_s, _OWN_LOCK_S)
+                    if now - trouble.locked_since >= patience_s:
                         return written
-                    await asyncio.sleep(self._locks.wait_s(locked))
+                    await self.lock_pause(locked)
                     locked += 1
                 case OutcomeClass.APPLIED | OutcomeClass.EXISTS | OutcomeClass.REJECTED:
                     if trouble.unknown_since is not None:

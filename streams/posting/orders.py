@@ -108,17 +108,22 @@ class OrderPosting:
             decided = await self.adopt(work)
             if decided is not None:
                 return decided
-        try:
-            return await self._try(work)
-        except Refusal as refusal:
-            if refusal.reason in ("id_reuse", "key_conflict", "approval_required"):
-                raise
-        self._forget(event)
-        await self._master.forget(_codes(event, self._map))
-        adopted = await self.adopt(work)
-        if adopted is not None:
-            return adopted
-        return await self._try(work)
+        refused: Refusal | None = None
+        for _ in range(
+            2
+        ):  # with what we remember, then with what B1 says now; each time its claim is looked up after that reading
+            try:
+                return await self._try(work)
+            except Refusal as refusal:
+                if refusal.reason in ("id_reuse", "key_conflict", "approval_required"):
+                    raise
+                refused = refusal
+            self._forget(event)
+            await self._master.forget(_codes(event, self._map))
+            adopted = await self.adopt(work)
+            if adopted is not None:
+                return adopted
+        raise refused if refused is not None else RuntimeError("a refusal is what ends the loop")
 
     async def adopt(self, work: Work) -> Ended | None:
         """How an event ends that B1 has already; None where it has not, or not all of it.
@@ -313,12 +318,7 @@ class OrderPosting:
             adopted = await self.adopt(work) if k == work.k else None
             return adopted or Ended("no_op", "no_op"), None
         claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
-        asked = self._clock.monotonic()
-        async with self._lanes.hold(plan.items):
-            self._metrics.lane_wait.observe(self._clock.monotonic() - asked)
-            written = await self._erp.write(
-                [claim], plan.requests, lock_patience_s=self._map.settings.lock_park_after_s
-            )
+        written = await self._unlocked(claim, plan)
         match written.outcome:
             case OutcomeClass.APPLIED:
                 return Ended("posted", "created", (written.ref,) if written.ref else ()), written
@@ -335,6 +335,22 @@ class OrderPosting:
                 raise Refusal(
                     written.reason or "erp_refused", written.error or "B1 refused it", waits_for=_waits_for(written)
                 )
+
+    async def _unlocked(self, claim: Claim, plan: Plan) -> Written:
+        """Write; a lock in B1 gives all lanes back and queues for them again, so that one held item stops its own lane only."""
+        attempt = 0
+        with self._erp.trouble(claim) as trouble:
+            while True:
+                asked = self._clock.monotonic()
+                async with self._lanes.hold(plan.items):
+                    self._metrics.lane_wait.observe(self._clock.monotonic() - asked)
+                    written = await self._erp.write([claim], plan.requests, lock_patience_s=0, trouble=trouble)
+                if written.outcome is not OutcomeClass.LOCKED or trouble.locked_since is None:
+                    return written
+                if self._clock.monotonic() - trouble.locked_since >= self._map.settings.lock_park_after_s:
+                    return written
+                await self._erp.lock_pause(attempt)
+                attempt += 1
 
     def _check_claim(self, work: Work, claim: Claim | None) -> None:
         if claim is None:

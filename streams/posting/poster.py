@@ -94,6 +94,7 @@ class Poster:
         self._closed_s_at: dict[str, float] = {}
         self._heard = 0  # of the company's letters' states, read up to here
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gate.on_failure = self._fail
 
     # ---- life
 
@@ -198,7 +199,11 @@ class Poster:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
             self.failed.set_exception(error)
 
     # ---- admission

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from schemas.codec import Codec, CodecError
 from schemas.decimals import decimal_of
+from schemas.decoder import Run
 from schemas.events import BatchQuantity, StockAdjusted
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain import Head
@@ -14,17 +15,18 @@ from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
 
 REPLAY_HEADER = "b1streams.replay_of"
-_NAMELESS = (None,) * 7
+_NAMELESS = ((None, None), None, None, None, (None, None))
 _REUSED = "the same event id, sku and location came before with other content; the first stands"
 
 
 #: What the hot path reads of a stock event; decimals and times come as ints of millionths and microseconds.
-_COLUMNS = (
-    "source", "company", "event_id", "occurred_at", "digest", "sku", "location", "delta", "reason", "to_location", "batches", "serials",
+_PARTS = (
+    Run(("source", "company")), "event_id", "occurred_at", "digest", Run(("sku", "location")), "delta",
+    Run(("reason", "to_location", "batches", "serials")),
 )  # fmt: skip
-StockRow = tuple[str, str, str, int, bytes, str, str, int, str, str | None, Sequence[object], Sequence[str]]
-
-
+StockRow = tuple[
+    tuple[str, str], str, int, bytes, tuple[str, str], int, tuple[str, str | None, Sequence[object], Sequence[str]]
+]
 #: A record with its columns, or with why it has none. A tuple, as there are 100,000 of them a second.
 Row = tuple[RawRecord, StockRow | CodecError]
 
@@ -32,7 +34,7 @@ Row = tuple[RawRecord, StockRow | CodecError]
 def company_of(row: Row) -> str:
     """Empty where the bytes do not tell."""
     columns = row[1]
-    return "" if isinstance(columns, CodecError) else columns[1]
+    return "" if isinstance(columns, CodecError) else columns[0][1]
 
 
 @dataclass(slots=True)
@@ -57,13 +59,10 @@ class Composer:
 
     def __init__(self, codec: Codec, rules: StockRules, config_version: str) -> None:
         self._codec, self._rules, self._config_version = codec, rules, config_version
-        self._columns = codec.columns(StockAdjusted, _COLUMNS)
+        self._columns = codec.rows(StockAdjusted, _PARTS)
 
-    def read(self, record: RawRecord) -> Row:
-        try:
-            return record, self._columns(record.value or b"")
-        except CodecError as exc:
-            return record, exc
+    def read(self, records: Sequence[RawRecord]) -> list[Row]:
+        return list(zip(records, self._columns([record.value or b"" for record in records]), strict=True))
 
     def compose(
         self,
@@ -98,9 +97,10 @@ class Composer:
             if isinstance(columns, CodecError):
                 skipped.append(_skip(record, columns.reason, str(columns)))
                 continue
-            source, company, event_id, occurred_us, digest, sku, location, delta, reason, to_location, lots, numbers = (
-                columns
-            )
+            whose, event_id, occurred_us, digest, what, delta, how = columns
+            source, company = whose
+            sku, location = what
+            reason, to_location, lots, numbers = how
             entry, mark = entry_of(source, event_id, sku, location), mark_of(digest)
             known = get_pending(entry)
             if known is None:
@@ -151,7 +151,7 @@ def _is_replay(record: RawRecord) -> bool:
 
 
 def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None = None) -> Skipped:
-    source, company, event_id, _, digest, sku, location = _NAMELESS if row is None else row[:7]
+    (source, company), event_id, _, digest, (sku, location) = _NAMELESS if row is None else row[:5]
     letter = why not in NO_OPS
     headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers) if letter else ()
     return Skipped(
@@ -162,7 +162,7 @@ def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None =
 
 
 def _batch(group: _Group) -> StockBatch:
-    source, company, _, _, _, sku, location, _, reason, to_location, _, _ = group.row
+    (source, company), _, _, _, (sku, location), _, (reason, to_location, _, _) = group.row
     event_ids, offsets, deltas, digests = zip(*group.members, strict=True)
     net, batches = decimal_of(sum(deltas)), group.batches
     if len(batches) == 1 and not group.serials:

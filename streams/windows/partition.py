@@ -223,7 +223,7 @@ class StockPartition:
             records = records[passed:]
         if not records:
             return
-        rows = list(map(self._composer.read, records))
+        rows = self._composer.read(records)
         self._rows += rows
         self._batches.append((batch, records[-1].offset))
         self._companies.update(map(company_of, rows))

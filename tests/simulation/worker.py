@@ -140,7 +140,8 @@ class Worker:
     # ---- the group's side
 
     async def assign(self, tps: list[TP], generation: int) -> None:
-        self.generation = generation
+        if generation != self.generation:  # it stood still meanwhile, and the group has gone on
+            return
         task = self._assigning = asyncio.ensure_future(self._assign(tps))
         await asyncio.wait([task])
         if self._assigning is task:

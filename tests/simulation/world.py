@@ -468,10 +468,9 @@ class World:
             self._owners[number] = owner.process
             hands[owner] += [TP(name, number) for name in ("erp-orders", "erp-stock")]
         for member, tps in hands.items():
+            member.generation = self._generation
             if tps:
                 member.process.spawn(member.assign(tps, self._generation))
-            else:
-                member.generation = self._generation
 
 
 _FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted", "stock-sealed")

@@ -1,7 +1,11 @@
+import tomllib
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from connectors.magento.settings import STATES
+from connectors.base.settings import ConnectorSettings
+from connectors.magento.settings import STATES, MagentoSettings
 from tests.connectors.magento.conftest import settings_of
 
 
@@ -56,3 +60,22 @@ def test_a_setting_that_cannot_work_is_a_fault(change, told):
 
 def test_a_loopback_shop_may_be_plain():
     assert settings_of(base_url="http://127.0.0.1:8080/").base_url == "http://127.0.0.1:8080"
+
+
+def test_the_example_of_the_page_is_a_configuration():
+    page = (Path(__file__).parents[3] / "connectors/magento/README.md").read_text(encoding="utf-8")
+    (table,) = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])["connectors"].values()
+    environ = {value.removeprefix("env:"): "x" for value in table.values() if str(value).startswith("env:")}
+    assert MagentoSettings.model_validate(table, context={"environ": environ}).locations == {"wh-uk": "LON1"}
+    documented = page.partition("## Settings")[2].partition("## What becomes")[0]
+    common = set(ConnectorSettings.model_fields) | {
+        "base_url",
+        "flows",
+        "page_size",
+        "timeout_s",
+        "own_mark",
+        "carriers",
+    }
+    credentials = {"consumer_key", "consumer_secret", "access_token", "access_token_secret", "token"}
+    named = documented.replace("`_code`", "`adjustment_tax_code`")
+    assert not [name for name in set(MagentoSettings.model_fields) - common - credentials if f"`{name}`" not in named]

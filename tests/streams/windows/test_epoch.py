@@ -66,7 +66,7 @@ class Chain:
         self.epochs: list[SealedEpoch] = []
 
     def seal(self, records: list[Any]) -> SealedEpoch:
-        rows = [COMPOSER.read(record) for record in records]
+        rows = COMPOSER.read(records)
         composed = COMPOSER.compose(rows, self.seen, {}, self.head, self.end, NOW, "length", self.no_ops)
         value = CODEC.encode(composed.epoch)
         epoch = CODEC.decode(value, SealedEpoch)
@@ -155,7 +155,7 @@ def expected(events: list[StockAdjusted | bytes]) -> dict[tuple[object, ...], De
 @given(EVENTS)
 def test_composing_changes_nothing_and_comes_to_the_same_again(events: list[StockAdjusted | bytes]) -> None:
     seen, records = Seen(), rows_of(CODEC, "stock-adjusted", events)
-    rows = [COMPOSER.read(record) for record in records]
+    rows = COMPOSER.read(records)
     first, second = (COMPOSER.compose(rows, seen, {}, Head(), 0, NOW, "length", 0) for _ in range(2))
     assert first == second
     assert len(seen) == 0
@@ -168,7 +168,7 @@ def test_epochs_composed_ahead_of_their_acceptance_know_each_other(events: list[
     pending: dict[int, int] = {}
     head, start, ahead = Head(), 0, list[SealedEpoch]()
     for n in range(0, len(records), 3):
-        rows = [COMPOSER.read(record) for record in records[n : n + 3]]
+        rows = COMPOSER.read(records[n : n + 3])
         epoch = COMPOSER.compose(
             rows, Seen(), pending, head, start, NOW, "bytes", ahead[-1].no_ops if ahead else 0
         ).epoch
