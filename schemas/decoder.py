@@ -29,9 +29,10 @@ Columns = Sequence["str | tuple[str, Columns]"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring fields that say the same over and over (a source and its company, an item and its place): read once and known again
-    by their bytes, which takes a third of the time.
-    """  # fmt: skip
+    """Neighbouring fields that say the same over and over (a source and its company, an item and its place).
+
+    Read once and known again by their bytes, which takes a third of the time.
+    """
 
     fields: tuple[str, ...]
 

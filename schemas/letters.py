@@ -1,4 +1,3 @@
-
 """A dead letter: its id, its headers, and the closed list of reasons with owner, rank and what mends it (contract section 6)."""
 
 import hashlib

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import cast
 
 from schemas.codec import Codec, CodecError
 from schemas.decimals import decimal_of
@@ -11,7 +12,7 @@ from schemas.events import BatchQuantity, StockAdjusted
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain import Head
 from streams.intake import RawRecord
-from streams.windows.rules import StockRules
+from streams.windows.rules import DATE_STEP_US, StockRules
 from streams.windows.seen import Seen
 
 REPLAY_HEADER = "b1streams.replay_of"
@@ -43,7 +44,7 @@ class _Group:
     posting_date: date
     batches: tuple[BatchQuantity, ...]
     serials: tuple[str, ...]
-    members: list[tuple[str, int, int, bytes]] = field(default_factory=list)  # event id, offset, delta, digest
+    members: list[tuple[RawRecord, StockRow]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,24 @@ class Composer:
         entries: list[tuple[int, int]] = []
         now_us = int(now.timestamp() * 1_000_000)
         judge, posting_date = self._rules.judge, self._rules.posting_date
-        get_pending, get_seen, entry_of, mark_of = pending.get, seen.get, Seen.entry, Seen.mark
-        for record, columns in rows:
-            if isinstance(columns, CodecError):
-                skipped.append(_skip(record, columns.reason, str(columns)))
-                continue
-            whose, event_id, occurred_us, digest, what, delta, how = columns
-            source, company = whose
-            sku, location = what
+        readable: list[tuple[RawRecord, StockRow]] = []
+        for row in rows:
+            if isinstance(row[1], CodecError):
+                skipped.append(_skip(row[0], row[1].reason, str(row[1])))
+            else:
+                readable.append(cast("tuple[RawRecord, StockRow]", row))
+        all_readable = not skipped
+        # What can be done for all at once is: a call for each event is what most of the time would go into.
+        columns_of = [columns for _, columns in readable]
+        marks = seen.marks([columns[3] for columns in columns_of])
+        looked_up = seen.entries([(columns[0][0], columns[1], *columns[4]) for columns in columns_of])
+        dated_for, day = ("", -1), now.date()
+        for (record, columns), entry, mark, before in zip(
+            readable, looked_up, marks, seen.look(looked_up), strict=True
+        ):
+            (source, company), event_id, occurred_us, _, (sku, location), _, how = columns
             reason, to_location, lots, numbers = how
-            entry, mark = entry_of(source, event_id, sku, location), mark_of(digest)
-            known = get_pending(entry)
-            if known is None:
-                known = get_seen(entry)
+            known = pending.get(entry, before)
             if known is not None and not (known < 0 and _is_replay(record)):
                 if mark in (known, ~known):
                     skipped.append(_skip(record, "repeat", None, columns))
@@ -114,12 +120,15 @@ class Composer:
             verdict = judge(company, source, location, to_location, reason, occurred_us, now_us)
             if verdict.why:
                 skipped.append(_skip(record, verdict.why, verdict.error, columns))
-                mark = mark if verdict.why in NO_OPS else ~mark
-            pending[entry] = mark
-            entries.append((entry, mark))
+                kept = mark if verdict.why in NO_OPS else ~mark
+            else:
+                kept = mark
+            pending[entry] = kept
+            entries.append((entry, kept))
             if verdict.why:
                 continue
-            day = posting_date(company, occurred_us)
+            if dated_for != (dated := (company, occurred_us // DATE_STEP_US)):
+                dated_for, day = dated, posting_date(company, occurred_us)
             key: tuple[object, ...] = (company, source, sku, location, to_location, reason, day)
             batches: tuple[BatchQuantity, ...] = ()
             serials: tuple[str, ...] = ()
@@ -129,7 +138,9 @@ class Composer:
             group = groups.get(key)
             if group is None:
                 group = groups[key] = _Group(columns, day, batches, serials)
-            group.members.append((event_id, record.offset, delta, digest))
+            group.members.append((record, columns))
+        if not all_readable:
+            skipped.sort(key=lambda skip: skip.offset)
         epoch = SealedEpoch(
             number=head.number, prev_digest=head.digest, start=start, end=rows[-1][0].offset + 1 if rows else start, sealed_at=now,
             config_version=self._config_version, cause=cause, batches=tuple(map(_batch, groups.values())),
@@ -163,12 +174,15 @@ def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None =
 
 def _batch(group: _Group) -> StockBatch:
     (source, company), _, _, _, (sku, location), _, (reason, to_location, _, _) = group.row
-    event_ids, offsets, deltas, digests = zip(*group.members, strict=True)
+    members = [columns for _, columns in group.members]
+    deltas = [columns[5] for columns in members]
     net, batches = decimal_of(sum(deltas)), group.batches
     if len(batches) == 1 and not group.serials:
         batches = (replace(batches[0], quantity=abs(net)),)
     return StockBatch(
         company=company, source=source, sku=sku, location=location, to_location=to_location, reason=reason,
-        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net, event_ids=event_ids,
-        offsets=offsets, deltas=tuple(map(decimal_of, deltas)), digests=b"".join(digests),
+        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net,
+        event_ids=tuple([columns[1] for columns in members]),
+        offsets=tuple([record.offset for record, _ in group.members]), deltas=tuple(map(decimal_of, deltas)),
+        digests=b"".join([columns[3] for columns in members]),
     )  # fmt: skip

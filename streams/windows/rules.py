@@ -10,7 +10,7 @@ from connectors.sap_b1.mapping import CompanyMap
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_US = -_DAY_US
-_DATE_STEP_US = (
+DATE_STEP_US = (
     900_000_000  # offsets of time zones are multiples of a quarter of an hour: one step never spans a local midnight
 )
 
@@ -75,7 +75,7 @@ class StockRules:
         return _NEVER_US if self._maps[company].before_start(source, _EPOCH) else self._horizon_us[company]
 
     def posting_date(self, company: str, occurred_us: int) -> date:
-        key = (company, occurred_us // _DATE_STEP_US)
+        key = (company, occurred_us // DATE_STEP_US)
         day = self._dates.get(key)
         if day is None:
             if len(self._dates) > 100_000:

@@ -62,6 +62,21 @@ class Seen:
         """The mark of a counted event, ~mark of a refused one (negative), None where the identity is new."""
         return self._slots[entry >> _SHIFT].get(entry)
 
+    @staticmethod
+    def entries(identities: Sequence[tuple[str, str, str, str]]) -> list[int]:
+        """`entry` of many: source, event id, sku, location."""
+        return [hash(identity) & _ENTRY for identity in identities]
+
+    @staticmethod
+    def marks(digests: Sequence[bytes]) -> list[int]:
+        """`mark` of many."""
+        return [int.from_bytes(digest[:4], "big") & _MASK for digest in digests]
+
+    def look(self, entries: Sequence[int]) -> list[int | None]:
+        """`get` of many."""
+        slots = self._slots
+        return [slots[entry >> _SHIFT].get(entry) for entry in entries]
+
     def add_epoch(self, sealed_at: float, entries: Iterable[tuple[int, int]]) -> None:
         """Remember an epoch's events: pairs of `entry` and `mark` (or ~mark). Times are seconds since 1970, ascending."""
         slots, added = self._slots, list[int]()

@@ -36,10 +36,14 @@ LIBRARIES = ("aiokafka", "faust-streaming", "fastavro", "httpx", "cramjam")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Benchmarks beside their rivals.")
-    parser.add_argument("--quick", action="store_true", help="small sizes, ratios 1.5x looser, no absolute bars; for CI")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, ratios 1.5x looser, no absolute bars; for CI"
+    )
     parser.add_argument("--check", action="store_true", help="say only what missed its bar")
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this benchmark; may be repeated")
-    parser.add_argument("--json", type=Path, default=ROOT / "bench.json", help="where the figures go (default: bench.json)")
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "bench.json", help="where the figures go (default: bench.json)"
+    )
     options = parser.parse_args(arguments)
     _quiet()
     # Never as wide as to be cut where it is piped: a row is a line.

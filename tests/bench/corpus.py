@@ -68,7 +68,14 @@ class Made:
 
 
 def make(
-    codec: Codec, events: int, sums: Sums, *, seed: int = 1, items: int = 2_000, shape: str = "zipf", now: datetime | None = None
+    codec: Codec,
+    events: int,
+    sums: Sums,
+    *,
+    seed: int = 1,
+    items: int = 2_000,
+    shape: str = "zipf",
+    now: datetime | None = None,
 ) -> Iterator[Made]:
     """Events in order of time, and their sums as they are made.
 

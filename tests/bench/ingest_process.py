@@ -33,6 +33,7 @@ from streams.metrics import Metrics
 from streams.ports import Ports
 from streams.rooms import SEALED, STOCK
 from streams.transport import SETTINGS, TP
+from streams.worker import settle_collector
 from tests.bench import world
 from tests.bench.corpus import Sums
 
@@ -183,6 +184,7 @@ async def ours(spec: Spec) -> None:
     config = world.RoundConfig.of(world.config(spec.settings))
     log = KafkaLog(spec.servers)
     await log.start()
+    settle_collector()
     ports = Ports(log, embedded_codec(), SystemClock(), Random(1), Metrics(config), lambda _company: NoErp())  # type: ignore[arg-type,return-value]  # all it is asked
     app = Gated(spec, config, ports, broker=f"kafka://{spec.servers}")
     app.finalize()

@@ -158,7 +158,12 @@ class Windows:
     async def _feed(self) -> None:
         clock, topic = self._ports.clock, self._config.topic(STOCK)
         made = corpus.make(
-            self._ports.codec, RATE * self._seconds, self.sums, seed=5, items=ITEMS, now=clock.now() + timedelta(hours=1)
+            self._ports.codec,
+            RATE * self._seconds,
+            self.sums,
+            seed=5,
+            items=ITEMS,
+            now=clock.now() + timedelta(hours=1),
         )
         start, sent = clock.monotonic(), 0
         while not self.fed:
@@ -314,7 +319,9 @@ def run(place: World) -> Outcome:
     figures: list[Figure] = []
     checks: list[Check] = []
     for seconds, window_s in ((40, 5.0),) if place.quick else ((180, 5.0), (300, 60.0)):
-        place.progress(f"posting: {seconds} s at {RATE} events/s, windows of {window_s:g} s, one document per key and window")
+        place.progress(
+            f"posting: {seconds} s at {RATE} events/s, windows of {window_s:g} s, one document per key and window"
+        )
         theirs = measure(seconds, window_s, rival=True)
         place.progress("posting: the same, by the poster")
         own = measure(seconds, window_s, rival=False)

@@ -53,5 +53,7 @@ def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
     missed = [f"{verdict.name}: {name}" for verdict in verdicts for name in verdict.missed()]
     judged = sum(verdict.state(check) != "-" for verdict in verdicts for check in verdict.tries[-1].checks)
     if missed:
-        return f"bench: {len(missed)} of {judged} bars MISSED in two of three tries ({'; '.join(missed)}), {seconds:.0f} s"
+        return (
+            f"bench: {len(missed)} of {judged} bars MISSED in two of three tries ({'; '.join(missed)}), {seconds:.0f} s"
+        )
     return f"bench: all {judged} bars hold, {seconds:.0f} s"

@@ -87,9 +87,7 @@ async def _fill(log: KafkaLog, config: Config, ids: int) -> None:
 
 
 async def _ends(log: KafkaLog, config: Config) -> dict[int, int]:
-    return {
-        number: (await log.bounds(config.topic("stock-sealed"), number))[1] for number in range(corpus.PARTITIONS)
-    }
+    return {number: (await log.bounds(config.topic("stock-sealed"), number))[1] for number in range(corpus.PARTITIONS)}
 
 
 async def _commit_ends(config: Config, ends: Mapping[int, int]) -> None:

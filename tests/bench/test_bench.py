@@ -81,9 +81,7 @@ def test_a_quick_run_loosens_ratios_and_leaves_absolute_figures_alone(
 
 def test_candidates_take_turns_and_the_order_moves_on() -> None:
     log: list[str] = []
-    done = interleave(
-        {"a": candidate(log, "a"), "b": candidate(log, "b")}, 3, dict.fromkeys("ab", "right")
-    )
+    done = interleave({"a": candidate(log, "a"), "b": candidate(log, "b")}, 3, dict.fromkeys("ab", "right"))
     assert log == ["a0", "b0", "b1", "a1", "a2", "b2"]
     assert {name: len(rounds) for name, rounds in done.items()} == {"a": 3, "b": 3}
 
