@@ -25,7 +25,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 bench: $(READY)
-	$(BIN)/python -m tests.bench --check --json bench.json
+	$(BIN)/python -m tests.bench --json bench.json
 
 simulate: $(READY)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -32,10 +32,10 @@ StockRow = tuple[
 Row = tuple[RawRecord, StockRow | CodecError]
 
 
-def company_of(row: Row) -> str:
-    """Empty where the bytes do not tell."""
-    columns = row[1]
-    return "" if isinstance(columns, CodecError) else columns[0][1]
+def companies_of(rows: Sequence[Row]) -> set[str]:
+    """Among them the empty one where bytes do not tell."""
+    whose = {("", "") if isinstance(columns, CodecError) else columns[0] for _, columns in rows}
+    return {company for _, company in whose}
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ class _Group:
     posting_date: date
     batches: tuple[BatchQuantity, ...]
     serials: tuple[str, ...]
-    members: list[tuple[RawRecord, StockRow]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    members: list[StockRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ class Composer:
             group = groups.get(key)
             if group is None:
                 group = groups[key] = _Group(columns, day, batches, serials)
-            group.members.append((record, columns))
+            group.offsets.append(record.offset)
+            group.members.append(columns)
         if not all_readable:
             skipped.sort(key=lambda skip: skip.offset)
         epoch = SealedEpoch(
@@ -174,15 +176,13 @@ def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None =
 
 def _batch(group: _Group) -> StockBatch:
     (source, company), _, _, _, (sku, location), _, (reason, to_location, _, _) = group.row
-    members = [columns for _, columns in group.members]
-    deltas = [columns[5] for columns in members]
+    _, event_ids, _, digests, _, deltas, _ = zip(*group.members, strict=True)
     net, batches = decimal_of(sum(deltas)), group.batches
     if len(batches) == 1 and not group.serials:
         batches = (replace(batches[0], quantity=abs(net)),)
     return StockBatch(
         company=company, source=source, sku=sku, location=location, to_location=to_location, reason=reason,
         posting_date=group.posting_date, batches=batches, serials=group.serials, net=net,
-        event_ids=tuple([columns[1] for columns in members]),
-        offsets=tuple([record.offset for record, _ in group.members]), deltas=tuple(map(decimal_of, deltas)),
-        digests=b"".join([columns[3] for columns in members]),
+        event_ids=event_ids,
+        offsets=tuple(group.offsets), deltas=tuple(map(decimal_of, deltas)), digests=b"".join(digests),
     )  # fmt: skip

@@ -24,7 +24,7 @@ from streams.intake import Batch
 from streams.keys import batch_key
 from streams.log import LogError, Outgoing
 from streams.ports import Ports
-from streams.windows.epoch import Composed, Composer, Row, company_of
+from streams.windows.epoch import Composed, Composer, Row, companies_of
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
 
@@ -226,7 +226,7 @@ class StockPartition:
         rows = self._composer.read(records)
         self._rows += rows
         self._batches.append((batch, records[-1].offset))
-        self._companies.update(map(company_of, rows))
+        self._companies |= companies_of(rows)
         self._bytes += _size(rows)
         self._metrics.events_consumed("stock_adjusted").inc(len(rows))
         limits = [self._limits(company) for company in self._companies]
@@ -277,7 +277,7 @@ class StockPartition:
             return
         reached = self._rows[passed - 1][0].offset
         del self._rows[:passed]
-        self._bytes, self._companies = _size(self._rows), set(map(company_of, self._rows))
+        self._bytes, self._companies = _size(self._rows), companies_of(self._rows)
         batch, last = self._batches[0]
         while last < reached:
             batch.finish_through(last)

@@ -138,7 +138,7 @@ async def test_a_topic_that_the_broker_refuses_is_an_error(log: KafkaLog, topic_
 
 async def test_a_record_that_is_too_large_is_refused_and_the_next_one_goes(log: KafkaLog, topic: str) -> None:
     with pytest.raises(LogError) as refused:
-        await log.send(topic, 0, None, b"x" * 2_000_000)
+        await log.send(topic, 0, None, b"x" * 5_000_000)
     assert not refused.value.retriable
     assert await log.send(topic, 0, None, b"x") == Sent(0, 0)
 
