@@ -20,11 +20,12 @@ from aiokafka.structs import ConsumerRecord
 from schemas.codec import Codec, embedded_codec
 from schemas.events import StockAdjusted
 from streams.chain_log import ANCHORS
-from streams.log import Outgoing, Sent
+from streams.log import Outgoing, Sent, partition_of
 from streams.metrics import Metrics
 from streams.ports import Ports
 from streams.progress import Progress
 from streams.rooms import SEALED, STOCK, Rooms
+from streams.topics import wanted
 from streams.transport import TP, Batch
 from tests.bench import corpus, world
 from tests.streams.fakes import MemoryLog
@@ -89,7 +90,7 @@ class Values:
             )  # fmt: skip
             head, rest = codec.encode(event).split(b"#" * 16)
             tail = rest[rest.index(b"%" * 16) + 16 :]
-            self._parts.append((corpus.partition_of(sku.encode(), corpus.PARTITIONS), head, tail))
+            self._parts.append((partition_of(sku.encode(), corpus.PARTITIONS), head, tail))
         self._codec, self._event = codec, event
 
     def make(self, count: int, now: datetime) -> dict[int, list[bytes]]:
@@ -115,7 +116,7 @@ class Consumer:
 
 async def run(events: int, kept: int) -> None:
     config = world.config(world.settings("127.0.0.1:1", "memory-", dedupe_horizon_days=1))
-    codec, clock, log = embedded_codec(), FastClock(), PassingLog.of(config)
+    codec, clock, log = embedded_codec(), FastClock(), PassingLog(wanted(config))
     ports = Ports(log, codec, clock, Random(1), Metrics(config), lambda _company: None)  # type: ignore[arg-type,return-value]  # nothing is posted
     rooms, values = Rooms(config, ports), Values(codec)
     progress = {(name, number): Progress(0) for name in (STOCK, SEALED) for number in range(corpus.PARTITIONS)}

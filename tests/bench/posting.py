@@ -82,7 +82,7 @@ class Erp1:
 
         service_layer = HttpServiceLayer(
             "https://b1.example/b1s/v2", "SBO_ACME", "streams", Secret("env:ACME_B1_PASSWORD", world.PASSWORD),
-            session_limit=SESSIONS, transport=httpx.ASGITransport(app), clock=clock, random=Random(1),  # type: ignore[arg-type]  # httpx has its own idea of ASGI's types
+            session_limit=SESSIONS, transport=httpx.ASGITransport(app), clock=clock, random=Random(1),
             on_call=count,
         )  # fmt: skip
         return cls(company, service_layer, calls)
@@ -280,6 +280,7 @@ def measure(seconds: int, window_s: float, *, rival: bool) -> Ended:
         ports = Ports(log, embedded_codec(), clock, Random(1), Metrics(config), lambda _company: erp.service_layer)
         windows = Windows(config, ports, log, seconds)
         await windows.open()
+        settled: Callable[[], Awaitable[bool]]
         if rival:
             settled = DocumentEach(windows, config, ports, erp).settled
         else:

@@ -27,7 +27,7 @@ from schemas.events import Customer, OrderLine, OrderPlaced, StockAdjusted, dige
 from schemas.records import SealedEpoch, StockBatch
 from streams.chain import Head
 from streams.config import Config
-from streams.log import KafkaLog, Outgoing
+from streams.log import KafkaLog, Outgoing, partition_of
 from streams.topics import apply
 from tests.bench import corpus, world
 from tests.bench.harness import Bar, Check, Figure, Outcome
@@ -92,7 +92,7 @@ async def _ends(log: KafkaLog, config: Config) -> dict[int, int]:
 
 async def _commit_ends(config: Config, ends: Mapping[int, int]) -> None:
     """What is in the horizon has been queued long ago."""
-    consumer: Any = AIOKafkaConsumer(
+    consumer: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call]  # aiokafka has no types
         bootstrap_servers=config.kafka.bootstrap_servers, group_id=config.group, enable_auto_commit=False
     )
     await consumer.start()
@@ -110,7 +110,7 @@ class Traffic:
         self.published: dict[str, float] = {}
         self._number = 0
         names = corpus.skus(ITEMS)
-        found = {corpus.partition_of(sku.encode(), corpus.PARTITIONS): sku for sku in names}
+        found = {partition_of(sku.encode(), corpus.PARTITIONS): sku for sku in names}
         self._sku_of = [found[number] for number in range(corpus.PARTITIONS)]
 
     async def run(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import SEEN_COLUMNS, TYPES, embedded_codec
 from schemas.decimals import unscaled
-from schemas.decoder import MalformedError, compile_columns, compile_decoder
+from schemas.decoder import MalformedError, Run, compile_columns, compile_decoder, compile_rows
 from schemas.encoder import compile_encoder
 from schemas.events import StockAdjusted
 from schemas.records import Anchor, SealedEpoch
@@ -49,6 +49,11 @@ def functions(cls: Any) -> tuple[Schema, Any, Any]:
 hot_columns = compile_columns(STOCK.record, HOT)
 all_columns = compile_columns(STOCK.record, ())
 seen_columns = compile_columns(EPOCH.record, SEEN_COLUMNS)
+#: One function for all examples: what it remembers of one must do no harm to another.
+hot_rows = compile_rows(
+    STOCK.record,
+    (Run(HOT[:2]), *HOT[2:5], Run(HOT[5:7]), "delta", Run(HOT[8:])),
+)
 
 
 @given(strategies.any_record())
@@ -118,6 +123,69 @@ def test_columns_are_raw_fields_in_the_order_asked_for(event: StockAdjusted) -> 
 
     assert expected_columns(event) == hot_columns(data, 0)
     assert (unscaled(event.delta), event.sku) == compile_columns(STOCK.record, ("delta", "sku"))(b"head" + data, 4)
+
+
+def flat(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    whose, *middle, what, delta, how = row
+    return (*whose, *middle, *what, delta, *how)
+
+
+@given(strategies.stock_adjusted(), st.data())
+def test_rows_are_columns_whatever_the_bytes_and_whatever_is_remembered(
+    event: StockAdjusted, data: st.DataObject
+) -> None:
+    written = functions(StockAdjusted)[1](event)
+    assert hot_columns(written, 0) == flat(hot_rows(written, 0)) == flat(hot_rows(written, 0))
+    for bytes_ in (mutate(written, data), written[: data.draw(st.integers(0, len(written) - 1))]):
+        try:
+            columns = hot_columns(bytes_, 0)
+        except MalformedError:
+            with pytest.raises(MalformedError):
+                hot_rows(bytes_, 0)
+        else:
+            assert columns == flat(hot_rows(bytes_, 0))
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 127, 128, 200, 20_000])
+def test_strings_of_any_length_stand_in_runs(length: int) -> None:
+    for name in ("source", "company", "sku", "location", "reason", "note"):
+        event = StockAdjusted(
+            **{
+                "source": "s", "company": "c", "event_id": "e", "occurred_at": datetime(2026, 1, 2, tzinfo=UTC),
+                "observed_at": datetime(2026, 1, 2, tzinfo=UTC), "digest": bytes(16), "sku": "A", "location": "M", "delta": Decimal(1),
+                "reason": "count", name: "x" * length,
+            }
+        )  # fmt: skip
+        data = functions(StockAdjusted)[1](event)
+        assert hot_columns(data, 0) == flat(hot_rows(data, 0))
+
+
+def test_equal_runs_are_one_object_and_what_is_long_is_not_remembered() -> None:
+    read = compile_rows(STOCK.record, (Run(("reason", "to_location")), Run(("sku", "location"))))
+    short, long = (
+        StockAdjusted(
+            source="s", company="c", event_id="e", occurred_at=datetime(2026, 1, 2, tzinfo=UTC), digest=bytes(16), sku="A",
+            observed_at=datetime(2026, 1, 2, tzinfo=UTC), location="M" * size, delta=Decimal(1), reason="count",
+        )
+        for size in (1, 70)
+    )  # fmt: skip
+    written = functions(StockAdjusted)[1](short)
+    first, again = read(written, 0), read(written, 0)
+    assert first == (("count", None), ("A", "M"))
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    written = functions(StockAdjusted)[1](long)
+    assert read(written, 0)[1] is not read(written, 0)[1]
+
+
+def test_a_run_that_others_stand_between_is_read_all_the_same() -> None:
+    event = StockAdjusted(
+        source="s", company="c", event_id="e", occurred_at=datetime(2026, 1, 2, tzinfo=UTC), digest=bytes(16), sku="A",
+        observed_at=datetime(2026, 1, 2, tzinfo=UTC), location="M", delta=Decimal(1), reason="count",
+    )  # fmt: skip
+    read = compile_rows(STOCK.record, (Run(("source", "sku")), "company", Run(("delta", "reason"))))
+    assert read(functions(StockAdjusted)[1](event), 0) == (("s", "A"), "c", (1_000_000, "count"))
+    with pytest.raises(SchemaError, match="nowhere"):
+        compile_rows(STOCK.record, (Run(("source", "nowhere")),))
 
 
 @given(strategies.sealed_epochs())

@@ -101,3 +101,36 @@ def test_metadata_of_others_counts_nothing(metadata: str) -> None:
 
 def test_metadata_reads_as_documented() -> None:
     assert encode_counts({POSTED: 12, NO_OP: 1}) == '{"order_placed":{"no_op":1,"posted":12}}'
+
+
+@given(st.data())
+def test_finishing_through_is_finishing_each_of_them(data: st.DataObject) -> None:
+    """Whatever is finished before, in whichever batch: the same watermark, counts and open records."""
+    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    one, other = Progress(start=0), Progress(start=0)
+    batches, at = list[tuple[Taken, Taken, list[int]]](), 0
+    for size in sizes:
+        offsets = [at + 2 * n for n in range(size)]  # with gaps
+        batches.append((one.take(offsets, 10), other.take(offsets, 10), offsets))
+        at = offsets[-1] + 1
+    for _ in range(data.draw(st.integers(1, 12))):
+        mine, theirs, offsets = data.draw(st.sampled_from(batches))
+        offset = data.draw(st.sampled_from(offsets))
+        if data.draw(st.booleans()):
+            one.finish_through(mine, offset, {POSTED: 1})
+            for each in offsets[: offsets.index(offset)]:
+                other.finish(theirs, each)
+        else:
+            one.finish(mine, offset, {POSTED: 1})
+        other.finish(theirs, offset, {POSTED: 1})
+        assert (one.next, one.counts, one.open_records, one.open_bytes) == (
+            other.next, other.counts, other.open_records, other.open_bytes,
+        )  # fmt: skip
+
+
+def test_finishing_through_an_offset_of_another_batch_is_refused() -> None:
+    progress = Progress()
+    taken = progress.take([5, 7])
+    for offset in (4, 6, 8):
+        with pytest.raises(ValueError, match="not of this batch"):
+            progress.finish_through(taken, offset)
