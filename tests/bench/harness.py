@@ -5,7 +5,7 @@ by one each round; what counts is the median of the rounds. A ratio that misses 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
 
@@ -60,20 +60,26 @@ class Bar:
     limit: float
     ratio: bool = True
 
+    def of(self, *, quick: bool) -> "Bar":
+        """The bar as a run judges it."""
+        if not quick or not self.ratio or self.sense == "is":
+            return self
+        return replace(self, limit=self.limit * QUICK_SLACK if self.sense == "at most" else self.limit / QUICK_SLACK)
+
     def holds(self, value: float, *, quick: bool = False) -> bool:
         if quick and not self.ratio:
             return True
-        slack = QUICK_SLACK if quick else 1.0
+        limit = self.of(quick=quick).limit
         match self.sense:
             case "at most":
-                return value <= self.limit * slack
+                return value <= limit
             case "at least":
-                return value >= self.limit / slack
+                return value >= limit
             case "is":
-                return value == self.limit
+                return value == limit
 
     def __str__(self) -> str:
-        return f"{self.sense} {self.limit:g}"
+        return f"{self.sense} {self.limit:.3g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +136,19 @@ class Verdict:
             "name": self.name,
             "tries": len(self.tries),
             "figures": [{**asdict(figure), "median": figure.median} for figure in last.figures],
-            "checks": [
-                {
-                    "name": check.name, "value": check.value, "unit": check.unit, "bar": str(check.bar), "state": self.state(check),
-                    "note": check.note,
-                    "tries": [one.value for outcome in self.tries for one in outcome.checks if one.name == check.name],
-                }
-                for check in last.checks
-            ],
-        }  # fmt: skip
+            "checks": [self._as_json(check) for check in last.checks],
+        }
+
+    def _as_json(self, check: Check) -> dict[str, Any]:
+        return {
+            "name": check.name,
+            "value": check.value,
+            "unit": check.unit,
+            "bar": str(check.bar.of(quick=self.quick)),
+            "state": self.state(check),
+            "note": check.note,
+            "tries": [one.value for outcome in self.tries for one in outcome.checks if one.name == check.name],
+        }
 
 
 def judge(name: str, run: Callable[[], Outcome], *, quick: bool, again: bool = True) -> Verdict:

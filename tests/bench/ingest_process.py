@@ -242,8 +242,9 @@ def _read_avro() -> Callable[[bytes], Any]:
 
 async def _plain_faust(spec: Spec, add: Callable[[faust.App], Callable[[Adjusted], None]]) -> None:
     app = faust.App(
-        f"{spec.prefix}faust", broker=f"kafka://{spec.servers}", topic_partitions=len(spec.ends), web_enabled=False
-    )
+        f"{spec.prefix}faust", broker=f"kafka://{spec.servers}", topic_partitions=len(spec.ends), web_enabled=False,
+        datadir=Path(sys.argv[-1]).parent / "faust",
+    )  # fmt: skip
     topic = app.topic(spec.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
     count = add(app)
     decode, meter, finished = _read_avro(), Meter(), asyncio.Event()

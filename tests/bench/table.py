@@ -36,7 +36,7 @@ def print_verdicts(console: Console, verdicts: Sequence[Verdict], machine: dict[
             word = f"[{_STYLES[state]}]{_WORDS[state]}[/]"
             checks.add_row(
                 verdict.name, check.name, number(check.value), " ".join(map(number, tries)) if len(tries) > 1 else "", check.unit,
-                str(check.bar), word, check.note,
+                str(check.bar.of(quick=verdict.quick)), word, check.note,
             )  # fmt: skip
     console.print(figures)
     console.print()
