@@ -100,7 +100,7 @@ class Rooms:
         if topic in ORDER_FACTS:
             await self._router.route(event_type(topic), batch)
         elif topic == STOCK:
-            await self.partitions[partition].take(batch)
+            self.partitions[partition].take(batch)
         elif topic == SEALED:
             await self.partitions[partition].route(batch)
         elif (poster := self.posters.get(partition)) is not None:

@@ -6,9 +6,10 @@ is routed, by whoever owns the partition when it is read (design sections 5 and 
 
 import asyncio
 import hashlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -34,6 +35,10 @@ logger = structlog.get_logger(__name__)
 _TAIL = timedelta(days=7)
 #: Beyond the horizon an event is too_old, but it may have said it occurred up to a day ahead.
 _GRACE_S = 2 * 86_400.0
+#: How often a partition looks whether there is something to forget or to keep alive.
+_KEEP_S = 300.0
+#: Of a wait: what is left of one may be too little for a float of the clock to grow by.
+_LEAST_S = 0.001
 #: Epochs sent as one group; each names the one before it, so that one lost race loses all that follow.
 _GROUP = 16
 
@@ -59,6 +64,10 @@ _ROW_BYTES = 64
 
 
 _offset_of = attrgetter("offset")
+
+
+def _row_offset(row: Row) -> int:
+    return row[0].offset
 
 
 class InputLostError(Exception):
@@ -109,6 +118,7 @@ class StockPartition:
         self._bytes = 0
         self._since = 0.0
         self._due: float | None = None
+        self._full = ""  # why the window is to be sealed before its time
         self._opened = False
         self._changed = asyncio.Event()
         self._sealing = asyncio.Lock()
@@ -188,21 +198,26 @@ class StockPartition:
         return start
 
     async def run(self) -> None:
-        """Seal what is due, until cancelled."""
+        """Seal what is full or due, until cancelled: a task of each partition, so that no broker's answer holds up the others."""
+        kept = self._clock.monotonic()
         while True:
             self._changed.clear()
-            wait = 3600.0 if self._due is None else self._due - self._clock.monotonic()
-            if wait > 0:
-                try:  # not wait_for: in Python 3.11 it swallows a cancellation that comes together with the change
-                    async with asyncio.timeout(wait):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
-                else:
-                    continue
-            if self._due is not None and self._due <= self._clock.monotonic():
-                await self.seal("length")
-            await self._keep()
+            await self.seal_due()
+            if self._clock.monotonic() - kept >= _KEEP_S:
+                await self._keep()
+                kept = self._clock.monotonic()
+            next_s = kept + _KEEP_S if self._due is None else min(self._due, kept + _KEEP_S)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the change.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(next_s - self._clock.monotonic(), _LEAST_S)):
+                    await self._changed.wait()
+
+    async def seal_due(self) -> None:
+        """Seal the open window if it is full or its time is up."""
+        if self._full:
+            await self.seal(self._full)
+        elif self._due is not None and self._due <= self._clock.monotonic():
+            await self.seal("length")
 
     async def _keep(self) -> None:
         """What must happen now and then though nothing comes in: forget, anchor, keep the tail from expiring."""
@@ -214,9 +229,9 @@ class StockPartition:
                 await self._append([self._sealed(empty)])
             await self._chain.anchor()
 
-    async def take(self, batch: Batch) -> None:
-        """Put a fetched batch into the open window; seal when it is full."""
-        cause, records = "", batch.open()
+    def take(self, batch: Batch) -> None:
+        """Put a fetched batch into the open window; `run` seals it when it is full."""
+        records = batch.open()
         if records and records[0].offset < self.end:  # another's seal has overtaken us: its epoch speaks for these
             passed = bisect_left(records, self.end, key=_offset_of)
             batch.finish_through(records[passed - 1].offset)
@@ -229,35 +244,42 @@ class StockPartition:
         self._companies |= companies_of(rows)
         self._bytes += _size(rows)
         self._metrics.events_consumed("stock_adjusted").inc(len(rows))
+        self._reckon()
+
+    def _reckon(self) -> None:
+        """When and why what is open is to be sealed."""
         limits = [self._limits(company) for company in self._companies]
         if self._due is None:
             self._since = self._clock.monotonic()
             self._due = self._since + min(limit.length_s for limit in limits)
             self._changed.set()
         if len(self._rows) >= min(limit.max_members for limit in limits):
-            cause = "members"
+            self._full = "members"
         elif self._bytes >= MAX_BYTES:
-            cause = "bytes"
-        if cause:
-            await self.seal(cause)
+            self._full = "bytes"
+        if self._full:
+            self._changed.set()
 
     async def seal(self, cause: str) -> None:
-        """Seal what is open; returns when the accepted chain says what became of it.
+        """Seal what is open; returns when the accepted chain says what became of it. What comes meanwhile is the next window's.
 
         Raises:
             LogError: nothing is known to be sealed; the offsets stay where they are.
         """
         async with self._sealing:
-            while self._rows:
+            through = self._rows[-1][0].offset if self._rows else -1
+            while self._rows and self._rows[0][0].offset <= through:
                 now, pending, sealed = self._clock.now(), dict[int, int](), list[tuple[bytes, _Walked]]()
                 head, start, no_ops = self._chain.head, self.end, self.no_ops
-                for chunk in self._chunks():
+                for chunk in self._chunks(through):
                     composed = self._composer.compose(chunk, self._seen, pending, head, start, now, cause, no_ops)
                     sealed.append(self._sealed(composed))
                     head, start, no_ops = head.after(sealed[-1][0]), composed.epoch.end, composed.epoch.no_ops
                 await self._crash_point("w1")
                 await self._append(sealed)
-            self._due = None
+            self._due, self._full = None, ""
+            if self._rows:
+                self._reckon()
 
     async def _append(self, sealed: list[tuple[bytes, _Walked]]) -> None:
         stands = await self._chain.append(sealed, str(self.partition).encode())
@@ -272,7 +294,7 @@ class StockPartition:
 
     def _let_go(self) -> None:
         """Finish the rows that the chain has passed: by our own seal, or by another's that came first."""
-        passed = bisect_left(self._rows, self.end, key=lambda row: row[0].offset)
+        passed = bisect_left(self._rows, self.end, key=_row_offset)
         if not passed:
             return
         reached = self._rows[passed - 1][0].offset
@@ -320,13 +342,14 @@ class StockPartition:
         finally:
             self._rows, self._companies = [], set()
             self._batches.clear()
-            self._bytes, self._due = 0, None
+            self._bytes, self._due, self._full = 0, None, ""
 
-    def _chunks(self) -> list[list[Row]]:
-        """The rows of the next epochs, at most a group of them."""
+    def _chunks(self, through: int) -> list[list[Row]]:
+        """The rows of the next epochs up to an offset, at most a group of them."""
+        end = bisect_right(self._rows, through, key=_row_offset)
         chunks, at, limit = list[list[Row]](), 0, min(self._limits(company).max_members for company in self._companies)
-        while at < len(self._rows) and len(chunks) < _GROUP:
-            chunk = self._rows[at : at + limit]
+        while at < end and len(chunks) < _GROUP:
+            chunk = self._rows[at : min(at + limit, end)]
             while len(chunk) > 1 and _size(chunk) > MAX_BYTES:
                 chunk = chunk[: len(chunk) // 2]
             chunks.append(chunk)

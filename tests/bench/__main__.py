@@ -37,7 +37,7 @@ LIBRARIES = ("aiokafka", "faust-streaming", "fastavro", "httpx", "cramjam")
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Benchmarks beside their rivals.")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, ratios 1.5x looser, no absolute bars; for CI"
+        "--quick", action="store_true", help="small sizes, ratios 2x looser, no absolute bars, CPU only; for CI"
     )
     parser.add_argument("--check", action="store_true", help="say only what missed its bar")
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this benchmark; may be repeated")

@@ -189,14 +189,16 @@ def run(place: World) -> Outcome:
     for name, each in cpu.items():
         if name != "ours":
             notes[name] += f"; {harness.ratio(each, cpu['ours']):.3g} of ours"
-    return Outcome(
-        tuple(figure for name, each in done.items() for figure in harness.figures(name, each, notes[name])),
-        (
-            Check("cost over bare getmany", harness.ratio(cpu["ours"], cpu["bare"]), "x CPU", Bar("at most", 6)),
-            Check("faster than a Faust windowed Table", harness.ratio(cpu["table"], cpu["ours"]), "x CPU", Bar("at least", 25)),
-            Check("... by the clock", harness.ratio(wall["table"], wall["ours"]), "x wall", Bar("at least", 25)),
-        ),
-    )  # fmt: skip
+    checks = [
+        Check("cost over bare getmany", harness.ratio(cpu["ours"], cpu["bare"]), "x CPU", Bar("at most", 6)),
+        Check("faster than a Faust windowed Table", harness.ratio(cpu["table"], cpu["ours"]), "x CPU", Bar("at least", 25)),
+    ]  # fmt: skip
+    if not place.quick:  # a second's work on a busy machine waits for others, not for itself
+        checks.append(
+            Check("... by the clock", harness.ratio(wall["table"], wall["ours"]), "x wall", Bar("at least", 25))
+        )
+    figures = (figure for name, each in done.items() for figure in harness.figures(name, each, notes[name]))
+    return Outcome(tuple(figures), tuple(checks))
 
 
 def noted(place: World, what: str, run: Callable[[int], Round]) -> Callable[[int], Round]:

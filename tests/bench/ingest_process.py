@@ -33,6 +33,7 @@ from streams.metrics import Metrics
 from streams.ports import Ports
 from streams.rooms import SEALED, STOCK
 from streams.transport import SETTINGS, TP
+from streams.windows.partition import StockPartition
 from streams.worker import settle_collector
 from tests.bench import world
 from tests.bench.corpus import Sums
@@ -145,19 +146,27 @@ class Gated(Pipeline):
         self._gone = False
         self.held: set[TP] = set()
         self.sealed = asyncio.Event()
+        self._ending: set[asyncio.Task[None]] = set()
         take = self.rooms.take
 
         async def take_to_the_end(topic: str, partition: int, batch: Any) -> None:
             await take(topic, partition, batch)
             room = self.rooms.partitions.get(partition)
-            if topic == STOCK and room is not None:
-                # The last window of a partition would wait for its length; that is a setting, not a cost.
-                if room._rows and room._rows[-1][0].offset + 1 == self._ends[partition]:
-                    await room.seal("length")
-                if all(room.end == self._ends[number] for number, room in self.rooms.partitions.items()):
-                    self.sealed.set()
+            if (
+                topic == STOCK
+                and room is not None
+                and room._rows
+                and room._rows[-1][0].offset + 1 == self._ends[partition]
+            ):
+                self._ending.add(asyncio.create_task(self._seal_the_last(room)))
 
         self.rooms.take = take_to_the_end  # type: ignore[method-assign]  # the bench's gate
+
+    async def _seal_the_last(self, room: StockPartition) -> None:
+        """The last window of a partition would wait for its length; that is a setting, not a cost."""
+        await room.seal("length")
+        if all(room.end == self._ends[number] for number, room in self.rooms.partitions.items()):
+            self.sealed.set()
 
     async def on_assigned(self, tps: set[TP]) -> None:
         self.held = set()

@@ -139,6 +139,7 @@ async def run(events: int, kept: int) -> None:
             log.ends[stock, number] = at + len(made)
             if made:
                 await rooms.take(STOCK, number, batch(STOCK, number, [(at + n, b"k", v) for n, v in enumerate(made)]))
+                await rooms.partitions[number].seal_due()
         sealed, log.sealed = log.sealed, []
         for number in range(corpus.PARTITIONS):
             some = [(at, one.key, one.value or b"") for partition, at, one in sealed if partition == number]

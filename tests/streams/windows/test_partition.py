@@ -62,7 +62,8 @@ class Worker:
         records = [raw_of(one) for one in self.log._records[STOCK, 0][start:end]]
         batch = FakeBatch(records)
         self.batches.append(batch)
-        await self.room.take(batch)
+        self.room.take(batch)
+        await self.room.seal_due()
         return batch
 
     async def route(self, start: int = 0) -> FakeBatch:
