@@ -7,7 +7,7 @@ import pytest
 
 from schemas.codec import CodecError, embedded_codec
 from schemas.events import StockAdjusted
-from tests.bench import corpus, harness
+from tests.bench import corpus
 from tests.bench.corpus import Sums
 from tests.bench.harness import Bar, Check, Figure, Outcome, Round, SumsDifferError, Verdict, interleave, judge, ratio
 from tests.bench.table import number, summary
