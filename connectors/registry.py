@@ -1,20 +1,33 @@
 """The one table of connectors. A new vendor is one folder and one row here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.base.clock import Clock
+from connectors.base.doctor import Finding
 from connectors.base.settings import ConnectorSettings
-from connectors.base.source import Source
+from connectors.base.source import Source, Span, SpanSource
+from connectors.ims import doctor as ims_doctor
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource, unread_files
+from connectors.magento import doctor as magento_doctor
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
+from connectors.magento.span import MagentoSpan
+from connectors.seko import doctor as seko_doctor
+from connectors.seko.settings import SekoSettings
+from connectors.seko.source import SekoSource
+from connectors.seko.source import hook_of as seko_hook
+from connectors.seko.span import SekoSpan
+from connectors.shopify import doctor as shopify_doctor
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
+from connectors.shopify.span import ShopifySpan
+from connectors.veeqo import doctor as veeqo_doctor
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
+from connectors.veeqo.span import VeeqoSpan
 from connectors.webhooks import Hook
 
 
@@ -29,17 +42,40 @@ class Kind:
             anybody: 0 where that cannot be known.
         hook: How `connectors/webhooks.py` takes what its vendor pushes, by the connector's name and settings; None:
             nothing is pushed, or it is not configured.
+        backfill: Makes what reads a span, of name, settings, clock, span, and the live source's cursor (None: it has
+            none yet); None: this kind has no past that could be asked for.
+        counts: Whether it says of a place (by the vendor's name, and settings) how much is there, instead of what came and
+            went. Goods that come back are in that count, so that nobody else may bring them back.
+        doctor: Looks at what its vendor really lets us see, and writes nothing there: name, settings, the vendor's
+            places that the configuration names, clock.
     """
 
     settings: type[ConnectorSettings]
     source: Callable[[str, Any, Clock], Source]
     unread: Callable[[Any], int] = lambda _settings: 0
     hook: Callable[[str, Any], Hook | None] = lambda _name, _settings: None
+    backfill: Callable[[str, Any, Clock, Span, str | None], SpanSource] | None = None
+    counts: Callable[[str, Any], bool] = lambda _place, _settings: False
+    doctor: Callable[[str, Any, frozenset[str], Clock], Awaitable[Sequence[Finding]]] | None = None
 
 
 KINDS: Mapping[str, Kind] = {
-    "ims": Kind(ImsSettings, ImsSource, lambda settings: len(unread_files(settings))),
-    "magento": Kind(MagentoSettings, MagentoSource),
-    "shopify": Kind(ShopifySettings, ShopifySource, hook=hook_of),
-    "veeqo": Kind(VeeqoSettings, VeeqoSource),
+    "ims": Kind(ImsSettings, ImsSource, lambda settings: len(unread_files(settings)), doctor=ims_doctor.examine),
+    "magento": Kind(MagentoSettings, MagentoSource, backfill=MagentoSpan, doctor=magento_doctor.examine),
+    "seko": Kind(SekoSettings, SekoSource, hook=seko_hook, backfill=SekoSpan, doctor=seko_doctor.examine),
+    "shopify": Kind(
+        ShopifySettings,
+        ShopifySource,
+        hook=hook_of,
+        backfill=ShopifySpan,
+        counts=lambda place, settings: place in settings.stock_locations,
+        doctor=shopify_doctor.examine,
+    ),
+    "veeqo": Kind(
+        VeeqoSettings,
+        VeeqoSource,
+        backfill=VeeqoSpan,
+        counts=lambda place, settings: "stock" in settings.reads and place not in settings.ignored_warehouses,
+        doctor=veeqo_doctor.examine,
+    ),
 }

@@ -86,7 +86,7 @@ class Runtime:
                     wait_s = back_off_s(failures, error.retry_after_s, self._draw)
                     self._metrics.failed(name, type(error).__name__)
                     log.warning("connector_failed", connector=name, error=str(error), failures=failures, wait_s=wait_s)
-                    await _wait(stop, wait_s)
+                    await wait(stop, wait_s)
                     continue
                 failures = 0
                 self._metrics.looked(name, idle)
@@ -98,7 +98,7 @@ class Runtime:
     async def _rest(self, stop: asyncio.Event) -> None:
         """Wait `poll_interval_s`, or until woken, and then at least a second: wakes come in swarms."""
         least_s = min(self._poll_interval_s, WAKE_S)
-        await _wait(stop, least_s)
+        await wait(stop, least_s)
         left_s = self._poll_interval_s - least_s
         if left_s > 0 and not stop.is_set():
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._woken.wait())]
@@ -164,8 +164,14 @@ def _sum(counts: Mapping[str, int], more: Iterable[str]) -> dict[str, int]:
     return total
 
 
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
+async def wait(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait so long, or until told to stop; whether that is so.
+
+    Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event.
+    """
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
-        return
+        return False
+    return True

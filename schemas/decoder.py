@@ -10,6 +10,7 @@ that the next byte asked for is an IndexError, or the last comparison of positio
 are negative or longer than one byte take the slow road through a function that checks.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
@@ -106,16 +107,17 @@ def _compile(record: Record, body: Callable[[Code, str], None]) -> Callable[[byt
     return code.compile("read")
 
 
-class _Reader:
+class _Reader(ABC):
     """Writes the reading of one schema; what becomes of records and numbers is the subclass's."""
 
     def __init__(self, code: Code) -> None:
         self.code = code
 
+    @abstractmethod
     def record(self, node: Record, target: str, want: Any) -> None:
-        raise NotImplementedError
+        """What becomes of a record."""
 
-    def number(self, kind: str, target: str) -> None:
+    def number(self, kind: str, target: str) -> None:  # noqa: B027  # nothing, for most
         """What becomes of a number that the wire has as an int."""
 
     def item(self, want: Any) -> Any:
@@ -202,7 +204,7 @@ class _Reader:
                 yield
         self.code.line("p += 1")
 
-    def finish_array(self, target: str) -> None:
+    def finish_array(self, target: str) -> None:  # noqa: B027  # nothing, for most
         """What becomes of the list of items."""
 
 

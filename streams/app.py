@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
 
+from streams.acceptance import ACCEPTED
 from streams.chain import ChainRootError
 from streams.config import Config
+from streams.dead_letters.states import TENURE
 from streams.ports import Ports
 from streams.rooms import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
 from streams.transport import SETTINGS, TP, App, Start
-from streams.windows.partition import InputLostError
+from streams.windows.partition import InputLostError, StockPartition
 
 logger = structlog.get_logger(__name__)
+
+#: How often it is looked whether a person has decided about a partition that is not read, and whether reading has begun.
+_DECIDED_S, _LOOK_S = 30.0, 0.25
 
 
 class Pipeline(App):
@@ -62,29 +68,44 @@ class Pipeline(App):
     async def _open_poster(self, names: Mapping[TP, TP], partition: int) -> None:
         orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
         counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
-        poster = await self.rooms.open_poster(partition, counts, orders.offset if orders else 0)
+        stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
+        poster = await self.rooms.open_poster(partition, counts, orders.offset if orders else 0, stamp)
         if poster is not None:
             self._start(self._watch(poster.failed))
+
+    async def _stamp(self, tp: TP, tenure: int) -> bool:
+        return await self.stamp(tp, {TENURE: tenure})
 
     async def _open_stock(self, stock: TP, sealed: TP) -> None:
         """Walk the chain, then let the partition be read from its end."""
         room = self.rooms.stock_partition(stock.partition)
         committed, routed = self.watermark(stock), self.watermark(sealed)
-        try:
-            start = await room.open(committed.offset if committed else None, routed.offset if routed else 0)
-        except (
-            ChainRootError,
-            InputLostError,
-        ) as error:  # a person must decide; the other partitions and the orders go on
-            logger.critical("partition is not read", topic=stock.topic, partition=stock.partition, error=str(error))
-            self._ports.metrics.vitals.expect(f"{stock.topic}/{stock.partition}", str(error))
-            return
-        if committed is None or start > committed.offset:
-            await self.rewind(stock, Start(start, {("stock_adjusted", "no_op"): room.no_ops}))
+        follows = committed.counts.get(ACCEPTED, 0) if committed and committed.counts else 0
+        start = await self._decided(
+            room, stock, committed.offset if committed else None, routed.offset if routed else 0, follows
+        )
+        counts = {("stock_adjusted", "no_op"): room.no_ops, **({ACCEPTED: room.accepted} if room.accepted else {})}
+        if committed is None or start > committed.offset or follows != room.accepted:
+            while not await self.rewind(stock, Start(start, counts)) and follows != room.accepted:  # noqa: ASYNC110  # once a disaster
+                await asyncio.sleep(_LOOK_S)  # the commit is of a log that is gone: nothing is read from there
             self.pause(stock)
         self._start(room.run())
         self.resume(stock)
         self.resume(sealed)
+
+    async def _decided(self, room: StockPartition, tp: TP, committed: int | None, routed: int, follows: int) -> int:
+        """Where the input is read from; waits while a person must decide. The other partitions and the orders go on."""
+        name, vitals = f"{tp.topic}/{tp.partition}", self._ports.metrics.vitals
+        try:
+            while True:
+                try:
+                    return await room.open(committed, routed, follows)
+                except (ChainRootError, InputLostError) as error:
+                    logger.critical("partition is not read", topic=tp.topic, partition=tp.partition, error=str(error))
+                    vitals.expect(name, str(error))
+                await asyncio.sleep(_DECIDED_S)
+        finally:
+            vitals.ready(name)
 
     # ---- and go
 

@@ -260,6 +260,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         if connector is not None:
             connectors[name] = connector
     faults.extend(_relations(merged, folder, local=local))
+    faults.extend(_counted_returns(companies, connectors))
     if faults or kafka is None or registry is None or metrics is None or webhooks is None:
         raise ConfigError(_in_order(faults, sources))
     companies = {
@@ -651,6 +652,26 @@ def _company_relations(
                     )
         for index, seller in enumerate(_texts(warehouse.get("sellable_on"))):
             yield from _names_connector((*here, "sellable_on", index), seller, name, connectors)
+
+
+def _counted_returns(
+    companies: Mapping[str, CompanySettings], connectors: Mapping[str, ConnectorSettings]
+) -> Iterator[Fault]:
+    """Warehouses whose owner counts them: what comes back is in the count, whatever reason a delta of it has."""
+    for name, company in companies.items():
+        if company.flows.get("refund_issued") == "off":
+            continue
+        for code, warehouse in company.warehouses.items():
+            owner = connectors.get(warehouse.owner)
+            if owner is None or warehouse.returns_by == "adjustment":
+                continue
+            places = [place for place, whs in owner.locations.items() if whs == code] or [warehouse.location]
+            if any(KINDS[owner.kind].counts(place, owner) for place in places):
+                yield Fault(
+                    _path(("companies", name, "warehouses", code, "returns_by")),
+                    f'is "refund", and {warehouse.owner} counts this warehouse: what comes back would come in twice',
+                    'write returns_by = "adjustment"',
+                )
 
 
 def _names_connector(

@@ -64,6 +64,10 @@ class Progress:
         """Cumulative counts of all records before `next`."""
         return self._counts
 
+    def note(self, counts: Counts) -> None:
+        """Set what a commit says beside counts of records."""
+        self._counts.update(counts)
+
     def take(self, offsets: Sequence[int], size_bytes: int = 0) -> Taken:
         """Count records as in flight.
 

@@ -1,7 +1,7 @@
 """One worker's rooms, put together: what owns a partition of each topic while this worker has it. No Faust here."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -12,7 +12,7 @@ from streams.config import Config
 from streams.dead_letters.publisher import LetterPublisher
 from streams.intake import Batch, Counts
 from streams.ports import Ports
-from streams.posting.poster import Poster
+from streams.posting.poster import Poster, alone
 from streams.routing import OrderRouter
 from streams.windows.epoch import Composer
 from streams.windows.partition import Limits, StockPartition
@@ -83,13 +83,15 @@ class Rooms:
 
     # ---- companies
 
-    async def open_poster(self, partition: int, counts: Counts, queue_start: int) -> Poster | None:
-        """Make and open the poster of the company on this partition; None where there is no company."""
+    async def open_poster(
+        self, partition: int, counts: Counts, queue_start: int, stamp: Callable[[int], Awaitable[bool]] = alone
+    ) -> Poster | None:
+        """Make and open the poster of the company on this partition (see `Poster.open`); None where there is no company."""
         company = self.company_of(partition)
         if company is None:
             return None
         poster = Poster(company, self._config, self._ports, self._letters, self._anchors)
-        await poster.open(counts, queue_start)
+        await poster.open(counts, queue_start, stamp)
         self.posters[partition] = poster
         return poster
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from connectors.base.letters import INBOX
 from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
@@ -133,7 +134,7 @@ def count(
         ended.update({key: n for key, n in decode_counts(commit.metadata).items() if key[1] in ("posted", "no_op")})
     for letter in states:
         named, events = flow_of(letter), len(letter.members) or 1
-        if letter.partition < 0:  # a line that never was in a fact's topic
+        if letter.partition < 0 or letter.event_type == INBOX:  # it never was in a fact's topic
             received[named] += events
         state = _LETTER_ENDS.get(letter.state)
         if state is not None:

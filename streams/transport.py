@@ -354,8 +354,9 @@ class Consumer(driver.Consumer):
             self.app.flow_control.clear()
             for progress in self._progress.values():
                 progress.live = False
-            if self._assigning is not None:
-                self._assigning.cancel()
+            if (assigning := self._assigning) is not None:
+                assigning.cancel()  # it must have let go before the same partitions are given to its successor
+                await asyncio.wait([assigning], timeout=self.app.drain_timeout)
             if self._found == self.app.consumer_generation_id:  # else the app was never told that it has them
                 try:
                     await asyncio.wait_for(self.app.before_release(tps), self.app.drain_timeout)
@@ -398,7 +399,8 @@ class Consumer(driver.Consumer):
             await asyncio.wait([task])
         finally:
             task.cancel()
-            self._assigning = None
+            if self._assigning is task:  # else the next assignment has begun already
+                self._assigning = None
         if not task.cancelled() and (error := task.exception()) is not None:
             # Else Faust's recovery task would end, and the worker would live on and deliver nothing.
             await self.app.crash(error)
@@ -446,6 +448,14 @@ class Consumer(driver.Consumer):
             await self.seek_wait({tp: start.offset})
             self._room.set()
             return True
+
+    async def stamp(self, tp: TP, counts: Counts) -> bool:
+        """Commit a note of ours with the watermark of one partition; see `App.stamp`."""
+        progress = self._progress.get(tp)
+        if progress is None or progress.next is None:
+            return False
+        progress.note(counts)
+        return await self._commit({tp: progress.next})
 
     # ---- what can be seen
 
@@ -587,6 +597,14 @@ class App(faust.App):
             False when we do not have it, or not any more.
         """
         return await self._our_consumer.rewind(tp, start)
+
+    async def stamp(self, tp: TP, counts: Counts) -> bool:
+        """Commit these counts now, in place of those of their names; from `on_assigned` on.
+
+        Returns:
+            Whether the group took it: False when the partition is not ours any more. So what is committed tells its owners apart.
+        """
+        return await self._our_consumer.stamp(tp, counts)
 
     def watermark(self, tp: TP) -> Start | None:
         """The next offset of a partition that is not finished, with the counts of all before it; None: not ours."""

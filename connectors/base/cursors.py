@@ -24,12 +24,15 @@ from typing import Any
 from connectors.base.clock import Clock
 from connectors.base.errors import ConnectorError, FatalError
 from connectors.base.levels import Level, Pending, Place
-from connectors.base.publisher import Broker, Outgoing, Stored, milliseconds
+from connectors.base.publisher import Broker, Outgoing, milliseconds
+from connectors.base.source import Span
 from schemas.codec import Codec, CodecError
 from schemas.events import StockAdjusted
 from schemas.records import Cursor
 
 CURSORS = "connector-cursors"
+#: Between a connector's name and the span of a back-fill, which has a chain of its own; no name has a slash.
+_BACKFILL = "/backfill/"
 _GENESIS = bytes(16)
 
 
@@ -88,8 +91,18 @@ def level_key(connector: str, sku: str, location: str) -> bytes:
     return json.dumps([connector, sku, location], ensure_ascii=False).encode()
 
 
+def backfill_name(connector: str, span: Span) -> str:
+    """The name under which a connector's back-fill of a span keeps its cursor."""
+    return f"{connector}{_BACKFILL}{span.since.isoformat()}/{span.until.isoformat()}"
+
+
+def owner_of(name: str) -> str:
+    """The connector that a cursor's name belongs to."""
+    return name.partition(_BACKFILL)[0]
+
+
 def connector_of(key: bytes) -> str | None:
-    """Whose record it is, by its key; None: not one of ours."""
+    """The name of a record's cursor, by its key; None: not one of ours."""
     try:
         names = json.loads(key)
     except ValueError:
@@ -241,8 +254,15 @@ class Cursors:
 
     async def _send(self, records: list[Outgoing]) -> int:
         """Send, read back up to the last of them, and return its offset."""
-        last = max(each.offset for each in await self._broker.send_many(records))
-        await self._walk(last + 1)
+        sent = await self._broker.send_many(records)
+        last = max(each.offset for each in sent)
+        if [each.offset for each in sent] == list(range(self._next, last + 1)):
+            # Nobody else's lie between what was read and what was sent: to read it back would tell us nothing.
+            for offset, record in enumerate(records, self._next):
+                self._take(offset, record.key, record.value)
+            self._next = last + 1
+        else:
+            await self._walk(last + 1)
         return last
 
     async def _walk(self, end: int) -> None:
@@ -252,21 +272,21 @@ class Cursors:
             async for batch in batches:
                 for stored in batch:
                     if stored.key is not None and stored.value is not None:
-                        self._take(stored, stored.key, stored.value)
+                        self._take(stored.offset, stored.key, stored.value)
         self._next = end
 
-    def _take(self, stored: Stored, key: bytes, value: bytes) -> None:
+    def _take(self, offset: int, key: bytes, value: bytes) -> None:
         if connector_of(key) != self._connector:
             return
         try:
             record = self._codec.decode(value, Cursor)
             if record.sku is None:
-                self._take_cursor(record, value, stored.offset)
+                self._take_cursor(record, value, offset)
             else:
                 self._take_level(record)
         except (CodecError, ValueError, TypeError, AttributeError) as error:
             raise FatalError(
-                f"{self._topic}/{self._partition}/{stored.offset} cannot be read as a cursor of {self._connector} "
+                f"{self._topic}/{self._partition}/{offset} cannot be read as a cursor of {self._connector} "
                 f"({error}); run a version that can, or delete the record to read the source from its beginning "
                 "(repeats are no-ops)"
             ) from error

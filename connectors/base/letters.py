@@ -14,6 +14,8 @@ from schemas.topics import dead_letter_topic, fact_topic
 NOT_KAFKA = -1
 INBOX = "inbox"
 STATES = "dead-letter-state"
+#: The topic takes 1 MiB with the headers. What is longer is cut: a letter that cannot be written would be tried for ever.
+MAX_VALUE_BYTES = 990_000
 
 
 class Letters:
@@ -80,7 +82,7 @@ class Letters:
         return Outgoing(
             topic=self._topic(dead_letter_topic(_topic_of(record))),
             key=source.name.encode(),
-            value=record.value,
+            value=record.value[:MAX_VALUE_BYTES],
             headers=tuple(headers_of(state, place)),
             timestamp_ms=milliseconds(state.at),
         )

@@ -95,14 +95,17 @@ class Publisher:
         self._broker = broker
         self._codec = codec
         self._clock = clock
-        self._topic = topic
+        self._topics = {cls: topic(fact_topic(name)) for cls, name in TYPE_NAMES.items()}
 
     def encode(self, event: FactEvent) -> Outgoing:
+        return self._encode(event, milliseconds(self._clock.now()))
+
+    def _encode(self, event: FactEvent, now_ms: int) -> Outgoing:
         return Outgoing(
-            topic=self._topic(fact_topic(TYPE_NAMES[type(event)])),
+            topic=self._topics[type(event)],
             key=key_of(event),
             value=self._codec.encode(event),
-            timestamp_ms=milliseconds(self._clock.now()),
+            timestamp_ms=now_ms,
         )
 
     async def send(self, events: Sequence[FactEvent]) -> None:
@@ -113,4 +116,5 @@ class Publisher:
             FatalError: It will never take them.
         """
         if events:
-            await self._broker.send_many([self.encode(event) for event in events])
+            now_ms = milliseconds(self._clock.now())
+            await self._broker.send_many([self._encode(event, now_ms) for event in events])

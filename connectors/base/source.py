@@ -109,3 +109,67 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of files and connections."""
+
+
+# ---- back-fill ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `since` on and before `until`, both aware."""
+
+    since: datetime
+    until: datetime
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.since <= moment < self.until
+
+    def holds(self, item: Item) -> bool:
+        """Whether an event occurred in it; a record that cannot be read always may have."""
+        return isinstance(item, RefusedRecord) or item.occurred_at in self
+
+    def part(self, moment: datetime) -> float:
+        """How much of it lies before a moment, 0 to 1."""
+        return min(1.0, max(0.0, (moment - self.since) / (self.until - self.since)))
+
+
+@dataclass(frozen=True, slots=True)
+class SpanBatch(Batch):
+    """A batch of a span; the last one is idle.
+
+    Attributes:
+        records: How many of the vendor's records it came from.
+        already_past: Events that the live connector has told already and that are therefore left out: a record that
+            has changed since would say something else under the same identity.
+        reached: Where in the span it is, as far as one can say; a vendor may be read from its newest on.
+        part: How much is behind it, 0 to 1, as far as one can say.
+        doing: What it does meanwhile, in words for people; "": it reads.
+    """
+
+    records: int = 0
+    already_past: int = 0
+    reached: datetime | None = None
+    part: float | None = None
+    doing: str = ""
+
+
+class SpanSource(Protocol):
+    """Everything a vendor has of a span: a `Source` that comes to an end, with cursors of its own.
+
+    What it says is what the live source says of the same things, under the same identities. It says no levels: they are
+    of now, and a vendor that tells the past of its levels tells movements. Lifecycle as of `Source`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The connector's name in the configuration."""
+
+    @property
+    def company(self) -> str:
+        """The company it feeds."""
+
+    async def read(self, cursor: str | None) -> SpanBatch:
+        """As `Source.read`; idle at the end of the span."""
+
+    async def close(self) -> None:
+        """Let go of files and connections."""

@@ -225,11 +225,14 @@ def _a_moment(value: object) -> datetime:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise _fail("has no offset from UTC; write it as 2026-11-21T09:30:00+00:00")
-        return moment.astimezone(UTC)
+        moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         if isinstance(error, PydanticCustomError):
             raise
         raise _fail("must be an ISO 8601 time, as 2026-11-21T09:30:00+00:00") from None
+    if moment.year < 1970:
+        raise _fail("is before 1970; mend the source's clock")  # it has no date in every time zone
+    return moment
 
 
 def _a_day(value: object) -> date:

@@ -3,45 +3,38 @@
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import (
-    AliasPath,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AliasPath, BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
+from connectors.base.answers import exact, whole
+from connectors.base.facts import MAX_AHEAD
+from connectors.base.records import (
+    PLAIN,
+    STEP,
+    RecordError,
+    a_number,
+    encodable,
+    fault,
+    identity_of,
+    matching,
+    not_below_zero,
+)
+from connectors.base.records import Record as _Record
+from connectors.base.records import validate as check
 from connectors.magento.settings import MagentoSettings
 
-MAX_IDENTITY_CHARS = 100
-#: A vendor's clock may be wrong; more than a day is a fault.
-MAX_AHEAD = timedelta(days=1)
-#: decimal(19,6): 13 digits before the point. The shop keeps 4 after it (decimal(20,4)); what looks like more is the noise
-#: of a PHP that prints floats with 17 digits.
-_MAX = Decimal(10) ** 13
-_STEP = Decimal("0.000001")
+#: The shop keeps 4 digits after the point (decimal(20,4)); what looks like more is the noise of a PHP that prints floats
+#: with 17 digits.
 _SHOP_STEP = Decimal("0.0001")
 _NOISE = Decimal("0.00000001")
-_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _MAX_ID = 2**53
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-
-
-class RecordError(Exception):
-    """A row cannot become an event; the text says which field, what was wrong, what to do."""
 
 
 # ---- answers
@@ -76,12 +69,7 @@ class Listing:
     total: int | None
 
 
-def _an_int(text: str) -> int | Decimal:
-    # Python refuses an int of more than 4300 digits with an error that would take the whole page with it.
-    return int(text) if len(text) < 20 else Decimal(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=_an_int, parse_constant=str)
+_DECODER = json.JSONDecoder(parse_float=exact, parse_int=whole, parse_constant=str)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -153,91 +141,51 @@ def _next(text: str, at: int, end: str) -> int:
 # ---- single values
 
 
-def _fail(message: str) -> PydanticCustomError:
-    return PydanticCustomError("value", "{message}", {"message": message})
-
-
 def an_id(value: object) -> int:
     if value is None:
-        raise _fail("is missing")
+        raise fault("is missing")
     text = str(value) if isinstance(value, int | Decimal | str) and not isinstance(value, bool) else ""
     if not re.fullmatch("[0-9]{1,16}", text) or not 0 < int(text) <= _MAX_ID:
-        raise _fail("must be a whole number above 0")
+        raise fault("must be a whole number above 0")
     return int(text)
 
 
 def a_moment(value: object) -> datetime:
     """A time as the shop writes it: UTC, whole seconds, no mark."""
     if value is None:
-        raise _fail("is missing")
+        raise fault("is missing")
     try:
         if isinstance(value, str) and _TIME.fullmatch(value):
             return datetime.strptime(value, TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         pass
-    raise _fail("must be a time, as 2026-03-02 09:15:00")
+    raise fault("must be a time, as 2026-03-02 09:15:00")
 
 
 def _a_text(value: object) -> str:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise _fail("is missing" if value is None else "must be a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _fail("has half of a surrogate pair; write whole characters") from None
-    return value
+        raise fault("is missing" if value is None else "must be a text")
+    return encodable(value)
 
 
 def _an_identity(value: object) -> str:
-    text = _a_text(value)
-    if not text.strip():
-        raise _fail("must not be empty")
-    if len(text) > MAX_IDENTITY_CHARS:
-        raise _fail(f"has more than {MAX_IDENTITY_CHARS} characters")
-    if any(unicodedata.category(each) == "Cc" for each in text):
-        raise _fail("has a control character; take it out")
-    return text
+    return identity_of(_a_text(value))
 
 
 def _a_decimal(value: object) -> Decimal:
-    if value is None:
-        raise _fail("is missing")
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = Decimal(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = Decimal(value)
-    if not isinstance(value, Decimal):
-        raise _fail("must be a number")
-    if not value.is_finite() or value.adjusted() > 13 or abs(value) >= _MAX:
-        raise _fail("has more than 13 digits before the point")
-    exact = value.quantize(_STEP, ROUND_HALF_EVEN)
-    if exact == value:
-        return exact
-    kept = value.quantize(_SHOP_STEP, ROUND_HALF_EVEN)
-    if abs(kept - value) < _NOISE:
-        return kept
-    raise _fail("has more than 6 digits after the point")
+    number = a_number(value, form=PLAIN)
+    kept = number.quantize(STEP, ROUND_HALF_EVEN)
+    if kept != number:
+        kept = number.quantize(_SHOP_STEP, ROUND_HALF_EVEN)
+        if abs(kept - number) >= _NOISE:
+            raise fault("has more than 6 digits after the point")
+    return kept
 
 
-def _not_below_zero(value: object) -> Decimal:
-    number = _a_decimal(value)
-    if number < 0:
-        raise _fail("must not be below 0")
-    return number
-
-
-def _matching(pattern: str, what: str) -> Callable[[object], str]:
-    compiled = re.compile(pattern)
-
-    def check(value: object) -> str:
-        text = _a_text(value)
-        if not compiled.fullmatch(text):
-            raise _fail(what)
-        return text
-
-    return check
+def _a_quantity(value: object) -> Decimal:
+    return not_below_zero(_a_decimal(value))
 
 
 def _or(check: Callable[[object], Any], default: object = None) -> PlainValidator:
@@ -268,15 +216,11 @@ Identity = Annotated[str, PlainValidator(_an_identity)]
 Text = Annotated[str | None, _or(_a_text)]
 Amount = Annotated[Decimal, _or(_a_decimal, ZERO)]
 Needed = Annotated[Decimal, PlainValidator(_a_decimal)]
-Quantity = Annotated[Decimal, PlainValidator(_not_below_zero)]
-OptionalQuantity = Annotated[Decimal, _or(_not_below_zero, ZERO)]
+Quantity = Annotated[Decimal, PlainValidator(_a_quantity)]
+OptionalQuantity = Annotated[Decimal, _or(_a_quantity, ZERO)]
 Flag = Annotated[bool, PlainValidator(_a_flag)]
-Currency = Annotated[str, PlainValidator(_matching("[A-Z]{3}", "must be an ISO 4217 code, as GBP"))]
-Country = Annotated[str | None, _or(_matching("[A-Z]{2}", "must be an ISO 3166-1 alpha-2 code, as GB"))]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+Currency = Annotated[str, PlainValidator(matching("[A-Z]{3}", "must be an ISO 4217 code, as GBP", _a_text))]
+Country = Annotated[str | None, _or(matching("[A-Z]{2}", "must be an ISO 3166-1 alpha-2 code, as GB", _a_text))]
 
 
 class _Money(_Record):
@@ -415,7 +359,7 @@ class OrderRecord(_Document):
     @model_validator(mode="after")
     def _rows_differ(self) -> Self:
         if len({item.item_id for item in self.items}) < len(self.items):
-            raise _fail("two items have the same item_id")
+            raise fault("two items have the same item_id")
         return self
 
     @property
@@ -518,12 +462,7 @@ def validate(kind: type[R], row: Row, settings: MagentoSettings, now: datetime) 
     if not isinstance(row.found, dict):
         raise RecordError("the row is not an object; see what answers at the shop's address")
     context = {"currency": settings.currency, "credits": settings.credits}
-    try:
-        record = kind.model_validate(row.found, context=context)
-    except ValidationError as error:
-        faults = [_told(each) for each in error.errors(include_url=False, include_input=False, include_context=False)]
-        more = f", and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise RecordError(f"{'; '.join(faults[:5])}{more}. Mend it in the shop, or edit and replay") from None
+    record = check(kind, row.found, "Mend it in the shop, or edit and replay", context)
     if record.created_at > now + MAX_AHEAD:
         raise RecordError("created_at is more than a day ahead of our clock; mend the shop's clock, and replay")
     return record
@@ -534,19 +473,3 @@ def texts_of_comments(fields: Mapping[str, object]) -> Sequence[str]:
     comments = fields.get("comments")
     found = comments if isinstance(comments, list) else []
     return [text for each in found if isinstance(each, dict) and isinstance(text := each.get("comment"), str)]
-
-
-_WORDS = {
-    "missing": "is missing",
-    "too_short": "must not be empty",
-    "tuple_type": "must be a list",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-}
-
-
-def _told(error: ErrorDetails) -> str:
-    path = ""
-    for part in error["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
-    return f"{path or 'the record'} {_WORDS.get(error['type'], error['msg'])}"

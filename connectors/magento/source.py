@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, RetriableError
+from connectors.base.records import RecordError
 from connectors.base.source import Batch, Item, RefusedRecord
 from connectors.magento.client import Filter, MagentoClient
 from connectors.magento.records import (
@@ -32,7 +33,6 @@ from connectors.magento.records import (
     Listing,
     OrderRecord,
     R,
-    RecordError,
     Row,
     ShipmentRecord,
     a_moment,
@@ -237,7 +237,7 @@ def _differences(numbers: Sequence[int]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class Placed:
     """A row of a list with what orders it: time and id. A row without a time has its neighbour's, one without an id < 0."""
 
     row: Row
@@ -273,7 +273,7 @@ class MagentoSource:
         wanted = {*settings.flows, *(("invoices",) if settings.virtual_source is not None else ())}
         self._lists = tuple(each for each in LISTS if each in wanted)
         self._last: tuple[str, Position] | None = None
-        self._readers: Mapping[str, Callable[[Sequence[_Placed], Position], Awaitable[tuple[list[Item], Position]]]] = {
+        self._readers: Mapping[str, Callable[[Sequence[Placed], Position], Awaitable[tuple[list[Item], Position]]]] = {
             "orders": self._orders,
             "invoices": self._invoices,
             "shipments": self._shipments,
@@ -331,7 +331,7 @@ class MagentoSource:
 
     # ---- pages
 
-    async def _page(self, name: str, scan: Scan) -> tuple[list[_Placed], Scan, bool]:
+    async def _page(self, name: str, scan: Scan) -> tuple[list[Placed], Scan, bool]:
         """The rows of the next page that say something new, where that leaves us, and whether the pass has ended."""
         size = self._settings.page_size
         listing = await self._client.search(name, self._groups(scan), ("updated_at", "entity_id"), size)
@@ -363,8 +363,8 @@ class MagentoSource:
             groups.append([("store_id", "in", ",".join(map(str, self._settings.store_ids)))])
         return groups
 
-    def _placed(self, listing: Listing, scan: Scan) -> list[_Placed]:
-        rows: list[_Placed] = []
+    def _placed(self, listing: Listing, scan: Scan) -> list[Placed]:
+        rows: list[Placed] = []
         time = scan.at[0] if scan.at is not None else scan.floor
         for row in listing.rows:
             row_id = _an_id(row.fields.get("entity_id")) or -1 - row.mark
@@ -372,7 +372,7 @@ class MagentoSource:
                 time = _seconds(a_moment(row.fields.get("updated_at")))
             # Its neighbour may be another the next time.
             known = scan.seen.get(row_id) if row_id < 0 else None
-            rows.append(_Placed(row, known[0] if known is not None else time, row_id))
+            rows.append(Placed(row, known[0] if known is not None else time, row_id))
         return rows
 
     def _ended(self, scan: Scan) -> Scan:
@@ -400,7 +400,7 @@ class MagentoSource:
     def _frame(self) -> Frame:
         return Frame(self.name, self.company, self._clock.now(), self._settings)
 
-    async def _orders(self, rows: Sequence[_Placed], position: Position) -> tuple[list[Item], Position]:
+    async def _orders(self, rows: Sequence[Placed], position: Position) -> tuple[list[Item], Position]:
         frame, items, placed = self._frame(), list[Item](), set[int]()
         for each in rows:
             row_id = each.id
@@ -428,23 +428,23 @@ class MagentoSource:
             return "wait"
         return role
 
-    async def _invoices(self, rows: Sequence[_Placed], position: Position) -> tuple[list[Item], Position]:
+    async def _invoices(self, rows: Sequence[Placed], position: Position) -> tuple[list[Item], Position]:
         frame = self._frame()
         orders = await self._orders_of(rows)
 
-        def translated(each: _Placed) -> list[FactEvent]:
+        def translated(each: Placed) -> list[FactEvent]:
             invoice = validate(InvoiceRecord, each.row, self._settings, frame.observed_at)
             event = virtual_dispatched(invoice, self._order(orders, invoice.order_id, frame), frame)
             return [event] if event is not None else []
 
         return self._items("invoices", rows, translated), position
 
-    async def _shipments(self, rows: Sequence[_Placed], position: Position) -> tuple[list[Item], Position]:
+    async def _shipments(self, rows: Sequence[Placed], position: Position) -> tuple[list[Item], Position]:
         frame, dispatched = self._frame(), set[int]()
         rows = [each for each in rows if each.id not in position.dispatched]
         orders = await self._orders_of(rows)
 
-        def translated(each: _Placed) -> list[FactEvent]:
+        def translated(each: Placed) -> list[FactEvent]:
             shipment = validate(ShipmentRecord, each.row, self._settings, frame.observed_at)
             event = dispatch_confirmed(shipment, self._order(orders, shipment.order_id, frame), frame)
             dispatched.add(shipment.entity_id)
@@ -453,7 +453,7 @@ class MagentoSource:
         items = self._items("shipments", rows, translated)
         return items, replace(position, dispatched=position.dispatched.with_ids(dispatched))
 
-    async def _creditmemos(self, rows: Sequence[_Placed], position: Position) -> tuple[list[Item], Position]:
+    async def _creditmemos(self, rows: Sequence[Placed], position: Position) -> tuple[list[Item], Position]:
         frame = self._frame()
         ids = _order_ids(rows)
         orders = await self._orders_of(rows)
@@ -461,7 +461,7 @@ class MagentoSource:
         if "shipments" in self._settings.flows:
             shipments, memos = await self._by_order("shipments", ids), await self._by_order("creditmemos", ids)
 
-        def translated(each: _Placed) -> list[FactEvent]:
+        def translated(each: Placed) -> list[FactEvent]:
             memo = validate(CreditmemoRecord, each.row, self._settings, frame.observed_at)
             if memo.state is not None and memo.state not in self._settings.refunded_states:
                 return []
@@ -475,7 +475,7 @@ class MagentoSource:
 
         return self._items("creditmemos", rows, translated), position
 
-    async def _missed(self, rows: Sequence[_Placed], position: Position) -> Batch:
+    async def _missed(self, rows: Sequence[Placed], position: Position) -> Batch:
         """Shipments made since their list was read, of the orders of some credit memos.
 
         Goods must be told to have left before money is given back for them, and the two go through different topics: so
@@ -509,7 +509,7 @@ class MagentoSource:
         return self._batch(events, position, idle=True)
 
     def _items(
-        self, name: str, rows: Sequence[_Placed], translated: Callable[[_Placed], Sequence[FactEvent]]
+        self, name: str, rows: Sequence[Placed], translated: Callable[[Placed], Sequence[FactEvent]]
     ) -> list[Item]:
         items: list[Item] = []
         for each in rows:
@@ -530,7 +530,7 @@ class MagentoSource:
             mark in text for text in texts_of_comments(row.fields)
         )
 
-    def _refused(self, name: str, each: _Placed, error: RecordError) -> RefusedRecord:
+    def _refused(self, name: str, each: Placed, error: RecordError) -> RefusedRecord:
         row, row_id = each.row, max(each.id, 0)
         is_object = isinstance(row.found, dict)
         order_id = row_id if name == "orders" else _an_id(row.fields.get("order_id"))
@@ -548,7 +548,7 @@ class MagentoSource:
 
     # ---- what belongs to an order
 
-    async def _orders_of(self, rows: Sequence[_Placed]) -> dict[int, Row]:
+    async def _orders_of(self, rows: Sequence[Placed]) -> dict[int, Row]:
         found = await self._lookup("orders", "entity_id", _order_ids(rows))
         return {row_id: row for row in found if (row_id := _an_id(row.fields.get("entity_id"))) is not None}
 
@@ -594,7 +594,7 @@ def _an_id(value: object) -> int | None:
         return None
 
 
-def _order_ids(rows: Sequence[_Placed]) -> list[int]:
+def _order_ids(rows: Sequence[Placed]) -> list[int]:
     found = {_an_id(each.row.fields.get("order_id")) for each in rows}
     return sorted(each for each in found if each is not None)
 

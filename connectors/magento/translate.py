@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, localcontext
 from typing import Any, TypeVar
 
+from connectors.base.facts import exactly, fault_of
+from connectors.base.records import RecordError
 from connectors.magento.records import (
     ZERO,
     AddressRecord,
@@ -18,7 +20,6 @@ from connectors.magento.records import (
     MovedItemRecord,
     OrderItemRecord,
     OrderRecord,
-    RecordError,
     RefundedItemRecord,
     ShipmentRecord,
 )
@@ -78,6 +79,9 @@ class Frame:
 
 
 def _sealed(event: E) -> E:
+    fault = fault_of(event)
+    if fault is not None:
+        raise RecordError(f"{fault}; mend it in the shop, or edit and replay")
     return replace(event, digest=digest_of(event))
 
 
@@ -267,6 +271,7 @@ def _price(quantity: Decimal, price: Decimal, net: Decimal) -> tuple[Decimal, De
 # ---- orders
 
 
+@exactly
 def order_placed(order: OrderRecord, frame: Frame) -> OrderPlaced:
     """The order with its sellable lines.
 
@@ -427,6 +432,7 @@ def _customer(order: OrderRecord, bill_to: Address | None) -> Customer:
     )
 
 
+@exactly
 def order_cancelled(order: OrderRecord, frame: Frame) -> OrderCancelled | None:
     """What of an order was cancelled in the shop: all of it, or what its rows say; None: nothing.
 
@@ -457,6 +463,7 @@ def order_cancelled(order: OrderRecord, frame: Frame) -> OrderCancelled | None:
 # ---- shipments
 
 
+@exactly
 def dispatch_confirmed(shipment: ShipmentRecord, order: OrderRecord, frame: Frame) -> DispatchConfirmed | None:
     """The shipment by lines of its order; None: nothing left with it.
 
@@ -508,6 +515,7 @@ def _dispatch_lines(order: OrderRecord, moved: Mapping[int, Decimal]) -> tuple[D
     )
 
 
+@exactly
 def virtual_dispatched(invoice: InvoiceRecord, order: OrderRecord, frame: Frame) -> DispatchConfirmed | None:
     """What never ships leaves with its invoice; None: the invoice has nothing of that kind, or does not count.
 
@@ -544,6 +552,7 @@ class History:
     creditmemos: Sequence[CreditmemoRecord]
 
 
+@exactly
 def refunded(
     memo: CreditmemoRecord, order: OrderRecord, history: History, frame: Frame
 ) -> tuple[OrderCancelled | RefundIssued, ...]:

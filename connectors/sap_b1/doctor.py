@@ -8,6 +8,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from connectors.base.clock import Clock, SystemClock
+from connectors.base.doctor import Finding
 from connectors.base.errors import ConnectorError
 from connectors.sap_b1 import claims
 from connectors.sap_b1.change_set import decimal_of
@@ -15,14 +16,6 @@ from connectors.sap_b1.service_layer import ServiceLayer, describe, quote_litera
 from connectors.sap_b1.settings import CompanySettings
 
 _SLOW_ROW_MS = 100.0  # seen live: 28 ms; beyond this the claims cost more than the documents' lines
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

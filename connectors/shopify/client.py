@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from connectors.base.answers import exact, is_deep, whole
 from connectors.base.clock import Clock
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
 from connectors.shopify.settings import ShopifySettings
@@ -28,7 +28,6 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 #: How often a throttled query is asked again before the runtime's own back-off takes over.
 THROTTLED_TRIES = 8
 _PARKED_S = 600.0  # 402, 423: the shop is frozen or locked; people have to act, we look now and then
-_BULK_LOOK_S = 5.0
 
 # ---- what is asked --------------------------------------------------------------------------------------------------
 
@@ -41,34 +40,40 @@ _LINE = (
 )
 _TRANSACTION = f"id kind status gateway processedAt createdAt amountSet {_MONEY}"
 _ADDRESS = "name company address1 address2 city zip provinceCode countryCodeV2 phone"
+_FREIGHT = f"title code source originalPriceSet {_MONEY} {_CUT} {_TAXES}"  # of a ShippingLine
+_HEADS = "fulfillments(first: 50) { id status createdAt updatedAt } refunds(first: 50) { id createdAt }"
 _ORDER = f"""
   id name createdAt processedAt updatedAt cancelledAt cancelReason test edited taxesIncluded displayFinancialStatus
   sourceName email note tags
   totalPriceSet {_MONEY} totalTaxSet {_MONEY} originalTotalDutiesSet {_MONEY} originalTotalAdditionalFeesSet {_MONEY}
   customer {{ id displayName }} shippingAddress {{ {_ADDRESS} }} billingAddress {{ {_ADDRESS} }}
-  shippingLines(first: 5) {{ nodes {{ title code source originalPriceSet {_MONEY} {_CUT} {_TAXES} }} {_PAGE} }}
-  transactions(first: 50) {{ {_TRANSACTION} }}"""
-
-CHANGED = f"""query Changed($query: String!, $first: Int!, $after: String) {{
-  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {{ nodes {{ id updatedAt }} {_PAGE} }} }}"""
-ORDER = f"""query Order($id: ID!, $first: Int!, $after: String) {{
-  order(id: $id) {{ {_ORDER}
-    fulfillments(first: 50) {{ id status createdAt updatedAt }}
-    refunds(first: 50) {{ id createdAt }}
-    lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
-LINES = f"""query Lines($id: ID!, $first: Int!, $after: String) {{
-  order(id: $id) {{ lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
-FULFILLMENT = f"""query Fulfillment($id: ID!, $first: Int!, $after: String) {{
-  fulfillment(id: $id) {{ id status createdAt updatedAt location {{ id }} trackingInfo(first: 10) {{ company number }}
-    fulfillmentLineItems(first: $first, after: $after) {{ nodes {{ quantity lineItem {{ id }} }} {_PAGE} }} }} }}"""
-REFUND = f"""query Refund($id: ID!, $first: Int!, $after: String) {{
-  refund(id: $id) {{ id createdAt note duties {{ amountSet {_MONEY} }}
+  transactions(first: 50) {{ {_TRANSACTION} }} {_HEADS}"""
+_FULFILLMENT = f"""id status createdAt updatedAt location {{ id }} trackingInfo(first: 10) {{ company number }}
+    fulfillmentLineItems(first: $first, after: $after) {{ nodes {{ quantity lineItem {{ id }} }} {_PAGE} }}"""
+_REFUND = f"""id createdAt note duties {{ amountSet {_MONEY} }}
     refundShippingLines(first: 5) {{ nodes {{ subtotalAmountSet {_MONEY} taxAmountSet {_MONEY} }} {_PAGE} }}
     orderAdjustments(first: 5) {{ nodes {{ amountSet {_MONEY} taxAmountSet {_MONEY} }} {_PAGE} }}
     transactions(first: 10) {{ nodes {{ {_TRANSACTION} }} {_PAGE} }}
     refundLineItems(first: $first, after: $after) {{
       nodes {{ quantity restockType lineItem {{ id }} location {{ id }} subtotalSet {_MONEY} totalTaxSet {_MONEY} }}
-      {_PAGE} }} }} }}"""
+      {_PAGE} }}"""
+
+CHANGED = f"""query Changed($query: String!, $first: Int!, $after: String) {{
+  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {{ nodes {{ id updatedAt }} {_PAGE} }} }}"""
+ORDER = f"""query Order($id: ID!, $first: Int!, $after: String) {{
+  order(id: $id) {{ {_ORDER}
+    shippingLines(first: 5) {{ nodes {{ {_FREIGHT} }} {_PAGE} }}
+    lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
+LINES = f"""query Lines($id: ID!, $first: Int!, $after: String) {{
+  order(id: $id) {{ lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
+FULFILLMENT = f"""query Fulfillment($id: ID!, $first: Int!, $after: String) {{
+  fulfillment(id: $id) {{ {_FULFILLMENT} }} }}"""
+REFUND = f"""query Refund($id: ID!, $first: Int!, $after: String) {{ refund(id: $id) {{ {_REFUND} }} }}"""
+#: The same of several at once.
+FULFILLMENTS = f"""query Fulfillments($ids: [ID!]!, $first: Int!, $after: String) {{
+  nodes(ids: $ids) {{ ... on Fulfillment {{ {_FULFILLMENT} }} }} }}"""
+REFUNDS = f"""query Refunds($ids: [ID!]!, $first: Int!, $after: String) {{
+  nodes(ids: $ids) {{ ... on Refund {{ {_REFUND} }} }} }}"""
 AGREEMENTS = f"""query Agreements($id: ID!, $first: Int!, $after: String) {{
   order(id: $id) {{ agreements(first: $first, after: $after) {{
     nodes {{ id happenedAt reason sales(first: 20) {{
@@ -80,12 +85,16 @@ LEVELS = f"""query Levels($id: ID!, $query: String, $names: [String!]!, $first: 
   location(id: $id) {{ inventoryLevels(first: $first, after: $after, query: $query) {{
     nodes {{ updatedAt quantities(names: $names) {{ name quantity }} item {{ id sku tracked duplicateSkuCount }} }}
     {_PAGE} }} }} }}"""
-#: For a bulk operation: connections need no size there, and none may stand inside a list.
-ORDERS_IN_BULK = """{ orders(query: "%s") { edges { node { id updatedAt } } } }"""
-_RUN_BULK = """mutation Run($query: String!) { bulkOperationRunQuery(query: $query) {
+#: For a bulk operation: connections need no size there, and none may stand inside a list; so what fulfilments and
+#: refunds are made of is asked for afterwards. A row that belongs to another is told by its id.
+ORDERS_IN_BULK = f"""{{ orders(query: "%s") {{ edges {{ node {{ {_ORDER}
+  shippingLines {{ edges {{ node {{ id {_FREIGHT} }} }} }} lineItems {{ edges {{ node {{ {_LINE} }} }} }} }} }} }} }}"""
+# Rows of one object follow one another only where that is asked for (changelog of 2025-10-29, for 2026-01).
+_RUN_BULK = """mutation Run($query: String!) { bulkOperationRunQuery(query: $query, groupObjects: true) {
   bulkOperation { id status } userErrors { field message } } }"""
 _LOOK_BULK = """query Look($id: ID!) { node(id: $id) { ... on BulkOperation {
   id status errorCode objectCount url partialDataUrl } } }"""
+_BUSY = ("already in progress", "already running", "limit")
 
 
 class TooCostlyError(ConnectorError):
@@ -94,6 +103,27 @@ class TooCostlyError(ConnectorError):
 
 class CursorExpiredError(ConnectorError):
     """A page's cursor is no longer known: begin the pages anew."""
+
+
+class BulkGoneError(ConnectorError):
+    """The result of a bulk operation is not there any more: start another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """How a bulk operation stands.
+
+    Attributes:
+        status: CREATED, RUNNING, COMPLETED, CANCELING, CANCELED, FAILED or EXPIRED.
+        error: Why it failed.
+        objects: How many it has found.
+        url: Of its result; None: it has none, or found nothing.
+    """
+
+    status: str
+    error: str
+    objects: str
+    url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +244,7 @@ class ShopifyClient:
             nodes += page["nodes"]
             if not page["pageInfo"]["hasNextPage"]:
                 return nodes
-            after = page["pageInfo"]["endCursor"]
+            after = next_page(page, after)
 
     # ---- bulk operations
 
@@ -229,82 +259,90 @@ class ShopifyClient:
         run = answer.data.get("bulkOperationRunQuery") or {}
         if run.get("userErrors"):
             text = " ".join(str(each.get("message", "")) for each in run["userErrors"]).lower()
-            if "already in progress" in text or "already running" in text:
+            if any(word in text for word in _BUSY):
                 raise RetriableError("shopify: another bulk operation is running", retry_after_s=60.0)
             raise FatalError("shopify: refuses the bulk operation; report this version")
         return str(run["bulkOperation"]["id"])
 
-    async def bulk(self, operation: str, *, skip: int = 0) -> AsyncGenerator[Mapping[str, Any], None]:
-        """The objects of a bulk operation, its children in them as lists by their type, after it has ended.
-
-        Line by line: memory does not grow with the shop.
-
-        Args:
-            operation: What `start_bulk` returned.
-            skip: So many objects are passed over: those that were acknowledged before a restart.
+    async def look_bulk(self, operation: str) -> Bulk:
+        """How a bulk operation stands.
 
         Raises:
-            RetriableError: It failed, or its result is gone: start another one.
+            BulkGoneError: Nobody knows it any more.
         """
-        url = await self._bulk_url(operation)
-        if url is None:
-            return
-        number = 0
+        found = (await self.query(_LOOK_BULK, {"id": operation})).data.get("node")
+        if not isinstance(found, Mapping) or "status" not in found:
+            raise BulkGoneError("shopify: the bulk operation is gone")
+        url = found.get("url")
+        return Bulk(
+            str(found["status"]),
+            str(found.get("errorCode") or "")[:40],
+            str(found.get("objectCount") or 0)[:20],
+            str(url) if url else None,
+        )
+
+    async def bulk(self, url: str, *, start: int = 0) -> AsyncGenerator[tuple[dict[str, Any], int], None]:
+        """The objects of a bulk operation's result, their children in them as lists by their type.
+
+        Line by line: memory does not grow with the shop. With each comes the byte behind it, to go on from.
+
+        Args:
+            url: Where the result is.
+            start: Go on from this byte.
+
+        Raises:
+            RetriableError: Not now.
+            BulkGoneError: It is not there any more.
+            FatalError: It is not what Shopify's documentation says.
+        """
         current: dict[str, Any] | None = None
-        by_id: dict[str, dict[str, Any]] = {}
-        async with aclosing(self._lines(url)) as lines:
-            async for line in lines:
-                row = _parse(line)
-                if not isinstance(row, dict):
-                    raise RetriableError("shopify: a bulk result that is not its documentation's")
+        owners: set[str] = set()
+        async with aclosing(self._lines(url, start)) as lines:
+            async for line, at, end in lines:
+                row = _row(line)
                 parent = row.pop("__parentId", None)
                 if parent is None:
                     if current is not None:
-                        number += 1
-                        if number > skip:
-                            yield current
+                        yield current, at
                     current = row
-                    by_id = {str(row.get("id")): row}
-                elif parent in by_id:
-                    kind = str(row.get("id", "")).removeprefix("gid://shopify/").partition("/")[0] or "children"
-                    by_id[parent].setdefault(kind, []).append(row)
-                    by_id[str(row.get("id"))] = row
+                    owners = {str(row.get("id"))}
+                elif parent in owners and current is not None:
+                    kind = str(row.get("id", "")).removeprefix("gid://shopify/").partition("/")[0]
+                    current.setdefault(kind, []).append(row)
                 else:
-                    raise RetriableError("shopify: a bulk result whose rows are not grouped")
-        if current is not None and number + 1 > skip:
-            yield current
+                    raise FatalError("shopify: a bulk result whose rows are not grouped; report this version")
+                start = end
+        if current is not None:
+            yield current, start
 
-    async def _bulk_url(self, operation: str) -> str | None:
-        while True:
-            found = (await self.query(_LOOK_BULK, {"id": operation})).data.get("node")
-            if not isinstance(found, Mapping):
-                raise RetriableError("shopify: the bulk operation is gone")
-            status = found.get("status")
-            if status == "COMPLETED":
-                url = found.get("url")
-                return str(url) if url else None
-            if status not in ("CREATED", "RUNNING"):
-                raise RetriableError(f"shopify: the bulk operation ended as {str(status)[:20]}", retry_after_s=60.0)
-            await self._sleep(_BULK_LOOK_S)
-
-    async def _lines(self, url: str) -> AsyncGenerator[bytes, None]:
+    async def _lines(self, url: str, start: int) -> AsyncGenerator[tuple[bytes, int, int], None]:
+        """Lines, with where each begins and ends."""
         own = urlsplit(self._settings.base_url)
         if urlsplit(url).scheme != "https" and urlsplit(url).netloc != own.netloc:
-            raise RetriableError("shopify: the result of a bulk operation is not behind https://")
+            raise FatalError("shopify: the result of a bulk operation is not behind https://; report this version")
+        # Bytes are counted: they must be those of the file.
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
         try:
-            async with self._files.stream("GET", url) as response:
-                if response.status_code != 200:
+            async with self._files.stream("GET", url, headers=headers) as response:
+                if response.status_code == 416:
+                    return
+                if response.status_code in (400, 401, 403, 404, 410):
+                    raise BulkGoneError(f"shopify: the bulk result answers {response.status_code}")
+                if response.status_code not in (200, 206):
                     raise RetriableError(f"shopify: the bulk result answers {response.status_code}")
-                rest = b""
+                # Who does not know ranges sends the file from its beginning.
+                at, rest = (start if response.status_code == 206 else 0), b""
                 async for chunk in response.aiter_bytes():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
-                        if line.strip():
-                            yield line
+                        end = at + len(line) + 1
+                        if line.strip() and at >= start:
+                            yield line, at, end
+                        at = end
                     if len(rest) > MAX_LINE_BYTES:
-                        raise RetriableError("shopify: a line of a bulk result is too long")
-                if rest.strip():
-                    yield rest
+                        raise FatalError("shopify: a line of a bulk result is too long; report this version")
+                if rest.strip() and at >= start:
+                    yield rest, at, at + len(rest)
         except httpx.HTTPError as error:
             raise RetriableError(f"shopify: {type(error).__name__}") from None
 
@@ -398,11 +436,48 @@ def page_of(data: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] |
     return found
 
 
+def next_page(page: Mapping[str, Any], after: str | None) -> str:
+    """The cursor behind a page that is not the last.
+
+    Args:
+        page: What `page_of` gave.
+        after: The cursor before it.
+
+    Raises:
+        RetriableError: It leads nowhere: we would read the same page for ever.
+    """
+    end = page["pageInfo"].get("endCursor")
+    if not isinstance(end, str) or end == after:
+        raise RetriableError("shopify: a page whose cursor leads to no other")
+    return end
+
+
+def id_of(row: object) -> str:
+    """A row's id, by which more of it is asked for.
+
+    Raises:
+        RetriableError: It has none.
+    """
+    found = row.get("id") if isinstance(row, Mapping) else None
+    if not isinstance(found, str):
+        raise RetriableError("shopify: a row came without its id")
+    return found
+
+
 def _parse(body: bytes) -> object:
     try:
-        found: object = json.loads(body, parse_float=Decimal)
+        found: object = json.loads(body, parse_float=exact, parse_int=whole)
     except (ValueError, RecursionError):
         raise RetriableError("shopify: an answer that is not JSON") from None
+    if is_deep(found):
+        raise RetriableError("shopify: an answer that is nested deeper than any query asks")
+    return found
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    found = _parse(line)
+    if not isinstance(found, dict):
+        raise RetriableError("shopify: a bulk result that is not its documentation's")
     return found
 
 

@@ -1,95 +1,50 @@
 """The door: Shopify's GraphQL objects, as far as we read them, checked field by field. Values stay out of messages."""
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
-_AMOUNT = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,20})?")
-_GID = re.compile(r"gid://shopify/[A-Za-z]{1,60}/([A-Za-z0-9_-]{1,90})(\?[A-Za-z0-9_=&-]{1,200})?")
-_STEP = Decimal("0.000001")
+from connectors.base.records import PLAIN, Record, a_moment, a_number, exact, fault, identity_of, or_none, text_or_none
+
+_GID = re.compile(r"gid://shopify/[A-Za-z]{1,60}/([A-Za-z0-9_-]{1,30})(\?[A-Za-z0-9_=&-]{1,200})?")
 _MAX_QUANTITY = 1_000_000_000  # Shopify's own cap
 
 
-class RecordError(Exception):
-    """A record is not what Shopify's documentation says; the message names fields, never values."""
-
-
-def _fail(message: str) -> PydanticCustomError:
-    return PydanticCustomError("value", "{message}", {"message": message})
+def _a_decimal(value: object) -> Decimal:
+    return a_number(value, form=PLAIN)
 
 
 def _an_amount(value: object) -> Decimal:
-    # JSON numbers come as Decimal or int (client.py); a float would have lost its text already.
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise _fail("must be a decimal")
-    text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
-    if not _AMOUNT.fullmatch(text):
-        raise _fail("must be a decimal of at most 13 digits before the point")
-    number = Decimal(text)
-    exact = number.quantize(_STEP)
-    if exact != number:
-        raise _fail("has more than 6 digits after the point")
-    return exact
-
-
-def _a_rate(value: object) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise _fail("must be a decimal")
-    text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
-    if not _AMOUNT.fullmatch(text):
-        raise _fail("must be a decimal")
-    return Decimal(text)
+    return exact(_a_decimal(value))
 
 
 def _a_count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MAX_QUANTITY:
-        raise _fail("must be a whole number")
+        raise fault("must be a whole number")
     return value
 
 
 def _an_id(value: object) -> str:
     found = _GID.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise _fail("must be a gid://shopify/...")
+        raise fault("must be a gid://shopify/...")
     return found[1]
 
 
-def _a_moment(value: object) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is not None and moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise _fail("must be an ISO 8601 time with its offset")
-
-
-def _a_text(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _fail("must be a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _fail("has half of a surrogate pair") from None
-    return value.strip() or None
+def _a_sku(value: object) -> str | None:
+    text = text_or_none(value)
+    return None if text is None else identity_of(text)
 
 
 def _a_flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _fail("must be true or false")
+        raise fault("must be true or false")
     return value
-
-
-def _or_none(check: Callable[[object], Any]) -> PlainValidator:
-    return PlainValidator(lambda value: None if value is None else check(value))
 
 
 def _nodes(value: object) -> object:
@@ -99,21 +54,20 @@ def _nodes(value: object) -> object:
 
 Id = Annotated[str, PlainValidator(_an_id)]
 Amount = Annotated[Decimal, PlainValidator(_an_amount)]
-Rate = Annotated[Decimal, PlainValidator(_a_rate)]
+Rate = Annotated[Decimal, PlainValidator(_a_decimal)]
 Count = Annotated[int, PlainValidator(_a_count)]
-Moment = Annotated[datetime, PlainValidator(_a_moment)]
-OptionalMoment = Annotated[datetime | None, _or_none(_a_moment)]
-OptionalRate = Annotated[Decimal | None, _or_none(_a_rate)]
-Text = Annotated[str | None, PlainValidator(_a_text)]
+Moment = Annotated[datetime, PlainValidator(a_moment)]
+OptionalMoment = Annotated[datetime | None, or_none(a_moment)]
+OptionalRate = Annotated[Decimal | None, or_none(_a_decimal)]
+Text = Annotated[str | None, PlainValidator(text_or_none)]
+Sku = Annotated[str | None, PlainValidator(_a_sku)]
 Flag = Annotated[bool, PlainValidator(_a_flag)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Z][A-Z_]{0,60}$")]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True
-    )
+class _Record(Record):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
 class MoneyRecord(_Record):
@@ -147,7 +101,7 @@ class Ref(_Record):
 
 class LineItem(_Record):
     id: Id
-    sku: Text = None
+    sku: Sku = None
     name: Text = None
     quantity: Count
     requires_shipping: Flag
@@ -254,7 +208,7 @@ class Sale(_Record):
 
     action_type: Word
     line_type: Word
-    quantity: Annotated[int | None, _or_none(_a_count)] = None
+    quantity: Annotated[int | None, or_none(_a_count)] = None
     total_amount: MoneyBag
     total_tax_amount: MoneyBag
     line_item: Ref | None = None
@@ -295,7 +249,7 @@ class Order(_Record):
     transactions: list[Transaction]
     fulfillments: list[Fulfillment]
     refunds: list[Refund]
-    agreements: Annotated[list[Agreement], BeforeValidator(_nodes)] = []
+    agreements: Annotated[list[Agreement], BeforeValidator(_nodes)] = Field(default_factory=list)
 
 
 class Quantity(_Record):
@@ -305,7 +259,7 @@ class Quantity(_Record):
 
 class InventoryItem(_Record):
     id: Id
-    sku: Text = None
+    sku: Sku = None
     tracked: Flag
     duplicate_sku_count: Count
 
@@ -314,22 +268,3 @@ class InventoryLevel(_Record):
     updated_at: Moment
     quantities: list[Quantity]
     item: InventoryItem
-
-
-_T = TypeVar("_T", bound=BaseModel)
-
-
-def read(record: type[_T], value: object) -> _T:
-    """Check one object.
-
-    Raises:
-        RecordError: With up to five faults, by field.
-    """
-    try:
-        return record.model_validate(value)
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg'].lower()}"
-            for each in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise RecordError("; ".join(faults[:5])) from None

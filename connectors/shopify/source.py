@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,23 +19,22 @@ import structlog
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError
+from connectors.base.records import RecordError, validate
 from connectors.base.source import Batch, Item
 from connectors.shopify import records
 from connectors.shopify.client import (
-    AGREEMENTS,
     CHANGED,
-    FULFILLMENT,
     LEVELS,
-    LINES,
-    ORDER,
-    REFUND,
     CursorExpiredError,
     ShopifyClient,
     TooCostlyError,
+    id_of,
+    next_page,
     page_of,
 )
+from connectors.shopify.orders import Orders, incomplete, searched
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.translate import Found, Voice, find, find_level, is_ours, unreadable
+from connectors.shopify.translate import Found, Voice, find, find_level, is_ours, unreadable, unreadable_level
 from connectors.webhooks import Delivery, Hook, Pushed, matches, sign
 
 log = structlog.get_logger(__name__)
@@ -44,12 +43,9 @@ log = structlog.get_logger(__name__)
 LIST_ROWS = 50
 #: A batch is acknowledged whole, so that a restart repeats the queries of so many orders, and of the rest of their page.
 BATCH_ORDERS = 25
-LINE_ROWS = 20
-DETAIL_ROWS = 50
 LEVEL_ROWS = 100
 #: More unfinished payments and shipments than any shop has; the cursor's record has to stay below 1 MiB.
 MAX_WAITING = 10_000
-_MAX_PARTS = 50  # of the lists that Shopify does not page
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +162,8 @@ class ShopifySource:
         self._settings = settings
         self._clock = clock
         self._client = ShopifyClient(settings, clock, transport=transport, sleep=sleep)
+        self._orders = Orders(self._client)
         self._overlap = timedelta(seconds=settings.overlap_s)
-        self._line_rows = LINE_ROWS
 
     async def close(self) -> None:
         await self._client.close()
@@ -202,7 +198,7 @@ class ShopifySource:
 
     async def _read_orders(self, place: Place) -> tuple[list[Item], Place]:
         """Changed orders, up to the end of a page; the list begins anew where its cursor is not known any more."""
-        query = f"updated_at:>='{_searched(place.since)}'" if place.since is not None else None
+        query = f"updated_at:>='{searched(place.since)}'" if place.since is not None else None
         told, waiting = dict(place.told), set(place.waiting)
         items: list[Item] = []
         count = 0
@@ -218,12 +214,13 @@ class ShopifySource:
                 raise FatalError("shopify: orders cannot be read; give the app the scope read_orders")
             began = place.began or answer.now
             for row in page["nodes"]:
-                order_id, listed_at = str(row["id"]).rpartition("/")[2], str(row["updatedAt"])
+                gid, listed_at = id_of(row), str(row.get("updatedAt"))
+                order_id = gid.rpartition("/")[2]
                 before = told.get(order_id)
                 if before is not None and before.at == listed_at:
                     continue
                 count += 1
-                told_at, found = await self._read_order(str(row["id"]), listed_at, place, items)
+                told_at, found = await self._read_order(gid, listed_at, place, items)
                 keys = list(before.keys if before is not None else ())
                 for each in found:
                     self._tell(each, order_id, keys, waiting, place.whole, items)
@@ -232,7 +229,7 @@ class ShopifySource:
             place = replace(place, began=began, told=told, waiting=frozenset(waiting))
             if not page["pageInfo"]["hasNextPage"]:
                 break
-            place = replace(place, after=str(page["pageInfo"]["endCursor"]))
+            place = replace(place, after=next_page(page, place.after))
             if count >= BATCH_ORDERS:
                 return items, place
         # Everything that was there when the pass began is told. It changes nothing that it may have taken long.
@@ -267,77 +264,19 @@ class ShopifySource:
         if raw is None:
             return listed_at, []  # deleted meanwhile: only test orders and cancelled ones can be
         read_at = str(raw.get("updatedAt"))
-        fault = _incomplete(raw)
+        fault, found = incomplete(raw), list[Found]()
         try:
-            order = records.read(records.Order, raw)
-        except records.RecordError as error:
+            order = validate(records.Order, raw)
+            if fault is None and not is_ours(order, self._settings):
+                found = find(order, raw, self._voice(place))
+        except RecordError as error:
             fault = str(error)
-        if fault is not None:
-            if "order_placed" in self._settings.events:
-                items.append(
-                    unreadable(gid.rpartition("/")[2], read_at, raw, f"{fault}; report it, and replay it edited")
-                )
-            return read_at, []
-        if is_ours(order, self._settings):
-            return read_at, []
-        return read_at, find(order, raw, self._voice(place))
+        if fault is not None and "order_placed" in self._settings.events:
+            items.append(unreadable(gid.rpartition("/")[2], read_at, raw, f"{fault}; report it, and replay it edited"))
+        return read_at, found
 
     async def _fetch_order(self, gid: str) -> dict[str, Any] | None:
-        while True:
-            try:
-                answer = await self._client.query(ORDER, {"id": gid, "first": self._line_rows, "after": None})
-            except TooCostlyError as error:
-                if self._line_rows <= 1:
-                    raise FatalError("shopify: one order costs more than a query may; report this version") from error
-                self._line_rows //= 2
-                continue
-            break
-        found = answer.data.get("order")
-        if not isinstance(found, Mapping):
-            return None
-        raw = dict(found)
-        page = page_of(answer.data, ("order", "lineItems"))
-        lines = list(page["nodes"]) if page is not None else []
-        if page is not None and page["pageInfo"]["hasNextPage"]:
-            after = str(page["pageInfo"]["endCursor"])
-            rest = await self._client.pages(LINES, {"id": gid}, ("order", "lineItems"), LINE_ROWS, after=after)
-            if rest is None:
-                return None
-            lines += rest
-        raw["lineItems"] = lines
-        parts = (
-            ("fulfillments", FULFILLMENT, "fulfillment", "fulfillmentLineItems"),
-            ("refunds", REFUND, "refund", "refundLineItems"),
-        )
-        for heads, document, name, rows in parts:
-            read = [await self._fetch_part(document, name, rows, each) for each in raw.get(heads) or ()]
-            # One that is gone between two queries has changed the order, which comes again.
-            raw[heads] = [each for each in read if each is not None]
-        if raw.get("edited"):
-            agreements = await self._client.pages(AGREEMENTS, {"id": gid}, ("order", "agreements"), 5)
-            raw["agreements"] = agreements or []
-        return raw
-
-    async def _fetch_part(self, document: str, name: str, rows: str, head: Mapping[str, Any]) -> dict[str, Any] | None:
-        """A fulfilment or refund with all its lines."""
-        first = DETAIL_ROWS
-        while True:
-            try:
-                answer = await self._client.query(document, {"id": head["id"], "first": first, "after": None})
-                break
-            except TooCostlyError as error:
-                if first <= 1:
-                    raise FatalError("shopify: one line costs more than a query may; report this version") from error
-                first //= 2
-        found = answer.data.get(name)
-        if not isinstance(found, Mapping):
-            return None
-        page = page_of(answer.data, (name, rows))
-        lines = list(page["nodes"]) if page is not None else []
-        if page is not None and page["pageInfo"]["hasNextPage"]:
-            after = str(page["pageInfo"]["endCursor"])
-            lines += await self._client.pages(document, {"id": head["id"]}, (name, rows), first, after=after) or []
-        return {**found, rows: lines}
+        return await self._orders.fetch(gid)
 
     # ---- counts
 
@@ -356,7 +295,7 @@ class ShopifySource:
         since = place.locations.get(location)
         variables = {
             "id": f"gid://shopify/Location/{location}",
-            "query": f"updated_at:>='{_searched(since)}'" if since is not None else None,
+            "query": f"updated_at:>='{searched(since)}'" if since is not None else None,
             "names": [self._settings.stock_quantity],
             "first": LEVEL_ROWS,
             "after": place.level_after,
@@ -382,9 +321,9 @@ class ShopifySource:
         counted = dict(place.counted)
         for raw in page["nodes"]:
             try:
-                level = records.read(records.InventoryLevel, raw)
-            except records.RecordError as error:
-                items.append(self._unreadable_level(location, raw, error))
+                level = validate(records.InventoryLevel, raw)
+            except RecordError as error:
+                items.append(unreadable_level(location, raw, f"{error}; report it"))
                 continue
             name, at = f"{location}/{level.item.id}", int(level.updated_at.timestamp())
             if level.updated_at > settled or counted.get(name) == at:
@@ -396,19 +335,13 @@ class ShopifySource:
                 items.append(item)
         place = replace(place, counted=counted)
         if page["pageInfo"]["hasNextPage"]:
-            return items, replace(place, level_after=str(page["pageInfo"]["endCursor"]))
+            return items, replace(place, level_after=next_page(page, place.level_after))
         oldest = next_since.timestamp()
         kept = {name: at for name, at in counted.items() if at >= oldest or not name.startswith(f"{location}/")}
         locations = {name: at for name, at in place.locations.items() if name in self._settings.stock_locations}
         since_first = {location: answer.now, **place.counted_since}
         ended = replace(place, counted=kept, counted_since=since_first, locations={**locations, location: next_since})
         return items, self._next_turn(ended, location)
-
-    def _unreadable_level(self, location: str, raw: object, error: records.RecordError) -> Item:
-        refused = unreadable("", "", raw, f"{error}; report it")
-        item = raw.get("item") if isinstance(raw, Mapping) else None
-        name = str(item.get("id")) if isinstance(item, Mapping) else "unknown"
-        return replace(refused, event_type="stock_adjusted", digest=f"level-{location}-{name[-60:]}", order_id=None)
 
     def _voice(self, place: Place) -> Voice:
         return Voice(self.name, self.company, self._settings, self._clock.now(), place.counted_since)
@@ -425,26 +358,6 @@ def _recent(told: Mapping[str, Told], since: datetime) -> dict[str, Told]:
         if is_recent:
             found[order] = each
     return found
-
-
-def _incomplete(raw: object) -> str | None:
-    """What of a record was cut off, since Shopify pages it and we ask for one page of it."""
-    if isinstance(raw, Mapping):
-        info = raw.get("pageInfo")
-        if isinstance(info, Mapping) and info.get("hasNextPage"):
-            return "it has more shipping lines, sales or payments than one page"
-        for name in ("fulfillments", "refunds", "transactions"):
-            if isinstance(raw.get(name), list) and len(raw[name]) >= _MAX_PARTS:
-                return f"it has {_MAX_PARTS} {name} or more"
-        return next((fault for each in raw.values() if (fault := _incomplete(each)) is not None), None)
-    if isinstance(raw, list):
-        return next((fault for each in raw if (fault := _incomplete(each)) is not None), None)
-    return None
-
-
-def _searched(moment: datetime | None) -> str:
-    """A time in Shopify's search syntax: whole seconds, UTC."""
-    return (moment or datetime.fromtimestamp(0, UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # ---- webhooks -------------------------------------------------------------------------------------------------------

@@ -7,17 +7,22 @@ were sent is a `refund_issued`. Which units were sent when a refund came is reck
 from how the order stands now: so a fact is the same whenever it is read.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any, TypeVar
 
+from connectors.base.facts import exactly, fault_of
+from connectors.base.records import RecordError
 from connectors.base.source import RefusedRecord, StockLevel
 from connectors.shopify import records
 from connectors.shopify.settings import ShopifySettings
 from schemas.events import (
+    TYPE_NAMES,
     Address,
     Adjustment,
     CancelledLine,
@@ -52,6 +57,7 @@ _NOTHING = Decimal("0.0005")
 NO_LOCATION = "none"
 _PROMISED = frozenset({"AUTHORIZATION", "SALE", "CAPTURE"})
 _PAID = frozenset({"SALE", "CAPTURE"})
+_PLAIN = re.compile(r"[ -~]{1,200}")
 _OPEN_STATES = frozenset({"PENDING", "OPEN", "IN_PROGRESS"})
 
 
@@ -108,6 +114,7 @@ def is_ours(order: records.Order, settings: ShopifySettings) -> bool:
     return bool(set(order.tags) & set(settings.ignore_tags)) or (order.test and not settings.test_orders)
 
 
+@exactly
 def find(order: records.Order, raw: Mapping[str, Any], voice: Voice) -> list[Found]:
     """All that has happened to an order, oldest first.
 
@@ -115,6 +122,9 @@ def find(order: records.Order, raw: Mapping[str, Any], voice: Voice) -> list[Fou
         order: With every line, fulfilment, refund and (if it was edited) agreement.
         raw: What it was read from, for a letter.
         voice: In whose name.
+
+    Raises:
+        RecordError: What it comes to is no event.
     """
     placed_at = _placed_at(order, voice.settings)
     if placed_at is None or is_ours(order, voice.settings):
@@ -141,6 +151,13 @@ def find(order: records.Order, raw: Mapping[str, Any], voice: Voice) -> list[Fou
 def unreadable(order_id: str, updated_at: str, raw: object, error: str) -> RefusedRecord:
     """The letter of an order that cannot be read."""
     return _refused("order_placed", f"order-{order_id}-{updated_at}", raw, error, order_id=order_id)
+
+
+def unreadable_level(location: str, raw: object, error: str) -> RefusedRecord:
+    """The letter of a count that cannot be read."""
+    item = raw.get("item") if isinstance(raw, Mapping) else None
+    name = str(item.get("id")) if isinstance(item, Mapping) else "unknown"
+    return _refused("stock_adjusted", f"level-{location}-{name[-60:]}", raw, error)
 
 
 def find_level(
@@ -356,7 +373,7 @@ class _Teller:
             bill_to=_address(order.billing_address),
             lines=tuple(self._line(line, part) for line in lines),
             shipping=shipping,
-            tax_total=order.total_tax_set.amount if is_whole and order.total_tax_set is not None else None,
+            tax_total=self._tax_total(part),
             grand_total=order.total_price_set.amount if is_whole else self._part_total(part),
             payment=self._payment() if part.key == "p" else None,
             note=order.note,
@@ -428,6 +445,15 @@ class _Teller:
             tax_code=self._tax_code(first.tax_lines) if first else None,
             tax_amount=tax,
         )
+
+    def _tax_total(self, part: _Part) -> Decimal | None:
+        """Of the order as placed, which is the same sum before and after an edit; of what an edit adds, nobody tells it."""
+        told = self._order.total_tax_set
+        if told is None or part.key != "p":
+            return None
+        if not part.amounts:
+            return told.amount
+        return sum((tax for _, tax in part.amounts.values()), part.shipping[1] if part.shipping else ZERO)
 
     def _part_total(self, part: _Part) -> Decimal:
         total = sum((each for each, _ in part.amounts.values()), ZERO)
@@ -716,6 +742,8 @@ class _Teller:
 
 
 def _refused(event_type: str, digest: str, raw: object, error: str, **ids: str | None) -> RefusedRecord:
+    """A letter. Names in it are Shopify's own, which are short and plain; what is not is no name."""
+    plain = digest if _PLAIN.fullmatch(digest) else hashlib.sha256(digest.encode("utf-8", "replace")).hexdigest()
     value = json.dumps(raw, default=str, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return RefusedRecord(
         event_type=event_type,
@@ -723,9 +751,9 @@ def _refused(event_type: str, digest: str, raw: object, error: str, **ids: str |
         error=error,
         value=value[:990_000],
         origin="shopify",
-        digest=digest,
+        digest=plain,
         number=0,
-        **ids,
+        **{name: value if value is not None and _PLAIN.fullmatch(value) else None for name, value in ids.items()},
     )
 
 
@@ -733,6 +761,9 @@ _Event = TypeVar("_Event", OrderPlaced, OrderCancelled, DispatchConfirmed, Refun
 
 
 def _signed(event: _Event) -> _Event:
+    fault = fault_of(event)
+    if fault is not None:
+        raise RecordError(f"its {TYPE_NAMES[type(event)]} cannot be: {fault}")
     return replace(event, digest=digest_of(event))
 
 

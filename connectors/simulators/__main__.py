@@ -1,8 +1,11 @@
-"""Serve a simulator on loopback: `python -m connectors.simulators sap_b1 --port 0 --config FILE.json`.
+"""Serve a simulator on loopback: `python -m connectors.simulators NAME --port 0 --config FILE.json --fault KIND=SHARE`.
 
-Prints one line, `listening on PORT`, when it takes requests. SIGTERM and SIGINT end it; its ledger is read over HTTP.
+NAME is `sap_b1` or a vendor (`stages.STAGES`). Prints one line, `listening on PORT`, when it takes requests. SIGTERM and
+SIGINT end it; its ledger is read over HTTP. `--fault` may be given again and again, beside the file's `faults`; what a
+vendor can fail in is said at its stage's `fail`, and for B1 in faults.Kind.
 
-The file, every key optional but `users`:
+A vendor's file (none is needed) has what its class in `stages.py` says, and `skew_s`, `faults` {kind: share},
+`webhooks` {"url", "every_s"}. B1's, every key optional but `users`:
 
     {"seed": 1,                      of everything random
      "speed": 0.2,                   service times, 1 is a real installation
@@ -20,7 +23,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -35,6 +38,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from connectors.simulators.faults import Faults
 from connectors.simulators.ledger import Company
 from connectors.simulators.sap_b1 import Receive, Scope, Send, ServiceLayer, Settings, build_app
+from connectors.simulators.stages import STAGES, Door, build_stage
 
 
 class _DroppableProtocol(H11Protocol):
@@ -97,23 +101,55 @@ def read_app(data: Mapping[str, Any]) -> ServiceLayer:
     )
 
 
-def main() -> None:
+def read_vendor(name: str, data: Mapping[str, Any]) -> Door:
+    """The app of a vendor that a configuration describes.
+
+    Raises:
+        ValueError: A fault that the vendor does not know.
+    """
+    webhooks = data.get("webhooks", {})
+    return Door(build_stage(name, data), url=str(webhooks.get("url", "")), push_s=float(webhooks.get("every_s", 0.5)))
+
+
+def _fault(text: str) -> tuple[str, float]:
+    kind, _, share = text.partition("=")
+    if not 0 <= float(share) <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: a share is from 0 to 1")
+    return kind, float(share)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m connectors.simulators", description="Serve a simulator.")
-    parser.add_argument("simulator", choices=["sap_b1"])
+    parser.add_argument("simulator", choices=["sap_b1", *STAGES])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--config", type=Path, required=True)
-    options = parser.parse_args()
-    data = json.loads(options.config.read_text(encoding="utf-8"), parse_float=Decimal)
+    parser.add_argument("--config", type=Path, help="sap_b1 needs one, for its users")
+    parser.add_argument(
+        "--fault", type=_fault, action="append", default=[], metavar="KIND=SHARE", help="how often something goes wrong"
+    )
+    options = parser.parse_args(arguments)
+    text = options.config.read_text(encoding="utf-8") if options.config is not None else "{}"
+    data: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    try:
+        if options.simulator == "sap_b1":
+            faults = data.setdefault("faults", {})
+            faults["rates"] = {**faults.get("rates", {}), **dict(options.fault)}
+            app: Any = read_app(data)
+        else:
+            data["faults"] = {**data.get("faults", {}), **dict(options.fault)}
+            app = read_vendor(options.simulator, data)
+    except (ValueError, KeyError) as error:
+        parser.error(f"{options.config or options.simulator}: {error}")
     config = uvicorn.Config(
-        cast(Any, read_app(data)),
+        app,
         host=options.host,
         port=options.port,
         http=_DroppableProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,
+        date_header=options.simulator == "sap_b1",  # vendors tell their own time, and uvicorn's may be a second old
         # Apache's: an idle connection dies after 5 s.
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,

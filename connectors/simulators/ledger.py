@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
@@ -425,7 +426,7 @@ class Company:
         self.rates: dict[str, list[tuple[date, Decimal]]] = {}
         self.counters: dict[str, int | float] = dict.fromkeys(
             (
-                "calls", "reads", "change_sets", "refused", "documents", "lock_waits_own", "lock_waits_people",
+                "calls", "reads", "change_sets", "document_sets", "previews", "refused", "documents", "lock_waits_own", "lock_waits_people",
                 "lock_waits_claim", "lock_wait_own_s", "lock_wait_people_s", "lock_wait_claim_s", "lock_refusals_own",
                 "lock_refusals_people", "lock_refusals_claim", "logins", "login_failures", "logouts", "sessions_open",
                 "sessions_high_water",
@@ -612,6 +613,7 @@ class Company:
         counters = self.counters
         counters["calls"] += 1
         counters["change_sets"] += 1
+        documents = counters["documents"]
         self._today = self.clock().date()
         answers: list[Answer] = []
         made: dict[str, str] = {}
@@ -634,6 +636,7 @@ class Company:
             self._rollback(0)
             raise
         self._journal.clear()
+        counters["document_sets"] += counters["documents"] > documents
         return answers
 
     def locked_error(self) -> RefusedError:
@@ -723,6 +726,7 @@ class Company:
     def _call(self, name: str, body: Mapping[str, Any]) -> Answer:
         sent = body.get("Document")
         if name == "OrdersService_Preview" and isinstance(sent, Mapping):
+            self.counters["previews"] += 1
             return Answer(200, self._preview(_KINDS["Orders"], sent))
         if name == "DraftsService_SaveDraftToDocument" and isinstance(sent, Mapping):
             draft = self._documents["Drafts"].get(_integer(sent.get("DocEntry"), "DocEntry"))
@@ -1866,12 +1870,25 @@ class Company:
         """Documents committed so far: the `sequence` of the last one."""
         return self._numbers.get("sequence", 0)
 
-    def ledger(self) -> Json:
+    def documents(self, after: int, limit: int) -> list[Json]:
+        """So many documents that were committed after the one with that `sequence`, in this order, as `ledger` has them."""
+        later = [
+            (document["_sequence"], kind, document)
+            for kind in _KINDS.values()
+            for document in self._documents[kind.entity].values()
+            if document["_sequence"] > after
+        ]
+        return [
+            _plain_document(kind, document) for _, kind, document in nsmallest(limit, later, key=lambda each: each[0])
+        ]
+
+    def ledger(self, *, with_documents: bool = True) -> Json:
         """The company's history for a checker, as JSON: every quantity and amount is decimal text."""
         documents = [
             _plain_document(kind, document)
             for kind in _KINDS.values()
             for _, document in sorted(self._documents[kind.entity].items())
+            if with_documents
         ]
         drafts = [
             _plain_document(_BY_ENUM[draft["DocObjectCode"]], draft)

@@ -517,11 +517,13 @@ class Settings:
         repeat_last_page: What older versions do beyond the end.
         page_limit: The optional limit of pageSize; None: none.
         rates: How often a kind of fault happens by chance.
+        sources: Of its multi-source inventory, where the integration may see them: code = name.
     """
 
     bearer: bool = False
     repeat_last_page: bool = True
     page_limit: int | None = 300
+    sources: Mapping[str, str] | None = None
     rates: Mapping[Kind, float] = field(default_factory=dict)
 
 
@@ -690,7 +692,13 @@ class App:
     # ---- lists
 
     def _answer(self, scope: Scope, path: str, query: str) -> bytes:
-        match = re.fullmatch(r"/rest/([A-Za-z0-9_]+)/V1/([a-z]+)", path)
+        match = re.fullmatch(r"/rest/([A-Za-z0-9_]+)/V1/([a-z/]+)", path)
+        if match is not None and match[2] == "inventory/sources" and self.settings.sources is not None:
+            self._authorize(scope, path, query)
+            rows = [
+                {"source_code": code, "name": name, "enabled": True} for code, name in self.settings.sources.items()
+            ]
+            return encoded({"items": rows, "search_criteria": {}, "total_count": len(rows)})
         if match is None or match[2] not in LISTS or scope["method"] != "GET":
             raise _message(404, "Request does not match any route.")
         self._authorize(scope, path, query)

@@ -548,11 +548,13 @@ class ServiceLayer:
         result: Any = {"ok": True}
         match (call.method, name):
             case ("GET", "ledger"):
-                reply = _json_reply(200, company.ledger())
+                reply = _json_reply(200, company.ledger(with_documents=call.query.get("documents") != "0"))
                 if "gzip" not in call.headers.get("accept-encoding", ""):
                     return reply
                 packed = gzip.compress(reply.body, compresslevel=1)
                 return replace(reply, headers=[*reply.headers, ("Content-Encoding", "gzip")], body=packed)
+            case ("GET", "documents"):
+                result = company.documents(int(call.query.get("after", 0)), int(call.query.get("limit", 500)))
             case ("GET", "counters"):
                 self._expire()
                 result = {

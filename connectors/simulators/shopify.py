@@ -2,7 +2,8 @@
 
 What it does as the real one: the token and scopes; versions (a retired one is answered by the oldest live one); the bucket
 of points with THROTTLED and MAX_COST_EXCEEDED; unknown fields refused; keyset cursors that expire; an index that lags
-behind; whole seconds, a clock of its own; bulk operations in JSON lines; webhooks signed over their bytes, sent at least
+behind; whole seconds, a clock of its own; bulk operations in JSON lines, with their limits, grouped only where that is
+asked for, that fail, are cancelled and expire, their files served in ranges; webhooks signed over their bytes, sent at least
 once, in any order, given up after eight tries, their subscription then removed.
 
 A dropped connection is `ConnectionDroppedError`, raised out of the app; a test's transport maps it.
@@ -32,6 +33,8 @@ Row: TypeAlias = dict[str, Any]
 _CENT: Final = Decimal("0.01")
 MAX_QUERY_COST: Final = 1000
 _TRIES: Final = 8
+_BULK_KEPT: Final = timedelta(days=7)
+_BULK_CONNECTIONS: Final = 5
 
 
 class ConnectionDroppedError(ConnectionError):
@@ -58,11 +61,16 @@ TYPES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Query": {
         "orders": ("connection", "Order"), "order": ("object", "Order"), "fulfillment": ("object", "Fulfillment"),
         "refund": ("object", "Refund"), "location": ("object", "Location"), "node": ("object", "Node"),
+        "nodes": ("nodes", "Node"), "locations": ("connection", "Location"),
+        "currentAppInstallation": ("object", "AppInstallation"), "webhookSubscriptions": ("connection", "Subscription"),
     },
+    "AppInstallation": {"accessScopes": ("list", "AccessScope")},
+    "AccessScope": _scalars("handle"),
+    "Subscription": _scalars("id topic"),
     "Mutation": {"bulkOperationRunQuery": ("object", "BulkPayload")},
     "BulkPayload": {"bulkOperation": ("object", "BulkOperation"), "userErrors": ("list", "UserError")},
     "UserError": _scalars("field message code"),
-    "Node": _scalars("id status errorCode objectCount url partialDataUrl createdAt completedAt"),
+    "Node": _scalars("id"),
     "BulkOperation": _scalars("id status errorCode objectCount url partialDataUrl createdAt completedAt"),
     "Money": _scalars("amount currencyCode"),
     "MoneyBag": _MONEY,
@@ -131,7 +139,8 @@ _FRAGMENTS: Final = {"ProductSale": "PRODUCT", "GiftCardSale": "GIFT_CARD", "Tip
 _ONLY_IN_FRAGMENTS: Final = {"Sale": {"lineItem"}}
 _SCOPES: Final = {
     "orders": "read_orders", "order": "read_orders", "fulfillment": "read_orders", "refund": "read_orders",
-    "location": "read_inventory", "bulkOperationRunQuery": "read_orders",
+    "nodes": "read_orders", "location": "read_inventory", "bulkOperationRunQuery": "read_orders",
+    "locations": "read_locations", "currentAppInstallation": "", "webhookSubscriptions": "",
 }  # fmt: skip
 
 
@@ -302,7 +311,7 @@ class Shop:
         self._random = random or Random(1)  # noqa: S311 -- faults, not secrets
         self.skew_s, self.maximum, self.restore = skew_s, bucket, restore
         self.versions = ("2026-01", "2026-04", "2026-07", "2026-10")
-        self.scopes = set(_SCOPES.values())
+        self.scopes = {*filter(None, _SCOPES.values()), "read_all_orders", "read_products"}
         self.orders: dict[str, Row] = {}
         self.levels: dict[tuple[str, str], Row] = {}
         self.locations: dict[str, Row] = {}
@@ -321,6 +330,8 @@ class Shop:
         self._numbers = itertools.count(1001)
         self._cursor_epoch = 0
         self._indexed: dict[str, tuple[str, str]] = {}
+        self.bulk_failures: deque[str] = deque()
+        self._version = self.versions[1]
         self._bulk: dict[str, Row] = {}
         self._files: dict[str, bytes] = {}
 
@@ -691,8 +702,7 @@ class Shop:
         if path.startswith("/bulk/"):
             if "x-shopify-access-token" in headers:
                 self.leaked.append(path)
-            found = self._files.get(path)
-            return (200, {}, found) if found is not None else (404, {}, b"")
+            return self._serve_file(path, headers.get("range", ""))
         match = re.fullmatch(r"/admin/api/(\d{4}-\d\d)/graphql\.json", path)
         if match is None or method != "POST":
             return _json(404 if match is None else 406, {"errors": "Not Found"})
@@ -706,7 +716,7 @@ class Shop:
             return _json(
                 401, {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
             )
-        version = match[1] if match[1] in self.versions else self.versions[0]
+        version = self._version = match[1] if match[1] in self.versions else self.versions[0]
         try:
             asked = json.loads(body)
             if fault is not None and fault.kind == "graphql":
@@ -721,6 +731,22 @@ class Shop:
         if fault is not None and fault.kind == "late":
             raise ConnectionDroppedError
         return _json(200, answer, {"x-shopify-api-version": version})
+
+    def _serve_file(self, path: str, wanted: str) -> tuple[int, dict[str, str], bytes]:
+        """A result as its storage has it: behind an address that is signed for a week, whole or from a byte on."""
+        found = self._files.get(path)
+        one = next((each for each in self._bulk.values() if path in (each["path"], f"{each['path']}.partial")), None)
+        if found is None or one is None or _time(one["createdAt"]) + _BULK_KEPT < self.now():
+            return 403, {}, b"<Error><Code>ExpiredToken</Code></Error>"
+        if self._random.random() < self.rates.get("drop", 0):
+            raise ConnectionDroppedError
+        start = re.fullmatch(r"bytes=(\d+)-", wanted)
+        if start is None:
+            return 200, {}, found
+        at = int(start[1])
+        if at >= len(found):
+            return 416, {"content-range": f"bytes */{len(found)}"}, b""
+        return 206, {"content-range": f"bytes {at}-{len(found) - 1}/{len(found)}"}, found[at:]
 
     def _fault(self) -> Fault | None:
         if self.faults:
@@ -752,7 +778,8 @@ class Shop:
                 "extensions": self._cost(cost, None),
             }
         for each in selection:
-            if isinstance(each, _Field) and _SCOPES.get(each.name, "read_orders") not in self.scopes:
+            scope = _SCOPES.get(each.name, "read_orders") if isinstance(each, _Field) else ""
+            if isinstance(each, _Field) and scope and scope not in self.scopes:
                 raise _GraphQLError(f"Access denied for {each.name} field.", "ACCESS_DENIED")
         self.calls.append(name)
         data = run.resolve(root, selection, {})
@@ -797,20 +824,43 @@ class Shop:
                 return self.locations.get(number)
             case "node":
                 return self._look_bulk(gid)
+            case "locations":
+                return list(self.locations.values())
+            case "currentAppInstallation":
+                return {"accessScopes": [{"handle": each} for each in sorted(self.scopes)]}
+            case "webhookSubscriptions":
+                topics = sorted(self.subscriptions)
+                return [
+                    {"id": f"gid://shopify/WebhookSubscription/{at}", "topic": each.replace("/", "_").upper()}
+                    for at, each in enumerate(topics, 1)
+                ]
+            case "nodes":
+                return [self._node(str(each)) for each in arguments["ids"]]
             case _:
-                return self._start_bulk(str(arguments["query"]))
+                return self._start_bulk(str(arguments["query"]), grouped=arguments.get("groupObjects"))
+
+    def _node(self, gid: str) -> Row | None:
+        match gid.split("/")[3:4]:
+            case ["Order"]:
+                return self.orders.get(gid.rpartition("/")[2])
+            case ["Fulfillment"] | ["Refund"] as kind:
+                part: Row | None = self.root(kind[0].lower(), {"id": gid})
+                return part
+            case _:
+                return None
 
     def _changed(self, arguments: Mapping[str, Any]) -> list[Row]:
         lag = timedelta(seconds=self.index_lag_s)
         for number, order in self.orders.items():
             if _time(order["updatedAt"]) + lag <= self.now() or not lag:
                 self._indexed[number] = (order["updatedAt"], order["id"])
-        since = _since(arguments.get("query"))
+        since, searched = _search(arguments.get("query"))
         if arguments.get("sortKey") not in (None, "UPDATED_AT"):
             raise _GraphQLError("sortKey", "argumentLiteralsIncompatible")
         rows = sorted((at, gid) for at, gid in self._indexed.values() if since is None or _time(at) >= since)
         # The row is as it is now, its place in the list as the index has it.
-        return [{**self.orders[gid.rpartition("/")[2]], "updatedAt": at, "_key": [at, gid]} for at, gid in rows]
+        found = [{**self.orders[gid.rpartition("/")[2]], "updatedAt": at, "_key": [at, gid]} for at, gid in rows]
+        return [row for row in found if searched(_time(row["createdAt"]))]
 
     def levels_of(self, location: Row, query: str | None) -> list[Row]:
         """The counts of a location, in no order that means anything."""
@@ -841,36 +891,101 @@ class Shop:
 
     # ---- bulk operations
 
-    def _start_bulk(self, query: str) -> Row:
-        if any(one["status"] == "RUNNING" for one in self._bulk.values()):
-            error = {
-                "field": ["query"],
-                "message": "A bulk query operation for this app and shop is already in progress",
-            }
+    def _start_bulk(self, query: str, *, grouped: bool | None) -> Row:
+        def refuse(message: str, code: str) -> Row:
+            error = {"field": ["query"], "message": message, "code": code}
             return {"bulkOperation": None, "userErrors": [error]}
+
+        is_new = self._version >= "2026-01"
+        running = sum(one["status"] == "RUNNING" for one in self._bulk.values())
+        if running >= (5 if is_new else 1):
+            what = "A bulk query operation for this app and shop is already in progress"
+            return refuse(what, "LIMIT_REACHED" if is_new else "OPERATION_IN_PROGRESS")
         gid = self._gid("BulkOperation")
-        _, _, _, selection = _Parser(query).operation()
+        kind, _, _, selection = _Parser(query).operation()
         lines: list[Row] = []
         try:
+            _check_bulk(kind, selection)
             _Run(self, {}).flatten("Query", selection, {}, None, lines)
         except _GraphQLError as error:
-            return {"bulkOperation": None, "userErrors": [{"field": ["query"], "message": str(error)}]}
+            return refuse(str(error), "INVALID_QUERY")
+        if not (not is_new if grouped is None else grouped):
+            # Each kind after its parents, but not beside them.
+            lines.sort(key=lambda line: "__parentId" in line)
         path = f"/bulk/{gid.rpartition('/')[2]}.jsonl"
         self._files[path] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         one = {
             "id": gid, "status": "RUNNING", "errorCode": None, "objectCount": str(len(lines)), "partialDataUrl": None,
-            "url": f"https://{self.domain}{path}" if lines else None, "looks": 1,
+            "url": f"https://{self.domain}{path}" if lines else None, "looks": 1, "createdAt": self.stamp(),
+            "completedAt": None, "path": path,
         }  # fmt: skip
         self._bulk[gid] = one
         return {"bulkOperation": {**one, "status": "CREATED"}, "userErrors": []}
 
     def _look_bulk(self, gid: str) -> Row | None:
         one = self._bulk.get(gid)
-        if one is not None and one["status"] == "RUNNING":
+        if one is None:
+            return None
+        if one["status"] == "RUNNING":
             one["looks"] -= 1
             if one["looks"] < 0:
-                one["status"] = "COMPLETED"
-        return one and {**one, "url": one["url"] if one["status"] == "COMPLETED" else None}
+                one["status"], one["completedAt"] = "COMPLETED", self.stamp()
+                if self.bulk_failures:
+                    self._fail_bulk(one, self.bulk_failures.popleft())
+        elif one["status"] == "COMPLETED" and _time(one["createdAt"]) + _BULK_KEPT < self.now():
+            one["status"] = "EXPIRED"
+        return {**one, "url": one["url"] if one["status"] == "COMPLETED" else None}
+
+    def _fail_bulk(self, one: Row, error: str) -> None:
+        """`CANCELED`, or FAILED with an error code and what was found by then: the last order of it lacks lines."""
+        if error == "CANCELED":
+            one["status"] = error
+            return
+        one["status"], one["errorCode"] = "FAILED", error
+        found = self._files[one["path"]]
+        self._files[f"{one['path']}.partial"] = b"".join(found.splitlines(keepends=True)[: found.count(b"\n") // 2])
+        one["partialDataUrl"] = f"https://{self.domain}{one['path']}.partial"
+
+
+def _check_bulk(kind: str, selection: "tuple[_Field | _Inline, ...]") -> None:
+    """What a bulk operation may ask for (shopify.dev, "Perform bulk operations", read 2026-11-21).
+
+    Raises:
+        _GraphQLError: It may not.
+    """
+    if kind != "query" or len(selection) != 1 or not isinstance(selection[0], _Field):
+        raise _GraphQLError("Bulk queries must have exactly one top-level field.", None)
+    if TYPES["Query"].get(selection[0].name, ("",))[0] != "connection":
+        raise _GraphQLError("Bulk queries must contain at least one connection.", None)
+    found = _connections("Query", selection)
+    if len(found) > _BULK_CONNECTIONS:
+        raise _GraphQLError("Bulk queries cannot contain more than 5 connections.", None)
+    if max(depth for depth, _ in found) > 2:
+        raise _GraphQLError("Bulk queries cannot contain connections with a nesting depth greater than 2.", None)
+    for _, nodes in found:
+        has_id = any(isinstance(each, _Field) and each.name == "id" for each in nodes)
+        if not has_id and any(depth > 0 for depth, _ in _connections_in(nodes)):
+            raise _GraphQLError("The parent field must have id selected for nested connections.", None)
+
+
+def _connections(type_name: str, selection: "Sequence[_Field | _Inline]", depth: int = 0) -> "list[tuple[int, Any]]":
+    """Every connection, by how deep it lies, with what is asked of its nodes."""
+    found: list[tuple[int, Any]] = []
+    for each in selection:
+        if not isinstance(each, _Field) or each.name not in TYPES[type_name]:
+            continue
+        kind, inner = TYPES[type_name][each.name]
+        if kind == "connection":
+            nodes = _nodes_of(each)
+            found += [(depth, nodes), *_connections(inner, nodes, depth + 1)]
+        elif kind != "scalar":
+            found += _connections(inner, each.selection, depth)
+    return found
+
+
+def _connections_in(nodes: "Sequence[_Field | _Inline]") -> "list[tuple[int, Any]]":
+    edges = [each for each in nodes if isinstance(each, _Field) and _nodes_of(each)]
+    return [(1, _nodes_of(each)) for each in edges]
 
 
 class _Run:
@@ -882,10 +997,21 @@ class _Run:
 
     def requested(self, type_name: str, selection: Sequence[_Field | _Inline]) -> int:
         """The most that it can cost: an object is a point, rows are as many as are asked for."""
+        if type_name == "Node":
+            kinds = [each for each in selection if isinstance(each, _Inline)]
+            own = [each for each in selection if not isinstance(each, _Inline)]
+            self._fields(type_name, own)
+            return max((self.requested(self._kind(each), each.selection) for each in kinds), default=0)
         cost = 0
         for each in self._fields(type_name, selection):
             kind, inner = TYPES[type_name][each.name]
             if kind == "scalar":
+                continue
+            if kind == "nodes":
+                ids = self._value(each.arguments["ids"])
+                if not isinstance(ids, list) or len(ids) > 250:
+                    raise _GraphQLError("ids must be a list of at most 250", "BAD_REQUEST")
+                cost += len(ids) * (1 + self.requested(inner, each.selection))
                 continue
             if not each.selection:
                 raise _GraphQLError(f"Field must have selections (field '{each.name}')", "selectionMismatch")
@@ -897,13 +1023,16 @@ class _Run:
                 cost += 1 + self.requested(inner, each.selection)
         return cost
 
+    def _kind(self, each: _Inline) -> str:
+        if each.type not in TYPES:
+            raise _GraphQLError(f"No such type {each.type}", "undefinedType")
+        return each.type
+
     def _fields(self, type_name: str, selection: Sequence[_Field | _Inline], *, inside: bool = False) -> list[_Field]:
         found: list[_Field] = []
         for each in selection:
             if isinstance(each, _Inline):
-                if each.type not in _FRAGMENTS and each.type not in TYPES:
-                    raise _GraphQLError(f"No such type {each.type}", "undefinedType")
-                inner = type_name if each.type in _FRAGMENTS or type_name == "Node" else each.type
+                inner = type_name if each.type in _FRAGMENTS else self._kind(each)
                 found += self._fields(inner, each.selection, inside=True)
                 continue
             if each.name not in TYPES[type_name]:
@@ -928,6 +1057,10 @@ class _Run:
         """The answer to a selection."""
         found: Row = {}
         for each in selection:
+            if isinstance(each, _Inline) and type_name == "Node":
+                if f"/{each.type}/" in str(row["id"]):
+                    found |= self.resolve(each.type, each.selection, row)
+                continue
             if isinstance(each, _Inline):
                 if _FRAGMENTS.get(each.type, row.get("lineType")) == row.get("lineType"):
                     found |= self.resolve(each.type if each.type in TYPES else type_name, each.selection, row)
@@ -937,6 +1070,9 @@ class _Run:
             value = self._find(type_name, each.name, arguments, row)
             if kind == "scalar" or value is None:
                 found[each.alias] = value
+            elif kind == "nodes":
+                self.actual += len(value)
+                found[each.alias] = [one and self.resolve(inner, each.selection, one) for one in value]
             elif kind == "object":
                 self.actual += 1
                 found[each.alias] = self.resolve(inner, each.selection, value)
@@ -1016,13 +1152,26 @@ def _key_of(row: Mapping[str, Any]) -> Any:
     return row.get("_key") or [row.get("id")]
 
 
+_WORD: Final = re.compile(r"(updated_at|created_at):(>=|<)'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)'")
+
+
+def _search(query: str | None) -> tuple[datetime | None, Callable[[datetime], bool]]:
+    """From when on something was changed, and whether it was created in time."""
+    since: datetime | None = None
+    bounds: list[tuple[str, datetime]] = []
+    for word in query.split(" AND ") if query else ():
+        found = _WORD.fullmatch(word)
+        if found is None or (found[1], found[2]) == ("updated_at", "<"):
+            raise _GraphQLError("the simulator knows no such search", "BAD_REQUEST")
+        if found[1] == "updated_at":
+            since = _time(found[3])
+        else:
+            bounds.append((found[2], _time(found[3])))
+    return since, lambda at: all(at >= bound if sign == ">=" else at < bound for sign, bound in bounds)
+
+
 def _since(query: str | None) -> datetime | None:
-    if not query:
-        return None
-    found = re.fullmatch(r"updated_at:>='(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)'", query)
-    if found is None:
-        raise _GraphQLError("the simulator knows no such search", "BAD_REQUEST")
-    return _time(found[1])
+    return _search(query)[0]
 
 
 def _time(text: str) -> datetime:

@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
+from connectors.base.answers import exact, whole
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, RetriableError
 from connectors.veeqo.settings import VeeqoSettings
@@ -138,17 +138,12 @@ def _check(path: str, response: httpx.Response) -> None:
 
 def _rows(path: str, body: bytes) -> tuple[Any, ...]:
     try:
-        found = json.loads(body.decode("utf-8"), parse_float=Decimal, parse_int=_whole, parse_constant=_no_constant)
+        found = json.loads(body.decode("utf-8"), parse_float=exact, parse_int=whole, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise RetriableError(f"veeqo: {path} answered something that is not JSON; a proxy?") from None
     if not isinstance(found, list):
         raise RetriableError(f"veeqo: {path} answered no list", retry_after_s=_UNEXPECTED_S)
     return tuple(found)
-
-
-def _whole(text: str) -> int | str:
-    # A number of thousands of digits is one record's fault, not the page's: as a text, its own check refuses it.
-    return int(text) if len(text) < 40 else text
 
 
 def _no_constant(_text: str) -> object:

@@ -6,137 +6,54 @@ keys, marketplace tokens and billing data in its objects. Numbers may come as te
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
 
-MAX_IDENTITY_CHARS = 100
-#: decimal(19,6): 13 digits before the point, 6 after it. A level's difference to another must be one too.
-_MAX = Decimal(10) ** 13
-_STEP = Decimal("0.000001")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
-
-
-class RecordError(Exception):
-    """A record cannot be taken. The message has every fault, up to five, and none of the values."""
-
-
-def _fail(message: str) -> PydanticCustomError:
-    return PydanticCustomError("value", "{message}", {"message": message})
-
-
-def _a_text(value: object) -> str:
-    if value is None:
-        raise _fail("is missing")
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _fail("must be a text")
-    text = str(value).strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _fail("has half of a surrogate pair") from None
-    return text
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _a_text(value) or None
-
-
-def _an_identity(value: object) -> str:
-    text = _a_text(value)
-    if not text:
-        raise _fail("must not be empty")
-    if len(text) > MAX_IDENTITY_CHARS:
-        raise _fail(f"has more than {MAX_IDENTITY_CHARS} characters")
-    if any(unicodedata.category(each) == "Cc" for each in text):
-        raise _fail("has a control character")
-    return text
-
-
-def _a_number(value: object) -> Decimal:
-    if value is None:
-        raise _fail("is missing")
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        value = Decimal(value.strip())
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise _fail("must be a number")
-    number = Decimal(value)
-    # Compared without arithmetic, which overflows on 1e9999999.
-    if not number.is_finite() or number.copy_abs() >= _MAX / 2:
-        raise _fail("is too large")
-    return number
-
-
-def _exact(value: object) -> Decimal:
-    number = _a_number(value)
-    if number.quantize(_STEP) != number:
-        raise _fail("has more than 6 digits after the point")
-    return number.quantize(_STEP)
+from connectors.base import records
+from connectors.base.records import (
+    LIMIT,
+    STEP,
+    Record,
+    a_level,
+    a_moment,
+    a_number,
+    a_quantity,
+    an_identity,
+    fault,
+    listed,
+    matching,
+    not_below_zero,
+    or_none,
+    text_or_none,
+)
 
 
 def _signed(value: object) -> Decimal:
     """Money to 6 digits: shops that price with tax give 16.666666666667, and the totals are reconciled afterwards."""
-    return _a_number(value).quantize(_STEP, ROUND_HALF_UP)
+    return a_number(value, limit=LIMIT / 2).quantize(STEP, ROUND_HALF_UP)
 
 
 def _amount(value: object) -> Decimal:
-    number = _signed(value)
-    if number < 0:
-        raise _fail("must not be below 0")
-    return number
-
-
-def _quantity(value: object) -> Decimal:
-    number = _exact(value)
-    if number < 0:
-        raise _fail("must not be below 0")
-    return number
+    return not_below_zero(_signed(value))
 
 
 def _rate(value: object) -> Decimal:
-    number = _exact(value)
+    number = a_level(value)
     if not 0 <= number < 1:
-        raise _fail("must be a fraction from 0 to below 1, as 0.2 for 20 %")
+        raise fault("must be a fraction from 0 to below 1, as 0.2 for 20 %")
     return number
 
 
-def _a_moment(value: object) -> datetime:
-    text = _a_text(value)
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise _fail("has no offset from UTC")
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        if isinstance(error, PydanticCustomError):
-            raise
-        raise _fail("must be an ISO 8601 time") from None
-
-
-def _a_currency(value: object) -> str:
-    text = _a_text(value)
-    if not re.fullmatch("[A-Z]{3}", text):
-        raise _fail("must be an ISO 4217 code, as GBP")
-    return text
-
-
 def _country_or_none(value: object) -> str | None:
-    text = _text_or_none(value)
+    text = text_or_none(value)
     if text is not None and not re.fullmatch("[A-Za-z]{2}", text):
-        raise _fail("must be an ISO 3166-1 alpha-2 code, as GB")
+        raise fault("must be an ISO 3166-1 alpha-2 code, as GB")
     return text.upper() if text is not None else None
-
-
-def _listed(value: object) -> object:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, Mapping) else value
 
 
 def _first(value: object) -> object:
@@ -156,26 +73,18 @@ def _numbered(value: object) -> object:
     return [{"tracking_number": item} if isinstance(item, str | int) else item for item in items if item is not None]
 
 
-def _or_none(check: Any) -> PlainValidator:
-    return PlainValidator(lambda value: None if value is None else check(value))
-
-
 def _or_zero(check: Any) -> PlainValidator:
     return PlainValidator(lambda value: Decimal(0) if value is None else check(value))
 
 
-Identity = Annotated[str, PlainValidator(_an_identity)]
-OptionalText = Annotated[str | None, PlainValidator(_text_or_none)]
+Identity = Annotated[str, PlainValidator(an_identity)]
+OptionalText = Annotated[str | None, PlainValidator(text_or_none)]
 Amount = Annotated[Decimal, PlainValidator(_amount)]
 AmountOrZero = Annotated[Decimal, _or_zero(_amount)]
-OptionalSigned = Annotated[Decimal | None, _or_none(_signed)]
-Moment = Annotated[datetime, PlainValidator(_a_moment)]
-OptionalMoment = Annotated[datetime | None, _or_none(_a_moment)]
-OptionalCurrency = Annotated[str | None, _or_none(_a_currency)]
-
-
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+OptionalSigned = Annotated[Decimal | None, or_none(_signed)]
+Moment = Annotated[datetime, PlainValidator(a_moment)]
+OptionalMoment = Annotated[datetime | None, or_none(a_moment)]
+OptionalCurrency = Annotated[str | None, or_none(matching("[A-Z]{3}", "must be an ISO 4217 code, as GBP"))]
 
 
 class Id(Record):
@@ -229,8 +138,8 @@ class Note(Record):
 class OrderLine(Record):
     id: Identity
     price_per_unit: Amount
-    quantity: Annotated[Decimal, PlainValidator(_quantity)]
-    tax_rate: Annotated[Decimal | None, _or_none(_rate)] = None
+    quantity: Annotated[Decimal, PlainValidator(a_quantity)]
+    tax_rate: Annotated[Decimal | None, or_none(_rate)] = None
     taxless_discount_per_unit: AmountOrZero = Decimal(0)
     sellable: Sellable
 
@@ -260,7 +169,7 @@ class Order(OrderHead):
     delivery_method: DeliveryMethod | None = None
     payment: Annotated[Payment | None, BeforeValidator(_first)] = None
     customer_note: Annotated[Note | None, BeforeValidator(_noted)] = None
-    line_items: Annotated[tuple[OrderLine, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    line_items: Annotated[tuple[OrderLine, ...], BeforeValidator(listed)] = Field(min_length=1)
 
 
 class Carrier(Record):
@@ -280,7 +189,7 @@ class Shipment(Record):
 
 
 class AllocationLine(Record):
-    quantity: Annotated[Decimal, PlainValidator(_quantity)]
+    quantity: Annotated[Decimal, PlainValidator(a_quantity)]
     sellable: Sellable
 
 
@@ -289,14 +198,14 @@ class Allocation(Record):
 
     id: Identity
     warehouse: Id
-    line_items: Annotated[tuple[AllocationLine, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    line_items: Annotated[tuple[AllocationLine, ...], BeforeValidator(listed)] = Field(min_length=1)
     shipment: Shipment
 
 
 class StockEntry(Record):
-    warehouse_id: Annotated[str | None, _or_none(_an_identity)] = None
+    warehouse_id: Annotated[str | None, or_none(an_identity)] = None
     warehouse: Id | None = None
-    physical_stock_level: Annotated[Decimal, PlainValidator(_exact)]
+    physical_stock_level: Annotated[Decimal, PlainValidator(a_level)]
     infinite: Annotated[bool, PlainValidator(lambda value: value is True)] = False
 
 
@@ -305,7 +214,7 @@ class SellableStock(Record):
 
     id: Identity
     sku_code: Identity
-    stock_entries: Annotated[tuple[StockEntry, ...], BeforeValidator(_listed)] = Field(
+    stock_entries: Annotated[tuple[StockEntry, ...], BeforeValidator(listed)] = Field(
         default=(), validation_alias=AliasChoices("stock_entries", "inventory")
     )
 
@@ -319,30 +228,7 @@ def validate(model: type[_R], value: object) -> _R:
     Raises:
         RecordError: With every fault, up to five.
     """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        faults = [_told(each) for each in error.errors(include_url=False, include_input=False, include_context=False)]
-        more = f", and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise RecordError(
-            f"{'; '.join(faults[:5])}{more}. Mend it in Veeqo; it is read again when it changes"
-        ) from None
-
-
-_WORDS = {
-    "missing": "is missing",
-    "too_short": "must not be empty",
-    "tuple_type": "must be a list",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-}
-
-
-def _told(error: ErrorDetails) -> str:
-    path = ""
-    for part in error["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
-    return f"{path or 'the record'} {_WORDS.get(error['type'], error['msg'])}"
+    return records.validate(model, value, "Mend it in Veeqo; it is read again when it changes")
 
 
 def kept(model: type[Record], value: object) -> bytes:
@@ -352,7 +238,8 @@ def kept(model: type[Record], value: object) -> bytes:
 
 def _only(model: type[Record] | None, value: object) -> object:
     if isinstance(value, list):
-        return [_only(model, each) for each in value[:1000]]
+        # No list of Veeqo's holds lists, so what is in one is nobody's to keep.
+        return ["[]" if isinstance(each, list) else _only(model, each) for each in value[:1000]]
     if isinstance(value, Mapping):
         if model is None:
             return "{}"  # an object where a value belongs: nobody knows what is in it

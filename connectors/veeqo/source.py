@@ -11,6 +11,7 @@ import httpx
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError
+from connectors.base.records import Record, RecordError
 from connectors.base.source import Batch, Item, RefusedRecord
 from connectors.veeqo.client import Client, Page
 from connectors.veeqo.memory import REPORT, REST, SWEEP, WALK, Count, Memory, Told
@@ -19,8 +20,6 @@ from connectors.veeqo.records import (
     Id,
     Order,
     OrderHead,
-    Record,
-    RecordError,
     SellableStock,
     StockEntry,
     kept,

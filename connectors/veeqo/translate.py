@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import TypeVar
 
+from connectors.base.facts import fault_of
+from connectors.base.records import RecordError
 from connectors.base.source import StockLevel
 from connectors.veeqo.records import Address as AddressRecord
-from connectors.veeqo.records import Allocation, Order, RecordError
+from connectors.veeqo.records import Allocation, Order
 from connectors.veeqo.settings import VeeqoSettings
 from schemas.events import (
     Address,
@@ -26,6 +29,7 @@ from schemas.events import (
     digest_of,
 )
 
+_Event = TypeVar("_Event", OrderPlaced, OrderCancelled, DispatchConfirmed)
 ZERO = Decimal(0)
 _STEP = Decimal("0.000001")
 #: ISO 4217 list one (2026-01-01): those of Veeqo's shops that do not have two decimals.
@@ -116,6 +120,13 @@ def order_placed(
         payment=_payment(order),
         note=order.customer_note.text if order.customer_note else None,
     )
+    return _sealed(event)
+
+
+def _sealed(event: _Event) -> _Event:
+    fault = fault_of(event)
+    if fault is not None:
+        raise RecordError(f"{fault}. Mend it in Veeqo; it is read again when it changes")
     return replace(event, digest=digest_of(event))
 
 
@@ -231,7 +242,7 @@ def order_cancelled(order: Order, source: str, company: str, observed_at: dateti
         order_id=order.id,
         reason=order.cancel_reason,
     )
-    return replace(event, digest=digest_of(event))
+    return _sealed(event)
 
 
 def dispatch_confirmed(
@@ -282,7 +293,7 @@ def dispatch_confirmed(
         tracking_numbers=tuple(each.tracking_number for each in shipment.tracking_number if each.tracking_number),
         lines=tuple(lines.values()),
     )
-    return replace(event, digest=digest_of(event))
+    return _sealed(event)
 
 
 def stock_level(

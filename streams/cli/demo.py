@@ -22,8 +22,11 @@ def run(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=1, help="For how long the files are written; by default 60, and more where there is more"),
+        typer.Option(min=1, help="In how long the sales come in, at least; by default 60"),
     ] = None,
+    vendors: Annotated[
+        bool, typer.Option("--vendors", help="The sales come from Magento, Shopify, Veeqo and a till, all at once")
+    ] = False,
     keep: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep configuration, files, logs and ledger in a new folder")
     ] = None,
@@ -35,6 +38,6 @@ def run(
     """Run a broker, a simulated B1, workers and connectors here, on real input, ending in the ledger proof."""
     # Imported when it is needed, so that no other command waits for it.
     demo = importlib.import_module("streams.demo.run")
-    code: int = demo.run(data=data, seconds=seconds, keep=keep, picture=picture, as_json=as_json)
+    code: int = demo.run(data=data, seconds=seconds, keep=keep, picture=picture, vendors=vendors, as_json=as_json)
     if code:
         raise typer.Exit(code)

@@ -1,11 +1,13 @@
-"""`streams doctor [--install]`: what B1, Kafka and the registry really do."""
+"""`streams doctor [--install]`: what B1, Kafka, the registry and the vendors really do."""
 
 from typing import Annotated
 
 import typer
 
+from connectors.base.clock import SystemClock
+from connectors.base.doctor import Finding
+from connectors.registry import KINDS
 from connectors.sap_b1 import doctor
-from connectors.sap_b1.doctor import Finding
 from schemas.codec import CodecError
 from schemas.registry import known_schemas
 from schemas.schema import SchemaError
@@ -20,7 +22,7 @@ def run(
     install: Annotated[bool, typer.Option("--install", help="Make the claim table and fields in B1")] = False,
     as_json: shell.JsonOption = False,
 ) -> None:
-    """Examine B1, Kafka and the registry; with --install make what is missing in B1."""
+    """Examine B1, Kafka, the registry and the vendors; with --install make what is missing in B1."""
     settings = shell.read_config(config)
     found = shell.wait_for(examine(settings, install=install))
     is_well = all(finding.ok for findings in found.values() for finding in findings)
@@ -40,13 +42,28 @@ def run(
 
 
 async def examine(config: Config, *, install: bool) -> dict[str, list[Finding]]:
-    """Findings by part: `kafka`, `registry`, and each company."""
+    """Findings by part: `kafka`, `registry`, each company, and `connectors.<name>` of each that is enabled."""
     found = {"kafka": await _examine_kafka(config), "registry": _examine_registry(config)}
     for name, company in config.companies.items():
         async with shell.open_service_layer(company) as service_layer:
             diagnosis = await doctor.run(service_layer, company, install)
         found[name] = list(diagnosis.findings)
+    for name, settings in config.connectors.items():
+        doctor_of = KINDS[settings.kind].doctor
+        if settings.enabled and doctor_of is not None:
+            found[f"connectors.{name}"] = list(await doctor_of(name, settings, places_of(config, name), SystemClock()))
     return found
+
+
+def places_of(config: Config, connector: str) -> frozenset[str]:
+    """A vendor's names of places that the configuration has: what is mapped, and the warehouses whose counts it owns."""
+    owned = (
+        warehouse.location
+        for company in config.companies.values()
+        for warehouse in company.warehouses.values()
+        if warehouse.owner == connector
+    )
+    return frozenset({*config.connectors[connector].locations, *owned})
 
 
 async def _examine_kafka(config: Config) -> list[Finding]:

@@ -11,7 +11,7 @@ import structlog
 import typer
 
 from connectors.base.errors import ConnectorError
-from streams import logs, topics
+from streams import logs, signals, topics
 from streams.cli import shell
 from streams.config import Config
 from streams.health import Health
@@ -58,6 +58,9 @@ async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop, number)
     try:
+        if signals.asked_to_stop():
+            log.info("stopped before it started")
+            return
         async with AsyncExitStack() as stack:
             try:
                 codec = shell.codec_of(config)

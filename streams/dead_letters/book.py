@@ -28,6 +28,7 @@ class LetterBook:
     def __init__(self) -> None:
         self._open: dict[str, Entry] = {}
         self._by_k: dict[str, LetterState] = {}
+        self._known: dict[str, LetterState] = {}
         self._by_order: defaultdict[str, list[str]] = defaultdict(list)
 
     def put(self, letter: LetterState) -> Entry | None:
@@ -35,6 +36,7 @@ class LetterBook:
         speaks = letter.state in OPEN_STATES or self._by_k.get(letter.k or "", letter).id == letter.id
         if letter.k is not None and speaks and letter.reason not in ("id_reuse", "key_conflict"):
             self._by_k[letter.k] = letter  # of several letters of one K the open one speaks for it
+        self._known[letter.id] = letter
         entry = self._open.get(letter.id)
         if letter.state not in OPEN_STATES:
             if entry is not None:
@@ -55,6 +57,10 @@ class LetterBook:
 
     def get(self, id_: str) -> Entry | None:
         return self._open.get(id_)
+
+    def known(self, id_: str) -> LetterState | None:
+        """A letter as it stands, open or closed."""
+        return self._known.get(id_)
 
     def of_key(self, k: str) -> LetterState | None:
         """The letter that speaks for this K, open or closed."""
@@ -94,6 +100,9 @@ class LetterBook:
         return iter(list(self._open.values()))
 
     def _place(self, id_: str) -> tuple[int, bool, str]:
-        """A cancellation has the sequence of what is admitted next when its barrier lets it pass, and comes before that."""
+        """A cancellation has the sequence of what is admitted next when its barrier lets it pass, and comes before that.
+
+        So does what a connector refused.
+        """
         letter = self._open[id_].letter
-        return letter.sequence, letter.event_type != "order_cancelled", letter.id
+        return letter.sequence, letter.event_type != "order_cancelled" and letter.k is not None, letter.id

@@ -1,14 +1,18 @@
 """The one road into the dead letters: original bytes and key first, then the state; only then may the offset move (design 16.5)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from typing import Self
 
 from connectors.base.clock import Clock
+from connectors.base.letters import INBOX
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import Header, LetterState
 from schemas.topics import dead_letter_topic, fact_topic
-from streams.log import Log, LogError, Outgoing, Sent
+from streams.dead_letters.states import STATES, headers_in, mark_of
+from streams.log import Headers, Log, LogError, Outgoing, Sent
 from streams.metrics import Metrics
 
 
@@ -44,6 +48,12 @@ class Refused:
     waits_for: str | None = None
     blocked_by: str | None = None
 
+    @property
+    def id(self) -> str:
+        """Its letter's; a batch of an epoch that is refused is one of several at its offset."""
+        where = f"{self.offset}#{self.index}" if self.event_type == "stock_batch" else str(self.offset)
+        return letter_id(self.topic, self.partition, where)
+
 
 _FLOWS = {"stock_batch": "stock_adjusted", "stock_document": "stock_adjusted", "invoice": "dispatch_confirmed"}
 
@@ -72,6 +82,34 @@ class LetterPublisher:
     ) -> None:
         self._log, self._codec, self._topic, self._partition_of = log, codec, topic, partition_of
         self._clock, self._metrics = clock, metrics
+        self._headers: Headers = ()
+
+    def within(self, tenure: int) -> Self:
+        """The same for the poster of this tenure: its states name it, and count only while it lasts (`states`)."""
+        bound = copy(self)
+        bound._headers = headers_in(tenure)
+        return bound
+
+    async def begin(self, company: str) -> None:
+        """Mark the beginning of our tenure: what an earlier poster writes after it does not count.
+
+        Raises:
+            LogError: nobody knows whether it has begun.
+        """
+        await self._states([(mark_of(company), company, None)])
+
+    async def restore(self, company: str, letters: Mapping[str, LetterState | None]) -> None:
+        """Write states again, by id; None: as if the letter had never been written, for its event ends otherwise.
+
+        Raises:
+            LogError: Nobody knows which of them are written.
+        """
+        await self._states(
+            [
+                (id_.encode(), company, None if letter is None else self._codec.encode(letter))
+                for id_, letter in letters.items()
+            ]
+        )
 
     async def refuse(self, refused: Sequence[Refused]) -> list[LetterState]:
         """Write letters: the bytes, then the states.
@@ -84,11 +122,10 @@ class LetterPublisher:
         for item in refused:
             stock = item.event_type == "stock_batch"
             name = dead_letter_topic("erp-stock" if stock else fact_topic(item.event_type))
-            partition = self._partition_of(item.company) if stock else item.partition
-            where = f"{item.offset}#{item.index}" if stock else str(item.offset)
+            partition = self._partition_of(item.company) if stock else 0 if item.event_type == INBOX else item.partition
             letters.append(
                 LetterState(
-                    id=letter_id(item.topic, item.partition, where),
+                    id=item.id,
                     state=item.state,
                     reason=item.reason,
                     owner=REASONS[item.reason].owner,
@@ -137,16 +174,16 @@ class LetterPublisher:
 
     async def change(self, letters: Sequence[LetterState]) -> None:
         """Write states; the last one of an id wins."""
-        topic = self._topic("dead-letter-state")
+        await self._states([(letter.id.encode(), letter.company, self._codec.encode(letter)) for letter in letters])
+
+    async def _states(self, states: Sequence[tuple[bytes, str, bytes | None]]) -> None:
+        topic = self._topic(STATES)
         await self._send(
             [
                 Outgoing(
-                    topic=topic,
-                    partition=self._partition_of(letter.company),
-                    key=letter.id.encode(),
-                    value=self._codec.encode(letter),
+                    topic=topic, partition=self._partition_of(company), key=key, value=value, headers=self._headers
                 )
-                for letter in letters
+                for key, company, value in states
             ]
         )
 

@@ -16,14 +16,12 @@ Everything is computed from the rows, a seed and today's date: the same three gi
 shifted by whole weeks, so that weekdays stay and it ends at the latest yesterday.
 """
 
-import argparse
 import csv
 import hashlib
 import io
 import json
 import lzma
 import re
-import time as clock
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,8 +45,10 @@ PLACES = {"LON1": "MAIN", "WEB1": "DOTCOM"}
 #: A place that the configuration does not map: goods which the text says are with Amazon.
 UNMAPPED = "AMAZON"
 
+TAX_CODES = {"GB-20": "O1", "GB-0": "O0"}
+CARRIERS = {"royal-mail/tracked-48": 1, "dpd/next-day": 2, "dhl": 3}
+
 _PENNY = Decimal("0.01")
-_STEPS = 60
 _VAT = {True: ("GB-20", Decimal(20)), False: ("GB-0", Decimal(0))}
 
 # ISO 3166-1 alpha-2 of the data's country names; what is missing here ("Unspecified", say) names no one country.
@@ -161,6 +161,11 @@ class Feed:
     last: date
 
     @property
+    def files(self) -> dict[str, tuple[Entry, ...]]:
+        """What each of the two connectors finds in its inbox."""
+        return {SHOP: self.shop, WAREHOUSE: self.warehouse}
+
+    @property
     def events(self) -> int:
         """Lines of both files, repeats and unreadable ones included."""
         return len(self.shop) + len(self.warehouse)
@@ -210,17 +215,17 @@ def build(rows: Iterable[Mapping[str, str]], today: date, *, seed: int = 1, mess
 
 
 class Writer:
-    """Writes the two connectors' files, a piece at a time.
+    """Writes connectors' files, a piece at a time.
 
     `write(upto)` writes what happened before `upto` and is not written yet, at most `lines` lines a file, each as
-    `name.part` and then renamed (contract section 3). The shop's files come first.
+    `name.part` and then renamed (contract section 3), one connector after the other.
     """
 
-    def __init__(self, feed: Feed, folder: Path, *, lines: int = 2_000) -> None:
+    def __init__(self, entries: Mapping[str, Sequence[Entry]], folder: Path, *, lines: int = 2_000) -> None:
         self._folder = folder
         self._lines = lines
-        self._entries = {SHOP: feed.shop, WAREHOUSE: feed.warehouse}
-        self._next = {SHOP: 0, WAREHOUSE: 0}
+        self._entries = entries
+        self._next = dict.fromkeys(entries, 0)
         self._files = 0
 
     @property
@@ -257,7 +262,7 @@ def inputs(folder: Path) -> dict[str, list[Path]]:
         name: sorted(
             (*(folder / name).glob("*.jsonl"), *(folder / name / "done").glob("*.jsonl")), key=lambda path: path.name
         )
-        for name in (SHOP, WAREHOUSE)
+        for name in sorted(each.name for each in folder.iterdir() if each.is_dir())
     }
 
 
@@ -275,6 +280,9 @@ def configuration(
     in_flight: int = 8,
     partitions: int = 12,
     metrics_port: int = 0,
+    tax_codes: Mapping[str, str] = TAX_CODES,
+    carriers: Mapping[str, int] = CARRIERS,
+    rooms: str | None = None,
 ) -> str:
     """The `streams.toml` that goes with a feed: company `acme`, connectors `shop` and `warehouse` of kind `ims`.
 
@@ -291,19 +299,14 @@ def configuration(
         in_flight: Requests of the poster at a time.
         partitions: Of the fact topics.
         metrics_port: 0 is any free one.
+        tax_codes: The channels' -> B1's.
+        carriers: The channels', with or without a service -> B1's ShippingTypes.
+        rooms: TOML of other warehouses and connectors than those two.
     """
-    items = "\n".join(f"{_quoted(sku)} = {_quoted(code)}" for sku, code in sorted(feed.items.items()))
-    places = "".join(
-        f"""
-[companies.acme.warehouses.{code}]
-owner = "{WAREHOUSE}"
-location = "{location}"
-sellable_on = ["{SHOP}"]
-returns_by = "refund"
-gl_account = {{ damaged = "5100", lost = "5100", found = "4900", count = "4900" }}
-"""
-        for code, location in PLACES.items()
-    )
+    items = _table(feed.items)
+    taxes, shipping = _table(tax_codes), _table(carriers)
+    if rooms is None:
+        rooms = _rooms(inbox)
     return f"""\
 # Written by the demo, for the data of {feed.first} to {feed.last}.
 [kafka]
@@ -337,14 +340,11 @@ card_code = "C-WEB"
 [companies.acme.tax]
 field = "VatGroup"
 [companies.acme.tax.codes]
-"GB-20" = "O1"
-"GB-0" = "O0"
+{taxes}
 [companies.acme.freight]
 expense_code = 1
 [companies.acme.shipping_types]
-"royal-mail/tracked-48" = 1
-"dpd/next-day" = 2
-"dhl" = 3
+{shipping}
 [companies.acme.items]  # the same item in its other spelling
 {items}
 [companies.acme.invoices]
@@ -352,7 +352,28 @@ on = "dispatch"
 [companies.acme.refunds]
 without_order = "post"
 adjustment_expense_code = 2
-{places}
+{rooms}"""
+
+
+def _table(rows: Mapping[str, object]) -> str:
+    return "\n".join(f"{_quoted(name)} = {json.dumps(value)}" for name, value in sorted(rows.items()))
+
+
+def warehouse_toml(code: str, owner: str, location: str, sellers: Sequence[str], returns_by: str = "refund") -> str:
+    """One warehouse of the company, with the accounts of its movements."""
+    return f"""
+[companies.acme.warehouses.{code}]
+owner = "{owner}"
+location = "{location}"
+sellable_on = {json.dumps(list(sellers))}
+returns_by = "{returns_by}"
+gl_account = {{ damaged = "5100", lost = "5100", found = "4900", count = "4900" }}
+"""
+
+
+def _rooms(inbox: str) -> str:
+    places = "".join(warehouse_toml(code, WAREHOUSE, location, [SHOP]) for code, location in PLACES.items())
+    return f"""{places}
 [connectors.{SHOP}]
 kind = "ims"
 company = "acme"
@@ -874,61 +895,3 @@ def _quoted(text: str) -> str:
 
 def _by_time(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.at))
-
-
-def _prepare(options: argparse.Namespace) -> None:
-    """Write `streams.toml` and `simulator.json`, once: a second start goes on with the first one's dates."""
-    folder: Path = options.folder
-    marker = folder / "feed.json"
-    if marker.exists():
-        return
-    today = datetime.now(ZONE).date()
-    feed = build(read(options.data), today)
-    password = options.password_file.read_text(encoding="utf-8").removesuffix("\n")
-    text = configuration(
-        feed,
-        bootstrap_servers=options.bootstrap_servers,
-        service_layer_url=options.service_layer_url,
-        password=f"file:{options.password_file}",
-    )
-    for name in (SHOP, WAREHOUSE):
-        (folder / "in" / name).mkdir(parents=True, exist_ok=True)
-    (folder / "streams.toml").write_text(text, encoding="utf-8")
-    (folder / "simulator.json").write_text(json.dumps(simulator(feed, password=password)), encoding="utf-8")
-    marker.write_text(json.dumps({"today": today.isoformat(), "data": str(options.data)}), encoding="utf-8")
-
-
-def _drip(options: argparse.Namespace) -> None:
-    """Write the files, evenly over so many seconds, unless some are there already."""
-    folder: Path = options.folder
-    if any(inputs(folder / "in").values()):
-        return
-    marker = json.loads((folder / "feed.json").read_text(encoding="utf-8"))
-    feed = build(read(Path(marker["data"])), date.fromisoformat(marker["today"]))
-    writer = Writer(feed, folder / "in")
-    for upto in feed.moments(_STEPS):
-        writer.write(upto)
-        clock.sleep(options.seconds / _STEPS)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m streams.demo.feed prepare|drip FOLDER`: the demo's input for the compose file's profile `demo`."""
-    parser = argparse.ArgumentParser(prog="python -m streams.demo.feed", description="A real shop's week as files.")
-    commands = parser.add_subparsers(required=True)
-    prepare = commands.add_parser("prepare", help="write streams.toml and simulator.json")
-    prepare.add_argument("folder", type=Path)
-    prepare.add_argument("--bootstrap-servers", required=True)
-    prepare.add_argument("--service-layer-url", required=True)
-    prepare.add_argument("--password-file", type=Path, required=True)
-    prepare.add_argument("--data", type=Path, default=SLICE)
-    prepare.set_defaults(run=_prepare)
-    drip = commands.add_parser("drip", help="write the files of the shop and the warehouse, a piece at a time")
-    drip.add_argument("folder", type=Path)
-    drip.add_argument("--seconds", type=float, default=90)
-    drip.set_defaults(run=_drip)
-    options = parser.parse_args(arguments)
-    options.run(options)
-
-
-if __name__ == "__main__":
-    main()

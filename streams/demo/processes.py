@@ -1,13 +1,20 @@
-"""A process of the demo: in a session of its own, with a log file, ended by its pid."""
+"""A process of the demo: in a session of its own, with a log file, ended by its pid; and how to ask one something."""
 
 import asyncio
+import json
 import re
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 _POLL_S = 0.05
 _KILL_AFTER_S = 5.0
+_DEAD_AFTER_S = 10.0
+_ANSWER_S = 60.0
 _LINE = 300
 
 
@@ -89,7 +96,8 @@ class Child:
         self._wanted = True
         if self.ended is None:
             self._process.kill()
-        return await self._process.wait()
+        async with bounded(f"the end of {self.name} ({self.pid}) after SIGKILL", _DEAD_AFTER_S):
+            return await self._process.wait()
 
     async def close(self) -> None:
         """End it, whatever its state."""
@@ -102,3 +110,56 @@ class Child:
 
     def _text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@asynccontextmanager
+async def bounded(what: str, timeout_s: float) -> AsyncIterator[None]:
+    """Give something so much time, and say what it was when that is over.
+
+    Raises:
+        ProcessError: It took longer.
+    """
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise ProcessError(f"gave up after {timeout_s:.0f} s of waiting for {what}") from error
+
+
+async def ask(url: str, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+    """One request on loopback, past any proxy of the environment; status and body.
+
+    Raises:
+        OSError: No answer.
+    """
+    place = urlsplit(url)
+
+    def work() -> tuple[int, bytes]:
+        connection = HTTPConnection(place.hostname or "", place.port or 0, timeout=_ANSWER_S)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except HTTPException as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(work)
+
+
+async def ask_json(name: str, url: str, method: str, path: str, body: Any = None) -> Any:
+    """The same of a process that must answer, with 200 and JSON.
+
+    Raises:
+        ProcessError: It does not.
+    """
+    try:
+        status, answer = await ask(url, method, path, body)
+    except OSError as error:
+        raise ProcessError(f"{name} does not answer: {error}") from error
+    if status != 200:
+        raise ProcessError(f"{name} answers {method} {path} with {status}: {answer[:_LINE].decode(errors='replace')}")
+    return json.loads(answer)

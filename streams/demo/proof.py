@@ -1,11 +1,13 @@
 """The demo's ledger proof: was every unit and every penny that went in posted once?
 
-It reads what anybody can read: the files that were put in, the dead-letter topics, and the simulated company's ledger.
+It reads what anybody can read: the files that were put in, what the vendors' ledgers say (`books.py`), the dead-letter
+topics, and the simulated company's ledger.
 It shares no code with the pipeline: it imports none of its modules, finds documents by what people see on them
 (`NumAtCard`, tracking number, base documents), and does its own sums. The only thing taken from the pipeline's side is
 the published schema of a letter's state, read as data.
 """
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,7 +53,7 @@ class Terms:
         items: sku -> ItemCode, where they differ.
         places: A location's name -> WhsCode.
         accounts: Reason of a stock movement -> G/L account; a reason without one is posted without.
-        default_place: WhsCode of order lines that name no location.
+        default_places: Connector -> WhsCode of its order lines that name no location.
         timezone: Of posting dates.
         returns_by_refund: Whether refunds bring goods back, so that adjustments of reason `return` do nothing.
     """
@@ -59,7 +61,7 @@ class Terms:
     items: Mapping[str, str]
     places: Mapping[str, str]
     accounts: Mapping[str, str]
-    default_place: str
+    default_places: Mapping[str, str]
     timezone: str = "Europe/London"
     returns_by_refund: bool = True
 
@@ -79,6 +81,31 @@ class Letter:
     value: bytes
     event_ids: tuple[str, ...] = ()  # several for a stock batch
     sku: str | None = None
+
+
+#: All that is looked at on a document; the rest would only fill memory.
+_OF_A_DOCUMENT = frozenset(
+    {
+        "entity", "object", "DocEntry", "DocNum", "DocDate", "DocTotal", "NumAtCard", "TrackingNumber", "Cancelled",
+        "CancelStatus", "U_STREAMS_KEY", "U_STREAMS_ORDER",
+    }
+)  # fmt: skip
+_OF_A_LINE = frozenset(
+    {
+        "ItemCode", "WarehouseCode", "FromWarehouseCode", "Quantity", "LineTotal", "TaxTotal", "BaseType", "BaseEntry",
+        "BaseLine", "AccountCode",
+    }
+)  # fmt: skip
+_LINES = ("DocumentLines", "StockTransferLines")
+
+
+def read_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of the ledger, with what the proof looks at."""
+    kept = {name: value for name, value in document.items() if name in _OF_A_DOCUMENT}
+    for name in _LINES:
+        if name in document:
+            kept[name] = [{key: line[key] for key in line.keys() & _OF_A_LINE} for line in document[name]]
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +142,10 @@ class Proof:
         units_expected, units_posted: Units moved, by absolute value, from the files and in the ledger.
         ordered, invoiced, credited: Money, gross: grand totals of the posted orders, invoices, credit memos.
         stock_events, stock_documents: How many movements became how many documents.
-        calls, change_sets, documents: As the ledger counted them.
-        naive_writes: Writes that one call for each posted event's document would have taken (a dispatch has two).
+        calls, documents: As the ledger counted them.
+        document_sets: Change sets that made documents; `previews` and `refused` (also what was already there when a
+            lost answer made us ask again) made none.
+        naive_writes: Calls that one for each posted event's document would have taken (a dispatch has two).
     """
 
     flows: Mapping[str, Ends]
@@ -130,7 +159,9 @@ class Proof:
     stock_events: int
     stock_documents: int
     calls: int
-    change_sets: int
+    document_sets: int
+    previews: int
+    refused: int
     documents: int
     naive_writes: int
 
@@ -222,7 +253,12 @@ def letters_of(
 
 
 def prove(
-    inputs: Mapping[str, Sequence[Path]], ledger: Mapping[str, Any], letters: Sequence[Letter], terms: Terms
+    inputs: Mapping[str, Sequence[Path]],
+    ledger: Mapping[str, Any],
+    letters: Sequence[Letter],
+    terms: Terms,
+    told: Mapping[str, Iterable[dict[str, Any]]] | None = None,
+    shelves: Mapping[tuple[str, str], Decimal] | None = None,
 ) -> Proof:
     """Compare what went in with what is in the books.
 
@@ -231,8 +267,10 @@ def prove(
         ledger: The simulator's `GET /_simulator/ledger`, decimals as text.
         letters: As `read_letters` gives them.
         terms: What the configuration says.
+        told: Connector -> what its vendor's ledger says has happened, each thing once, as events.
+        shelves: (sku, place) -> units that a vendor has there at the end: B1 must have as many.
     """
-    return _Check(ledger, letters, terms).run(inputs)
+    return _Check(ledger, letters, terms).run(inputs, told or {}, shelves or {})
 
 
 def render(proof: Proof) -> RenderableType:
@@ -254,11 +292,13 @@ def render(proof: Proof) -> RenderableType:
         ("invoices, gross", f"{proof.invoiced:,}"),
         ("credit memos, gross", f"{proof.credited:,}"),
         ("documents in B1", f"{proof.documents:,}"),
-        ("ERP calls, reads and previews included", f"{proof.calls:,}"),
+        ("ERP calls in all", f"{proof.calls:,}"),
         (
-            "ERP writes, with retries (one for each event's document)",
-            f"{proof.change_sets:,} ({proof.naive_writes:,})",
+            "  change sets that made documents (one call each: so many)",
+            f"{proof.document_sets:,} ({proof.naive_writes:,})",
         ),
+        ("  totals asked beforehand (previews)", f"{proof.previews:,}"),
+        ("  refused: locked, or there already (a lost answer)", f"{proof.refused:,}"),
         ("stock movements -> documents", f"{proof.stock_events:,} -> {proof.stock_documents:,}"),
         ("ERP calls saved against one per movement", f"{saved:,}"),
         ("lost", f"{proof.count('lost'):,}"),
@@ -310,14 +350,24 @@ class _Check:
             if document.get("Cancelled") != "tYES" and document.get("CancelStatus") != "csCancellation":
                 self._books[document["entity"]].append(document)
         self._moves: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)  # (item, warehouse) -> units in
+        self._open_moves: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
 
-    def run(self, inputs: Mapping[str, Sequence[Path]]) -> Proof:
-        accepted = self._accepted(inputs)
+    def run(
+        self,
+        inputs: Mapping[str, Sequence[Path]],
+        told: Mapping[str, Iterable[dict[str, Any]]],
+        shelves: Mapping[tuple[str, str], Decimal],
+    ) -> Proof:
+        accepted = self._accepted(inputs, told)
         ordered = self._orders(accepted["order_placed"])
         self._dispatches(accepted["dispatch_confirmed"], accepted["order_placed"])
-        credited = self._refunds(accepted["refund_issued"])
+        left_from = {
+            event["order_id"]: self._place(event, event["location"]) for event in accepted["dispatch_confirmed"]
+        }
+        credited = self._refunds(accepted["refund_issued"], left_from)
         self._stock(accepted["stock_adjusted"])
         self._movements()
+        self._shelves(shelves)
         self._claims()
         self._drafts()
         self._letters_left()
@@ -339,7 +389,9 @@ class _Check:
                 len(self._books[name]) for name in ("InventoryGenEntries", "InventoryGenExits", "StockTransfers")
             ),
             calls=int(self._ledger["counters"]["calls"]),
-            change_sets=int(self._ledger["counters"]["change_sets"]),
+            document_sets=int(self._ledger["counters"]["document_sets"]),
+            previews=int(self._ledger["counters"]["previews"]),
+            refused=int(self._ledger["counters"]["refused"]),
             documents=sum(map(len, self._books.values())),
             naive_writes=self._counts["order_placed"]["posted"]
             + 2 * self._counts["dispatch_confirmed"]["posted"]
@@ -347,10 +399,12 @@ class _Check:
             + len(accepted["stock_adjusted"]),
         )
 
-    def _accepted(self, inputs: Mapping[str, Sequence[Path]]) -> dict[str, list[dict[str, Any]]]:
+    def _accepted(
+        self, inputs: Mapping[str, Sequence[Path]], told: Mapping[str, Iterable[dict[str, Any]]]
+    ) -> dict[str, list[dict[str, Any]]]:
         """The events that must be in the books; every other line gets its end here."""
         accepted: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        seen: dict[tuple[str, ...], Any] = {}
+        seen: dict[tuple[str, ...], bytes] = {}
         for connector, line in _lines(inputs):
             event = _parsed(line)
             if event is None:
@@ -358,7 +412,7 @@ class _Check:
                 continue
             flow = event["type"]
             identity, event_id = _identity(connector, event)
-            content = _canonical(event)
+            content = hashlib.sha256(repr(_canonical(event)).encode()).digest()
             found = [*self._by_event.get((flow, event_id), ()), *self._by_bytes.get(line, ())]
             if flow == "stock_adjusted":
                 found = [letter for letter in found if letter.sku in (None, event["sku"])]
@@ -369,16 +423,22 @@ class _Check:
                 self._refused(flow, [one for one in found if one.reason == "id_reuse"], "/".join(identity))
             else:
                 seen[identity] = content
-                self._first(flow, event, [one for one in found if one.reason != "id_reuse"], accepted)
+                self._first(connector, event, [one for one in found if one.reason != "id_reuse"], accepted)
+        for connector, events in told.items():
+            for event in events:
+                found = self._by_event.get((event["type"], _identity(connector, event)[1]), [])
+                found = [letter for letter in found if letter.sku in (None, event.get("sku"))]
+                self._first(connector, event, found, accepted)
         return accepted
 
     def _first(
         self,
-        flow: str,
+        connector: str,
         event: dict[str, Any],
         letters: Sequence[Letter],
         accepted: dict[str, list[dict[str, Any]]],
     ) -> None:
+        flow = event["type"]
         self._judged.update(letter.id for letter in letters)
         self._end(flow, "received")
         states = {letter.state for letter in letters}
@@ -386,10 +446,22 @@ class _Check:
         returned = flow == "stock_adjusted" and event["reason"] == "return" and self._terms.returns_by_refund
         if ended is not None:
             self._end(flow, ended)
+            self._leave_open({**event, "source": connector})
         elif returned or states & {"no_op", "discarded"}:
             self._end(flow, "no_op")
         else:
-            accepted[flow].append(event)
+            accepted[flow].append({**event, "source": connector})
+
+    def _leave_open(self, event: Mapping[str, Any]) -> None:
+        """What an event in a dead-letter topic would have moved, which a vendor's shelves have and B1 has not."""
+        match event["type"]:
+            case "dispatch_confirmed":
+                for line in event["lines"]:
+                    slot = self._terms.item(line["sku"]), self._place(event, event["location"])
+                    self._open_moves[slot] -= Decimal(line["quantity"])
+            case "stock_adjusted" if "delta" in event:
+                slot = self._terms.item(event["sku"]), self._place(event, event["location"])
+                self._open_moves[slot] += Decimal(event["delta"])
 
     def _refused(self, flow: str, letters: Sequence[Letter], where: str) -> None:
         """A line that must be in a dead-letter topic."""
@@ -416,7 +488,7 @@ class _Check:
             wanted = [
                 (
                     self._terms.item(line["sku"]),
-                    self._place(line.get("location")),
+                    self._place(event, line.get("location")),
                     Decimal(line["quantity"]),
                     _net(line),
                 )
@@ -443,7 +515,7 @@ class _Check:
             tracking = next(iter(event.get("tracking_numbers") or ()), "")
             key = (numbers.get(event["order_id"], event["order_id"]), tracking)
             found = there.pop(key, [])
-            place = self._place(event["location"])
+            place = self._place(event, event["location"])
             wanted: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
             for line in event["lines"]:
                 wanted[self._terms.item(line["sku"]), place] += Decimal(line["quantity"])
@@ -499,16 +571,20 @@ class _Check:
     ) -> None:
         """What has been invoiced of each line is its rounded share; with the freight they are the invoices' total."""
         shipping = event.get("shipping") or {}
+        there = [lines.get((order["DocEntry"], number), _Invoiced()) for number in range(len(event["lines"]))]
+        complete = all(
+            got.quantity == Decimal(line["quantity"]) for got, line in zip(there, event["lines"], strict=True)
+        )
         if any(line.get("tax_amount") is None for line in event["lines"]) or (
             shipping and shipping.get("tax_amount") is None
         ):
-            return  # B1 computed the tax, and nothing is compared
+            # The tax of a part is B1's own affair; that of the whole order is not.
+            if complete:
+                self._money(f"invoices of order {order['NumAtCard']}", event.get("grand_total"), total)
+            return
         expected = Decimal(shipping.get("amount", 0)) + Decimal(shipping.get("tax_amount", 0))
-        complete = True
-        for number, line in enumerate(event["lines"]):
-            got = lines.get((order["DocEntry"], number), _Invoiced())
+        for got, line in zip(there, event["lines"], strict=True):
             quantity = Decimal(line["quantity"])
-            complete = complete and got.quantity == quantity
             net = _pence(_net(line) * got.quantity / quantity)
             tax = _pence(Decimal(line["tax_amount"]) * got.quantity / quantity)
             expected += net + tax
@@ -519,7 +595,8 @@ class _Check:
             expected = Decimal(event["grand_total"])
         self._money(f"invoices of order {order['NumAtCard']}", expected, total)
 
-    def _refunds(self, events: Sequence[dict[str, Any]]) -> Decimal:
+    def _refunds(self, events: Sequence[dict[str, Any]], left_from: Mapping[str, str]) -> Decimal:
+        """Credit memos; what names no place comes back to where its order left from."""
         total = _ZERO
         numbered = _numbered(self._books["CreditNotes"])
         orders = _numbered(self._books["Orders"])
@@ -527,7 +604,8 @@ class _Check:
             where = f"refund {event['refund_id']}"
             wanted: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
             for line in event.get("lines") or ():
-                slot = (self._terms.item(line["sku"]), self._place(line.get("location")))
+                place = line.get("location") is None and left_from.get(str(event.get("order_id")))
+                slot = (self._terms.item(line["sku"]), place or self._place(event, line.get("location")))
                 wanted[slot] += Decimal(line["quantity"])
                 if line["restock"]:
                     self._moves[slot] += Decimal(line["quantity"])
@@ -551,11 +629,12 @@ class _Check:
         """Sums by item, warehouse, posting date and account: all that a netted document lets one see from outside."""
         wanted: dict[tuple[str, str, str, str], list[Decimal]] = defaultdict(list)
         for event in events:
-            item, place, delta = self._terms.item(event["sku"]), self._place(event["location"]), Decimal(event["delta"])
+            item, delta = self._terms.item(event["sku"]), Decimal(event["delta"])
+            place = self._place(event, event["location"])
             account = self._terms.accounts.get(event["reason"], "")
             if event["reason"] == "transfer":
                 account = "transfer"
-                target = self._place(event["to_location"])
+                target = self._place(event, event["to_location"])
                 self._moves[item, target] -= delta
                 wanted[item, target, self._day(event), account].append(-delta)
             self._moves[item, place] += delta
@@ -613,6 +692,18 @@ class _Check:
         for slot, level in balance.items():
             if level:
                 self._say("units", "{} on hand in {}".format(*slot), f"{level:f}", "none")
+
+    def _shelves(self, shelves: Mapping[tuple[str, str], Decimal]) -> None:
+        """What lies in a vendor's warehouse is what B1 says lies there, but for what is still in a dead-letter topic."""
+        there: dict[tuple[str, str], Decimal] = defaultdict(lambda: _ZERO)
+        for (sku, place), units in shelves.items():
+            there[self._terms.item(sku), self._terms.places.get(place, f"?{place}")] += units
+        on_hand = {(row["item"], row["warehouse"]): Decimal(row["quantity"]) for row in self._ledger["on_hand"]}
+        for slot, shelf in sorted(there.items()):
+            units = shelf - self._open_moves.get(slot, _ZERO)
+            if on_hand.get(slot, _ZERO) != units:
+                where = "{} on the shelf in {}".format(*slot)
+                self._say("units", where, f"{units:f}", f"{on_hand.get(slot, _ZERO):f}")
 
     def _claims(self) -> None:
         """Each claim stands for one document, each document for one claim; a withdrawn one has none."""
@@ -685,8 +776,10 @@ class _Check:
             return None
         return entries[base[1]]
 
-    def _place(self, location: str | None) -> str:
-        return self._terms.default_place if location is None else self._terms.places.get(location, f"?{location}")
+    def _place(self, event: Mapping[str, Any], location: str | None) -> str:
+        if location is None:
+            return self._terms.default_places.get(event["source"], f"?{event['source']}")
+        return self._terms.places.get(location, f"?{location}")
 
     def _day(self, event: Mapping[str, Any]) -> str:
         return datetime.fromisoformat(event["occurred_at"]).astimezone(self._zone).date().isoformat()
@@ -773,12 +866,12 @@ def _canonical(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {
             name: _canonical(member, name)
-            for name, member in value.items()
+            for name, member in sorted(value.items())
             if member is not None and name not in ("event_id", "observed_at")
         }
     if isinstance(value, list):
         return [_canonical(member) for member in value]
-    return Decimal(value) if name in _NUMBERS and isinstance(value, str) else value
+    return Decimal(value).normalize() if name in _NUMBERS and isinstance(value, str) else value
 
 
 def _type(letter: Letter) -> str:

@@ -1,8 +1,9 @@
 """The whole thing on one machine: a real broker, real sales, a simulated B1 that fights back, and the proof at the end.
 
-Two workers and a connector run as they would anywhere, as processes of the same commands. Meanwhile the files of the
-shop and of the warehouse are written a piece at a time, B1 loses replies, people hold items, and one worker is killed.
-When all is worked off, everything is stopped and the books are compared with the files (`proof.py`).
+Two workers and a connector run as they would anywhere, as processes of the same commands. Meanwhile the sales come in a
+piece at a time (`inputs.py`): as the files of a shop and of a warehouse, or at several vendors at once. B1 loses replies,
+people hold items, and one worker is killed. When all is worked off, everything is stopped and the books are compared with
+what went in (`proof.py`). Every wait has an end, and says what it was for.
 """
 
 import asyncio
@@ -15,15 +16,13 @@ import tempfile
 import time
 import tomllib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console, Group, RenderableType
@@ -36,11 +35,13 @@ from streams.cli.doctor import examine
 from streams.config import Config
 from streams.demo import feed as feeding
 from streams.demo import proof as proving
-from streams.demo.feed import Feed, Writer
-from streams.demo.kafka import Kafka, KafkaSetupError
-from streams.demo.processes import Child, ProcessError
+from streams.demo.feed import Feed
+from streams.demo.inputs import Files, Input
+from streams.demo.kafka import Kafka, KafkaSetupError, cache_folder, install
+from streams.demo.processes import Child, ProcessError, ask, ask_json, bounded
 from streams.demo.proof import Proof
 from streams.demo.screen import Show, Snapshot, draw
+from streams.demo.vendors import Vendors
 from streams.log import Log, LogError
 from streams.status import Status
 
@@ -48,14 +49,18 @@ T = TypeVar("T")
 
 SPEED = 0.2
 LOST_REPLIES = 0.03
-SECONDS = 60.0  # of writing the files, at least; a week of the shop
-_LINES_PER_S = 25  # where there is more; a year takes half an hour
+SECONDS = 60.0  # in which the sales come in, unless the pipeline is slower
 _STEP_S = 1.0
+_STEP_LINES = 25  # at most
+# So many may be on their way before more come in: enough for every lane, few enough for a year to leave memory flat.
+_OPEN = 250
 _LOOK_S = 1.5
 _RATE_S = 6.0  # over which rates are shown
 _READY_S = 90.0
 _STOP_S = 35.0  # the contract gives them 30
 _STUCK_S = 120.0
+_PAGE = 500  # documents
+_LOOK_MAX_S, _SETUP_S, _PROOF_S, _HEARD_S, _BROKER_S = 60.0, 180.0, 900.0, 90.0, 60.0
 _PARKED_S = 15.0  # for which letters still parked must have stood before we call it the end
 _HOT_ITEMS = 20
 # An order has 30 lines, and one in two names a hot item; whoever waits for one item keeps the queues of the others.
@@ -72,15 +77,17 @@ def run(
     seconds: float | None = None,
     keep: Path | None = None,
     picture: Path | None = None,
+    vendors: bool = False,
     as_json: bool = False,
 ) -> int:
     """Run the demo.
 
     Args:
         data: The data set, or a part of it; by default the week that comes with us.
-        seconds: For how long the files are written.
+        seconds: In how long the sales come in; longer where the pipeline is slower.
         keep: A folder for configuration, files, logs and ledger; by default a temporary one, removed at the end.
         picture: Where to put the last screen as SVG.
+        vendors: The sales come from vendors instead of files.
         as_json: Print one JSON object; what happens is told on stderr.
 
     Returns:
@@ -92,7 +99,7 @@ def run(
     console = Console(stderr=as_json, highlight=False)
     with Show(console) as show:
         try:
-            result = asyncio.run(_until_signal(_run(show, data, seconds, keep), show.say))
+            result = asyncio.run(_until_signal(_run(show, data, seconds, keep, vendors), show.say))
         except (KafkaSetupError, ProcessError) as error:
             raise shell.CommandError(str(error), "mend that, then again; --keep FOLDER keeps all logs") from error
         screen = show.screen
@@ -164,8 +171,9 @@ class Result:
                 "ordered": str(proof.ordered), "invoiced": str(proof.invoiced), "credited": str(proof.credited),
             },
             "erp": {
-                "calls": proof.calls, "writes": proof.change_sets, "documents": proof.documents,
-                "writes_one_per_event": proof.naive_writes, "stock_events": proof.stock_events,
+                "calls": proof.calls, "document_sets": proof.document_sets, "previews": proof.previews,
+                "refused": proof.refused, "documents": proof.documents,
+                "calls_one_per_document": proof.naive_writes, "stock_events": proof.stock_events,
                 "stock_documents": proof.stock_documents, "lock_waits_people": last.waits_people,
                 "lock_waits_own": last.waits_own,
             },
@@ -201,7 +209,7 @@ async def _until_signal(work: Awaitable[T], say: Callable[[str], None]) -> T:
             loop.remove_signal_handler(number)
 
 
-async def _run(show: Show, data: Path | None, seconds: float | None, keep: Path | None) -> Result:
+async def _run(show: Show, data: Path | None, seconds: float | None, keep: Path | None, vendors: bool) -> Result:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(_folder(keep))
         show.update(Snapshot(phase="reading the sales"))
@@ -209,11 +217,9 @@ async def _run(show: Show, data: Path | None, seconds: float | None, keep: Path 
             made = await asyncio.to_thread(_make_feed, data)
         except (OSError, ValueError) as error:
             raise shell.CommandError(f"{data}: {error}", "name a .csv or .csv.xz of the data set", 2) from error
-        show.say(
-            f"{made.events:,} lines of {made.counts['order_placed']:,} orders and what followed, "
-            f"{made.first} to {made.last} (shifted by whole weeks)"
-        )
-        return await Demo(show, made, folder, stack, seconds).play()
+        source: Input = await asyncio.to_thread(Vendors if vendors else Files, made, folder)
+        show.say(source.about)
+        return await Demo(show, made, source, folder, stack, seconds).play()
 
 
 def _make_feed(data: Path | None) -> Feed:
@@ -241,13 +247,14 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 class Demo:
     """One demo in one folder. Lifecycle: `play` once; what it starts is ended by the stack."""
 
-    def __init__(self, show: Show, made: Feed, folder: Path, stack: AsyncExitStack, seconds: float | None) -> None:
-        self._show, self._feed, self._folder, self._stack = show, made, folder, stack
-        self._seconds = max(SECONDS, made.events / _LINES_PER_S) if seconds is None else seconds
-        self._writer = Writer(made, folder / "in")
-        self._now = Snapshot(phase="starting", lines=made.events)
+    def __init__(
+        self, show: Show, made: Feed, source: Input, folder: Path, stack: AsyncExitStack, seconds: float | None
+    ) -> None:
+        self._show, self._feed, self._input, self._folder, self._stack = show, made, source, folder, stack
+        self._seconds = SECONDS if seconds is None else seconds
+        self._now = Snapshot(phase="starting", lines=source.lines)
         self._took: dict[str, float] = {}
-        self._simulator_port = 0
+        self._b1_url = ""
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._connect: Child | None = None
@@ -260,9 +267,14 @@ class Demo:
 
     async def play(self) -> Result:
         """All of it, up to the verdict."""
-        config = await self._start()
-        log = await self._stack.enter_async_context(shell.open_log(config, 30))
-        await self._prepare(log, config)
+        if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS") and not cache_folder().is_dir():
+            await _in_thread(lambda: install(self._show.say))  # as long as Maven takes
+        async with bounded("Kafka, B1 and what the sales come from", _SETUP_S):
+            config = await self._start()
+        async with bounded("a connection to Kafka", _LOOK_MAX_S):
+            log = await self._stack.enter_async_context(self._open_log(config))
+        async with bounded("the topics, and the doctor", _SETUP_S):
+            await self._prepare(log, config)
         await self._start_pipeline()
         self._lap("start")
         await self._feed_and_watch(log, config)
@@ -278,13 +290,12 @@ class Demo:
     async def _start(self) -> Config:
         """Kafka and B1, and the configuration that names them."""
         password, folder = secrets.token_urlsafe(18), self._folder
-        b1 = feeding.simulator(self._feed, password=password, speed=SPEED, lost_replies=LOST_REPLIES)
+        b1 = self._input.simulator(password=password, speed=SPEED, lost_replies=LOST_REPLIES)
         b1["users"] = dict.fromkeys(("streams", *_USERS), password)
         (folder / "simulator.json").write_text(json.dumps(b1), encoding="utf-8")
         (folder / "password").write_text(password, encoding="utf-8")
         (folder / "password").chmod(0o600)
-        for name in (feeding.SHOP, feeding.WAREHOUSE):
-            (folder / "in" / name).mkdir(parents=True)
+        await self._input.open(self._child)
         command = [sys.executable, "-m", "connectors.simulators", "sap_b1", "--port", "0", "--config", "simulator.json"]
         simulator = await self._child("b1", command)
         servers, prefix = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""), ""
@@ -297,23 +308,50 @@ class Demo:
             await _in_thread(broker.start)
             servers = broker.bootstrap_servers
             self._show.say(f"Apache Kafka at {servers}, process {broker.pid}")
-        self._simulator_port = int(await simulator.says(r"listening on (\d+)", _READY_S))
+        port = await simulator.says(r"listening on (\d+)", _READY_S)
+        self._b1_url = f"http://127.0.0.1:{port}"
         self._show.say(
-            f"SAP Business One (simulated) on port {self._simulator_port}, process {simulator.pid}; its service times are "
+            f"SAP Business One (simulated) on port {port}, process {simulator.pid}; its service times are "
             f"a {_FRACTIONS.get(SPEED, SPEED)} of a real one's; {LOST_REPLIES:.0%} of its replies get lost"
         )
-        text = feeding.configuration(
-            self._feed,
+        text = self._input.configuration(
             bootstrap_servers=servers,
-            service_layer_url=f"http://127.0.0.1:{self._simulator_port}/b1s/v2",
+            service_layer_url=f"{self._b1_url}/b1s/v2",
             password="file:password",  # noqa: S106 -- a reference
             topic_prefix=prefix,
         )
         (folder / "streams.toml").write_text(text, encoding="utf-8")
         config = shell.read_config(folder / "streams.toml")
         if prefix:
-            self._stack.push_async_callback(_remove_topics, config)
+            self._stack.push_async_callback(self._remove_topics, config)
         return config
+
+    async def _remove_topics(self, config: Config) -> None:
+        """Leave somebody else's cluster as we found it."""
+        admin: Any = AIOKafkaAdminClient(bootstrap_servers=config.kafka.bootstrap_servers, **config.kafka.security())
+        try:
+            async with bounded(f"Kafka to remove the topics {config.kafka.topic_prefix}...", _BROKER_S):
+                try:
+                    await admin.start()
+                    there = set(await admin.list_topics())
+                    await admin.delete_topics([topic.name for topic in topics.wanted(config) if topic.name in there])
+                finally:
+                    await admin.close()
+        except ProcessError as error:
+            self._show.say(f"{error}; remove them by hand", is_fault=True)
+
+    @asynccontextmanager
+    async def _open_log(self, config: Config) -> AsyncIterator[Log]:
+        opened = shell.open_log(config, 30)
+        log = await opened.__aenter__()
+        try:
+            yield log
+        finally:
+            try:
+                async with bounded("the connection to Kafka to close", _BROKER_S):
+                    await opened.__aexit__(None, None, None)
+            except ProcessError as error:
+                self._show.say(str(error), is_fault=True)  # what was to be found out has been found out
 
     async def _prepare(self, log: Log, config: Config) -> None:
         """`streams topics apply` and `streams doctor --install`."""
@@ -328,11 +366,19 @@ class Demo:
         self._connect = await self._streams("connect")
         for number in (1, 2):
             self._workers.append(await self._streams("worker", number))
+        self._stack.callback(self._ask_to_stop)  # in an emergency, all at once; then each is waited for
         for child in (self._connect, *self._workers):
             await self._wait_ready(child)
-        self._stack.callback(self._ask_to_stop)  # in an emergency, all at once; then each is waited for
         told = ", ".join(f"{child.name} ({child.pid})" for child in (*self._workers, self._connect))
         self._show.say(f"running: {told}")
+        await self._input.connect(await self._door())
+
+    async def _door(self) -> str:
+        """Where webhooks go to, where there are some."""
+        assert self._connect is not None  # noqa: S101 -- just started
+        if "[webhooks]" not in (self._folder / "streams.toml").read_text(encoding="utf-8"):
+            return ""
+        return await self._connect.says(r'(?m)^(?=.*webhooks_listening).*"url": ?"(http[^"]+)"', _READY_S)
 
     def _ask_to_stop(self) -> list[Child]:
         """SIGTERM to every process of ours that runs; these."""
@@ -359,7 +405,7 @@ class Demo:
     async def _wait_ready(self, child: Child) -> None:
         self._urls[child.name] = await child.says(r"metrics and health on (\S+)", _READY_S)
         deadline = time.monotonic() + _READY_S
-        while (await self._get(self._urls[child.name], "/readyz"))[0] != 200:
+        while (await ask(self._urls[child.name], "GET", "/readyz"))[0] != 200:
             child.check()
             if time.monotonic() > deadline:
                 raise ProcessError(f"{child.name} is not ready after {_READY_S:.0f} s:\n{child.tail()}")
@@ -375,16 +421,23 @@ class Demo:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with bounded("the end of what was done meanwhile", _LOOK_MAX_S + _STOP_S):
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _write(self) -> None:
-        """Write the files, evenly."""
-        steps = max(1, round(self._seconds / _STEP_S))
+        """Let the sales come in, evenly, but no faster than the pipeline takes them."""
+        steps = max(1, round(self._seconds / _STEP_S), -(-self._input.lines // _STEP_LINES))
         began = time.monotonic()
-        for number, upto in enumerate(self._feed.moments(steps), 1):
-            await asyncio.to_thread(self._writer.write, upto)
+        for number, upto in enumerate(self._input.moments(steps), 1):
+            await self._input.write(upto)
             await asyncio.sleep(max(0.0, began + number * self._seconds / steps - time.monotonic()))
+            while self._open() > _OPEN:  # noqa: ASYNC110 -- it changes when somebody looks
+                await asyncio.sleep(_STEP_S / 4)
         self._lap("feed")
+
+    def _open(self) -> int:
+        """What is on its way: what was when somebody looked last, and what has gone in since."""
+        return self._now.total("in_flight") + self._input.lines - self._input.left - self._now.written
 
     async def _hold_items(self) -> None:
         """People open the items that sell best, for seconds, and close them again; B1 lets nobody else write them."""
@@ -402,9 +455,12 @@ class Demo:
 
     async def _kill_one(self) -> None:
         """SIGKILL the worker that posts to B1 when half of the files are there, and start another one."""
-        # Nobody tells us when a worker has logged in.
-        while self._writer.left * 2 > self._feed.events or (poster := self._poster()) is None:  # noqa: ASYNC110
+        # Nobody tells us when half of it has come in, or when a worker has logged in.
+        while self._input.left * 2 > self._input.lines:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
+        async with bounded("a worker to log in to B1", _STUCK_S):
+            while (poster := self._poster()) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
         await poster.kill()
         self._killed = poster.name
         self._show.say(f"SIGKILL to {poster.name} ({poster.pid}) while it posts to B1", is_fault=True)
@@ -421,7 +477,9 @@ class Demo:
         self, log: Log, config: Config, tasks: list[asyncio.Task[None]], is_written: Callable[[], bool]
     ) -> None:
         """Look at everything again and again, until all is worked off."""
-        moved_at, before = time.monotonic(), list[tuple[int, ...]]()
+        moved_at = written_at = time.monotonic()
+        before = list[tuple[int, ...]]()
+        missing = "all of it"
         while True:
             for child in self._children:
                 child.check()
@@ -429,23 +487,32 @@ class Demo:
                 if task.done():
                     task.result()
             written = is_written()
-            found = await self._look(log, config, "working off the rest" if written else "selling")
+            async with bounded("Kafka and B1 to say where everything stands", _LOOK_MAX_S):
+                found = await self._look(log, config, "working off the rest" if written else "selling")
+                if written and missing and found is not None:
+                    missing = await self._input.missing({name: flow.received for name, flow in found.flows.items()})
             now = time.monotonic()
+            written_at = written_at if written else now
+            if missing and now - written_at > _HEARD_S:
+                self._show.say(f"the connectors have not seen everything: {missing}", is_fault=True)
+                missing = ""  # the proof will tell what that means
             if found is not None and (counts := _counts(found)) != before:
                 moved_at, before = now, counts
-            if written and found is not None and found.idle:
+            if written and not missing and found is not None and found.idle:
                 parked = sum(flow.parked for flow in found.flows.values())
                 if not parked or now - moved_at > _PARKED_S:
                     self._lap("rest")
                     return
             if now - moved_at > _STUCK_S:
                 logs = "\n".join(f"{each.name}: {each.tail(3)}" for each in self._workers if each.ended is None)
-                raise ProcessError(f"nothing has moved for {_STUCK_S:.0f} s:\n{logs}")
+                waits = f"the connectors to see {missing}" if written and missing else "what is on its way to end"
+                raise ProcessError(f"nothing has moved for {_STUCK_S:.0f} s of waiting for {waits}:\n{logs}")
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self, log: Log, config: Config, phase: str) -> Status | None:
         """Read and show where everything stands; None where Kafka could not tell right now."""
         codec = shell.codec_of(config)
+        written = self._input.lines - self._input.left
         await asyncio.gather(*(self._scrape(child) for child in self._workers if child.ended is None))
         counters = await self._b1("GET", "counters")
         try:
@@ -463,8 +530,8 @@ class Demo:
         self._now = Snapshot(
             elapsed_s=self._show.elapsed_s,
             phase=phase,
-            written=self._feed.events - self._writer.left,
-            lines=self._feed.events,
+            written=written,
+            lines=self._input.lines,
             flows=found.flows,
             rates=rates,
             reasons=Counter(each.reason for each in letters.values() if each.state in OPEN_STATES),
@@ -508,7 +575,7 @@ class Demo:
         if url is None:
             return
         with suppress(OSError):
-            _, body = await self._get(url, "/metrics")
+            _, body = await ask(url, "GET", "/metrics")
             found: Counter[str] = Counter()
             for row in body.decode().splitlines():
                 name = row.partition("{")[0]
@@ -533,23 +600,38 @@ class Demo:
     async def _prove(self, config: Config) -> Proof:
         self._now = replace(
             self._now,
-            phase="comparing the books with the files",
+            phase="comparing the books with what went in",
             elapsed_s=self._show.elapsed_s,
             lanes=0,
             queued=0,
             rates={},
         )
         self._show.update(self._now)
-        ledger = await self._b1("GET", "ledger")
-        (self._folder / "ledger.json").write_text(json.dumps(ledger), encoding="utf-8")
-        letters = await proving.read_letters(
-            config.kafka.bootstrap_servers, config.kafka.topic_prefix, **config.kafka.security()
-        )
-        files = feeding.inputs(self._folder / "in")
-        proof = await asyncio.to_thread(proving.prove, files, ledger, letters, _terms(self._folder / "streams.toml"))
+        async with bounded("B1's ledger", _PROOF_S):
+            ledger = await self._ledger()
+        async with bounded("Kafka's dead-letter topics", _SETUP_S):
+            letters = await proving.read_letters(
+                config.kafka.bootstrap_servers, config.kafka.topic_prefix, **config.kafka.security()
+            )
+        async with bounded("what the sales came from", _SETUP_S):
+            said, terms = await self._input.said(), _terms(self._folder / "streams.toml")
+        proof = await asyncio.to_thread(proving.prove, said.files, ledger, letters, terms, said.told, said.shelves)
         self._now = replace(self._now, phase="done", elapsed_s=self._show.elapsed_s, locked=())
         self._show.update(self._now)
         return proof
+
+    async def _ledger(self) -> dict[str, Any]:
+        """B1's books, a page of documents at a time: a year of them is a gigabyte."""
+        ledger: dict[str, Any] = await self._b1("GET", "ledger?documents=0")
+        documents: list[dict[str, Any]] = []
+        after = 0
+        with (self._folder / "ledger.jsonl").open("w", encoding="utf-8") as file:
+            file.write(json.dumps(ledger) + "\n")
+            while page := await self._b1("GET", f"documents?after={after}&limit={_PAGE}"):
+                file.writelines(json.dumps(document) + "\n" for document in page)
+                documents += map(proving.read_document, page)
+                after = page[-1]["sequence"]
+        return {**ledger, "documents": documents}
 
     # ---- small parts --------------------------------------------------------------------------------------------
 
@@ -557,24 +639,15 @@ class Demo:
         self._took[phase] = self._show.elapsed_s - sum(self._took.values())
 
     async def _b1(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
-        try:
-            answer = await _ask("127.0.0.1", self._simulator_port, method, f"/_simulator/{what}", body)
-        except OSError as error:
-            raise ProcessError(f"the simulated B1 does not answer: {error}") from error
-        return json.loads(answer[1])
-
-    @staticmethod
-    async def _get(url: str, path: str) -> tuple[int, bytes]:
-        place = urlsplit(url)
-        return await _ask(place.hostname or "", place.port or 0, "GET", path)
+        return await ask_json("the simulated B1", self._b1_url, method, f"/_simulator/{what}", body)
 
 
 _FRACTIONS = {0.2: "fifth", 0.25: "quarter", 0.5: "half"}
 
 
 def _counts(found: Status) -> list[tuple[int, ...]]:
-    """What changes when something moves; ages do always."""
-    return [(each.posted, each.no_op, each.parked, each.dead, each.in_flight) for each in found.flows.values()]
+    """What grows when something moves. What is tried again and again, and parked each time, does not."""
+    return [(each.received, each.posted, each.no_op, each.dead) for each in found.flows.values()]
 
 
 def _hot_items(made: Feed) -> list[str]:
@@ -589,30 +662,16 @@ def _hot_items(made: Feed) -> list[str]:
 def _terms(path: Path) -> proving.Terms:
     """What the configuration says, read as any reader would."""
     settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    company, shop = settings["companies"]["acme"], settings["connectors"][feeding.SHOP]
+    company, connectors = settings["companies"]["acme"], settings["connectors"]
     places = {each["location"]: code for code, each in company["warehouses"].items()}
+    for connector in connectors.values():
+        places |= connector.get("locations", {})
     accounts = {reason: code for each in company["warehouses"].values() for reason, code in each["gl_account"].items()}
-    return proving.Terms(company["items"], places, accounts, shop["orders"]["warehouse"], company["timezone"])
+    defaults = {name: each["orders"]["warehouse"] for name, each in connectors.items() if "orders" in each}
+    return proving.Terms(company["items"], places, accounts, defaults, company["timezone"])
 
 
-async def _ask(
-    host: str, port: int, method: str, path: str, body: Mapping[str, Any] | None = None
-) -> tuple[int, bytes]:
-    """One request on loopback, past any proxy of the environment; status and body."""
-
-    def ask() -> tuple[int, bytes]:
-        connection = HTTPConnection(host, port, timeout=60)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body))
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(ask)
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
+async def _in_thread(work: Callable[[], object]) -> None:
     """Blocking work that must not be left half done: when we are cancelled, it ends first."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
@@ -621,14 +680,3 @@ async def _in_thread(work: Callable[[], None]) -> None:
         with suppress(KafkaSetupError):
             await task
         raise
-
-
-async def _remove_topics(config: Config) -> None:
-    """Leave somebody else's cluster as we found it."""
-    admin: Any = AIOKafkaAdminClient(bootstrap_servers=config.kafka.bootstrap_servers, **config.kafka.security())
-    try:
-        await admin.start()
-        there = set(await admin.list_topics())
-        await admin.delete_topics([topic.name for topic in topics.wanted(config) if topic.name in there])
-    finally:
-        await admin.close()

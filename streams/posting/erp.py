@@ -13,7 +13,7 @@ from connectors.base.errors import FatalError
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, UnavailableError
-from connectors.sap_b1.sink import B1Sink, Written
+from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from streams.dead_letters.publisher import flow_of
 from streams.ports import Ports
 from streams.posting.lanes import Slots
@@ -208,6 +208,9 @@ class Erp:
                     trouble.unknown_since = trouble.unknown_since or self._clock.monotonic()
                     if unknown > 1:
                         self.gate.close(written.error or "B1 does not say what became of a write")
+                    if (drafted := await self._drafted(claims, requests)) is not None:
+                        metrics.ambiguous_resolutions(drafted.outcome.value).inc()
+                        return drafted
                 case OutcomeClass.NOT_SENT | OutcomeClass.UNAVAILABLE | OutcomeClass.SESSION:
                     self.gate.close(written.error or "B1 is away")
                 case OutcomeClass.LOCKED:
@@ -224,6 +227,22 @@ class Erp:
                         metrics.ambiguous_resolutions(written.outcome.value).inc()
                     return written
             metrics.retries(trouble.flow, written.outcome.value).inc()
+
+    async def _drafted(self, claims: Sequence[Claim], requests: Sequence[Request]) -> Written | None:
+        """What an approval procedure has made of a write whose answer was lost: it dropped the claim, so repeating makes another.
+
+        A document without its claim is a draft that was approved since; whoever waits for the approval adopts it.
+        """
+        claim = next((one for one in claims if one.kind in ENTITIES and one.state == "posted"), None)
+        if claim is None or not requests:
+            return None
+        found = (await self.ask(lambda: self._sink.look_up([claim.k])))[claim.k]
+        if found.claim is not None or found.ref is None:
+            return None
+        error = "an approval procedure of B1 made a draft of it; approve or reject the draft"
+        return Written(
+            OutcomeClass.REJECTED, reason="approval_required", error=error, ref=found.ref, found={claim.k: found}
+        )
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """Read from B1; waits while it is away."""

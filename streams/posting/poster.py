@@ -6,8 +6,8 @@ rebuilt on assignment: from the queues' committed offsets, `dead-letter-state`, 
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,17 +16,19 @@ from typing import Any
 import structlog
 
 from connectors.base.errors import FatalError, OutcomeUnknownError, Refusal, RetriableError
+from connectors.base.letters import INBOX, NOT_KAFKA
 from connectors.sap_b1 import claims
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
 from schemas.events import EVENT_TYPES, OrderCancelled, OrderEvent
-from schemas.letters import REASONS
+from schemas.letters import RANKS, REASONS
 from schemas.records import Header, LetterState, Outcome, Posting, StockBatch
 from streams.chain_log import Anchors
 from streams.config import Config
 from streams.dead_letters.book import Entry, LetterBook
 from streams.dead_letters.publisher import LetterPublisher, Refused, flow_of
+from streams.dead_letters.states import STATES, TENURE, States
 from streams.intake import Batch, Counts, RawRecord
 from streams.log import LogError
 from streams.ports import Ports
@@ -43,6 +45,11 @@ logger = structlog.get_logger(__name__)
 
 #: What a wait for B1 begins with and grows to, and how often a wait for another event is looked at again.
 _RETRY_S, _RETRY_MOST_S, _LOOK_AGAIN_S = 30.0, 600.0, 60.0
+#: A request whose sender has gone may land this long after its event was refused or held: until then its claim is looked for, after
+#: a minute, two, four ... (B1 itself gives up after half a minute, a proxy or a stopped machine in between after some more).
+_LATE_S = 3600.0
+#: How often the states of letters are looked at for what a predecessor has written after we had begun.
+_HEAR_S = 5.0
 #: Ks that have ended, kept to answer repeats without asking B1; beyond it the claims answer.
 _ENDED = 50_000
 _WAITS_FOR_EVENT = frozenset({"order_not_found", "invoice_not_found"})
@@ -57,6 +64,15 @@ class Held(Exception):  # noqa: N818  # not an error: an answer
     def __init__(self, blocker: LetterState) -> None:
         super().__init__(blocker.id)
         self.blocker = blocker
+
+
+class Unchanged(Exception):  # noqa: N818  # not an error: an answer
+    """B1 does not have the event of a letter, or not all of it: the letter stays as it is."""
+
+
+async def alone(tenure: int) -> bool:
+    """Nobody else posts."""
+    return True
 
 
 class Poster:
@@ -80,7 +96,7 @@ class Poster:
         erp = Erp(sink, self._gate, Slots(settings.in_flight), ports)
         sealed = SealedDocuments(company, config, ports, anchors)
         self._orders = OrderPosting(self._map, erp, sink, master, lanes, ports)
-        self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports)
+        self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports, self._in_tenure)
         self.lanes, self.erp = lanes, erp
         self._barrier = Barrier(ports.log, config.topic, config.group, self.partition)
         self._trail = Trail(ports.log, ports.codec, config.topic)
@@ -92,54 +108,122 @@ class Poster:
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting = True
         self._closed_s_at: dict[str, float] = {}
-        self._heard = 0  # of the company's letters' states, read up to here
+        self._states = States(ports.log, ports.codec, config.topic(STATES), self.partition, company)
+        self._tenure = 0
+        self._stale: set[str] = set()  # letters whose last state was written by a predecessor after we had begun
+        self._writing: set[str] = set()  # letters whose state is being written
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gate.on_failure = self._fail
 
     # ---- life
 
-    async def open(self, counts: Counts, queue_start: int) -> None:
+    async def open(self, counts: Counts, queue_start: int, stamp: Callable[[int], Awaitable[bool]] = alone) -> None:
         """Load the letters, then be ready; sealed stock documents are walked in the background, orders need not wait for them.
 
         Args:
             counts: what the commits of the two queues say, the places reached in each input among it.
             queue_start: the offset of `erp-orders` that is read first.
+            stamp: commits the number of our tenure; False where the group has moved on, which then cancels us.
         """
         self._barrier.admitted = queue_start
         self._high = {key: place for key, place in counts.items() if key[1].isdigit()}
-        letters = [letter for letter in (await self._read_states()).values() if letter.company == self.company]
+        letters = await self._begin(counts.get(TENURE, 0), stamp)
         for letter in sorted(letters, key=lambda one: (one.first_failed_at, one.sequence)):
-            self._keep(letter, soon=True)
+            if _is_of_connector(letter):
+                await self._arrived(letter)
+            else:
+                self._keep(letter, soon=True)
+        await self._restore()
         self._gate.close("the claim table is not proved yet", until=self._is_installed)
         self._spawn(self._stock.run())
         self._spawn(self._look_at_waits())
+        self._spawn(self._look_for_latecomers())
         self._spawn(self._trail.run())
 
-    async def _read_states(self) -> dict[bytes, LetterState]:
-        """The last state of every letter that has been written since the last call."""
-        topic = self._topic("dead-letter-state")
-        start, end = await self._log.bounds(topic, self.partition)
-        latest: dict[bytes, LetterState] = {}
-        if (start := max(start, self._heard)) < end:
-            async with aclosing(self._log.read(topic, self.partition, start, end)) as batches:
-                async for records in batches:
-                    for record in records:
-                        if record.key is not None and record.value is not None:
-                            latest[record.key] = self._codec.decode(record.value, LetterState)
-        self._heard = end
-        return latest
+    async def _begin(self, last: int, stamp: Callable[[int], Awaitable[bool]]) -> list[LetterState]:
+        """Take over the letters: what anybody before us writes to them from now on does not count.
+
+        Args:
+            last: the number of the last tenure, by the group's commit.
+            stamp: see `open`.
+
+        Returns:
+            The letters as they stand.
+        """
+        publisher, news = self._letters, await self._states.news()
+        while self._tenure != self._states.tenure or not self._tenure:
+            # The log may know of more than the commit does, where somebody has deleted the group.
+            self._tenure = max(last, self._states.tenure) + 1
+            if not await stamp(self._tenure):
+                await asyncio.Event().wait()
+            self._letters = publisher.within(self._tenure)
+            await self._letters.begin(self.company)
+            news.add(await self._states.news())
+        self._stale = news.stale
+        return [letter for letter, _ in news.counts.values() if letter is not None]
 
     async def _hear(self) -> None:
-        """Take over letters of connectors: they are written before what follows them in the source is published, and hold it."""
+        """Follow what others write to the states of our letters.
+
+        Connectors: what they refuse lies there before what follows it in the source is published, and holds it. Predecessors that
+        stood still and go on: what they write does not count (`States`), and what we know is written again.
+
+        Raises:
+            LogError: it cannot be read, or written.
+        """
+        news = await self._states.news()
+        for letter, tenure in news.counts.values():
+            if letter is not None and tenure is None and _is_of_connector(letter):
+                await self._arrived(letter)
+        self._stale |= news.stale
+        await self._restore()
+
+    async def _arrived(self, letter: LetterState) -> None:
+        """Give a connector's letter its place in the order's sequence: after what is admitted, before what is not.
+
+        A connector does not know that, and writes a letter again after a crash of its own.
+        """
+        known = self._book.known(letter.id)
+        sequence = letter.sequence or (known.sequence if known else max(1, self._barrier.admitted))
+        placed = replace(letter, sequence=sequence)
+        with self._written(letter.id):
+            self._keep(placed)
+            if placed != letter:
+                await self._letters.change([placed])
+
+    async def _try_to_hear(self) -> None:
         try:
-            states = await self._read_states()
+            await self._hear()
         except LogError as error:
-            # They are read with the next batch; what slips through meanwhile waits for its order all the same.
-            logger.warning("letters of connectors are not read", company=self.company, error=str(error))
+            # They are read the next time; what slips through meanwhile waits for its order all the same.
+            logger.warning("letters of others are not read", company=self.company, error=str(error))
+
+    async def _in_tenure(self) -> bool:
+        """Whether nobody has taken over the company, up to now."""
+        await self._hear()
+        return self._states.tenure == self._tenure
+
+    async def _restore(self) -> None:
+        """Write what we know over what does not count; a letter that we do not know was never written."""
+        if self._states.tenure > self._tenure:
+            return  # we are the predecessor: our successor does it
+        ids = self._stale - self._writing
+        if not ids:
             return
-        for letter in states.values():
-            if letter.company == self.company and letter.k is None and letter.order_id is not None:
-                self._keep(letter)
+        known = {id_: self._book.known(id_) for id_ in sorted(ids)}
+        await self._letters.restore(self.company, known)
+        # What we wrote ourselves meanwhile may lie before it: once more
+        self._stale -= {id_ for id_ in ids - self._writing if self._book.known(id_) is known[id_]}
+        logger.warning("a poster that was paused has written letters", company=self.company, items=sorted(ids))
+
+    @contextmanager
+    def _written(self, id_: str) -> Iterator[None]:
+        """Around a write of a letter's state and its taking over: nobody writes the old one again meanwhile."""
+        self._writing.add(id_)
+        try:
+            yield
+        finally:
+            self._writing.discard(id_)
 
     async def _is_installed(self) -> bool:
         """Without its claim table and fields B1 would refuse everything, or take it twice: nothing is sent before they are there."""
@@ -213,7 +297,7 @@ class Poster:
         orders = self._topic("erp-orders")
         records = batch.open()
         if records and records[0].topic == orders:
-            await self._hear()
+            await self._try_to_hear()
         for record in records:
             await self._take_one(batch, record)
             if record.topic == orders:
@@ -244,7 +328,7 @@ class Poster:
         """A record that none of our routers wrote: kept for a person, never posted."""
         refused = Refused(
             reason="poison", state="dead", error=f"not a posting of ours: {type(error).__name__}; find who else writes to {record.topic}",
-            event_type="stock_batch", company=self.company, topic=record.topic, partition=record.partition, offset=record.offset,
+            event_type=INBOX, company=self.company, topic=record.topic, partition=record.partition, offset=record.offset,
             timestamp_ms=record.timestamp, key=record.key, value=record.value, sequence=record.offset,
             headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
         )  # fmt: skip
@@ -315,6 +399,11 @@ class Poster:
             ended = await self._post(work)
         except Held as held:
             await self._hold(work, held.blocker)
+        except Unchanged:
+            if work.letter is not None and (entry := self._book.get(work.letter.id)) is not None:
+                entry.running = False
+            self._land(work)
+            self._look_again(work.posting.order_id)
         except Refusal as refusal:
             await self._refuse(work, refusal)
         else:
@@ -322,6 +411,11 @@ class Poster:
 
     async def _post(self, work: Work) -> Ended:
         event = work.event
+        if work.landed:
+            adopted = await self._orders.adopt(work)
+            if adopted is None:
+                raise Unchanged
+            return adopted
         off = self._map.flow_off(work.posting.kind)
         if off or (not isinstance(event, StockBatch) and self._map.before_start(event.source, event.occurred_at)):
             return Ended("no_op", "no_op")
@@ -360,8 +454,9 @@ class Poster:
             closed = replace(
                 work.letter, state=ended.how, at=self._clock.now(), blocked_by=None, attempts=work.attempts
             )
-            await self._letters.change([closed])
-            self._book.put(closed)
+            with self._written(closed.id):
+                await self._letters.change([closed])
+                self._book.put(closed)
         await self._crash_point("c7")
         self._recorded(work, ended)
         self._let_go(work, ended.how if work.letter is None else None)
@@ -431,10 +526,12 @@ class Poster:
                 work.letter, state=state, reason=reason, owner=REASONS[reason].owner, error=error, waits_for=waits_for,
                 blocked_by=blocked_by, attempts=work.attempts + work.letter.attempts, at=self._clock.now(),
             )  # fmt: skip
-            if (letter.state, letter.reason, letter.waits_for, letter.blocked_by) != (
-                work.letter.state, work.letter.reason, work.letter.waits_for, work.letter.blocked_by,
-            ):  # fmt: skip
-                await self._letters.change([letter])
+            with self._written(letter.id):
+                if (letter.state, letter.reason, letter.waits_for, letter.blocked_by) != (
+                    work.letter.state, work.letter.reason, work.letter.waits_for, work.letter.blocked_by,
+                ):  # fmt: skip
+                    await self._letters.change([letter])
+                self._keep(letter)
         else:
             refused = Refused(
                 reason=reason, state=state, error=error, event_type=posting.kind, company=self.company, topic=posting.topic,
@@ -445,20 +542,26 @@ class Poster:
                 sku=event.sku if isinstance(event, StockBatch) else None, k=posting.k, digest=posting.digest, sequence=work.sequence,
                 attempts=work.attempts, waits_for=waits_for, blocked_by=blocked_by,
             )  # fmt: skip
-            (letter,) = await self._letters.refuse([refused])
-        self._keep(letter)
+            with self._written(refused.id):
+                (letter,) = await self._letters.refuse([refused])
+                self._keep(letter)
         await self._crash_point("c9")
         self._recorded(work, Ended("no_op", state), reason)
+        self._land(work)
+        self._look_again(posting.order_id)
+
+    def _land(self, work: Work) -> None:
+        """It is not on its way any more, and its letter says how it stands."""
         if self._flying.get(work.k) is work:
             del self._flying[work.k]
         work.finish(None)
         for follower in work.followers:
             follower("no_op")
-        self._look_again(posting.order_id)
 
     # ---- waiting
 
     def _keep(self, letter: LetterState, *, soon: bool = False) -> None:
+        before = self._book.known(letter.id)
         entry = self._book.put(letter)
         if entry is None:
             self._closed_s_at.pop(letter.id, None)
@@ -468,11 +571,22 @@ class Poster:
         if letter.state == "parked":
             if letter.reason in _WAITS_FOR_EVENT:
                 entry.delay_s = _LOOK_AGAIN_S
+            elif before is None or before.state != "parked":
+                entry.delay_s = _RETRY_S
             else:
                 entry.delay_s = min(_RETRY_MOST_S, entry.delay_s * 2 or _RETRY_S)
             entry.due = self._clock.monotonic() + (0.0 if soon else entry.delay_s)
         else:
-            entry.due = None
+            entry.delay_s = _LOOK_AGAIN_S
+            entry.due = self._clock.monotonic() + entry.delay_s if self._may_land(letter) else None
+
+    def _may_land(self, letter: LetterState) -> bool:
+        """Whether a request for this event may be under way though it was refused: ours or a predecessor's, slower than its sender.
+
+        Not of stock: no batch is refused before its document is void.
+        """
+        ours = letter.k is not None and letter.event_type in RANKS and REASONS[letter.reason].holds
+        return ours and (self._clock.now() - letter.at).total_seconds() < _LATE_S
 
     def _too_old(self, letter: LetterState) -> bool:
         paused = self._gate.closed_s - self._closed_s_at.get(letter.id, self._gate.closed_s)
@@ -482,14 +596,37 @@ class Poster:
     async def _look_at_waits(self) -> None:
         """Level-triggered: what is due is tried again, whatever wake-up was missed (design 16.10)."""
         self._look_at_held()
+        heard = self._clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            now = self._clock.monotonic()
+            if now - heard >= _HEAR_S:
+                await self._try_to_hear()
+                heard = now
             if not self._gate.is_open:
                 continue
-            now = self._clock.monotonic()
             for entry in self._book.open():
-                if entry.due is not None and entry.due <= now and not entry.running:
+                if entry.letter.state == "parked" and entry.due is not None and entry.due <= now and not entry.running:
                     await self._release(entry)
+
+    async def _look_for_latecomers(self) -> None:
+        """What was refused or held although a request for it was under way, and has landed since, is closed: B1 has it."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = self._clock.monotonic()
+            due = [
+                entry for entry in self._book.open()
+                if entry.letter.state != "parked" and entry.due is not None and entry.due <= now and not entry.running
+            ][: claims.KS_PER_QUERY]  # fmt: skip
+            if not due:
+                continue
+            ks = [entry.letter.k or "" for entry in due]
+            there = await self.erp.ask(partial(claims.look_up, self._service_layer, ks))
+            for entry in due:
+                entry.delay_s = min(_RETRY_MOST_S, entry.delay_s * 2)
+                entry.due = self._clock.monotonic() + entry.delay_s if self._may_land(entry.letter) else None
+                if entry.letter.k in there and not entry.running and self._book.get(entry.letter.id) is entry:
+                    await self._release(entry, landed=True)
 
     def _look_at_held(self) -> None:
         for order in dict.fromkeys(
@@ -518,8 +655,8 @@ class Poster:
                 entry.running = True
                 self._spawn(self._release(entry), "lane")
 
-    async def _release(self, entry: Entry) -> None:
-        """Post a letter's bytes again, under its own K."""
+    async def _release(self, entry: Entry, *, landed: bool = False) -> None:
+        """Post a letter's bytes again, under its own K; `landed`: only see whether B1 has it."""
         entry.running = True
         letter = entry.letter
         posting = await self._posting_of(letter)
@@ -527,7 +664,7 @@ class Poster:
             entry.running = False
             return
         event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
-        self._start(Work(posting, event, lambda _: None, letter.sequence, letter=letter))
+        self._start(Work(posting, event, lambda _: None, letter.sequence, letter=letter, landed=landed))
 
     async def _posting_of(self, letter: LetterState) -> Posting:
         place = (letter.letter_topic, letter.letter_partition, letter.letter_offset)
@@ -545,6 +682,11 @@ class Poster:
 
 def _finish(batch: Batch, offset: int, reached: Counts, flow: str, events: int, how: How | None) -> None:
     batch.finish(offset, reached if how is None else {**reached, (flow, how): events})
+
+
+def _is_of_connector(letter: LetterState) -> bool:
+    """Whether it was refused before it was in Kafka, and holds events of its order."""
+    return letter.partition == NOT_KAFKA and letter.order_id is not None
 
 
 def _lane_of(work: Work) -> str:

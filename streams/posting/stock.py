@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import structlog
@@ -43,7 +44,9 @@ class StockPosting:
         lanes: Lanes,
         sealed: SealedDocuments,
         ports: Ports,
+        in_tenure: Callable[[], Awaitable[bool]],
     ) -> None:
+        self._in_tenure = in_tenure
         self._map, self._erp, self._sink, self._master, self._lanes, self._sealed = (
             mapping,
             erp,
@@ -170,9 +173,17 @@ class StockPosting:
                     # Another poster's documents, walked since these began to wait, may hold them: those stand
                     taken = [waiting for waiting in picked if await self._standing(waiting.k) is not None]
                     sealed = None if taken else await self._seal(picked)
+                    ours = sealed is None or await self._in_tenure()
                 except BaseException:
                     self._erp.slots.release()
                     raise
+                if not ours:
+                    # Our successor has walked the chain before this document was in it, and may have refused its batches since;
+                    # it is never sent by us, so that it is they who decide what becomes of it.
+                    logger.warning("stock is posted by another worker now", document=sealed and sealed[1].k)
+                    self._accepting = False
+                    self._erp.slots.release()
+                    break
                 if sealed is None:
                     self._erp.slots.release()
                     for waiting in picked:

@@ -30,6 +30,7 @@ class Work:
     finish: Finish
     sequence: int  # the posting's offset in the company's queue; a cancellation's, where its barrier let it pass
     letter: LetterState | None = None  # where it comes out of the letters
+    landed: bool = False  # B1 has its claim though it is a dead or held letter: taken over, never sent
     followers: list[Finish] = field(default_factory=list)
     attempts: int = 0
 

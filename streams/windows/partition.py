@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
+from streams.acceptance import ACCEPTED_CAUSE, next_offset
 from streams.chain_log import Anchors, ChainLog
 from streams.config import Config
 from streams.dead_letters.publisher import LetterPublisher, Refused
@@ -54,7 +55,7 @@ class Limits(Protocol):
 
 #: What a walk reads of an epoch.
 _COLUMNS = (
-    "number", "prev_digest", "end", "no_ops", "sealed_at", ("batches", ("source", "sku", "location", "event_ids", "digests")),
+    "number", "prev_digest", "end", "no_ops", "sealed_at", "cause", ("batches", ("source", "sku", "location", "event_ids", "digests")),
     ("skipped", ("why", "source", "event_id", "sku", "location", "digest")),
 )  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,6 +87,7 @@ class _Walked:
     composed: Composed | None = None
     batches: Sequence[tuple[str, str, str, Sequence[str], bytes]] = ()
     skipped: Sequence[tuple[str, str | None, str | None, str | None, str | None, bytes | None]] = ()
+    cause: str = ""
 
 
 class StockPartition:
@@ -97,13 +99,14 @@ class StockPartition:
     Attributes:
         end: the input offset up to which everything is sealed: where reading starts.
         no_ops: events of this partition that ended as no_op in the window since the chain began.
+        accepted: the last epoch, counted from 1, by which a person accepted that input and chain disagree; 0: none.
     """  # fmt: skip
 
     def __init__(
         self, partition: int, config: Config, ports: Ports, composer: Composer, rules: StockRules, letters: LetterPublisher,
         anchors: Anchors, limits: Callable[[str], Limits],
     ) -> None:  # fmt: skip
-        self.partition, self.end, self.no_ops = partition, 0, 0
+        self.partition, self.end, self.no_ops, self.accepted = partition, 0, 0, 0
         self._log, self._codec, self._clock, self._metrics = ports.log, ports.codec, ports.clock, ports.metrics
         self._crash_point = ports.crash_point
         self._composer, self._rules, self._letters, self._limits = composer, rules, letters, limits
@@ -146,6 +149,8 @@ class StockPartition:
         self.end, self.no_ops, self._sealed_at = record.end, record.no_ops, record.sealed_at
         if offset >= self._routed:
             self._accepted.add(offset)
+        if record.cause.startswith(ACCEPTED_CAUSE):
+            self.accepted = record.number + 1
         sealed_at = record.sealed_at.timestamp()
         if record.composed is not None:
             self._seen.add_epoch(sealed_at, record.composed.entries)
@@ -161,12 +166,13 @@ class StockPartition:
 
     # ---- life
 
-    async def open(self, committed: int | None, routed: int) -> int:
+    async def open(self, committed: int | None, routed: int, accepted: int = 0) -> int:
         """Walk the chain and find where the input is to be read from.
 
         Args:
             committed: the group's committed offset of `stock-adjusted`, None where there is none.
             routed: the same of `stock-sealed`: accepted records from there on are still to be routed.
+            accepted: which acceptance the commit of `stock-adjusted` follows: one from before another log is of no use.
 
         Returns:
             The input offset to start at: the chain's end, or the commit where nothing is sealed after it.
@@ -184,13 +190,14 @@ class StockPartition:
             self._opened = True
         topic = self._topic("stock-adjusted")
         log_start, log_end = await self._log.bounds(topic, self.partition)
-        start = max(self.end, committed or 0)
-        if self._chain.head.number == 0:
-            start = max(start, log_start)
+        start = next_offset(
+            self.end, committed, log_start, sealed_any=self._chain.head.number > 0, follows=accepted == self.accepted
+        )
         if not log_start <= start <= log_end:
             raise InputLostError(
                 f"{topic}/{self.partition} holds offsets {log_start} to {log_end}, its chain is sealed up to {start}: the topic was "
-                "re-created or has lost data. It is not read. Compare with the source, then start new topics under another prefix."
+                "re-created or has lost data. It is not read. Find out from the source what is lost, then: streams topics accept "
+                f"stock-adjusted/{self.partition}"
             )
         self.end, self._counted = start, self.no_ops
         self._seen.expire(self._clock.now().timestamp() - self._rules.horizon_s() - _GRACE_S)
@@ -329,9 +336,9 @@ class StockPartition:
         return self._codec.encode(epoch), walked
 
     def _walked(self, value: bytes) -> _Walked:
-        number, prev_digest, end, no_ops, sealed_at_us, batches, skipped = self._columns(value)
+        number, prev_digest, end, no_ops, sealed_at_us, cause, batches, skipped = self._columns(value)
         sealed_at = _EPOCH + timedelta(microseconds=sealed_at_us)
-        return _Walked(number, prev_digest, end, no_ops, sealed_at, None, batches, skipped)
+        return _Walked(number, prev_digest, end, no_ops, sealed_at, None, batches, skipped, cause)
 
     async def release(self) -> None:
         """Before the partition is given back: seal what is open, then let go of it. What is not sealed is read again."""

@@ -163,7 +163,7 @@ def _add(sums: Sums, epoch: SealedEpoch) -> None:
 
 def run(place: World) -> Outcome:
     """One try: interleaved rounds of all candidates; Faust's on fewer events, per event all the same."""
-    many, few, rounds = (40_000, 4_000, 2) if place.quick else (200_000, 20_000, 7)
+    many, few, rounds = (100_000, 4_000, 2) if place.quick else (200_000, 20_000, 7)
     place.progress(f"ingest: filling {many:,} events")
     big = Rounds(place, on_big := fill(place, many))
     small = Rounds(place, on_small := fill(place, few, seed=2))

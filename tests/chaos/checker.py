@@ -105,6 +105,9 @@ class _Check:
                 self._documents[str(document.get("U_STREAMS_KEY") or "")].append(document)
         self._letters: dict[str, _Letter] = {}
         for record in evidence.records[STATES]:
+            if not record.value:  # withdrawn, or the mark with which a poster begins
+                self._letters.pop(record.key.decode(), None)
+                continue
             state = decode("letter_state", record.value)
             letter = self._letters.setdefault(state["id"], _Letter(record.offset, state))
             letter.state = state

@@ -42,6 +42,7 @@ class Record:
     offset: int
     value: bytes
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,14 @@ async def read_records(bootstrap_servers: str) -> dict[str, list[Record]]:
             batches = await consumer.getmany(*left, timeout_ms=1_000)
             for tp, records in batches.items():
                 found[tp.topic] += [
-                    Record(tp.topic, tp.partition, one.offset, bytes(one.value or b""), dict(one.headers))
+                    Record(
+                        tp.topic,
+                        tp.partition,
+                        one.offset,
+                        bytes(one.value or b""),
+                        dict(one.headers),
+                        bytes(one.key or b""),
+                    )
                     for one in records
                 ]
             left = {tp for tp in left if await consumer.position(tp) < ends[tp]}

@@ -344,7 +344,10 @@ async def test_a_record_on_the_queue_that_is_no_posting_is_poison_and_the_next_g
     await world.says("shop", order("1"))
     letter = await world.letter("poison")
     assert letter.record.value == b"who wrote this?"
+    assert letter.record.topic == "inbox-dead-letter"
     assert len(world.documents("Orders")) == 1
+    assert await world.ends("stock_adjusted") == {}
+    assert await world.ends("inbox") == {"dead": 1}
 
 
 # ---- parked

@@ -196,6 +196,17 @@ async def test_a_refund_before_its_invoice_waits_for_it(world: World) -> None:
     assert await world.ends("refund_issued") == {"posted": 1}
 
 
+async def test_a_refund_that_overtakes_the_last_dispatch_is_posted_after_it(world: World) -> None:
+    await world.says("shop", order("1", order_line(quantity="3", tax_amount="6.00")))
+    await world.says("warehouse", dispatch("D1", "1", {"line_id": "1", "sku": "A", "quantity": "1"}))
+    await world.says("shop", refund("R1", "1", refund_line(quantity="2", amount="20.00", tax_amount="4.00")))
+    await world.letter("invoice_not_found")
+    await world.says("warehouse", dispatch("D2", "1", {"line_id": "1", "sku": "A", "quantity": "2"}))
+    await world.until(lambda: bool(world.documents("CreditNotes")))
+    await world.letter("invoice_not_found", "posted")
+    assert await world.ends("refund_issued") == {"posted": 1}
+
+
 async def test_a_refund_before_its_order_waits_for_both_in_turn(world: World) -> None:
     await world.says("shop", refund("R1", "1", refund_line()))
     await world.letter("order_not_found")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from connectors.simulators.stages import STAGES
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 STACK = yaml.safe_load(COMPOSE)
@@ -39,7 +41,20 @@ def test_the_stack_has_every_part():
         "demo-feed",
     }
     demo = {name for name, service in SERVICES.items() if service.get("profiles") == ["demo"]}
-    assert demo == {"demo-files", "simulator", "demo-doctor", "demo-feed"}
+    assert demo == {"demo-files", "simulator", "demo-doctor", "demo-feed", *STAGES}
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_a_vendor_is_where_the_files_and_the_feed_of_the_demo_say(name):
+    assert SERVICES[name]["entrypoint"][-1] == name
+    port = next(word for word in SERVICES[name]["command"] if word.startswith("--port=")).removeprefix("--port=")
+    for other in ("demo-files", "demo-feed"):
+        assert f"--vendor={name}=http://{name}:{port}" in SERVICES[other]["command"]
+
+
+def test_webhooks_of_the_demo_find_the_door():
+    port = SERVICES["connectors"]["environment"]["STREAMS__WEBHOOKS__PORT"]
+    assert f"--door=http://connectors:{port}" in SERVICES["demo-feed"]["command"]
 
 
 @each_service
@@ -129,7 +144,7 @@ def test_grafana_lets_nobody_in_without_the_password():
 
 def test_one_image_serves_every_part_of_ours():
     ours = [one for one in SERVICES.values() if one["image"].startswith("b1-streams:")]
-    assert len(ours) == 7
+    assert len(ours) == 7 + len(STAGES)
     assert all(one["build"] == "." for one in ours)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from streams.cli import make_app
+from streams.cli.commands import make_app
 
 ROOT = Path(__file__).parents[2]
 READMES = sorted(

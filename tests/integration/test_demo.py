@@ -86,8 +86,26 @@ async def test_a_short_demo_ends_with_balanced_books(kafka, slice_file, environ,
     assert len(told["exit_codes"]) == 3  # two workers, one of them the killed one's successor, and the connector
     assert told["sessions"]["left_open"] == 0
     assert picture.read_text(encoding="utf-8").startswith("<svg")
-    assert (kept / "ledger.json").exists()
+    assert (kept / "ledger.jsonl").exists()
     assert not any(map(is_alive, processes(ran.stderr)))
+    assert await topics_of_demos(kafka) == []
+
+
+async def test_the_same_sales_at_four_vendors_end_with_balanced_books(kafka, slice_file, environ):
+    command = [*STREAMS, "demo", "--vendors", "--data", str(slice_file), "--seconds", "10", "--json"]
+    ran = await asyncio.to_thread(
+        subprocess.run, command, env=environ, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:] + ran.stdout[-3000:]
+    told = json.loads(ran.stdout)
+    assert (told["ok"], told["lost"], told["double"], told["discrepancies"]) == (True, 0, 0, [])
+    assert told["flows"]["order_placed"]["posted"] == 42
+    assert told["flows"]["refund_issued"]["posted"] > 0
+    assert told["letters"] == {"unmapped_location": 1, "unreadable": 2}
+    assert told["units"]["files"] == told["units"]["b1"] != "0"
+    assert told["faults"]["workers_killed"] == 1
+    assert len(told["exit_codes"]) == 3
+    assert "at Magento" in ran.stderr
     assert await topics_of_demos(kafka) == []
 
 

@@ -49,8 +49,6 @@ class Broker:
         self.committed: dict[Place, Committed] = {}
         self.faults = BrokerFaults()
         self.trace: list[object] = []
-        self.strangers: set[bytes] = set()  # letters that a process wrote when it did not own their company any more
-        self.owns: Callable[[Process | None, int], bool] = lambda process, partition: True
         self.on_commit: Callable[[dict[Place, Committed]], None] = lambda _: None
 
     def now_ms(self) -> int:
@@ -141,8 +139,6 @@ class WorkerLog:
 
     def _write(self, place: Place, group: list[tuple[Outgoing, Any]], answer_s: float | None) -> None:
         for each, future in group:
-            if place[0] == "dead-letter-state" and each.key and not self._broker.owns(self._process, place[1]):
-                self._broker.strangers.add(each.key)
             sent = Sent(place[1], self._broker.append(*place, each.key, each.value, each.headers, each.timestamp_ms))
             if answer_s is not None:
                 self._broker.loop.later(answer_s, _resolve, future, sent)

@@ -49,7 +49,6 @@ class Server:
         self.faults = ErpFaults()
         self.trace: list[object] = []
         self.serial_faults: list[str] = []
-        self.late: set[str] = set()  # claims that were committed when whoever sent them did not wait any more
         self.points: Callable[[Process, str], bool] = lambda process, name: False
         self.hits: Counter[str] = Counter()
         self._released = asyncio.Event()
@@ -59,9 +58,7 @@ class Server:
         self._released.set()
         self._released = asyncio.Event()
 
-    async def serve(
-        self, requests: Sequence[ledger.Request], process: Process, extra_s: float, waits: Callable[[], bool]
-    ) -> list[ledger.Answer]:
+    async def serve(self, requests: Sequence[ledger.Request], process: Process, extra_s: float) -> list[ledger.Answer]:
         """Locks, time, commit. Runs in the world: the client's death does not stop it."""
         self.points(process, "c3")
         company = self.company
@@ -79,8 +76,6 @@ class Server:
             self.points(process, "c4")
             await asyncio.sleep(service_s / 2 + extra_s)
             answers = company.apply(requests, holder)
-            if not waits():
-                self.late.update(claims_of(requests))
             sent = [(request.method, request.path, request.body) for request in requests]
             self.trace.append((round(self.loop.time(), 6), sent, [answer.status for answer in answers]))
             self.points(process, "c5")
@@ -150,14 +145,8 @@ class SimServiceLayer:
         late = chance < (sum_ := sum_ + faults.late_commit)
         lost = chance < sum_ + faults.lost_answer and not late
         extra_s = _CLIENT_S + random.uniform(0, 30) if late else 0.0
-        waiting = [True]
-        served = server.loop.in_world(
-            server.serve(requests, self._process, extra_s, lambda: bool(waiting) and self._process.running)
-        )
-        try:
-            done, _ = await asyncio.wait({served}, timeout=_CLIENT_S)
-        finally:
-            waiting.clear()
+        served = server.loop.in_world(server.serve(requests, self._process, extra_s))
+        done, _ = await asyncio.wait({served}, timeout=_CLIENT_S)
         if not done:
             raise AnswerUnknownError("no answer in time")
         if lost:
@@ -166,7 +155,7 @@ class SimServiceLayer:
         return served.result()
 
     def _arrive_late(self, requests: Sequence[ledger.Request]) -> None:
-        self._server.loop.in_world(self._server.serve(requests, self._process, 0.0, lambda: False))
+        self._server.loop.in_world(self._server.serve(requests, self._process, 0.0))
 
     async def _connect(self) -> None:
         server = self._server

@@ -252,8 +252,8 @@ def _(original: Any) -> Any:
         def get(self, key: Any, default: Any = None) -> Any:
             return default
 
-    async def open_(self: Poster, counts: Any, queue_start: int) -> None:
-        await original(self, counts, queue_start)
+    async def open_(self: Poster, counts: Any, queue_start: int, stamp: Any) -> None:
+        await original(self, counts, queue_start, stamp)
         self._high = Forgetful()
 
     return open_

@@ -14,7 +14,7 @@ from streams.app import Pipeline
 from streams.config import Config
 from streams.log import Committed
 from streams.ports import Ports
-from streams.progress import Progress, decode_counts, encode_counts
+from streams.progress import Counts, Progress, decode_counts, encode_counts
 from streams.rooms import INPUTS, Rooms
 from streams.transport import TP, Batch, Start
 from tests.simulation.broker import EPOCH_S, Broker
@@ -45,6 +45,8 @@ class Worker:
     before_release = Pipeline.before_release
     _open_poster = Pipeline._open_poster
     _open_stock = Pipeline._open_stock
+    _decided = Pipeline._decided
+    _stamp = Pipeline._stamp
     _start = Pipeline._start
     _ended = Pipeline._ended
     _watch = staticmethod(Pipeline._watch)
@@ -176,8 +178,9 @@ class Worker:
                     queue.get_nowait()
             for progress in self._progress.values():
                 progress.live = False
-            if self._assigning is not None:
-                self._assigning.cancel()
+            if (assigning := self._assigning) is not None:
+                assigning.cancel()
+                await asyncio.wait([assigning], timeout=_DRAIN_S)
             if self._found:
                 try:
                     await asyncio.wait_for(self.before_release(tps), _DRAIN_S)
@@ -204,6 +207,18 @@ class Worker:
     def watermark(self, tp: TP) -> Start | None:
         progress = self._progress.get(tp)
         return None if progress is None or progress.next is None else Start(progress.next, dict(progress.counts))
+
+    async def stamp(self, tp: TP, counts: Counts) -> bool:
+        progress = self._progress.get(tp)
+        if progress is None or progress.next is None:
+            return False
+        progress.note(counts)
+        async with self._committing:
+            at, generation = Committed(progress.next, encode_counts(progress.counts)), self.generation
+            done = await self._commit_at(self, generation, {tp: at})
+            if done and generation == self.generation:
+                self._at_kafka[tp] = at
+            return done
 
     async def rewind(self, tp: TP, start: Start) -> bool:
         old = self._progress.get(tp)

@@ -180,9 +180,6 @@ class World:
         self.facts: dict[tuple[str, int, int], Fact] = {}
         self.checker = Checker(self.broker, self.company, self._codec, self.facts)
         self.broker.on_commit = self.checker.committing
-        self.checker.late = self.server.late
-        self._owners: dict[int, Process] = {}
-        self.broker.owns = lambda process, partition: self._owners.get(partition) is process
         self._hits: Counter[str] = Counter()
         self._survived: Counter[str] = Counter()
         self._fired: set[int] = set()
@@ -191,7 +188,7 @@ class World:
         self._generation = 0
         self._moved = asyncio.Event()
         self._joined: dict[Worker, int] = {}
-        self._healed = False
+        self._healed, self._healed_s = False, 0.0
         self._ready: asyncio.Task[Any] | None = None
 
     def _master_data(self) -> Mapping[str, Any]:
@@ -273,7 +270,7 @@ class World:
 
     def _heal(self) -> None:
         """People mend B1, operators the rest; from here on nothing goes wrong."""
-        self._healed = True
+        self._healed, self._healed_s = True, self.loop.time()
         self.server.faults, self.broker.faults = ErpFaults(), BrokerFaults()
         for item in (*ITEMS, LOT_ITEM):
             self._person("lock", item, False)
@@ -342,7 +339,7 @@ class World:
             return
         if not isinstance(error, LogError):
             self.checker.say(f"a worker ended by {type(error).__name__}: {error}")
-        elif self._healed and self.loop.time() > self.plan.heal_s + 60:
+        elif self._healed and self.loop.time() > self._healed_s + 60:
             self.checker.say(f"a worker ended though nothing is broken: {error}")
         self._survived["crash"] += 1
         self._kill(worker)
@@ -465,7 +462,6 @@ class World:
             hands[self._random.choice(self._members)] += [TP(name, number) for name in facts]
         for number in range(self.config.kafka.company_partitions):
             owner = self._random.choice(self._members)
-            self._owners[number] = owner.process
             hands[owner] += [TP(name, number) for name in ("erp-orders", "erp-stock")]
         for member, tps in hands.items():
             member.generation = self._generation

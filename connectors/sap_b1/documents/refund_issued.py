@@ -233,7 +233,7 @@ def _check_never_invoiced(event: RefundIssued, order: OrderView, map: CompanyMap
 def _invoice_not_found(order: OrderView) -> Refusal:
     return Refusal(
         "invoice_not_found",
-        f"order {order.number!r} has no invoice yet; it is tried again when the order is invoiced",
+        f"order {order.number!r} is not invoiced so far yet; it is tried again when the order is invoiced",
         waits_for=f"invoice:{order.k}",
     )
 
@@ -336,7 +336,12 @@ def _credits(
         elif not _take_cancelled(want, order, left):
             raise _not_invoiced(want, order)
     places = [Place(slot.line_id, slot.line.item_code, slot.free) for slot in slots]
-    pieces = fill(wants, places, "over_credited", "invoiced and not yet credited")
+    try:
+        pieces = fill(wants, places, "over_credited", "invoiced and not yet credited")
+    except Refusal as refusal:
+        if refusal.reason == "over_credited" and _may_come(wants, places, slots, order):
+            raise _invoice_not_found(order) from refusal
+        raise
     credits: list[_Credit] = []
     for i, want in enumerate(wants):
         line = event.lines[want.position]
@@ -360,6 +365,23 @@ def _credits(
                     _Credit(item, piece.quantity, piece_net, piece_tax, tax_code, warehouse, moves, lots, slot)
                 )
     return _merged(credits)
+
+
+def _may_come(wants: Sequence[Want], places: Sequence[Place], slots: Sequence[_Slot], order: OrderView) -> bool:
+    """Whether the order can still cover a refund: then it has overtaken a later invoice of partly invoiced lines."""
+    taken: dict[int | None, Decimal] = {}
+    for slot in slots:
+        taken[slot.order_line] = taken.get(slot.order_line, ZERO) + slot.line.quantity
+    leaving = {line.line_num: line.quantity + line.cancelled - order.cancelled_quantity(line) for line in order.lines}
+    to_come = [
+        Place(line.line_id, line.item_code, max(ZERO, leaving[line.line_num] - taken.get(line.line_num, ZERO)))
+        for line in order.lines
+    ]
+    try:
+        fill(wants, [*places, *to_come], "over_credited", "ordered")
+    except Refusal:
+        return False
+    return True
 
 
 def _of(want: Want, slot: _Slot) -> bool:

@@ -4,9 +4,20 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.base.cursors import Cursors, LostRaceError, Position, connector_of, level_key, partition_of
+from connectors.base.cursors import (
+    Cursors,
+    LostRaceError,
+    Position,
+    backfill_name,
+    connector_of,
+    cursor_key,
+    level_key,
+    owner_of,
+    partition_of,
+)
 from connectors.base.errors import FatalError
 from connectors.base.levels import Level, Pending
+from connectors.base.source import Span
 from schemas.events import StockAdjusted, digest_of
 
 TOPIC = "connector-cursors"
@@ -158,3 +169,24 @@ def test_keys_of_levels_never_run_into_one_another():
 
 def test_a_connector_has_one_partition_for_ever():
     assert [partition_of(name, 12) for name in ("shop", "warehouse")] == [6, 8]
+
+
+async def test_what_lies_directly_behind_is_known_and_what_others_wrote_between_is_read(make, broker):
+    one, other = make(), make("another")
+    await one.load()
+    reads = []
+    broker.before = lambda what: reads.append(what) if what.startswith("read") else None
+    await one.advance(Position("line 1"))
+    await one.write_levels({("A", "MAIN"): Level(1, Decimal(5)), ("B", "MAIN"): Level(1, Decimal(5))})
+    assert (one.position.cursor, len(one.levels), reads) == ("line 1", 2, [])
+    await other.load()
+    assert len(reads) == 1
+    await one.advance(Position("line 2"))
+    assert len(reads) == 2
+    assert one.position.cursor == "line 2"
+
+
+def test_a_back_fill_has_a_cursor_of_its_own_and_belongs_to_its_connector():
+    name = backfill_name("shop", Span(AT, AT.replace(month=12)))
+    assert name == "shop/backfill/2026-11-21T09:30:00+00:00/2026-12-21T09:30:00+00:00"
+    assert (owner_of(name), owner_of("shop"), connector_of(cursor_key(name))) == ("shop", "shop", name)

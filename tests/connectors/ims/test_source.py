@@ -7,8 +7,9 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.ims import source as module
+from connectors.ims.files import MAX_LINE_BYTES
 from connectors.ims.settings import ImsSettings
-from connectors.ims.source import MAX_LINE_BYTES, ImsSource, unread_files
+from connectors.ims.source import ImsSource, unread_files
 
 AT = "2026-11-21T09:30:00Z"
 CSV = {

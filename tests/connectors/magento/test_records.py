@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.base.records import RecordError
 from connectors.magento.records import (
     CreditmemoRecord,
     OrderRecord,
-    RecordError,
     Row,
     ShipmentRecord,
     parse_listing,

@@ -8,14 +8,23 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.shopify.client import ORDERS_IN_BULK, ShopifyClient
+from connectors.simulators.shopify import Shop
+from tests.connectors.shopify.conftest import TOKEN, Time
 
 LINES = """{ orders { edges { node { id name
   shippingLines { edges { node { id title } } } lineItems { edges { node { id sku } } } } } } }"""
 
 
-async def bulk(client, query=LINES, skip=0):
-    operation = await client.start_bulk(query)
-    return [row async for row in client.bulk(operation, skip=skip)]
+async def ended(client, operation):
+    """Looks until the operation has ended, as a source does."""
+    while (found := await client.look_bulk(operation)).status in ("CREATED", "RUNNING"):
+        pass
+    return found
+
+
+async def bulk(client, query=LINES, start=0):
+    found = await ended(client, await client.start_bulk(query))
+    return [row async for row in client.bulk(found.url, start=start)]
 
 
 async def test_a_bulk_operation_gives_every_order_with_its_lines(play):
@@ -23,52 +32,77 @@ async def test_a_bulk_operation_gives_every_order_with_its_lines(play):
         play.shop.place_order(*[{"sku": f"S{n}", "quantity": 1, "price": "1.00"} for n in range(count)])
         for count in (1, 3, 2)
     ]
-    rows = await bulk(play.source._client)
+    rows = [row for row, _ in await bulk(play.source._client)]
     assert [row["id"].rpartition("/")[2] for row in rows] == numbers
     assert [[line["sku"] for line in row["LineItem"]] for row in rows] == [["S0"], ["S0", "S1", "S2"], ["S0", "S1"]]
     assert all(len(row["ShippingLine"]) == 1 for row in rows)
     assert play.shop.leaked == []
 
 
-async def test_a_bulk_operation_goes_on_where_it_was_left(play):
-    numbers = [play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"}) for _ in range(5)]
-    rows = await bulk(play.source._client, skip=3)
-    assert [row["id"].rpartition("/")[2] for row in rows] == numbers[3:]
-
-
-async def test_an_empty_shop_is_an_empty_result_and_two_at_once_are_refused(play):
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_a_result_goes_on_behind_every_object(play, monkeypatch, ranges):
+    if not ranges:
+        serve = play.shop._serve_file
+        monkeypatch.setattr(play.shop, "_serve_file", lambda path, _wanted: serve(path, ""))
+    for _ in range(5):
+        play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
     client = play.source._client
-    operation = await client.start_bulk(ORDERS_IN_BULK % "")
+    found = await ended(client, await client.start_bulk(LINES))
+    rows = [row async for row in client.bulk(found.url)]
+    for at, (_, end) in enumerate(rows):
+        assert [row async for row in client.bulk(found.url, start=end)] == rows[at + 1 :]
+
+
+async def test_an_empty_shop_is_an_empty_result(play):
+    client = play.source._client
+    found = await ended(client, await client.start_bulk(ORDERS_IN_BULK % ""))
+    assert (found.status, found.url) == ("COMPLETED", None)
+
+
+@pytest.mark.parametrize(("version", "at_once"), [("2025-10", 1), ("2026-04", 5)])
+async def test_more_operations_at_once_than_shopify_runs_wait(make_play, version, at_once):
+    shop = Shop(clock=Time().now, token=TOKEN)
+    shop.versions = ("2025-10", *shop.versions)
+    client = make_play(shop=shop, api_version=version).source._client
+    for _ in range(at_once):
+        await client.start_bulk(ORDERS_IN_BULK % "")
     with pytest.raises(RetriableError, match="another bulk"):
         await client.start_bulk(ORDERS_IN_BULK % "")
-    assert [row async for row in client.bulk(operation)] == []
 
 
-@pytest.mark.parametrize("status", ["FAILED", "CANCELED", "EXPIRED"])
-async def test_a_bulk_operation_that_failed_is_tried_again(play, status):
-    client = play.source._client
-    operation = await client.start_bulk(LINES)
-    play.shop._bulk[operation]["status"] = status
-    with pytest.raises(RetriableError, match=status):
-        _ = [row async for row in client.bulk(operation)]
-
-
-async def test_a_connection_inside_a_list_is_refused(play):
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ orders { edges { node { id refunds { refundLineItems { edges { node { quantity } } } } } } } }",
+        "{ orders { edges { node { name lineItems { edges { node { id } } } } } } }",
+        "{ orders { edges { node { id } } } locations: orders { edges { node { id } } } }",
+        '{ order(id: "gid://shopify/Order/1") { id } }',
+    ],
+)
+async def test_what_bulk_operations_do_not_take_is_refused(play, query):
     play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
-    with pytest.raises(FatalError):
-        await play.source._client.start_bulk(
-            "{ orders { edges { node { id refunds { refundLineItems { edges { node { quantity } } } } } } } }"
-        )
+    with pytest.raises(FatalError, match="refuses the bulk"):
+        await play.source._client.start_bulk(query)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]\n", b'{"id": "a", "__parentId": "b"}\n', b"\xff\n"])
+@pytest.mark.parametrize("body", [b"{", b"[]\n", b"\xff\n"])
 async def test_a_damaged_result_is_no_crash(play, body):
     client = play.source._client
     play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
-    operation = await client.start_bulk(LINES)
+    found = await ended(client, await client.start_bulk(LINES))
     play.shop._files = dict.fromkeys(play.shop._files, body)
     with pytest.raises(RetriableError):
-        _ = [row async for row in client.bulk(operation)]
+        _ = [row async for row in client.bulk(found.url)]
+
+
+async def test_a_result_whose_rows_are_not_grouped_is_not_put_together_wrongly(play):
+    for _ in range(2):
+        play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
+    client = play.source._client
+    started = play.shop._start_bulk(LINES, grouped=None)
+    found = await ended(client, started["bulkOperation"]["id"])
+    with pytest.raises(FatalError, match="not grouped"):
+        _ = [row async for row in client.bulk(found.url)]
 
 
 class Endless(httpx.AsyncBaseTransport):
@@ -78,10 +112,8 @@ class Endless(httpx.AsyncBaseTransport):
         self._orders = orders
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            return httpx.Response(200, content=self._rows())
-        one = {"status": "COMPLETED", "url": "https://storage.example/result.jsonl"}
-        return httpx.Response(200, json={"data": {"node": one}})
+        assert request.method == "GET"
+        return httpx.Response(200, content=self._rows())
 
     async def _rows(self):
         for order in range(self._orders):
@@ -95,7 +127,7 @@ async def test_memory_does_not_grow_with_the_shop(play):
         client = ShopifyClient(play.settings, play.time, transport=Endless(orders), sleep=play.time.sleep)
         tracemalloc.start()
         count = 0
-        async for row in client.bulk("gid://shopify/BulkOperation/1"):
+        async for row, _ in client.bulk("https://storage.example/result.jsonl"):
             count += len(row["LineItem"])
         _, found = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -109,12 +141,8 @@ async def test_memory_does_not_grow_with_the_shop(play):
 
 
 async def test_a_result_that_is_not_behind_https_is_not_fetched(play):
-    client = play.source._client
-    play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
-    operation = await client.start_bulk(LINES)
-    play.shop._bulk[operation]["url"] = "http://169.254.169.254/latest"
-    with pytest.raises(RetriableError, match="https"):
-        _ = [row async for row in client.bulk(operation)]
+    with pytest.raises(FatalError, match="https"):
+        _ = [row async for row in play.source._client.bulk("http://169.254.169.254/latest")]
 
 
 async def test_a_token_is_sent_to_the_shop_only(play):

@@ -246,7 +246,7 @@ async def test_a_record_that_cannot_be_read_is_a_letter_with_its_bytes_and_the_r
     assert [event.order_id for event in of(OrderPlaced, said)] == [good]
     assert "canary" in letter.value.decode()
     assert "canary" not in letter.error
-    assert "lineItems.0.quantity" in letter.error
+    assert "lineItems[0].quantity" in letter.error
     assert await play.look() == []
 
 

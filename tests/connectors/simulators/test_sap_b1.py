@@ -542,6 +542,29 @@ async def test_the_ledger_is_json_with_decimal_text(world: World) -> None:
     assert {"item": "A1", "warehouse": "LON1", "quantity": "99"} in ledger["on_hand"]
     assert ledger["claims"][0]["Code"] == "K"
     assert ledger["counters"]["change_sets"] == 2
+    assert ledger["counters"]["document_sets"] == 2
+
+
+async def test_a_preview_and_a_refusal_make_no_document_and_are_counted_apart(world: World) -> None:
+    await world.post("OrdersService_Preview", {"Document": order()})
+    await world.post("Orders", order())
+    await world.post("Orders", {"CardCode": "nobody"})
+    counters = (await world.client.get("https://b1.example/_simulator/ledger")).json()["counters"]
+    assert [counters[name] for name in ("change_sets", "document_sets", "previews", "refused")] == [3, 1, 1, 1]
+
+
+async def test_the_documents_of_a_large_ledger_come_in_pages_in_the_order_of_their_commits(world: World) -> None:
+    await world.post("Orders", order())
+    await world.post("InventoryGenExits", issue())
+    await world.post("Orders", order())
+    url = "https://b1.example/_simulator"
+    whole = (await world.client.get(f"{url}/ledger")).json()
+    bare = (await world.client.get(f"{url}/ledger?documents=0")).json()
+    assert (bare["documents"], bare["on_hand"]) == ([], whole["on_hand"])
+    first = (await world.client.get(f"{url}/documents?limit=2")).json()
+    rest = (await world.client.get(f"{url}/documents?after={first[-1]['sequence']}&limit=2")).json()
+    assert [one["entity"] for one in (*first, *rest)] == ["Orders", "InventoryGenExits", "Orders"]
+    assert sorted((*first, *rest), key=str) == sorted(whole["documents"], key=str)
 
 
 async def test_people_change_master_data_and_documents(world: World) -> None:

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from connectors.base.records import RecordError
 from connectors.simulators.veeqo import Account, Line, dump
-from connectors.veeqo.records import Allocation, Order, OrderLine, RecordError, Sellable, kept, validate
+from connectors.veeqo.records import Allocation, Order, OrderLine, Sellable, kept, validate
 from connectors.veeqo.source import VeeqoSource
 from tests.connectors.veeqo.conftest import Hand, settings
 

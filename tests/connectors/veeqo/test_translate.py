@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.base.records import RecordError
 from connectors.simulators.veeqo import Account, Line
-from connectors.veeqo.records import Order, RecordError, validate
+from connectors.veeqo.records import Order, validate
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.translate import order_placed
 from schemas.events import OrderPlaced

@@ -34,7 +34,7 @@ def test_a_finding_is_exit_1_with_its_remedy(streams: Streams, world: World, ask
 def test_install_mends_and_is_exit_0(streams: Streams, world: World, asked: list[bool]) -> None:
     ran = streams("doctor", "--install", "--json")
     assert (ran.code, ran.data["ok"]) == (0, True)
-    assert set(ran.data["findings"]) == {"kafka", "registry", "acme"}
+    assert set(ran.data["findings"]) == {"kafka", "registry", "acme", "connectors.shop", "connectors.warehouse"}
     assert asked == [True]
 
 

@@ -2,7 +2,9 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,12 +12,13 @@ import httpx
 import pytest
 
 from connectors.base.errors import FatalError
+from streams import cli
 from streams.cli import service
 from streams.config import Config
 from streams.metrics import Metrics
 from tests.streams.cli.conftest import Streams
 from tests.streams.facts import World
-from tests.streams.fakes import MemoryLog
+from tests.streams.fakes import ROOT, MemoryLog
 
 pytestmark = pytest.mark.usefixtures("quiet", "world")
 
@@ -145,3 +148,39 @@ def test_metrics_are_served_while_it_runs(streams: Streams, rooms: Any) -> None:
     assert ran.code == 0
     assert seen == {"ready": 503, "then": 200}
     assert all(json.loads(line) for line in ran.err.splitlines() if line.startswith("{"))
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "connect"])
+def test_sigterm_before_anything_is_imported_ends_a_service_as_if_it_had_run(folder: Path, command: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from streams import cli, signals\n"
+        "remember = signals.remember\n"
+        "def at_once():\n"
+        "    remember()\n"
+        "    assert 'streams.cli.commands' not in sys.modules\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "signals.remember = at_once\n"
+        f"sys.argv = ['streams', {command!r}]\n"
+        "cli.main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, "http://" in ran.stderr) == (0, False), ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["up"], True),
+        (["worker", "-c", "x.toml"], True),
+        (["connect", "-c", "x.toml"], True),
+        (["connect", "try", "shop", "file"], False),
+        (["status"], False),
+        ([], False),
+    ],
+)
+def test_only_services_remember_it_and_other_commands_die_of_it(arguments: list[str], expected: bool) -> None:
+    assert cli.serves(arguments) is expected

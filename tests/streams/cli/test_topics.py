@@ -1,6 +1,13 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.codec import embedded_codec
+from schemas.records import SealedEpoch
 from schemas.topics import TOPICS
-from tests.streams.cli.conftest import Streams
-from tests.streams.facts import World
+from tests.streams.cli.conftest import Streams, at_once
+from tests.streams.facts import NOW, World, adjustment
 from tests.streams.fakes import MemoryLog
 
 
@@ -21,3 +28,71 @@ def test_a_difference_is_exit_1_with_its_remedy(streams: Streams, world: World) 
     ran = streams("topics", "check")
     assert ran.code == 1
     assert "kafka-configs" in ran.out
+
+
+def sealed(world: World) -> list[SealedEpoch]:
+    return [embedded_codec().decode(one.value or b"", SealedEpoch) for one in world.log._records["stock-sealed", 1]]
+
+
+@pytest.fixture
+def lost(world: World) -> World:
+    """Partition 1 is sealed up to 2; the log has lost that and three events more."""
+
+    async def happen() -> None:
+        epoch = SealedEpoch(
+            number=0, prev_digest=bytes(16), start=0, end=2, sealed_at=NOW - timedelta(days=1), config_version="c", cause="length",
+            batches=(),
+        )  # fmt: skip
+        await world.log.send("stock-sealed", 1, b"1", world.codec.encode(epoch))
+        for n in range(6):
+            await world.fact("stock_adjusted", adjustment(f"e{n}"), partition=1)
+        await world.log.delete_records("stock-adjusted", 1, 5)
+
+    at_once(happen())
+    return world
+
+
+def test_without_yes_it_only_says_what_would_be_lost(streams: Streams, lost: World) -> None:
+    ran = streams("topics", "accept", "stock-adjusted/1", "--why", "disk lost")
+    assert ran.code == 1
+    assert "holds offsets 5 to 6, its chain is sealed up to 2: 3 events were published and never read" in ran.out
+    assert "nothing is changed; with --yes" in ran.out
+    assert len(sealed(lost)) == 1
+
+
+def test_with_yes_the_chain_goes_on_and_keeps_who_when_and_why(streams: Streams, lost: World) -> None:
+    ran = streams("topics", "accept", "stock-adjusted/1", "--why", "disk lost", "--by", "ann", "--yes", "--json")
+    assert (ran.code, ran.data) == (
+        0,
+        {
+            "accepted": True,
+            "by": "ann",
+            "why": "disk lost",
+            "disagreement": {
+                "topic": "stock-adjusted", "partition": 1, "log_start": 5, "log_end": 6, "sealed": 2, "lost": 3,
+            },
+        },
+    )  # fmt: skip
+    epoch = sealed(lost)[-1]
+    assert (epoch.number, epoch.start, epoch.end, epoch.cause, epoch.no_ops) == (
+        1,
+        2,
+        5,
+        "accepted by ann: disk lost",
+        3,
+    )
+    assert epoch.sealed_at > NOW - timedelta(days=1)
+    again = streams("topics", "accept", "stock-adjusted/1", "--why", "disk lost", "--yes")
+    assert (again.code, "log and chain agree" in again.out, len(sealed(lost))) == (1, True, 2)
+
+
+@pytest.mark.parametrize("named", ["stock-adjusted/2", "stock-adjusted", "order-placed/0", "stock-adjusted/x"])
+def test_what_is_no_partition_of_the_input_is_wrong_use(streams: Streams, world: Any, named: str) -> None:
+    ran = streams("topics", "accept", named, "--why", "disk lost", "--yes")
+    assert ran.code == 2
+    assert "name one from 0 to 1" in ran.err
+
+
+def test_a_reason_must_be_given(streams: Streams, world: Any) -> None:
+    assert streams("topics", "accept", "stock-adjusted/1", "--yes").code == 2
+    assert streams("topics", "accept", "stock-adjusted/1", "--yes", "--why", " ").code == 2

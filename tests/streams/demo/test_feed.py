@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.simulators.__main__ import read_app
 from streams.config import load
 from streams.demo import feed
 
@@ -272,7 +271,7 @@ def test_the_mess_is_repeats_and_one_cut_line_in_each_connectors_files(week):
 
 
 def test_the_writer_drips_lines_in_order_and_leaves_nothing_half_written(week, tmp_path):
-    writer = feed.Writer(week, tmp_path, lines=50)
+    writer = feed.Writer(week.files, tmp_path, lines=50)
     steps = week.moments(7)
     written = [writer.write(upto) for upto in steps]
     assert sum(written) == week.events
@@ -285,7 +284,7 @@ def test_the_writer_drips_lines_in_order_and_leaves_nothing_half_written(week, t
 
 
 def test_files_that_the_connector_has_moved_to_done_are_still_found(week, tmp_path):
-    feed.Writer(week, tmp_path).write(datetime.max.replace(tzinfo=UTC))
+    feed.Writer(week.files, tmp_path).write(datetime.max.replace(tzinfo=UTC))
     (tmp_path / "shop" / "done").mkdir()
     (path,) = (tmp_path / "shop").glob("*.jsonl")
     path.rename(tmp_path / "shop" / "done" / path.name)
@@ -330,21 +329,3 @@ def test_the_real_loader_takes_the_configuration(week, tmp_path):
     config = load(path, {"ACME_B1_PASSWORD": "x"})
     assert set(config.connectors) == {"shop", "warehouse"}
     assert config.maps["acme"].item_code("85123a" if "85123a" in week.items else "85123A") == "85123A"
-
-
-def test_prepare_and_drip_write_everything_once(tmp_path):
-    secret = tmp_path / "secret"
-    secret.write_text("pass\n")
-    prepare = ["prepare", str(tmp_path), "--bootstrap-servers=k:1", "--service-layer-url=http://s:1/b1s/v2"]
-    feed.main([*prepare, f"--password-file={secret}"])
-    made = json.loads((tmp_path / "simulator.json").read_text())
-    assert made["users"] == {"streams": "pass"}
-    assert "pass" not in (tmp_path / "streams.toml").read_text().replace("password", "").replace(str(secret), "")
-    app = read_app(made)
-    assert {kind.value: share for kind, (share, _) in app.faults._rates.items()} == {"lost_reply_after_commit": 0.03}
-    feed.main(["drip", str(tmp_path), "--seconds=0"])
-    before = sorted(tmp_path.rglob("*.jsonl"))
-    feed.main(["drip", str(tmp_path), "--seconds=0"])
-    feed.main([*prepare, f"--password-file={secret}"])
-    assert sorted(tmp_path.rglob("*.jsonl")) == before
-    assert len(before) > 60

@@ -17,7 +17,7 @@ from rich.console import Console
 from streams.cli import shell
 from streams.demo import feed, run
 from streams.demo.kafka import Kafka, KafkaSetupError
-from streams.demo.processes import Child, ProcessError
+from streams.demo.processes import Child, ProcessError, ask_json, bounded
 from streams.demo.proof import Discrepancy, Ends, Proof
 from streams.demo.screen import Happening, Show, Snapshot, draw, line, render
 from streams.status import Flow
@@ -37,7 +37,8 @@ NOW = Snapshot(
 PROOF = Proof(
     flows={"order_placed": Ends(3, 2, 1, 0, 0)}, reasons={"unreadable": 1}, discrepancies=(),
     units_expected=Decimal(7), units_posted=Decimal(7), ordered=Decimal("1.20"), invoiced=Decimal("1.20"),
-    credited=Decimal(0), stock_events=9, stock_documents=2, calls=20, change_sets=11, documents=4, naive_writes=13,
+    credited=Decimal(0), stock_events=9, stock_documents=2, calls=20, document_sets=11, previews=3, refused=1,
+    documents=4, naive_writes=13,
 )  # fmt: skip
 
 
@@ -139,7 +140,8 @@ def test_the_json_has_every_figure():
         "received": 3, "posted": 2, "no_op": 1, "parked": 0, "dead": 0, "unaccounted": 0,
     }  # fmt: skip
     assert told["units"] == {"files": "7", "b1": "7"}
-    assert (told["erp"]["writes"], told["erp"]["writes_one_per_event"]) == (11, 13)
+    assert (told["erp"]["document_sets"], told["erp"]["calls_one_per_document"]) == (11, 13)
+    assert (told["erp"]["previews"], told["erp"]["refused"]) == (3, 1)
     assert told["faults"] == {"replies_lost": 17, "locks": 9, "workers_killed": 1}
     assert told["seconds"] == {"start": 9.0, "all": 80.0}
 
@@ -164,7 +166,7 @@ def test_the_terms_of_the_proof_are_those_of_the_configuration(made, tmp_path):
     terms = run._terms(tmp_path / "streams.toml")
     assert terms.places == {"MAIN": "LON1", "DOTCOM": "WEB1"}
     assert terms.accounts == {"damaged": "5100", "lost": "5100", "found": "4900", "count": "4900"}
-    assert (terms.default_place, terms.timezone, terms.items) == ("LON1", "Europe/London", made.items)
+    assert (terms.default_places, terms.timezone, terms.items) == ({"shop": "LON1"}, "Europe/London", made.items)
 
 
 def test_a_folder_to_keep_must_be_a_new_one(tmp_path):
@@ -202,6 +204,71 @@ async def test_a_process_that_is_deaf_is_killed(tmp_path):
     await child.says(r"deaf (\d)", 20)
     child.ask_to_stop()
     assert await child.wait(0.2) == -9
+
+
+async def test_a_wait_has_an_end_and_says_what_it_was_for():
+    with pytest.raises(ProcessError, match=r"gave up after 0 s of waiting for a sign"):
+        async with bounded("a sign", 0.01):
+            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError, match="its own"):
+        async with bounded("a sign", 60):
+            raise TimeoutError("its own")
+
+
+async def test_a_process_that_answers_wrongly_or_not_at_all_is_named():
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(ProcessError, match=r"the shop answers GET /x with 400: no!"):
+            await ask_json("the shop", url, "GET", "/x")
+    with pytest.raises(ProcessError, match=r"the shop does not answer"):
+        await ask_json("the shop", url, "GET", "/x")
+
+
+class Slow:
+    """An input that is let in as it is asked to; `most` is what was on its way at most."""
+
+    def __init__(self, lines):
+        self.lines = self.left = lines
+        self.most = 0
+
+    def moments(self, steps):
+        return list(range(steps))
+
+    async def write(self, _upto):
+        self.left -= min(self.left, run._STEP_LINES)
+
+
+async def test_the_sales_come_in_no_faster_than_the_pipeline_takes_them(monkeypatch):
+    source = Slow(4_000)
+    demo = run.Demo(Show(Console(file=io.StringIO()), live=False), None, source, Path(), None, 0.001)
+    ended = 0
+
+    async def look(_seconds):
+        nonlocal ended
+        written = source.lines - source.left
+        source.most = max(source.most, written - ended)
+        ended += (written - ended) // 2
+        flow = Flow(posted=ended, no_op=0, parked=0, dead=0, in_flight=written - ended, oldest_unposted_s=0)
+        demo._now = Snapshot(written=written, flows={"order_placed": flow})
+
+    monkeypatch.setattr(run.asyncio, "sleep", look)
+    await demo._write()
+    assert source.left == 0
+    assert source.most <= run._OPEN + run._STEP_LINES
+
+
+def test_what_is_tried_again_and_again_does_not_count_as_moving():
+    parked, under_way = Flow(1, 0, 2, 0, 0, 0), Flow(1, 0, 1, 0, 1, 3.0)
+    status = {name: run.Status(False, {"order_placed": flow}) for name, flow in (("a", parked), ("b", under_way))}
+    assert run._counts(status["a"]) == run._counts(status["b"])
+    assert run._counts(run.Status(True, {"order_placed": Flow(2, 0, 1, 0, 0, 0)})) != run._counts(status["a"])
 
 
 def is_alive(pid):

@@ -14,8 +14,9 @@ from connectors.base.errors import FatalError
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import NotSentError, Request
-from connectors.sap_b1.sink import Written
+from connectors.sap_b1.sink import Found, Written
 from schemas.codec import embedded_codec
+from schemas.records import Document
 from streams.metrics import Metrics
 from streams.ports import Ports
 from streams.posting.erp import Erp, Gate, Jitter
@@ -36,6 +37,10 @@ class Sink:
     sent: list[tuple[Any, Any]] = field(default_factory=list)
     pings: int = 0
     away: bool = False
+    found: Found = field(default_factory=Found)
+
+    async def look_up(self, ks: Sequence[str]) -> dict[str, Found]:
+        return dict.fromkeys(ks, self.found)
 
     async def write(self, claims: Sequence[Claim], requests: Sequence[Request]) -> Written:
         self.sent.append((tuple(claims), tuple(requests)))
@@ -73,6 +78,21 @@ async def test_an_unknown_answer_is_resolved_by_the_identical_request() -> None:
     assert (await room.write()).outcome is OC.EXISTS
     assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 2
     assert room.gate.is_open
+
+
+@pytest.mark.parametrize("entity", ["Drafts", "Orders"])
+async def test_after_an_unknown_answer_a_draft_or_what_was_approved_of_it_is_not_sent_again(entity: str) -> None:
+    room = Room(OC.UNKNOWN)
+    room.sink.found = Found(ref=Document(object=entity, doc_entry=1, doc_num=1), draft=entity == "Drafts")
+    written = await room.write()
+    assert (written.outcome, written.reason) == (OC.REJECTED, "approval_required")
+    assert len(room.sink.sent) == 1
+
+
+async def test_what_has_its_claim_is_resolved_by_the_identical_request() -> None:
+    room = Room(OC.UNKNOWN, OC.EXISTS)
+    room.sink.found = Found(claim=CLAIM, ref=Document(object="Orders", doc_entry=1, doc_num=1))
+    assert (await room.write()).outcome is OC.EXISTS
 
 
 async def test_a_second_unknown_in_a_row_pauses_everybody_and_gives_nothing_up() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from schemas.records import LetterState, Posting
 from schemas.topics import fact_topic
 from streams.chain_log import ANCHORS, Anchors
 from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.states import TENURE
 from streams.keys import event_key
 from streams.log import LogError
 from streams.metrics import Metrics
@@ -75,13 +76,24 @@ class Desk:
     def __init__(self) -> None:
         self.log, self.b1, self.offset, self.places = MemoryLog.of(CONFIG), B1(), 0, dict[str, int]()
         self.poster: Poster | None = None
+        self.tenures = list[int]()
 
-    async def open(self, counts: Mapping[tuple[str, str], int] | None = None) -> Poster:
+    async def open(
+        self,
+        counts: Mapping[tuple[str, str], int] | None = None,
+        log: MemoryLog | None = None,
+        stamp: Callable[[int], Awaitable[bool]] | None = None,
+    ) -> Poster:
         clock, metrics = Clock(), Metrics(CONFIG)
-        ports = Ports(self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
-        letters = LetterPublisher(self.log, CODEC, CONFIG.topic, lambda _: 0, clock, metrics)
+        ports = Ports(log or self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
+        letters = LetterPublisher(log or self.log, CODEC, CONFIG.topic, lambda _: 0, clock, metrics)
         self.poster = Poster("acme", CONFIG, ports, letters, Anchors(self.log, CODEC, ANCHORS))
-        await self.poster.open(counts or {}, self.offset)
+
+        async def accept(tenure: int) -> bool:
+            self.tenures.append(tenure)
+            return True
+
+        await self.poster.open(counts or {}, self.offset, stamp or accept)
         return self.poster
 
     async def close(self) -> None:
@@ -125,11 +137,15 @@ class Desk:
                 await asyncio.sleep(0.1)
 
     def states(self) -> dict[str, LetterState]:
-        return {
-            state.id: state
-            for one in self.log._records["dead-letter-state", 0]
-            for state in [CODEC.decode(one.value or b"", LetterState)]
-        }
+        """As everybody reads them: the last state of an id."""
+        states: dict[str, LetterState] = {}
+        for one in self.log._records["dead-letter-state", 0]:
+            if one.value is None:
+                states.pop((one.key or b"").decode(), None)
+            else:
+                state = CODEC.decode(one.value, LetterState)
+                states[state.id] = state
+        return states
 
 
 _TYPES: dict[str, Any] = {
@@ -318,3 +334,173 @@ async def test_nothing_is_sent_before_the_claim_table_is_there() -> None:
     await desk.ended(batch)
     assert len(desk.b1.documents("Orders")) == 1
     await desk.close()
+
+
+# ---- two posters at once: one stood still in the middle of a refusal, and its successor has gone on
+
+
+class Slow(MemoryLog):
+    """The log of a process that stands still whenever it is about to write a letter's state."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.__dict__ = log.__dict__
+        self._log, self.go_on, self.stands = log, asyncio.Event(), asyncio.Event()
+
+    async def send_many(self, records: Any) -> Any:
+        if any(one.topic == "dead-letter-state" and one.value is not None for one in records):
+            self.stands.set()
+            await self.go_on.wait()
+        return await self._log.send_many(records)
+
+
+async def paused_in_a_refusal(desk: Desk) -> tuple[Poster, Slow, FakeBatch]:
+    """A poster that has parked an order of a new item, and stands still before its state is written."""
+    slow = Slow(desk.log)
+    paused = await desk.open(log=slow)
+    batch = await desk.take(order("1", "NEW"))
+    await slow.stands.wait()
+    desk.b1.company.load({"Items": [{"ItemCode": "NEW"}]})
+    return paused, slow, batch
+
+
+async def test_a_letter_that_a_paused_poster_writes_after_its_successor_has_begun_was_never_written() -> None:
+    desk = Desk()
+    paused, slow, _ = await paused_in_a_refusal(desk)
+    await desk.open()
+    batch = await desk.take(order("1", "NEW"), again=True)
+    await desk.ended(batch)
+    assert how(batch) == ["posted"]
+    slow.go_on.set()
+    await asyncio.sleep(0.1)
+    assert [state.state for state in desk.states().values()] == ["parked"]
+    await asyncio.sleep(10)
+    assert desk.states() == {}
+    await paused.close()
+    await desk.close()
+
+
+async def test_nor_where_nobody_was_there_when_it_was_written() -> None:
+    desk = Desk()
+    paused, slow, _ = await paused_in_a_refusal(desk)
+    await desk.open()
+    await desk.ended(await desk.take(order("1", "NEW"), again=True))
+    await desk.close()
+    slow.go_on.set()
+    await asyncio.sleep(0.1)
+    assert [state.state for state in desk.states().values()] == ["parked"]
+    await desk.open()
+    assert desk.states() == {}
+    assert not list(desk.poster.letters()) if desk.poster else False
+    await paused.close()
+    await desk.close()
+
+
+async def test_a_state_that_a_paused_poster_writes_over_the_one_of_its_successor_is_written_over_again() -> None:
+    desk = Desk()
+    paused, slow, _ = await paused_in_a_refusal(desk)
+    desk.b1.company.load({"Items": [{"ItemCode": "NEW", "Valid": "tNO"}]})
+    await desk.open()
+    await desk.ended(await desk.take(order("1", "NEW"), again=True))
+    desk.b1.company.load({"Items": [{"ItemCode": "NEW", "Valid": "tYES"}]})
+    await asyncio.sleep(40)
+    assert [state.state for state in desk.states().values()] == ["posted"]
+    slow.go_on.set()
+    await asyncio.sleep(0.1)
+    assert [state.state for state in desk.states().values()] == ["parked"]
+    await asyncio.sleep(10)
+    assert [state.state for state in desk.states().values()] == ["posted"]
+    await paused.close()
+    await desk.close()
+
+
+async def test_a_poster_that_has_been_replaced_takes_nothing_back() -> None:
+    desk = Desk()
+    paused, slow, _ = await paused_in_a_refusal(desk)
+    successor = await desk.open()
+    desk.b1.company.load({"Items": [{"ItemCode": "OTHER", "Valid": "tNO"}]})
+    await desk.ended(await desk.take(order("2", "OTHER")))
+    slow.go_on.set()
+    await asyncio.sleep(20)
+    assert sorted(state.order_id or "" for state in desk.states().values()) == ["2"]
+    await paused.close()
+    await successor.close()
+
+
+async def test_a_tenure_is_committed_before_it_begins_and_is_higher_than_all_before() -> None:
+    desk = Desk()
+    await desk.open()
+    await desk.close()
+    await desk.open({TENURE: 7})
+    await desk.close()
+    await desk.open()  # somebody has deleted the group, and the log knows of eight
+    await desk.close()
+    assert desk.tenures == [1, 8, 9]
+
+    async def gone(tenure: int) -> bool:
+        return False
+
+    before = len(desk.log._records["dead-letter-state", 0])
+    opening = asyncio.create_task(desk.open(stamp=gone))
+    await asyncio.sleep(100)
+    assert not opening.done()
+    assert len(desk.log._records["dead-letter-state", 0]) == before
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+
+
+# ---- what lands in B1 after it was refused or held
+
+
+def late(desk: Desk, work: OrderPlaced) -> None:
+    """Somebody's request of long ago arrives: the order is in B1 now, with its claim."""
+    lines = [{"ItemCode": "A", "Quantity": Decimal(2), "WarehouseCode": "LON1", "U_STREAMS_LINE": "1"}]
+    k = event_key(work)
+    body = {
+        "CardCode": "C-WEB",
+        "NumAtCard": work.order_id,
+        "U_STREAMS_KEY": k,
+        "U_STREAMS_ORDER": k,
+        "DocDueDate": "2026-11-21",
+        "DocumentLines": lines,
+    }
+    claim = claims.Claim(k, "order_placed", work.digest, "1 order-placed/0/0").request()
+    answers = desk.b1.company.apply(
+        [ledger.Request(claim.method, claim.path, claim.body), ledger.Request("POST", "Orders", body)]
+    )
+    assert [answer.status for answer in answers] == [201, 201], answers
+
+
+async def test_a_request_that_lands_after_its_event_was_refused_closes_the_letter(desk: Desk) -> None:
+    event = order("1", grand_total=Decimal(1))
+    batch = await desk.take(event, dispatch("D1", "1"))
+    await desk.ended(batch)
+    assert sorted((state.event_type, state.state) for state in desk.states().values()) == [
+        ("dispatch_confirmed", "held"),
+        ("order_placed", "dead"),
+    ]
+    sets = len(desk.b1.change_sets)
+    late(desk, event)
+    await asyncio.sleep(130)
+    assert {state.state for state in desk.states().values()} == {"posted"}
+    assert [one.path for requests in desk.b1.change_sets[sets:] for one in requests if "CLAIM" not in one.path] == [
+        "DeliveryNotes",
+        "Invoices",
+    ]
+
+
+async def test_a_dead_letter_is_looked_for_less_and_less_often_and_not_for_ever(desk: Desk) -> None:
+    looks: list[float] = []
+    read, clock = desk.b1.read, Clock()
+
+    async def watched(paths: Any) -> Any:
+        if any(path.startswith(claims.ENTITY) for path in paths):
+            looks.append(clock.monotonic())
+        return await read(paths)
+
+    batch = await desk.take(order("1", grand_total=Decimal(1)))
+    await desk.ended(batch)
+    start = clock.monotonic()
+    desk.b1.read = watched  # type: ignore[method-assign]
+    await asyncio.sleep(3 * 3600)
+    assert [round((now - start) / 10) * 10 for now in looks] == [60, 180, 420, 900, 1500, 2100, 2700, 3300, 3900]
+    assert {state.state for state in desk.states().values()} == {"dead"}

@@ -44,13 +44,19 @@ class Room:
     def __init__(self, log: MemoryLog, b1: B1) -> None:
         self.log, self.b1, self.lanes = log, b1, Lanes()
         self.points: dict[str, int] = {}
+        self.replaced = False
         ports = Ports(log, CODEC, Clock(), Random(1), Metrics(CONFIG), lambda _: b1, self._point)
         sink, mapping = B1Sink(b1), CONFIG.maps["acme"]
         self.gate = Gate("acme", b1.ping, ports)
         erp = Erp(sink, self.gate, Slots(4), ports)
         self.sealed = SealedDocuments("acme", CONFIG, ports, Anchors(log, CODEC, ANCHORS))
-        self.stock = StockPosting(mapping, erp, sink, MasterDataCache(b1, ports.clock), self.lanes, self.sealed, ports)
+        self.stock = StockPosting(
+            mapping, erp, sink, MasterDataCache(b1, ports.clock), self.lanes, self.sealed, ports, self.in_tenure
+        )
         self.running = asyncio.create_task(self.stock.run())
+
+    async def in_tenure(self) -> bool:
+        return not self.replaced
 
     async def _point(self, name: str) -> None:
         self.points[name] = self.points.get(name, 0) + 1
@@ -247,3 +253,23 @@ async def test_a_loser_of_the_chain_posts_nothing_twice(rooms: Any) -> None:
     results = await asyncio.gather(one.all(batch("a"), batch("b", "B")), two.all(batch("a"), batch("c", "C")))
     assert {ended.how for ended in (*results[0], *results[1])} == {"posted"}
     assert [one.b1.on_hand(sku) for sku in "ABC"] == [101, 101, 101]
+
+
+async def test_a_poster_that_finds_itself_replaced_when_it_has_sealed_sends_nothing_more(rooms: Any) -> None:
+    """Its successor had walked the chain before, and may have refused the batch meanwhile."""
+    paused, successor = rooms(), rooms()
+    await paused.post(batch("a", "A"))
+    paused.replaced = True
+    waiting = [asyncio.create_task(paused.post(batch(name, "B"))) for name in "bc"]
+    await asyncio.sleep(600)
+    assert not any(task.done() for task in waiting)
+    assert [document.batch_ks for document in paused.documents()] == [(batch_key(batch("a")),), (
+        batch_key(batch("b", "B")), batch_key(batch("c", "B")),
+    )]  # fmt: skip
+    assert len(paused.b1.change_sets) == 1
+    ended = await successor.all(batch("b", "B"), batch("c", "B"))
+    assert [one.how for one in ended] == ["posted", "posted"]
+    assert len(paused.b1.documents("InventoryGenEntries")) == 2
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

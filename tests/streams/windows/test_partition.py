@@ -1,6 +1,7 @@
 """A partition of stock on its worker: seals, losers, rebuilds, and the road on to the company's queue."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from schemas.codec import embedded_codec
 from schemas.events import StockAdjusted
 from schemas.records import LetterState, Posting, SealedEpoch, StockBatch
+from streams.acceptance import Disagreement, OvertakenError, accept
 from streams.chain import ChainRootError
 from streams.chain_log import ANCHORS, Anchors
 from streams.config import parse
 from streams.dead_letters.publisher import LetterPublisher
-from streams.log import LogError
+from streams.log import LogError, Outgoing, Sent
 from streams.metrics import Metrics
 from streams.ports import Ports
 from streams.windows.epoch import Composer
@@ -308,6 +310,87 @@ async def test_an_input_that_was_made_anew_is_not_read(log: MemoryLog, clock: Cl
     log._records[STOCK, 0].clear()
     with pytest.raises(InputLostError):
         await Worker(log, clock).room.open(2, 0)
+
+
+async def accepted(worker: Worker, why: str = "a disk was lost") -> Disagreement | None:
+    return await accept(worker.log, configured(), CODEC, worker.clock, 0, by="ann", why=why)
+
+
+async def test_an_input_that_lost_records_is_read_again_when_a_person_has_accepted_it(
+    log: MemoryLog, clock: Clock
+) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    assert await accepted(worker) is None
+    await put(log, *(event(f"e{n}") for n in range(6)))
+    await worker.read(0, 3)
+    await worker.room.seal("length")
+    await log.delete_records(STOCK, 0, 5)
+    waiting = Worker(log, clock)
+    with pytest.raises(InputLostError, match="streams topics accept stock-adjusted/0"):
+        await waiting.room.open(3, 0)
+    found = await accepted(waiting)
+    assert found is not None
+    assert (found.log_start, found.log_end, found.sealed, found.lost) == (5, 6, 3, 2)
+    assert (epochs(log)[-1].cause, epochs(log)[-1].sealed_at) == ("accepted by ann: a disk was lost", clock.now())
+    assert await waiting.room.open(3, 0) == 5
+    assert (waiting.room.no_ops, waiting.room.accepted) == (2, 2)
+    await waiting.read(5)
+    await waiting.room.seal("length")
+    await waiting.route()
+    assert [one.event_ids for posting in queued(log) for one in [CODEC.decode(posting.value, StockBatch)]] == [
+        ("e0", "e1", "e2"),
+        ("e5",),
+    ]
+    assert await accepted(worker) is None
+
+
+async def test_an_input_that_was_made_anew_is_read_from_its_beginning_when_a_person_has_accepted_it(
+    log: MemoryLog, clock: Clock
+) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b"))
+    await worker.read(0)
+    await worker.room.seal("length")
+    log._records[STOCK, 0].clear()
+    await put(log, event("b"))
+    log.commit(configured().group, STOCK, 0, 2)
+    found = await accepted(worker)
+    assert found is not None
+    assert (found.log_start, found.log_end, found.sealed, found.lost) == (0, 1, 2, 0)
+    await put(log, event("c"), event("d"))
+    later = Worker(log, clock)
+    assert await later.room.open(2, 0, accepted=0) == 0
+    await later.read(0)
+    await later.room.seal("length")
+    assert [batch.event_ids for epoch in epochs(log) for batch in epoch.batches] == [("a", "b"), ("c", "d")]
+    # Before its commit has arrived, and after
+    assert await Worker(log, clock).room.open(2, 0, accepted=0) == 3
+    assert await Worker(log, clock).room.open(3, 0, accepted=2) == 3
+    assert await Worker(log, clock).room.open(1, 0, accepted=2) == 3
+
+
+async def test_what_is_accepted_must_be_what_was_looked_at(log: MemoryLog, clock: Clock) -> None:
+    worker = Worker(log, clock)
+    await worker.room.open(None, 0)
+    await put(log, event("a"), event("b"))
+    await worker.read(0, 1)
+    await worker.room.seal("length")
+    await log.delete_records(STOCK, 0, 2)
+    send = log.send_many
+
+    async def after_another(records: Sequence[Outgoing]) -> list[Sent]:
+        log.send_many = send  # type: ignore[method-assign]
+        assert await accepted(worker, "it was me") is not None
+        return await send(records)
+
+    log.send_many = after_another  # type: ignore[method-assign]
+    with pytest.raises(OvertakenError):
+        await accepted(worker, "too late")
+    assert await worker.room.open(1, 0) == 2
+    assert [epoch.cause for epoch in epochs(log)[1:]] == ["accepted by ann: it was me", "accepted by ann: too late"]
+    assert (worker.room.accepted, worker.room.no_ops) == (2, 1)
 
 
 async def test_a_chain_that_lost_its_root_is_not_walked(log: MemoryLog, clock: Clock) -> None:

@@ -140,6 +140,20 @@ def test_what_it_waits_for(b1: B1) -> None:
     assert refusal(b1, refunded(refund_line(), order_id=None)).waits_for is None
 
 
+def test_a_refund_that_overtakes_the_last_dispatch_waits_while_the_order_can_cover_it(b1: B1) -> None:
+    b1.place(placed(order_line("1", "A", "5"), order_line("2", "B", "1")))
+    b1.dispatch(dispatched(left(quantity="2")))
+    assert refusal(b1, refunded(refund_line("A", "3"))).reason == "invoice_not_found"
+    assert refusal(b1, refunded(refund_line("A", "3", line_id="1"))).waits_for == f"invoice:{K}"
+    assert refusal(b1, refunded(refund_line("A", "6"))).reason == "over_credited"
+    b1.refund(refunded(refund_line("A", "1"), total=Decimal("12.00")))
+    assert refusal(b1, refunded(refund_line("A", "4"), refund_id="R2")).reason == "invoice_not_found"
+    assert refusal(b1, refunded(refund_line("A", "5"), refund_id="R2")).reason == "over_credited"
+    b1.cancel(cancelled(lines=(CancelledLine(line_id="1", quantity=Decimal(2)),)))
+    assert refusal(b1, refunded(refund_line("A", "2"), refund_id="R2")).reason == "invoice_not_found"
+    assert refusal(b1, refunded(refund_line("A", "3"), refund_id="R2")).reason == "over_credited"
+
+
 def test_goods_that_were_cancelled_and_never_invoiced_need_no_credit(b1: B1) -> None:
     b1.place(placed(order_line("1", "A", "3"), order_line("2", "B", "1")))
     b1.cancel(

@@ -1,0 +1,44 @@
+"""What vendors answer, as JSON: numbers exact, and nothing in it that makes a reader fall over.
+
+A number that no field could hold stays a text, so that the check of its own field refuses its own record: `Decimal`
+itself fails on an exponent of twenty digits, `int` on 4301 digits, and the page would go with them.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+#: Ours to walk through: no vendor nests half as deep.
+MAX_DEPTH = 64
+_MAX_CHARS = 60
+_MAX_EXPONENT = 100
+
+
+def exact(text: str) -> Decimal | str:
+    """A JSON number with a point or an exponent, for `json.loads(parse_float=exact)`."""
+    if len(text) > _MAX_CHARS:
+        return text
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
+    return number if abs(number.adjusted()) <= _MAX_EXPONENT else text
+
+
+def whole(text: str) -> int | str:
+    """A JSON number without either, for `json.loads(parse_int=whole)`."""
+    return int(text) if len(text) <= _MAX_CHARS else text
+
+
+def is_deep(value: object) -> bool:
+    """Whether a value is nested more than `MAX_DEPTH` deep; found without recursion of our own."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ())
+            if isinstance(inner, Mapping | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,29 @@
+"""Whether an inbox can be looked into, wherever it is."""
+
+import os
+from pathlib import Path
+
+from connectors.base.clock import Clock
+from connectors.base.doctor import Finding, look
+from connectors.base.errors import FatalError
+from connectors.ims.inboxes import open_inbox
+from connectors.ims.settings import ImsSettings
+
+
+async def examine(_name: str, settings: ImsSettings, _wanted: frozenset[str], _clock: Clock) -> list[Finding]:
+    """Look into the inbox; nothing is opened or moved there. What places a file may name, nobody can be asked."""
+    inbox = open_inbox(settings)
+
+    async def names() -> str:
+        folder = settings.inbox
+        if isinstance(folder, Path):
+            if not folder.exists():
+                return "not there yet; the first look makes it"
+            if not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
+                raise FatalError("the inbox is no folder in which files can be moved; make it one, or mend its rights")
+        return f"answers; {len(await inbox.look())} files wait"
+
+    try:
+        return [await look("inbox", names)]
+    finally:
+        await inbox.close()

@@ -1,0 +1,107 @@
+"""What a shop really lets us see: the integration and its permissions list by list, its clock, its sources."""
+
+from collections.abc import Mapping
+
+import httpx
+
+from connectors.base.clock import Clock
+from connectors.base.doctor import Finding, Heard, look, places
+from connectors.base.errors import ConnectorError, RetriableError
+from connectors.magento.client import MagentoClient
+from connectors.magento.settings import MagentoSettings
+
+
+async def examine(
+    name: str,
+    settings: MagentoSettings,
+    wanted: frozenset[str],
+    clock: Clock,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> list[Finding]:
+    """Look at a shop; nothing is written there.
+
+    Args:
+        name: The connector's.
+        settings: Its.
+        wanted: Codes of sources that the configuration names.
+        clock: Ours.
+        transport: Instead of the network.
+    """
+    heard = Heard(transport)
+    client = MagentoClient(name, settings, clock, transport=heard)
+    lists = [*settings.flows, *(["invoices"] if settings.virtual_source is not None else [])]
+    try:
+        findings = [await look(each, lambda each=each: _list(client, each, settings)) for each in lists]  # type: ignore[misc]  # the loop's value, bound
+        may_read = any(finding.ok for finding in findings)
+        if heard.headers:
+            findings.append(heard.skew(clock))
+        if may_read:
+            findings.append(await _places(client, name, settings, wanted))
+        findings.append(
+            Finding("webhooks", True, f"the shop has none: a change is seen within {settings.poll_interval_s:g} s")
+        )
+        return findings
+    finally:
+        await client.close()
+        await heard.aclose()
+
+
+async def _list(client: MagentoClient, name: str, settings: MagentoSettings) -> str:
+    """May be read, as many rows at once as configured, in the order that we walk by."""
+    listing = await client.search(name, [], ("updated_at", "entity_id"), settings.page_size)
+    times = [(str(row.fields.get("updated_at")), _number(row.fields.get("entity_id"))) for row in listing.rows]
+    if times != sorted(times):
+        raise RetriableError(
+            f"{name} do not come in the order of updated_at; see which module of the shop changes its lists"
+        )
+    total = "an unknown number" if listing.total is None else str(listing.total)
+    return f"may be read, {total} in all, {settings.page_size} at a time"
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
+
+
+async def _places(client: MagentoClient, name: str, settings: MagentoSettings, wanted: frozenset[str]) -> Finding:
+    """The shop's sources where we may see them; else those that its shipments name."""
+    asked = {*wanted, *filter(None, (settings.source, settings.virtual_source))}
+    ours = {each for each in (settings.source, settings.virtual_source) if each is not None}
+    where = f"connectors.{name}.locations, or the warehouses that {name} owns"
+    try:
+        listing = await client.search("inventory/sources", [], (), settings.page_size)
+        there = {str(row.fields.get("source_code")): str(row.fields.get("name") or "") for row in listing.rows}
+        # Places that we have named ourselves are no sources of the shop's.
+        return places(asked - ours, there, where)
+    except ConnectorError:
+        # The least permissions do not include them, and a shop without MSI has none.
+        pass
+    if "shipments" not in settings.flows:
+        return Finding(
+            "places", True, "the shop's sources cannot be seen with these permissions, and no shipments are read"
+        )
+    try:
+        listing = await client.search("shipments", [], ("entity_id",), settings.page_size)
+    except ConnectorError as error:
+        return Finding("places", False, str(error), "mend it, and run streams doctor again")
+    codes = {code for row in listing.rows if (code := _source_of(row.fields)) is not None}
+    nameless = sum(_source_of(row.fields) is None for row in listing.rows)
+    unmapped = sorted(codes - asked)
+    if unmapped:
+        return Finding(
+            "places", False, f"shipments leave from {', '.join(unmapped)}, which nothing maps", f"mend {where}"
+        )
+    if nameless and settings.source is None:
+        return Finding(
+            "places", False, f"{nameless} of {len(listing.rows)} shipments name no source",
+            f"set connectors.{name}.source to the place that they leave from",
+        )  # fmt: skip
+    return Finding(
+        "places", True, f"all there of {', '.join(sorted(codes)) or 'none'}, by {len(listing.rows)} shipments"
+    )
+
+
+def _source_of(fields: Mapping[str, object]) -> str | None:
+    extra = fields.get("extension_attributes")
+    code = extra.get("source_code") if isinstance(extra, dict) else None
+    return code if isinstance(code, str) and code else None

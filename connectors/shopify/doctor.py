@@ -1,0 +1,165 @@
+"""What a shop really lets us see: the token and its scopes, the version, locations, subscriptions, and how it counts."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from connectors.base.clock import Clock
+from connectors.base.doctor import Finding, Heard, look, places
+from connectors.base.errors import ConnectorError, FatalError
+from connectors.shopify.client import LEVELS, ShopifyClient, page_of
+from connectors.shopify.settings import ShopifySettings
+from connectors.shopify.translate import NO_LOCATION
+
+SCOPES = """query Scopes { currentAppInstallation { accessScopes { handle } } }"""
+LOCATIONS = """query Locations($first: Int!, $after: String) {
+  locations(first: $first, after: $after, includeInactive: true) {
+    nodes { id name isActive } pageInfo { hasNextPage endCursor } } }"""
+SUBSCRIPTIONS = """query Subscriptions($first: Int!, $after: String) {
+  webhookSubscriptions(first: $first, after: $after) { nodes { id topic } pageInfo { hasNextPage endCursor } } }"""
+#: Topics that wake the poll; those of stock only where it is read.
+TOPICS = frozenset(
+    {
+        "ORDERS_CREATE", "ORDERS_UPDATED", "ORDERS_EDITED", "ORDERS_CANCELLED", "REFUNDS_CREATE", "FULFILLMENTS_CREATE",
+        "FULFILLMENTS_UPDATE",
+    }
+)  # fmt: skip
+_APP = "give the app the scopes of connectors/shopify/README.md, and install it again"
+
+
+async def examine(
+    name: str,
+    settings: ShopifySettings,
+    wanted: frozenset[str],
+    clock: Clock,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> list[Finding]:
+    """Look at a shop; nothing is written there.
+
+    Args:
+        name: The connector's.
+        settings: Its.
+        wanted: Ids of locations that the configuration names.
+        clock: Ours.
+        transport: Instead of the network.
+    """
+    heard = Heard(transport)
+    client = ShopifyClient(settings, clock, transport=heard)
+    try:
+        scopes: set[str] = set()
+
+        async def ask_scopes() -> str:
+            answer = await client.query(SCOPES, {})
+            found = answer.data.get("currentAppInstallation") or {}
+            scopes.update(str(each.get("handle")) for each in found.get("accessScopes") or ())
+            return f"{settings.shop} answers, and takes the token"
+
+        findings = [await look("credentials", ask_scopes)]
+        if not findings[0].ok:
+            return findings
+        findings += [_scopes(scopes, settings), _version(heard, settings), heard.skew(clock)]
+        findings.append(await _places(client, name, settings, wanted))
+        findings.append(await _subscriptions(client, settings))
+        if settings.stock_locations:
+            findings.append(await look("counts", lambda: _counts(client, settings, clock)))
+        return findings
+    finally:
+        await client.close()
+        await heard.aclose()
+
+
+def _scopes(scopes: set[str], settings: ShopifySettings) -> Finding:
+    needed = {"read_orders", "read_all_orders", "read_locations"}
+    if settings.stock_locations:
+        needed |= {"read_inventory", "read_products"}
+    # Who may write may read.
+    lacking = sorted(each for each in needed - scopes if each.replace("read_", "write_", 1) not in scopes)
+    more = sorted(each for each in scopes if each.startswith("write_"))
+    if lacking:
+        return Finding("scopes", False, f"lacking: {', '.join(lacking)}", _APP)
+    return Finding("scopes", True, "all there" + (f"; more than needed: {', '.join(more)}" if more else ""))
+
+
+def _version(heard: Heard, settings: ShopifySettings) -> Finding:
+    served = heard.headers.get("x-shopify-api-version")
+    ok = served in (None, settings.api_version)
+    told = f"asked for {settings.api_version}, answered by {served or 'one that does not say'}"
+    return Finding("api_version", ok, told, "" if ok else "Shopify has retired it: install a newer b1-streams")
+
+
+async def _places(client: ShopifyClient, name: str, settings: ShopifySettings, wanted: frozenset[str]) -> Finding:
+    try:
+        rows = await client.pages(LOCATIONS, {}, ("locations",), 50) or []
+    except ConnectorError as error:
+        return Finding("places", False, str(error), _APP)
+    there = {str(row.get("id")).rpartition("/")[2]: row for row in rows if isinstance(row, Mapping)}
+    asked = {*wanted, *settings.stock_locations} - {NO_LOCATION}
+    asleep = sorted(each for each in asked if each in there and there[each].get("isActive") is False)
+    if asleep:
+        return Finding(
+            "places", False, f"not active: {', '.join(asleep)}", "activate them at Shopify, or take them out"
+        )
+    return places(
+        asked,
+        {each: str(row.get("name") or "") for each, row in there.items()},
+        f"connectors.{name}.locations and stock_locations, or the warehouses that {name} owns",
+    )
+
+
+async def _subscriptions(client: ShopifyClient, settings: ShopifySettings) -> Finding:
+    """Those made by API. Those of the app's own configuration, which we recommend, no query shows."""
+    if not settings.webhook_secrets:
+        return Finding("webhooks", True, f"none configured: a change is seen within {settings.poll_interval_s:g} s")
+    try:
+        rows = await client.pages(SUBSCRIPTIONS, {}, ("webhookSubscriptions",), 50) or []
+    except ConnectorError as error:
+        return Finding("webhooks", True, f"cannot be seen ({error}); look at the app's configuration")
+    topics = {str(row.get("topic")) for row in rows if isinstance(row, Mapping)}
+    needed = TOPICS | ({"INVENTORY_LEVELS_UPDATE"} if settings.stock_locations else set())
+    lacking = sorted(needed - topics)
+    if not topics & needed:
+        return Finding(
+            "webhooks", True, "none made by API; those of the app's configuration no query shows: look there"
+        )
+    if lacking:
+        return Finding(
+            "webhooks", False, f"made by API, but not for {', '.join(lacking)}",
+            "subscribe in the app's configuration: Shopify removes those made by API after eight failures",
+        )  # fmt: skip
+    return Finding("webhooks", True, f"{len(needed)} topics are subscribed to by API")
+
+
+async def _counts(client: ShopifyClient, settings: ShopifySettings, clock: Clock) -> str:
+    """Whether counts can be asked for by time; if not, each look reads all of them."""
+    tomorrow = (clock.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    told = []
+    for bound in (f"updated_at:>='{tomorrow}'", None):
+        variables: dict[str, Any] = {
+            "id": f"gid://shopify/Location/{settings.stock_locations[0]}", "query": bound, "names": [settings.stock_quantity],
+            "first": 10, "after": None,
+        }  # fmt: skip
+        page = page_of((await client.query(LEVELS, variables)).data, ("location", "inventoryLevels"))
+        if page is None:
+            raise FatalError(f"shopify: there is no location {settings.stock_locations[0]}; mend stock_locations")
+        told.append(page["nodes"])
+    late, rows = told
+    shared = _least_shared(rows)
+    if late:
+        return f"counts cannot be asked for by time: each look reads them all; {shared}"
+    return f"counts can be asked for by time; {shared}"
+
+
+def _least_shared(rows: Sequence[Any]) -> str:
+    numbers = [
+        item["duplicateSkuCount"]
+        for row in rows
+        if isinstance(row, Mapping)
+        and isinstance(item := row.get("item"), Mapping)
+        and isinstance(item.get("duplicateSkuCount"), int)
+    ]
+    if not numbers:
+        return "no count to look at yet"
+    return f"duplicateSkuCount is {min(numbers)} at least, so an item {'counts' if min(numbers) else 'does not count'} itself"

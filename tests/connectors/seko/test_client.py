@@ -1,0 +1,76 @@
+"""The hub's answers: success is in the body, the key in nobody's log, a wait is the hub's."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from connectors.base.errors import FatalError, RetriableError
+from connectors.seko.client import Client, ServiceError
+from connectors.simulators.seko import Fault
+from tests.connectors.seko.conftest import KEY, Wire, settings_of
+
+
+@pytest.fixture
+async def ask(play):
+    client = Client(play.settings, transport=Wire(play.hub))
+    yield lambda: client.between("adjustment", play.time.at - timedelta(hours=1), play.time.at)
+    await client.close()
+
+
+async def test_rows_of_a_time_are_messages(play, ask):
+    play.hub.adjust("A", -1)
+    assert [message.sequence for message in await ask()] == [1]
+    assert play.hub.calls == ["/hub/api/stock/v1/adjustment/2026-11-21T11:00:00Z/2026-11-21T12:00:00Z.json"]
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_nothing_is_no_messages_however_the_hub_says_it(play, ask, says_so):
+    play.hub.says_nothing_found = says_so
+    assert await ask() == ()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "wait_s"),
+    [
+        (Fault("http", 429, {"Retry-After": "9"}), RetriableError, 9),
+        (Fault("http", 429), RetriableError, 30),
+        (Fault("http", 503), RetriableError, 30),
+        (Fault("http", 400), ServiceError, 300),
+        (Fault("http", 302, {"Location": "https://elsewhere.example/"}), ServiceError, 300),
+        (Fault("refused"), ServiceError, 300),
+        (Fault("html"), RetriableError, 30),
+        (Fault("drop"), RetriableError, None),
+    ],
+)
+async def test_what_goes_wrong_is_retried_after_its_time(play, ask, fault, error, wait_s):
+    play.hub.faults.append(fault)
+    with pytest.raises(error) as caught:
+        await ask()
+    assert caught.value.retry_after_s == wait_s
+    assert await ask() == ()
+
+
+async def test_a_wrong_key_ends_it(play, ask):
+    play.hub.key = "other"
+    with pytest.raises(FatalError, match="mend api_key"):
+        await ask()
+
+
+@pytest.mark.parametrize("fault", [Fault("http", 503), Fault("drop"), Fault("refused"), None])
+async def test_the_key_is_in_no_log_and_no_error(play, ask, caplog, fault):
+    caplog.set_level(logging.DEBUG)
+    if fault is not None:
+        play.hub.faults.append(fault)
+        with pytest.raises(RetriableError) as caught:
+            await ask()
+        assert KEY not in repr(caught.value) + str(caught.value.__context__)
+    await ask()
+    assert "HTTP Request" in caplog.text
+    assert KEY not in caplog.text
+
+
+async def test_the_newer_name_of_the_key_is_a_setting(play):
+    client = Client(settings_of(key_parameter="api_key"), transport=Wire(play.hub))
+    assert await client.between("movement", play.time.at, play.time.at) == ()
+    await client.close()
