@@ -96,7 +96,7 @@ async def run(
     """
     broker = LogBroker(log)
     await check_orphans(config, broker)
-    stage = _Stage(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
+    stage = Stage(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
     crew = Crew(config, stage.runtime)
     door = stage.door(crew.wake)
     metrics.vitals.expect("connect", "waits for its share of the connectors")
@@ -189,7 +189,7 @@ async def positions(config: Config, log: kafka.Log, codec: Codec) -> dict[str, P
         RetriableError: Kafka did not answer.
         FatalError: A cursor cannot be read.
     """
-    stage = _Stage(config, LogBroker(log), codec, SystemClock(), NoMetrics())
+    stage = Stage(config, LogBroker(log), codec, SystemClock(), NoMetrics())
     found = {name: stage.cursors(name) for name in config.connectors}
     for cursors in found.values():
         await cursors.look()
@@ -197,7 +197,7 @@ async def positions(config: Config, log: kafka.Log, codec: Codec) -> dict[str, P
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class Stage:
     """What the connectors of a process share."""
 
     config: Config

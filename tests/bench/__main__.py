@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from tests.bench import ingest, memory, posting, publishing, scaling, takeover
+from tests.bench import door, ingest, memory, posting, publishing, scaling, takeover
 from tests.bench.harness import Outcome, Verdict, judge
 from tests.bench.table import print_verdicts, summary
 from tests.bench.world import ROOT, World, open_world
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, tuple[Callable[[World], Outcome], bool]] = {  # with wheth
     "scaling": (scaling.run, True),
     "posting": (posting.run, False),
     "publishing": (publishing.run, True),
+    "door": (door.run, True),
     "memory": (memory.run, False),
     "takeover": (takeover.run, True),
 }

@@ -21,7 +21,8 @@ from tests.bench import corpus
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "bench-only"
-ENVIRON = {"ACME_B1_PASSWORD": PASSWORD}
+PUSH_SECRET = "bench-push"
+ENVIRON = {"ACME_B1_PASSWORD": PASSWORD, "SEKO_PUSH": PUSH_SECRET}
 T = TypeVar("T")
 
 

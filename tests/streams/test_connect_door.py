@@ -10,18 +10,18 @@ from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
 from streams.config import parse
-from streams.connect import Crew, LogBroker, _Stage
+from streams.connect import Crew, LogBroker, Stage
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 
 SHOPIFY = {"kind": "shopify", "company": "acme", "shop": "acme.myshopify.com", "access_token": "env:TOKEN"}
 
 
-def stage_of(folder: Path, **shopify: Any) -> _Stage:
+def stage_of(folder: Path, **shopify: Any) -> Stage:
     data = example()
     data["webhooks"] = {"port": 0}
     data["connectors"]["web"] = {**SHOPIFY, **shopify}
     config = parse(data, folder, {**ENVIRON, "TOKEN": "t", "SECRET": "s"})
-    return _Stage(config, LogBroker(MemoryLog.of(config)), embedded_codec(), SystemClock(), NoMetrics())
+    return Stage(config, LogBroker(MemoryLog.of(config)), embedded_codec(), SystemClock(), NoMetrics())
 
 
 def test_without_a_webhook_there_is_no_door(tmp_path: Path) -> None:
