@@ -8,12 +8,12 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, localcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from schemas.decimals import DecimalRangeError, unscaled
-from schemas.events import FactEvent, OrderPlaced
+from schemas.decimals import PRECISION, SCALE
+from schemas.events import FactEvent, OrderLine, OrderPlaced
 
 MAX_IDENTITY_CHARS = 100
 #: A vendor's clock may be wrong, and a day in another time zone may have begun; more than that is an error.
@@ -32,6 +32,10 @@ _IDENTITIES = frozenset(
         "serials",
     }
 )
+_STEP = Decimal(1).scaleb(-SCALE)
+_FITTING = Context(prec=PRECISION, traps=[Inexact, InvalidOperation])
+_Plan = tuple[tuple[str, bool, str], ...]
+_PLANS: dict[type[Any], _Plan] = {}
 _Args = ParamSpec("_Args")
 _R = TypeVar("_R")
 
@@ -55,48 +59,63 @@ def fault_of(event: FactEvent) -> str | None:
         return "occurred_at is before 1970"  # it has no date in every time zone
     if isinstance(event, OrderPlaced) and len({line.line_id for line in event.lines}) < len(event.lines):
         return "two lines have the same line_id"
-    return _fault_in(event, "")
+    return _fault_in(event)
 
 
-def _fault_in(value: Any, at: str) -> str | None:
-    for field in fields(value):
-        found = getattr(value, field.name)
+def _fault_in(value: Any) -> str | None:
+    for name, is_identity, least in _PLANS.get(type(value)) or _plan(type(value)):
+        found = getattr(value, name)
+        fault = None
         if found is None:
             continue
-        path = f"{at}.{field.name}" if at else field.name
-        fault = None
-        match found:
-            case Decimal():
-                fault = _fault_of_number(found, field.name, at)
-            case str() if field.name in _IDENTITIES:
-                fault = _fault_of_identity(found)
-            case tuple():
-                for index, each in enumerate(found):
-                    if isinstance(each, str):
-                        fault = _fault_of_identity(each) if field.name in _IDENTITIES else None
-                    elif (inner := _fault_in(each, f"{path}[{index}]")) is not None:
-                        return inner
-            case _ if hasattr(found, "__dataclass_fields__"):
-                inner = _fault_in(found, path)
+        if type(found) is Decimal:
+            fault = _fault_of_number(found, least)
+        elif type(found) is str:
+            fault = _fault_of_identity(found) if is_identity else None
+        elif type(found) is tuple:
+            for index, each in enumerate(found):
+                inner = (
+                    (_fault_of_identity(each) if is_identity else None) if isinstance(each, str) else _fault_in(each)
+                )
                 if inner is not None:
-                    return inner
-            case _:
-                pass
+                    return f"{name}[{index}]{' ' if isinstance(each, str) else '.'}{inner}"
+        elif hasattr(found, "__dataclass_fields__"):
+            inner = _fault_in(found)
+            if inner is not None:
+                return f"{name}.{inner}"
         if fault is not None:
-            return f"{path} {fault}"
+            return f"{name} {fault}"
     return None
 
 
-def _fault_of_number(number: Decimal, name: str, at: str) -> str | None:
+def _plan(kind: type[Any]) -> _Plan:
+    """The fields of a part of an event: name, whether it is an identity, what a number in it may not be below."""
+    priced = kind is OrderLine
+    _PLANS[kind] = tuple(
+        (
+            field.name,
+            field.name in _IDENTITIES,
+            "above"
+            if field.name == "quantity"
+            else "zero"
+            if priced and field.name in ("unit_price", "discount")
+            else "",
+        )
+        for field in fields(kind)
+    )
+    return _PLANS[kind]
+
+
+def _fault_of_number(number: Decimal, least: str) -> str | None:
     try:
-        unscaled(number)
-    except DecimalRangeError:
+        fits = number.quantize(_STEP, None, _FITTING).is_finite()
+    except DecimalException:
+        fits = False
+    if not fits:
         return "does not fit: at most 13 digits before and 6 after the point"
-    if name == "quantity" and number <= 0:
+    if least == "above" and number <= 0:
         return "is not above 0"
-    if name in ("unit_price", "discount") and at.startswith("lines") and number < 0:
-        return "is below 0"
-    return None
+    return "is below 0" if least == "zero" and number < 0 else None
 
 
 def _fault_of_identity(text: str) -> str | None:

@@ -62,7 +62,7 @@ class Memory:
         expected: By service, the number that its next message should have.
         gaps: By service, the numbers below it that have not come, and since when they are missed.
         numbered: Services whose polled rows have their numbers.
-        torn: The last moment at which a number of a movement was given up; 0: none was.
+        torn: When the last of the movements that were given up was first missed; 0: none was.
         nights: By facility, the last nightly stock that was compared.
         waiting: Nightly stocks to be compared, by facility, day and group.
         moved: By day, units that were moved since; places are compared with `nights`.
@@ -177,10 +177,10 @@ class Memory:
             del self.gaps[service]
         return opened
 
-    def overdue(self, service: str, before_s: int) -> list[int]:
-        """Numbers that have been missed since before a moment; they are missed no longer."""
+    def overdue(self, service: str, before_s: int) -> dict[int, int]:
+        """Numbers that have been missed since before a moment, and since when; they are missed no longer."""
         missing = self.gaps.get(service, {})
-        late = sorted(int(number) for number, since_s in missing.items() if since_s <= before_s)
+        late = {int(number): since_s for number, since_s in missing.items() if since_s <= before_s}
         for number in late:
             del missing[str(number)]
         if late and not missing:

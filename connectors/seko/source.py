@@ -154,14 +154,15 @@ class SekoSource:
             is_polled = service in self._settings.polled
             if is_polled and memory.until.get(service, 0) < before_s:
                 continue
-            late = memory.overdue(service, before_s)
-            if not late:
+            missed = memory.overdue(service, before_s)
+            if not missed:
                 continue
+            late = sorted(missed)
             if is_polled and service not in memory.numbered:
                 log.info("gap_covered_by_poll", connector=self.name, kind=service, number=late[0], count=len(late))
                 continue
             if service != "summary":
-                memory.torn = _seconds(now)
+                memory.torn = max(memory.torn, *missed.values())
             log.warning("gap_not_filled", connector=self.name, kind=service, number=late[0], count=len(late))
             found.append(self._lost(service, late))
         return found

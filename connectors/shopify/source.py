@@ -271,8 +271,8 @@ class ShopifySource:
                 found = find(order, raw, self._voice(place))
         except RecordError as error:
             fault = str(error)
-        if fault is not None and "order_placed" in self._settings.events:
-            items.append(unreadable(gid.rpartition("/")[2], read_at, raw, f"{fault}; report it, and replay it edited"))
+        if fault is not None:
+            items.append(unreadable(gid.rpartition("/")[2], read_at, raw, fault, self._settings.events))
         return read_at, found
 
     async def _fetch_order(self, gid: str) -> dict[str, Any] | None:

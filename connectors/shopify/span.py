@@ -240,10 +240,8 @@ class ShopifySpan:
         except RecordError as error:
             fault = str(error)
         if fault is not None:
-            if "order_placed" not in self._settings.events:
-                return []
             order_id, changed_at = str(raw.get("id")).rpartition("/")[2], str(raw.get("updatedAt"))
-            return [unreadable(order_id, changed_at, raw, f"{fault}; report it, and replay it edited")]
+            return [unreadable(order_id, changed_at, raw, fault, self._settings.events)]
         return [item for each in found if self._is_within(each) for item in each.items]
 
     def _is_within(self, found: Found) -> bool:

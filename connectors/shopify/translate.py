@@ -148,9 +148,11 @@ def find(order: records.Order, raw: Mapping[str, Any], voice: Voice) -> list[Fou
     return sorted((each for each in found if each.items or not each.final), key=lambda each: each.moment)
 
 
-def unreadable(order_id: str, updated_at: str, raw: object, error: str) -> RefusedRecord:
-    """The letter of an order that cannot be read."""
-    return _refused("order_placed", f"order-{order_id}-{updated_at}", raw, error, order_id=order_id)
+def unreadable(order_id: str, updated_at: str, raw: object, fault: str, events: Sequence[str]) -> RefusedRecord:
+    """The letter of an order that cannot be read: whatever of it is wanted is not told, so it is a letter in any case."""
+    event_type = "order_placed" if "order_placed" in events or not events else events[0]
+    error = f"{fault}; report it, and replay it edited"
+    return _refused(event_type, f"order-{order_id}-{updated_at}", raw, error, order_id=order_id)
 
 
 def unreadable_level(location: str, raw: object, error: str) -> RefusedRecord:

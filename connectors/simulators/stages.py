@@ -167,8 +167,11 @@ class Shopify(_Stage):
 
     _RATES = frozenset({"html", "drop", "twice", "lost"})
     _TOPICS = frozenset(
-        {"orders/create", "orders/updated", "orders/paid", "fulfillments/create", "refunds/create", "orders/cancelled"}
-    )
+        {
+            "orders/create", "orders/updated", "orders/edited", "orders/paid", "orders/cancelled", "refunds/create",
+            "fulfillments/create", "fulfillments/update",
+        }
+    )  # fmt: skip
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)

@@ -307,8 +307,7 @@ class Vendors:
             },
         }  # fmt: skip
         for vendor, each in settings.items():
-            text = json.dumps({**each, "faults": FAULTS[vendor]})
-            (self._folder / f"{vendor}.json").write_text(text, encoding="utf-8")
+            (self._folder / f"{vendor}.json").write_text(json.dumps(each), encoding="utf-8")
 
     async def open(self, start: Start) -> None:
         self.prepare()
@@ -343,7 +342,7 @@ class Vendors:
         return feeding.simulator(replace(self._made, master=master), **b1)
 
     async def connect(self, url: str) -> None:
-        """Veeqo's first sweep is the baseline: what changes before it is nobody's."""
+        """Veeqo's first sweep is the baseline: what changes before it is nobody's. Then things begin to go wrong."""
         for vendor in ("shopify", "seko"):
             await self._ask(vendor, "webhooks", {"url": f"{url}/{vendor}"})
         deadline = time.monotonic() + _READY_S
@@ -351,6 +350,8 @@ class Vendors:
             if time.monotonic() > deadline:
                 raise ProcessError(f"Veeqo's stock was not read in {_READY_S:.0f} s; see connect.log")
             await asyncio.sleep(0.2)
+        for vendor, rates in FAULTS.items():
+            await self._ask(vendor, "faults", rates)
 
     # ---- meanwhile
 

@@ -11,7 +11,7 @@ from tests.fuzz import door, parsers, wire
 from tests.fuzz.harness import LIMIT_S, Outlet, run
 from tests.fuzz.mutation import Example, Mutator
 
-INPUTS = 4000
+INPUTS = 3000
 SPEECHES = 25
 SEED = 20261121
 

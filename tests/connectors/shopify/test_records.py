@@ -51,7 +51,7 @@ async def test_no_change_of_a_record_is_a_crash_or_slow(play):
                     at[last] = draw.choice(ODD)
             except (KeyError, IndexError, TypeError):
                 continue
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             order = validate(records.Order, changed)
             found = find(order, changed, Voice("shop", "acme", play.settings, play.time.now()))
@@ -59,7 +59,7 @@ async def test_no_change_of_a_record_is_a_crash_or_slow(play):
         except RecordError as error:
             assert "9999" not in str(error)
             refused += 1
-        assert time.perf_counter() - started < 0.2
+        assert time.process_time() - started < 0.2
     assert read > 100
     assert refused > 100
 

@@ -253,6 +253,14 @@ async def test_a_record_that_cannot_be_read_is_a_letter_with_its_bytes_and_the_r
 # ---- fulfilments
 
 
+async def test_an_order_that_cannot_be_read_is_a_letter_also_where_only_its_refunds_are_wanted(make_play):
+    play = make_play(events=["refund_issued", "order_cancelled"])
+    number = play.shop.place_order(TEA)
+    play.shop.orders[number]["lineItems"][0]["quantity"] = "some"
+    (letter,) = await play.look()
+    assert (letter.event_type, letter.order_id) == ("refund_issued", number)
+
+
 async def test_partial_fulfilments_are_dispatches_with_their_tracking(play):
     number = play.shop.place_order(TEA, MUG)
     first = play.shop.fulfil(number, "31", {0: 2}, company="DPD UK", tracking="155")

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 
 from connectors.simulators.ledger import Company, Request
-from streams.demo import feed, proof
+from streams.demo import books, feed, proof
 
 TODAY = date(2026, 11, 20)
 ACCOUNTS = {"damaged": "5100", "lost": "5100", "found": "4900", "count": "4900"}
@@ -708,8 +708,9 @@ def test_an_open_state_whose_bytes_are_nowhere_is_named(case):
     assert (one.kind, one.where) == ("letter", "letter a in no topic")
 
 
-def test_the_proof_imports_nothing_of_the_pipeline():
-    source = Path(proof.__file__).read_text(encoding="utf-8")
+@pytest.mark.parametrize("module", [proof, books])
+def test_the_proof_imports_nothing_of_the_pipeline(module):
+    source = Path(module.__file__).read_text(encoding="utf-8")
     for package in ("streams", "connectors", "schemas"):
         assert f"import {package}" not in source
         assert f"from {package}" not in source

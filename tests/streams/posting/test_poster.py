@@ -448,6 +448,50 @@ async def test_a_tenure_is_committed_before_it_begins_and_is_higher_than_all_bef
     await asyncio.gather(opening, return_exceptions=True)
 
 
+# ---- what a connector refuses, which knows nothing of the queue
+
+
+async def connector_refuses(desk: Desk) -> None:
+    """A second dispatch of order 1, which nobody can read."""
+    state = LetterState(
+        id="c" * 16, state="dead", reason="invalid_event", owner="integration", company="acme", event_type="dispatch_confirmed",
+        event_id="D2", source="warehouse", order_id="1", topic="dispatch-confirmed", partition=-1, offset=3,
+        letter_topic="dispatch-confirmed-dead-letter", letter_partition=0, letter_offset=0, first_failed_at=NOW, at=NOW,
+    )  # fmt: skip
+    await desk.log.send("dead-letter-state", 0, state.id.encode(), CODEC.encode(state))
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_a_connector_refuses_holds_nothing_that_arrived_before_it(desk: Desk, restarts: bool) -> None:
+    waiting = await desk.take(order("9"), dispatch("D1", "1"))
+    await desk.ended(waiting)
+    await connector_refuses(desk)
+    await asyncio.sleep(10)
+    assert desk.states()["c" * 16].sequence == 2
+    if restarts:
+        await desk.close()
+        await desk.open()
+    batch = await desk.take(order("1"), dispatch("D3", "1"))
+    await desk.ended(batch)
+    await asyncio.sleep(70)
+    states = {state.event_id: state.state for state in desk.states().values()}
+    assert states == {"D1": "posted", "D2": "dead", "D3": "held"}
+    await connector_refuses(desk)  # it crashed, and writes it again
+    await asyncio.sleep(10)
+    assert desk.states()["c" * 16].sequence == 2
+
+
+async def test_what_a_connector_refused_while_no_poster_was_there_has_its_place_from_the_next_one(desk: Desk) -> None:
+    await desk.ended(await desk.take(order("9"), dispatch("D1", "1")))
+    await desk.close()
+    await connector_refuses(desk)
+    await desk.open()
+    assert desk.states()["c" * 16].sequence == 2
+    await desk.ended(await desk.take(order("1")))
+    await asyncio.sleep(70)
+    assert {state.event_id: state.state for state in desk.states().values()} == {"D1": "posted", "D2": "dead"}
+
+
 # ---- what lands in B1 after it was refused or held
 
 
