@@ -286,7 +286,7 @@ def render(proof: Proof) -> RenderableType:
     books.add_column(justify="right")
     saved = proof.stock_events - proof.stock_documents
     for name, value in (
-        ("units moved, net by item and warehouse: files", f"{proof.units_expected:,f}"),
+        ("units moved, net by item and warehouse: told", f"{proof.units_expected:,f}"),
         ("units moved, net by item and warehouse: B1", f"{proof.units_posted:,f}"),
         ("orders, gross", f"{proof.ordered:,}"),
         ("invoices, gross", f"{proof.invoiced:,}"),

@@ -54,7 +54,7 @@ _STEP_S = 1.0
 _STEP_LINES = 25  # at most
 # So many may be on their way before more come in: enough for every lane, few enough for a year to leave memory flat.
 _OPEN = 250
-_LOOK_S = 1.5
+_LOOK_S, _LOOK_SHARE = 1.5, 4
 _RATE_S = 6.0  # over which rates are shown
 _READY_S = 90.0
 _STOP_S = 35.0  # the contract gives them 30
@@ -486,7 +486,7 @@ class Demo:
             for task in tasks:
                 if task.done():
                     task.result()
-            written = is_written()
+            written, began = is_written(), time.monotonic()
             async with bounded("Kafka and B1 to say where everything stands", _LOOK_MAX_S):
                 found = await self._look(log, config, "working off the rest" if written else "selling")
                 if written and missing and found is not None:
@@ -507,7 +507,8 @@ class Demo:
                 logs = "\n".join(f"{each.name}: {each.tail(3)}" for each in self._workers if each.ended is None)
                 waits = f"the connectors to see {missing}" if written and missing else "what is on its way to end"
                 raise ProcessError(f"nothing has moved for {_STUCK_S:.0f} s of waiting for {waits}:\n{logs}")
-            await asyncio.sleep(_LOOK_S)
+            # Looking is reading all letters: where they are many, look more seldom.
+            await asyncio.sleep(max(_LOOK_S, _LOOK_SHARE * (now - began)))
 
     async def _look(self, log: Log, config: Config, phase: str) -> Status | None:
         """Read and show where everything stands; None where Kafka could not tell right now."""
