@@ -27,6 +27,8 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_LINE_BYTES = 4 * 1024 * 1024
 #: How often a throttled query is asked again before the runtime's own back-off takes over.
 THROTTLED_TRIES = 8
+#: Before a query whose answer got lost is asked again; then the runtime's back-off takes over likewise.
+LOST_PAUSES_S = (0.2, 1.0)
 _PARKED_S = 600.0  # 402, 423: the shop is frozen or locked; people have to act, we look now and then
 
 # ---- what is asked --------------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ class ShopifyClient:
             if wait_s > 0:
                 # With jitter: other apps and processes draw from other buckets, but ours may have two askers.
                 await self._sleep(wait_s * (1 + random.random() / 10))  # noqa: S311 -- no secret
-            body, now = await self._post(document, variables)
+            body, now = await self._ask(document, variables)
             cost = self._note_cost(document, body)
             errors = body.get("errors")
             if not errors:
@@ -221,6 +223,17 @@ class ShopifyClient:
                 await self._sleep(1.0)
         wait_s = self._bucket.wait_s(self._costs.get(document, 0.0), self._clock.monotonic())
         raise RetriableError("shopify: throttled", retry_after_s=wait_s or 1.0)
+
+    async def _ask(self, document: str, variables: Mapping[str, Any]) -> tuple[Mapping[str, Any], datetime]:
+        """Ask again where an answer got lost: a batch is a hundred queries, and would begin anew with each such loss."""
+        for pause_s in LOST_PAUSES_S:
+            try:
+                return await self._post(document, variables)
+            except RetriableError as error:
+                if error.retry_after_s is not None:
+                    raise
+                await self._sleep(pause_s)
+        return await self._post(document, variables)
 
     async def pages(
         self, document: str, variables: Mapping[str, Any], path: Sequence[str], first: int, *, after: str | None = None

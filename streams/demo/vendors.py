@@ -33,7 +33,7 @@ VENDORS = (*SHOPS, "seko")
 #: What goes wrong at each, as shares of its requests (Shopify's `twice` and `lost`: of its webhooks).
 FAULTS: Mapping[str, Mapping[str, float]] = {
     "magento": {"throttled": 0.02, "maintenance": 0.01, "internal": 0.01, "dropped": 0.02, "truncated": 0.01},
-    "shopify": {"html": 0.002, "drop": 0.003, "twice": 0.3, "lost": 0.3},
+    "shopify": {"html": 0.01, "drop": 0.02, "twice": 0.3, "lost": 0.3},
     "veeqo": {"throttle": 0.02, "html_503": 0.01, "drop": 0.02, "cut": 0.01},
     "seko": {"lost": 0.1, "twice": 0.2, "reorder": 0.3, "no_answer": 0.1, "throttle": 0.02, "down": 0.02, "drop": 0.02},
 }

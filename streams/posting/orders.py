@@ -22,8 +22,10 @@ from streams.posting.erp import Erp
 from streams.posting.lanes import Lanes
 from streams.posting.work import Ended, Work
 
-#: Orders asked for in one $batch, and orders remembered: some 5 kB each.
-_PER_READ, _REMEMBERED = 20, 10_000
+#: Orders asked for in one $batch.
+_PER_READ = 20
+#: Lines remembered, of orders with their deliveries, invoices and credit memos: some 0.7 kB each.
+_REMEMBERED_LINES = 100_000
 
 
 class OrderMemory:
@@ -32,6 +34,7 @@ class OrderMemory:
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, OrderView | None]]]) -> None:
         self._read = read
         self._views: OrderedDict[str, OrderView] = OrderedDict()
+        self._lines = 0
         self._asked: dict[str, asyncio.Future[OrderView | None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -48,13 +51,15 @@ class OrderMemory:
         return await asyncio.shield(asked)
 
     def put(self, view: OrderView) -> None:
+        self.forget(view.k)
         self._views[view.k] = view
-        self._views.move_to_end(view.k)
-        if len(self._views) > _REMEMBERED:
-            self._views.popitem(last=False)
+        self._lines += _size(view)
+        while self._lines > _REMEMBERED_LINES and len(self._views) > 1:
+            self.forget(next(iter(self._views)))
 
     def forget(self, k: str) -> None:
-        self._views.pop(k, None)
+        if (view := self._views.pop(k, None)) is not None:
+            self._lines -= _size(view)
 
     async def _ask(self) -> None:
         await asyncio.sleep(0)  # whoever starts in the same turn joins
@@ -73,6 +78,11 @@ class OrderMemory:
                     self.put(view)
                 self._asked.pop(k).set_result(view)
         self._asking = None
+
+
+def _size(view: OrderView) -> int:
+    """Lines, and one for each document's head."""
+    return sum(len(each.lines) + 1 for each in (view, *view.deliveries, *view.invoices, *view.credits))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ import structlog
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import RefusedRecord
+from connectors.shopify import client
 from connectors.shopify import source as module
+from connectors.shopify.client import LOST_PAUSES_S
 from connectors.shopify.source import Place
 from connectors.simulators.shopify import Fault
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued, StockAdjusted, identity
@@ -611,11 +613,17 @@ async def test_a_query_that_costs_too_much_is_asked_for_fewer_rows(play, monkeyp
     ],
 )
 async def test_every_answer_says_what_to_do_next_and_shows_no_secret(play, fault, error, retry_after_s):
-    play.shop.faults.append(fault)
+    play.shop.faults.extend([fault] * (1 + len(LOST_PAUSES_S)))  # a lost answer is asked for again
     with pytest.raises(error) as raised:
         await play.look()
     assert getattr(raised.value, "retry_after_s", None) == retry_after_s
     assert "canary" not in repr(raised.value) + str(raised.value.__cause__) + str(raised.value.__context__)
+
+
+async def test_a_lost_answer_is_asked_for_again_before_the_batch_is_given_up(play):
+    play.shop.place_order(TEA)
+    play.shop.faults.extend([Fault("html", 502), Fault("drop")])
+    assert len(await play.look()) == 1
 
 
 async def test_a_wrong_token_and_a_missing_scope_name_the_remedy(play):
@@ -627,8 +635,9 @@ async def test_a_wrong_token_and_a_missing_scope_name_the_remedy(play):
         await play.look()
 
 
-async def test_nothing_is_lost_or_changed_by_a_bad_network_and_restarts(make_play):
+async def test_nothing_is_lost_or_changed_by_a_bad_network_and_restarts(make_play, monkeypatch):
     """Connections drop, answers are a proxy's page, and after each failure somebody else goes on from the cursor."""
+    monkeypatch.setattr(client, "LOST_PAUSES_S", ())
     calm, rough = make_play(), make_play()
     for play in (calm, rough):
         play.shop.rates = {}

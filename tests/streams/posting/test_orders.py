@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -92,8 +93,10 @@ async def test_an_asker_that_goes_away_does_not_take_the_answer_from_others() ->
     assert (await staying) is not None
 
 
-async def test_only_so_many_orders_are_remembered_and_the_longest_unused_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "_REMEMBERED", 3)
+async def test_only_so_many_lines_are_remembered_and_the_longest_unused_order_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(orders, "_REMEMBERED_LINES", 3)  # each view counts as its head's one
     b1 = B1()
     memory = OrderMemory(b1.read)
     for k in "abc":
@@ -102,3 +105,6 @@ async def test_only_so_many_orders_are_remembered_and_the_longest_unused_goes(mo
     memory.put(view("d"))
     assert await memory.get("a") is not None
     assert await memory.get("b") is None
+    memory.put(replace(view("e"), deliveries=(view("e"),) * 5))  # type: ignore[arg-type]  # all that is asked of it is its lines
+    assert [await memory.get(k) for k in "acd"] == [None, None, None]
+    assert await memory.get("e") is not None
