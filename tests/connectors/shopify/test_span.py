@@ -8,6 +8,7 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import RefusedRecord, Span
+from connectors.shopify import client
 from connectors.shopify import span as module
 from connectors.shopify.span import Place, ShopifySpan
 from schemas.events import OrderPlaced, identity
@@ -206,6 +207,7 @@ async def test_a_result_that_is_gone_is_made_anew(play, make_span, monkeypatch, 
 
 async def test_connections_that_drop_lose_nothing(play, make_span, monkeypatch):
     monkeypatch.setattr(module, "BATCH_ORDERS", 2)
+    monkeypatch.setattr(client, "LOST_PAUSES_S", ())
     await story(play, play.look)
     play.shop.rates["drop"] = 0.3
     source, cursor, items, failures = make_span(), None, [], 0
