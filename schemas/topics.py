@@ -28,6 +28,8 @@ class Topic:
             "retention.ms": "-1" if days is None else str(days * DAY_MS),
             "max.message.bytes": str(self.max_message_bytes),
             "message.timestamp.type": "CreateTime",
+            # A state that a paused poster has overwritten is written again by its owner within seconds, if it is still there.
+            **({"min.compaction.lag.ms": str(DAY_MS)} if self.compact else {}),
         }
 
 

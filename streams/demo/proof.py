@@ -212,23 +212,30 @@ async def read_letters(bootstrap_servers: str, prefix: str = "", **security: Any
         records = await _records(consumer, partitions.get(prefix + _STATE_TOPIC, []))
     finally:
         await consumer.stop()
-    return letters_of(letters, [record.value for record in records])
+    return letters_of(letters, [(record.key, record.value) for record in records])
 
 
 def letters_of(
-    letters: Iterable[tuple[str, Mapping[str, bytes], bytes]], states: Iterable[bytes | None]
+    letters: Iterable[tuple[str, Mapping[str, bytes], bytes]], states: Iterable[tuple[bytes | None, bytes | None]]
 ) -> list[Letter]:
-    """Letters from (topic, headers, bytes) and the records of `dead-letter-state`, in order of their offsets."""
+    """Letters from (topic, headers, bytes) and `dead-letter-state`'s keys and values, in order of their offsets."""
     schema = fastavro.parse_schema(json.loads(_STATE_SCHEMA.read_text(encoding="utf-8")))
     last: dict[str, dict[str, Any]] = {}
-    for value in states:
-        if value is not None:  # a tombstone removes a closed letter
-            state: Any = fastavro.schemaless_reader(BytesIO(value[5:]), schema, None)
-            last[state["id"]] = state
+    withdrawn: set[str] = set()
+    for key, value in states:
+        identity = (key or b"").decode()
+        if value is None:  # the letter should not have been written, say, by a poster that was paused and replaced
+            last.pop(identity, None)
+            withdrawn.add(identity)
+        else:
+            last[identity] = fastavro.schemaless_reader(BytesIO(value[5:]), schema, None)  # type: ignore[assignment]
+            withdrawn.discard(identity)
     found: dict[str, Letter] = {}
     for topic, headers, value in letters:
         text = {name: content.decode() for name, content in headers.items() if name.startswith("b1streams.")}
         identity = text["b1streams.id"]
+        if identity in withdrawn:
+            continue
         state = last.get(identity, {})
         ids = tuple(state.get("members") or ()) or (
             (text["b1streams.event_id"],) if "b1streams.event_id" in text else ()

@@ -82,7 +82,8 @@ class OrderMemory:
 
 def _size(view: OrderView) -> int:
     """Lines, and one for each document's head."""
-    return sum(len(each.lines) + 1 for each in (view, *view.deliveries, *view.invoices, *view.credits))
+    documents = (*view.deliveries, *view.invoices, *view.credits)
+    return 1 + len(view.lines) + sum(1 + len(document.lines) for document in documents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -667,9 +667,17 @@ HEADERS = {
 
 
 def test_the_last_state_of_a_letter_wins_and_names_its_members():
-    states = [state(state="parked", members=["e1", "e2"]), state(state="posted", members=["e1", "e2"]), None]
+    states = [(b"a", state(state=name, members=["e1", "e2"])) for name in ("parked", "posted")]
+    states.append((b"tenure/acme", None))
     (letter,) = proof.letters_of([("erp-stock-dead-letter", HEADERS, b"avro")], states)
     assert (letter.state, letter.event_ids) == ("posted", ("e1", "e2"))
+
+
+def test_a_withdrawn_letter_is_none_until_it_is_written_again():
+    written = [("erp-stock-dead-letter", HEADERS, b"avro")]
+    assert proof.letters_of(written, [(b"a", state()), (b"a", None)]) == []
+    (letter,) = proof.letters_of(written, [(b"a", None), (b"a", state(state="held"))])
+    assert letter.state == "held"
 
 
 def test_a_letter_written_twice_is_one_and_without_a_state_its_header_counts():
@@ -703,7 +711,7 @@ async def test_letters_are_read_from_a_real_broker_and_other_prefixes_left_alone
 
 
 def test_an_open_state_whose_bytes_are_nowhere_is_named(case):
-    case.letters += proof.letters_of([], [state()])
+    case.letters += proof.letters_of([], [(b"a", state())])
     (one,) = case.prove().discrepancies
     assert (one.kind, one.where) == ("letter", "letter a in no topic")
 
