@@ -53,8 +53,8 @@ SECONDS = 60.0  # in which the sales come in, unless the pipeline is slower
 _STEP_S = 1.0
 _STEP_LINES = 25  # at most
 # So many may be on their way before more come in: enough for every lane, few enough for a year to leave memory flat.
-_OPEN = 250
-_LOOK_S, _LOOK_SHARE = 1.5, 4
+_OPEN = 500
+_LOOK_S, _LOOK_SHARE = 1.5, 2
 _RATE_S = 6.0  # over which rates are shown
 _READY_S = 90.0
 _STOP_S = 35.0  # the contract gives them 30

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def say(report: Report, outlet: Outlet) -> None:
     shares = ", ".join(
-        f"{name} {count} (slowest {report.slowest[name] * 1000:.1f} ms)"
+        f"{name} {count} (slowest {report.slowest[name] * 1000:.1f} ms by the clock)"
         for name, count in sorted(report.by_target.items())
     )
     sys.stdout.write(

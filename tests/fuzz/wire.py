@@ -187,7 +187,8 @@ def draw(signer: Signer, random: Random) -> Speech:
             )
             return Speech([start + upgrade + signed + length + b"\r\n" + body], 1)
         case _:
-            return Speech([damage(genuine, random)], 1)
+            # Damage may say the whole of it a second time.
+            return Speech([damage(genuine, random)], 2)
 
 
 def _trickle(times: int) -> list[bytes | float]:
