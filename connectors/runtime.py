@@ -3,18 +3,17 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
 
 import structlog
 
 from connectors.base.cursors import Cursors, Position
+from connectors.base.delivery import deliver
 from connectors.base.errors import RetriableError
 from connectors.base.letters import INBOX, Letters
 from connectors.base.levels import resolve
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.source import Batch, RefusedRecord, Source
-from schemas.events import TYPE_NAMES, FactEvent
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +112,7 @@ class Runtime:
         """Read one batch and see it through; whether there is nothing more for now."""
         if not self._loaded:
             await self._cursors.load()
-            await self._publisher.send(self._cursors.unconfirmed)
+            await deliver(self._cursors.unconfirmed, self._source, self._publisher, self._letters, self._metrics)
             self._loaded = True
         batch = await self._source.read(self._cursors.position.cursor)
         # From here on a failure leaves us not knowing what the broker has.
@@ -125,36 +124,15 @@ class Runtime:
     async def _deliver(self, batch: Batch) -> None:
         resolved = resolve(batch.items, self._cursors.levels)
         await self._cursors.write_levels(resolved.changes)
-        # In the source's order, so that a refused event holds those after it, not those before it.
-        for refused, group in groupby(resolved.items, lambda item: isinstance(item, RefusedRecord)):
-            items = list(group)
-            if refused:
-                await self._letters.write(self._source, [item for item in items if isinstance(item, RefusedRecord)])
-            else:
-                await self._publisher.send([item for item in items if not isinstance(item, RefusedRecord)])
+        told = await deliver(resolved.items, self._source, self._publisher, self._letters, self._metrics)
         before = self._cursors.position
-        refusals = [item.event_type or INBOX for item in batch.refused]
+        refusals = [item.event_type or INBOX for item in told if isinstance(item, RefusedRecord)]
         no_ops = ["stock_adjusted"] * resolved.no_ops
         after = Position(batch.cursor, before.confirmed, _sum(before.no_op, no_ops), _sum(before.refused, refusals))
         if resolved.changes or after != before:
             await self._cursors.advance(after)
-        self._count(resolved.items, resolved.no_ops)
-
-    def _count(self, items: Iterable[FactEvent | RefusedRecord], no_ops: int) -> None:
-        name = self._source.name
-        published: list[str] = []
-        refused: list[str] = []
-        for item in items:
-            if isinstance(item, RefusedRecord):
-                refused.append(item.reason)
-            else:
-                published.append(TYPE_NAMES[type(item)])
-        for event_type, count in _sum({}, published).items():
-            self._metrics.published(name, event_type, count)
-        for reason, count in _sum({}, refused).items():
-            self._metrics.refused(name, reason, count)
-        if no_ops:
-            self._metrics.no_op(name, "stock_adjusted", no_ops)
+        if resolved.no_ops:
+            self._metrics.no_op(self._source.name, "stock_adjusted", resolved.no_ops)
 
 
 def _sum(counts: Mapping[str, int], more: Iterable[str]) -> dict[str, int]:

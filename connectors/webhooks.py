@@ -23,12 +23,11 @@ import hmac
 import json
 import re
 import socket
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import structlog
 import uvicorn
@@ -40,13 +39,14 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from connectors.base.clock import Clock
+from connectors.base.delivery import deliver
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
 from connectors.base.letters import Letters
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret, Settings
-from connectors.base.source import RefusedRecord, Source
-from schemas.events import TYPE_NAMES, FactEvent
+from connectors.base.source import RefusedRecord
+from schemas.events import FactEvent
 
 log = structlog.get_logger(__name__)
 
@@ -214,19 +214,7 @@ class Intake:
             RetriableError: Nobody knows which of them it has.
             FatalError: It will never take them.
         """
-        for refused, group in groupby(items, lambda item: isinstance(item, RefusedRecord)):
-            some = list(group)
-            if refused:
-                # Letters ask their source for its name and its company only.
-                source = cast(Source, _Sender(hook.connector, hook.company))
-                await self._letters.write(source, [each for each in some if isinstance(each, RefusedRecord)])
-            else:
-                await self._publisher.send([each for each in some if not isinstance(each, RefusedRecord)])
-        for reason, count in Counter(each.reason for each in items if isinstance(each, RefusedRecord)).items():
-            self._metrics.refused(hook.connector, reason, count)
-        events = (TYPE_NAMES[type(each)] for each in items if not isinstance(each, RefusedRecord))
-        for name, count in Counter(events).items():
-            self._metrics.published(hook.connector, name, count)
+        await deliver(items, _Sender(hook.connector, hook.company), self._publisher, self._letters, self._metrics)
 
 
 @dataclass(frozen=True, slots=True)

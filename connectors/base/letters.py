@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from connectors.base.clock import Clock
 from connectors.base.publisher import Broker, Outgoing, Sent, milliseconds
-from connectors.base.source import RefusedRecord, Source
+from connectors.base.source import Origin, RefusedRecord
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import Header, LetterState
@@ -46,7 +46,7 @@ class Letters:
         self._topic = topic
         self._company_partition = company_partition
 
-    async def write(self, source: Source, refused: Sequence[RefusedRecord]) -> None:
+    async def write(self, source: Origin, refused: Sequence[RefusedRecord]) -> None:
         """Return when the broker has all letters and their states.
 
         Raises:
@@ -70,7 +70,7 @@ class Letters:
             ]
         )
 
-    def _letter(self, source: Source, record: RefusedRecord) -> Outgoing:
+    def _letter(self, source: Origin, record: RefusedRecord) -> Outgoing:
         """The letter's bytes under the connector's name: lines of one source stay in order."""
         state = self._state(source, record, None)
         place = (
@@ -87,7 +87,7 @@ class Letters:
             timestamp_ms=milliseconds(state.at),
         )
 
-    def _state(self, source: Source, record: RefusedRecord, sent: Sent | None) -> LetterState:
+    def _state(self, source: Origin, record: RefusedRecord, sent: Sent | None) -> LetterState:
         topic = _topic_of(record)
         now = self._clock.now()
         return LetterState(

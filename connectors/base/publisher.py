@@ -1,13 +1,17 @@
 """Events to Kafka: key, encode, send, await the broker."""
 
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from pydantic import TypeAdapter
+
 from connectors.base.clock import Clock
-from schemas.codec import Codec
-from schemas.events import TYPE_NAMES, FactEvent, RefundIssued, StockAdjusted
+from connectors.base.source import RefusedRecord
+from schemas.codec import Codec, UnencodableError
+from schemas.events import TYPE_NAMES, FactEvent, RefundIssued, StockAdjusted, identity
 from schemas.topics import fact_topic
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,24 +101,41 @@ class Publisher:
         self._clock = clock
         self._topics = {cls: topic(fact_topic(name)) for cls, name in TYPE_NAMES.items()}
 
-    def encode(self, event: FactEvent) -> Outgoing:
-        return self._encode(event, milliseconds(self._clock.now()))
-
-    def _encode(self, event: FactEvent, now_ms: int) -> Outgoing:
+    def prepare(self, event: FactEvent) -> Outgoing | RefusedRecord:
+        """Its record; refused where its topic cannot take it, an order of some ten thousand lines, say."""
+        try:
+            value = self._codec.encode(event)
+        except UnencodableError as error:
+            return _refused(event, str(error))
         return Outgoing(
             topic=self._topics[type(event)],
             key=key_of(event),
-            value=self._codec.encode(event),
-            timestamp_ms=now_ms,
+            value=value,
+            timestamp_ms=milliseconds(self._clock.now()),
         )
 
-    async def send(self, events: Sequence[FactEvent]) -> None:
+    async def publish(self, records: Sequence[Outgoing]) -> None:
         """Return when the broker has all of them.
 
         Raises:
             RetriableError: Nobody knows which of them the broker has; sending them again is harmless.
             FatalError: It will never take them.
         """
-        if events:
-            now_ms = milliseconds(self._clock.now())
-            await self._broker.send_many([self._encode(event, now_ms) for event in events])
+        if records:
+            await self._broker.send_many(records)
+
+
+def _refused(event: FactEvent, error: str) -> RefusedRecord:
+    names = identity(event)
+    return RefusedRecord(
+        event_type=TYPE_NAMES[type(event)],
+        reason="invalid_event",
+        error=error,
+        value=TypeAdapter(type(event)).dump_json(event, exclude={"digest"}),  # as in a file of JSON lines
+        origin="event",
+        digest=hashlib.sha256("\n".join(map(str, (TYPE_NAMES[type(event)], *names))).encode()).hexdigest(),
+        number=0,
+        event_id=event.event_id,
+        order_id=None if isinstance(event, StockAdjusted) else event.order_id,
+        sku=event.sku if isinstance(event, StockAdjusted) else None,
+    )

@@ -79,14 +79,8 @@ class Batch:
         return tuple(item for item in self.items if isinstance(item, RefusedRecord))
 
 
-class Source(Protocol):
-    """One connector's reading side.
-
-    Lifecycle: `read` again and again, by one caller at a time, with the cursor of the last batch that was acknowledged;
-    `close` once. After a failure `read` gets an older cursor again: what it returns then says the same under the same
-    identities (`observed_at` aside). A `read` may tidy up behind the cursor it is given (move a file away, acknowledge
-    at the vendor), never before it.
-    """
+class Origin(Protocol):
+    """Whose events and letters they are."""
 
     @property
     def name(self) -> str:
@@ -95,6 +89,16 @@ class Source(Protocol):
     @property
     def company(self) -> str:
         """The company it feeds."""
+
+
+class Source(Origin, Protocol):
+    """One connector's reading side.
+
+    Lifecycle: `read` again and again, by one caller at a time, with the cursor of the last batch that was acknowledged;
+    `close` once. After a failure `read` gets an older cursor again: what it returns then says the same under the same
+    identities (`observed_at` aside). A `read` may tidy up behind the cursor it is given (move a file away, acknowledge
+    at the vendor), never before it.
+    """
 
     async def read(self, cursor: str | None) -> Batch:
         """Return what comes after the cursor, at most a few hundred items.

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from connectors.base.delivery import deliver
 from connectors.base.letters import Letters
 from connectors.base.levels import Level, resolve
+from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Outgoing, Publisher
 from connectors.base.source import Item, RefusedRecord, StockLevel
 from schemas.codec import embedded_codec
@@ -127,8 +129,8 @@ class Outlet:
         for event in facts:
             check_event(event)
             self.sink.events += 1
-        await self.publisher.send(facts)
-        await self.letters.write(_Sender(), [each for each in found if isinstance(each, RefusedRecord)])  # type: ignore[arg-type]  # letters ask for name and company only
+        refused = [each for each in found if isinstance(each, RefusedRecord)]
+        await deliver([*facts, *refused], _Sender(), self.publisher, self.letters, NoMetrics())
 
 
 def _of_level(item: StockLevel) -> list[FactEvent]:

@@ -1,0 +1,39 @@
+"""What a source says, to Kafka: events to their topics, what cannot become one to the dead letters."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from connectors.base.letters import Letters
+from connectors.base.metrics import ConnectorMetrics
+from connectors.base.publisher import Outgoing, Publisher
+from connectors.base.source import Origin, RefusedRecord
+from schemas.events import TYPE_NAMES, FactEvent
+
+
+async def deliver(
+    items: Sequence[FactEvent | RefusedRecord],
+    origin: Origin,
+    publisher: Publisher,
+    letters: Letters,
+    metrics: ConnectorMetrics,
+) -> Sequence[FactEvent | RefusedRecord]:
+    """Return when the broker has all of them; as they went, for an event that its topic cannot take is refused.
+
+    Raises:
+        RetriableError: Nobody knows which of them it has; saying them again is harmless.
+        FatalError: It will never take them.
+    """
+    records = [item if isinstance(item, RefusedRecord) else publisher.prepare(item) for item in items]
+    # In the source's order, so that a refused event holds those after it, not those before it.
+    for _, group in groupby(records, lambda record: isinstance(record, RefusedRecord)):
+        some = list(group)
+        await letters.write(origin, [each for each in some if isinstance(each, RefusedRecord)])
+        await publisher.publish([each for each in some if isinstance(each, Outgoing)])
+    told = [record if isinstance(record, RefusedRecord) else item for item, record in zip(items, records, strict=True)]
+    for reason, count in Counter(each.reason for each in told if isinstance(each, RefusedRecord)).items():
+        metrics.refused(origin.name, reason, count)
+    events = Counter(TYPE_NAMES[type(each)] for each in told if not isinstance(each, RefusedRecord))
+    for name, count in events.items():
+        metrics.published(origin.name, name, count)
+    return told
