@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 20000
 RUNS ?= 5
+INPUTS ?= 1000000
 
-.PHONY: setup demo test bench simulate chaos lint lock
+.PHONY: setup demo test bench simulate chaos fuzz lint lock
 
 setup: $(READY)
 
@@ -32,6 +33,9 @@ simulate: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --runs $(RUNS)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
