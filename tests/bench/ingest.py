@@ -97,6 +97,8 @@ class Rounds:
             if sum(one["committed"] for one in done) != self._input.events:
                 raise harness.SumsDifferError(f"committed {done} of {self._input.events}")
             for child in children:
+                child.tell("stop")
+            for child in children:
                 child.process.wait(60)
         sums = self._place.with_log(lambda log: _sums_of_chains(log, prefix, self._input.ends))
         wall_s = max(one["end"] for one in done) - min(one["start"] for one in done)

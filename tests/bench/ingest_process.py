@@ -85,11 +85,12 @@ def _cpu_s() -> float:
 
 
 async def told() -> None:
-    """Wait for the go."""
-    loop, go = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin, go.set)
-    await go.wait()
+    """Wait for a word: the go, or the stop."""
+    loop, word = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, word.set)
+    await word.wait()
     loop.remove_reader(sys.stdin)
+    os.read(sys.stdin.fileno(), 64)
 
 
 # ---- the reference
@@ -216,6 +217,7 @@ async def ours(spec: Spec) -> None:
         await app.consumer.commit()
     committed = {tp.partition: at.offset for tp in app.held if (at := app.watermark(tp)) is not None}
     meter.done(end, committed=sum(committed.values()), partitions=len(app.held))
+    await told()  # who leaves now makes the others rebalance while they are measured
     await app.stop()
     await log.stop()
 
