@@ -357,7 +357,7 @@ class StockPartition:
         chunks, at, limit = list[list[Row]](), 0, min(self._limits(company).max_members for company in self._companies)
         while at < end and len(chunks) < _GROUP:
             chunk = self._rows[at : min(at + limit, end)]
-            while len(chunk) > 1 and _size(chunk) > MAX_BYTES:
+            while self._bytes > MAX_BYTES and len(chunk) > 1 and _size(chunk) > MAX_BYTES:
                 chunk = chunk[: len(chunk) // 2]
             chunks.append(chunk)
             at += len(chunk)
