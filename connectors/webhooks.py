@@ -38,6 +38,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from connectors.base.answers import is_deep
 from connectors.base.clock import Clock
 from connectors.base.delivery import deliver
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
@@ -188,17 +189,9 @@ def parse_json(body: bytes, *, max_values: int | None = MAX_VALUES) -> object:
         raise
     except (ValueError, RecursionError):
         raise UnreadableError("the body is not JSON in UTF-8") from None
-    level = [found]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for each in level
-            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return found
-    raise UnreadableError(f"the body is nested more than {MAX_DEPTH} deep")
+    if is_deep(found, MAX_DEPTH):
+        raise UnreadableError(f"the body is nested more than {MAX_DEPTH} deep")
+    return found
 
 
 class Intake:

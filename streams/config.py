@@ -2,7 +2,6 @@
 
 import difflib
 import hashlib
-import ipaddress
 import json
 import math
 import re
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings, folder_of
+from connectors.base.settings import ConnectorSettings, Secret, Settings, folder_of, is_loopback
 from connectors.registry import KINDS
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.settings import CompanySettings
@@ -536,17 +535,10 @@ def _texts(value: object) -> list[str]:
     return [text for text in values if isinstance(text, str) and text]
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def _is_bare_http(url: object) -> bool:
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
-        return parts is not None and parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+        return parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or "")
     except ValueError:
         return False
 
@@ -586,7 +578,7 @@ def _kafka_relations(kafka: Mapping[str, Any], *, local: bool) -> Iterator[Fault
     if (
         "PLAINTEXT" in protocol
         and not local
-        and not all(_is_loopback(server.strip().rpartition(":")[0].strip("[]")) for server in servers)
+        and not all(is_loopback(server.strip().rpartition(":")[0].strip("[]")) for server in servers)
     ):
         yield Fault(
             "kafka.security_protocol",

@@ -4,7 +4,6 @@ A number that no field could hold stays a text, so that the check of its own fie
 itself fails on an exponent of twenty digits, `int` on 4301 digits, and the page would go with them.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 #: Ours to walk through: no vendor nests half as deep.
@@ -29,15 +28,15 @@ def whole(text: str) -> int | str:
     return int(text) if len(text) <= _MAX_CHARS else text
 
 
-def is_deep(value: object) -> bool:
-    """Whether a value is nested more than `MAX_DEPTH` deep; found without recursion of our own."""
+def is_deep(value: object, most: int = MAX_DEPTH) -> bool:
+    """Whether JSON that has been read is nested more than `most` deep; found without recursion of our own."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(most):
         level = [
             inner
             for each in level
-            for inner in (each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ())
-            if isinstance(inner, Mapping | list)
+            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(inner, dict | list)
         ]
         if not level:
             return False

@@ -1,9 +1,11 @@
 """Settings that every connector has, and the type that keeps a secret."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self, SupportsIndex
+from urllib.parse import SplitResult
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -119,8 +121,49 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
-def _names(value: object) -> object:
+def listed(value: object) -> object:
+    """One text as a list of one, for lists that may be written without brackets."""
     return (value,) if isinstance(value, str) else value
+
+
+def fault(kind: str, text: str) -> PydanticCustomError:
+    """What a check of settings raises; the text is shown as it stands."""
+    # A template in braces would be filled in by pydantic; our messages are finished text.
+    return PydanticCustomError(kind, "{text}", {"text": text})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: an IP address without brackets, or the name localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def is_bare_http(url: SplitResult, info: ValidationInfo) -> bool:
+    """Whether a URL is `http://` off this machine, where everybody could read what is sent.
+
+    In a local setup, `context={"local": True}`, none is.
+    """
+    is_local = (info.context or {}).get("local")
+    return url.scheme == "http" and not (is_local or is_loopback(url.hostname or ""))
+
+
+def one_to_one(locations: dict[str, str], what: str) -> dict[str, str]:
+    """The locations as they are, once no two of them are the same WhsCode.
+
+    Args:
+        locations: The connector's own names = WhsCode.
+        what: What such a name stands for there, as "a facility".
+
+    Raises:
+        PydanticCustomError: Two are.
+    """
+    first: dict[str, str] = {}
+    for name, code in locations.items():
+        if first.setdefault(code, name) != name:
+            raise fault("twins", f"{first[code]} and {name} are both {code}; {what} is one WhsCode, one to one")
+    return locations
 
 
 class ConnectorSettings(Settings):
@@ -137,7 +180,7 @@ class ConnectorSettings(Settings):
     start_at: Annotated[AwareDatetime | None, BeforeValidator(_empty_is_none)] = Field(
         default=None, description="Events that occurred before it end as no_op"
     )
-    order_source: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+    order_source: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), description="Connectors whose order ids it names, searched in order; none: itself"
     )
     locations: dict[str, str] = Field(default_factory=dict, description="Its own names of places = WhsCode")

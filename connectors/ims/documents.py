@@ -10,6 +10,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel
 
+from connectors.base.answers import is_deep
 from connectors.ims.convert import Converter
 from connectors.ims.records import MAX_DEPTH, RECORDS, LineError
 from connectors.ims.settings import JsonSettings, inner_record, is_list
@@ -102,17 +103,9 @@ class Document:
             raise self._unreadable(
                 "the document is not JSON (NaN, Infinity, or nested too deeply); mend it at the source"
             ) from None
-        level = [found]
-        for _ in range(MAX_DEPTH):
-            level = [
-                inner
-                for each in level
-                for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
-                if isinstance(inner, dict | list)
-            ]
-            if not level:
-                return found
-        raise self._unreadable(f"the document is nested more than {MAX_DEPTH} deep; flatten it")
+        if is_deep(found, MAX_DEPTH):
+            raise self._unreadable(f"the document is nested more than {MAX_DEPTH} deep; flatten it")
+        return found
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

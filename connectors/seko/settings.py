@@ -1,15 +1,13 @@
 """`[connectors.<name>]` with `kind = "seko"`."""
 
-import ipaddress
 import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings
+from connectors.base.settings import ConnectorSettings, Secret, Settings, fault, is_bare_http, listed, one_to_one
 from connectors.seko.journal import Journal
 from connectors.seko.records import FIELDS
 
@@ -17,16 +15,7 @@ Service = Literal["dispatch", "receipt", "adjustment", "movement", "summary"]
 Reason = Literal["receipt", "return", "damaged", "lost", "found", "count", "other"]
 
 
-def _fault(kind: str, message: str) -> PydanticCustomError:
-    # A template in braces would be filled in by pydantic; our messages are finished text.
-    return PydanticCustomError(kind, "{text}", {"text": message})
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class PathSettings(Settings):
@@ -43,9 +32,7 @@ class PathSettings(Settings):
         if value and (
             value.count("{from}") != 1 or value.count("{to}") != 1 or value.startswith("/") or "://" in value
         ):
-            raise _fault(
-                "path", 'is no path below url with {from} and {to}; write "stock/v1/movement/{from}/{to}.json"'
-            )
+            raise fault("path", 'is no path below url with {from} and {to}; write "stock/v1/movement/{from}/{to}.json"')
         return value
 
 
@@ -54,7 +41,7 @@ class SekoSettings(ConnectorSettings):
 
     kind: Literal["seko"] = Field(description="seko")
 
-    push_secrets: Annotated[tuple[Secret, ...], BeforeValidator(_listed)] = Field(
+    push_secrets: Annotated[tuple[Secret, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=2, description="What iHub sends with each push, or two while it rotates; none: no pushes"
     )
     push_auth: Literal["header", "basic"] = Field(
@@ -159,23 +146,17 @@ class SekoSettings(ConnectorSettings):
     def _safe_url(cls, value: str, info: ValidationInfo) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise _fault("url", "is not the hub's address; write https://hub.supplystream.com/hub/api")
+            raise fault("url", "is not the hub's address; write https://hub.supplystream.com/hub/api")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise _fault("url", "carries more than an address; the key belongs in api_key")
-        if parts.scheme == "http" and not (_is_loopback(parts.hostname) or (info.context or {}).get("local")):
-            raise _fault("plain_http", "would send the key unencrypted; use https://")
+            raise fault("url", "carries more than an address; the key belongs in api_key")
+        if is_bare_http(parts, info):
+            raise fault("plain_http", "would send the key unencrypted; use https://")
         return value.rstrip("/")
 
     @field_validator("locations")
     @classmethod
     def _one_to_one(cls, value: dict[str, str]) -> dict[str, str]:
-        first: dict[str, str] = {}
-        for name, code in value.items():
-            if first.setdefault(code, name) != name:
-                raise _fault(
-                    "twins", f"{first[code]} and {name} are both {code}; a facility is one WhsCode, one to one"
-                )
-        return value
+        return one_to_one(value, "a facility")
 
     @field_validator("fields")
     @classmethod
@@ -184,7 +165,7 @@ class SekoSettings(ConnectorSettings):
             known = FIELDS[service] - {"lines"}
             for name in names:
                 if name not in known:
-                    raise _fault(
+                    raise fault(
                         "fields", f"{service}.{name} is no field of ours; write one of: {', '.join(sorted(known))}"
                     )
         return value
@@ -195,7 +176,7 @@ class SekoSettings(ConnectorSettings):
         try:
             re.compile(value)
         except re.error:
-            raise _fault("pattern", 'is no regular expression; write one such as "TR-.*"') from None
+            raise fault("pattern", 'is no regular expression; write one such as "TR-.*"') from None
         return value
 
     @field_validator("timezone")
@@ -204,26 +185,26 @@ class SekoSettings(ConnectorSettings):
         try:
             ZoneInfo(name)
         except (OSError, ValueError, LookupError):
-            raise _fault("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
+            raise fault("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
         return name
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
         if self.slice_s < 2 * self.overlap_s:
-            raise _fault(
+            raise fault(
                 "slice", "slice_s is below twice overlap_s, so that a look would hardly move on; make it longer"
             )
         if not self.push_secrets and not self.polled:
-            raise _fault(
+            raise fault(
                 "deaf", "neither push_secrets nor api_key is set, so nothing would be heard; set one, best both"
             )
         if self.push_auth == "basic" and any(":" not in each.reveal() for each in self.push_secrets):
-            raise _fault("basic", "push_auth is basic, and a secret has no colon; write user:password")
+            raise fault("basic", "push_auth is basic, and a secret has no colon; write user:password")
         by_name: dict[str, str] = {}
         for label in ("sellable_types", "segregated_types", "held_types"):
             for each in getattr(self, label):
                 if by_name.setdefault(each.casefold(), label) != label:
-                    raise _fault("types", f"{each} is in {by_name[each.casefold()]} and in {label}; keep it in one")
+                    raise fault("types", f"{each} is in {by_name[each.casefold()]} and in {label}; keep it in one")
         for label, names in (
             ("received_into", [self.received_into]),
             ("returned_into", [self.returned_into]),
@@ -231,15 +212,8 @@ class SekoSettings(ConnectorSettings):
         ):
             for each in names:
                 if each.casefold() not in by_name:
-                    raise _fault(
+                    raise fault(
                         "types",
                         f"{label} names {each}, which is in none of sellable_types, segregated_types and held_types; add it",
                     )
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,20 +1,15 @@
 """`[connectors.<name>]` with `kind = "shopify"`."""
 
-import ipaddress
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings
+from connectors.base.settings import ConnectorSettings, Secret, Settings, is_bare_http, listed
 
 EventName = Literal["order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued"]
 EVENTS: tuple[EventName, ...] = ("order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued")
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
 
 
 class SkuSettings(Settings):
@@ -29,7 +24,7 @@ class ShopifySettings(ConnectorSettings):
     shop: str = Field(description="The shop's own domain", pattern=r"^[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com$")
     url: str = Field(default="", description="Where its API is; empty: https:// and the shop's domain")
     access_token: Secret = Field(description="The app's Admin API token")
-    webhook_secrets: Annotated[tuple[Secret, ...], BeforeValidator(_listed)] = Field(
+    webhook_secrets: Annotated[tuple[Secret, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=2, description="The app's client secret, or two while it rotates; none: no webhooks"
     )
     webhook_path: str = Field(default="", description="Its path at our door; empty: / and the connector's name")
@@ -42,7 +37,7 @@ class ShopifySettings(ConnectorSettings):
         default=2, ge=0, le=60, description="A level is read so long after it moved: Shopify's times are whole seconds"
     )
     timeout_s: float = Field(default=30, gt=0, le=300, description="For one answer")
-    events: Annotated[tuple[EventName, ...], BeforeValidator(_listed)] = Field(
+    events: Annotated[tuple[EventName, ...], BeforeValidator(listed)] = Field(
         default=EVENTS, description="What is read; leave out dispatch_confirmed where another system reports dispatches"
     )
     place_on: Literal["placed", "authorized", "paid"] = Field(
@@ -51,10 +46,10 @@ class ShopifySettings(ConnectorSettings):
     test_orders: bool = Field(
         default=False, description="true: take orders of the test gateway too; never in production"
     )
-    ignore_tags: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    ignore_tags: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=("b1-streams",), description="Orders with one of these tags are ours: they never come back"
     )
-    stock_locations: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    stock_locations: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), description="Ids of the locations whose counts Shopify owns; none: no stock is read"
     )
     stock_quantity: Literal["on_hand", "available"] = Field(
@@ -74,8 +69,7 @@ class ShopifySettings(ConnectorSettings):
     @model_validator(mode="after")
     def _is_reachable(self, info: ValidationInfo) -> Self:
         parts = urlsplit(self.base_url)
-        plain = _is_loopback(parts.hostname or "") or (info.context or {}).get("local")
-        if parts.scheme != "https" and not (parts.scheme == "http" and plain):
+        if parts.scheme not in ("http", "https") or is_bare_http(parts, info):
             raise PydanticCustomError("url", "url is not https://; write https://, or leave it out")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise PydanticCustomError("url", "url has more than host, port and path; take it out")
@@ -84,10 +78,3 @@ class ShopifySettings(ConnectorSettings):
     @property
     def base_url(self) -> str:
         return (self.url or f"https://{self.shop}").rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -37,8 +37,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from connectors.simulators.faults import Faults
 from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import Receive, Scope, Send, ServiceLayer, Settings, build_app
+from connectors.simulators.sap_b1 import ServiceLayer, Settings, build_app
 from connectors.simulators.stages import STAGES, Door, build_stage
+from connectors.simulators.wire import Receive, Scope, Send
 
 
 class _DroppableProtocol(H11Protocol):

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -23,16 +23,14 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
+from connectors.simulators.wire import ConnectionDroppedError, Receive, Scope, Send
+
 Fields = dict[str, Any]
 ZERO = Decimal(0)
 _CENT = Decimal("0.01")
 _STEP = Decimal("0.0001")
 _ROW_MONEY = ("row_total", "tax_amount", "discount_amount", "discount_tax_compensation_amount")
 LISTS = ("orders", "invoices", "shipments", "creditmemos")
-
-
-class ConnectionDroppedError(Exception):
-    """The connection is gone; an ASGI transport passes it on for the client's own error."""
 
 
 class NotAllowedError(Exception):
@@ -528,10 +526,6 @@ class Settings:
 
 
 # ---- HTTP
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _FILTER = re.compile(
     r"searchCriteria\[(?:filter_groups|filterGroups)\]\[(\d+)\]\[filters\]\[(\d+)\]"

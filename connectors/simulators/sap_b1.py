@@ -13,7 +13,7 @@ import gzip
 import itertools
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,11 +25,8 @@ from urllib.parse import parse_qsl
 
 from connectors.simulators.faults import Fault, Faults, Kind
 from connectors.simulators.ledger import Answer, Company, RefusedError, Request, lock_cause, refusal
+from connectors.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = list[tuple[str, str]]
 
 _DOCUMENT_SETS: Final = frozenset(
@@ -54,10 +51,6 @@ _PROXY_ERROR: Final = (
     '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>{status} {title}</title>\n</head><body>\n'
     "<h1>{title}</h1>\n<p>The proxy server could not handle the request.</p>\n</body></html>\n"
 )
-
-
-class ConnectionDroppedError(ConnectionError):
-    """The simulator dropped the connection; raised out of the app where it has no transport to close."""
 
 
 class _DropError(Exception):
@@ -193,7 +186,7 @@ class ServiceLayer:
             raw.decode("latin-1"),
             dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
             {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
-            await _whole_body(receive),
+            await whole_body(receive),
         )
         try:
             reply = await self._route(call)
@@ -699,18 +692,6 @@ def _business_refusal(fault: Fault | None) -> Answer | None:
 
 
 # ---- the wire ---------------------------------------------------------------------------------------------------
-
-
-async def _whole_body(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            break
-    return b"".join(chunks)
 
 
 async def _send(send: Send, reply: Reply, length: int, *, more: bool) -> None:

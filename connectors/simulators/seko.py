@@ -12,7 +12,7 @@ mistake would else pass: an unknown parameter, a date of another form, an order 
 import json
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -20,10 +20,8 @@ from random import Random
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+from connectors.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
+
 Row: TypeAlias = dict[str, Any]
 Post: TypeAlias = Callable[[Mapping[str, str], bytes], Awaitable[int]]
 
@@ -41,10 +39,6 @@ _POLLS: Final = {
     "dispatches/v1/status": "dispatch", "stock/v1/adjustment": "adjustment", "stock/v1/movement": "movement",
 }  # fmt: skip
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
-
-
-class DroppedError(ConnectionError):
-    """The simulator dropped the connection; raised out of the app where it has no transport to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,13 +454,7 @@ class Hub:
         """Answer one request."""
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        status, answer, headers = self._answer(scope, body)
+        status, answer, headers = self._answer(scope, await whole_body(receive))
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         kind = b"text/html" if content.startswith(b"<") else b"application/json"
         await send(
@@ -484,7 +472,7 @@ class Hub:
         if fault is not None:
             match fault.kind:
                 case "drop":
-                    raise DroppedError
+                    raise ConnectionDroppedError
                 case "html":
                     return 502, b"<html>Bad gateway</html>", {}
                 case "refused":

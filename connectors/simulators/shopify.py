@@ -16,7 +16,7 @@ import itertools
 import json
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -24,10 +24,8 @@ from email.utils import format_datetime
 from random import Random
 from typing import Any, Final, TypeAlias
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+from connectors.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
+
 Row: TypeAlias = dict[str, Any]
 
 _CENT: Final = Decimal("0.01")
@@ -35,10 +33,6 @@ MAX_QUERY_COST: Final = 1000
 _TRIES: Final = 8
 _BULK_KEPT: Final = timedelta(days=7)
 _BULK_CONNECTIONS: Final = 5
-
-
-class ConnectionDroppedError(ConnectionError):
-    """The simulator dropped the connection; the request was, or was not, carried out."""
 
 
 class _GraphQLError(Exception):
@@ -688,7 +682,7 @@ class Shop:
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
-        body = await _whole_body(receive)
+        body = await whole_body(receive)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         status, extra, answer = self._answer(scope["method"], scope["path"], headers, body)
         extra = {"date": format_datetime(self.now().astimezone(UTC), usegmt=True), **extra}
@@ -1180,15 +1174,6 @@ def _time(text: str) -> datetime:
 
 def _json(status: int, body: object, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
     return status, {"content-type": "application/json", **(headers or {})}, json.dumps(body).encode()
-
-
-async def _whole_body(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body)
 
 
 async def _live(receive: Receive, send: Send) -> None:

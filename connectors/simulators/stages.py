@@ -21,7 +21,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -31,18 +31,12 @@ from typing import Any, Final, Protocol, TypeAlias
 import httpx
 
 from connectors.simulators import magento, seko, shopify, veeqo
+from connectors.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Json: TypeAlias = dict[str, Any]
 Act: TypeAlias = Mapping[str, Any]
 
-_DROPPED: Final = (
-    magento.ConnectionDroppedError, shopify.ConnectionDroppedError, veeqo.DroppedError, seko.DroppedError,
-)  # fmt: skip
 _LATE_S: Final = 1.0
 #: SEKO's codes are each client's own; these are this one's.
 _CODES: Final = {"damaged": "DMG", "lost": "LST", "found": "FND", "count": "CC"}
@@ -432,13 +426,13 @@ class Door:
         path = scope["path"]
         if path.startswith("/_simulator/"):
             await _reply(
-                send, *self._administer(scope["method"], path.removeprefix("/_simulator/"), await _body(receive))
+                send, *self._administer(scope["method"], path.removeprefix("/_simulator/"), await whole_body(receive))
             )
             return
         self._stage.before(path)
         try:
             await self._stage.app(scope, receive, send)
-        except _DROPPED:
+        except ConnectionDroppedError:
             self._stage.counters["dropped"] += 1
             close = (scope.get("extensions") or {}).get("simulator.drop")
             if close is None:
@@ -514,15 +508,6 @@ def build_stage(name: str, data: Mapping[str, Any]) -> Stage:
     stage = STAGES[name](data, lambda: datetime.now(UTC) + skew)
     stage.fail({kind: float(rate) for kind, rate in data.get("faults", {}).items()})
     return stage
-
-
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body)
 
 
 async def _reply(send: Send, status: int, value: object) -> None:

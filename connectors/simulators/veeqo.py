@@ -8,7 +8,7 @@ stricter than Veeqo where a client's mistake would else pass: an unknown paramet
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,10 +17,8 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+from connectors.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
+
 Json: TypeAlias = dict[str, Any]
 
 _PENNY: Final = Decimal("0.01")
@@ -41,10 +39,6 @@ _CARRIERS: Final = {
     12: "Parcelforce",
     14: "Yodel",
 }
-
-
-class DroppedError(ConnectionError):
-    """The simulator dropped the connection; raised out of the app where it has no transport to close."""
 
 
 class RefusedError(Exception):
@@ -429,17 +423,12 @@ class Veeqo:
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": "lifespan.shutdown.complete"})
             return
-        body = bytearray()
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body = await whole_body(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         self.served.append((scope["method"], scope["path"], query))
         began = self.account.time()  # rows are of this moment, whatever happens while they are sent
-        status, extra, answer = self._answer(scope["method"], scope["path"], query, headers, bytes(body))
+        status, extra, answer = self._answer(scope["method"], scope["path"], query, headers, body)
         lines = [("content-type", "application/json"), *extra]
         if self.manners.tells_date:
             lines.append(("date", format_datetime(began, usegmt=True)))
@@ -452,7 +441,7 @@ class Veeqo:
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         fault = self._fault(path)
         if fault == "drop":
-            raise DroppedError("the simulator dropped the connection")
+            raise ConnectionDroppedError("the simulator dropped the connection")
         if fault in ("html_500", "html_503"):
             return int(fault[-3:]), [], b"<html><body><h1>We're sorry, but something went wrong.</h1></body></html>"
         if fault == "throttle" or self._is_over(headers):

@@ -1,18 +1,11 @@
 """`[connectors.<name>]` with `kind = "veeqo"`."""
 
-import ipaddress
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
-from connectors.base.settings import ConnectorSettings, Secret
-
-
-def _fault(kind: str, message: str) -> PydanticCustomError:
-    # A template in braces would be filled in by pydantic; our messages are finished text.
-    return PydanticCustomError(kind, "{text}", {"text": message})
+from connectors.base.settings import ConnectorSettings, Secret, fault, is_bare_http, one_to_one
 
 
 def _names(value: object) -> object:
@@ -93,24 +86,17 @@ class VeeqoSettings(ConnectorSettings):
     def _safe_url(cls, value: str, info: ValidationInfo) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-            raise _fault("url", "is not the API's address; write https://api.veeqo.com")
+            raise fault("url", "is not the API's address; write https://api.veeqo.com")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise _fault("url", "carries more than an address; the key belongs in api_key")
-        if parts.scheme == "http" and not (_is_loopback(parts.hostname) or (info.context or {}).get("local")):
-            raise _fault("plain_http", "would send the key unencrypted; use https://")
+            raise fault("url", "carries more than an address; the key belongs in api_key")
+        if is_bare_http(parts, info):
+            raise fault("plain_http", "would send the key unencrypted; use https://")
         return value.rstrip("/")
 
     @field_validator("locations")
     @classmethod
     def _one_to_one(cls, value: dict[str, str]) -> dict[str, str]:
-        first: dict[str, str] = {}
-        for name, code in value.items():
-            if first.setdefault(code, name) != name:
-                raise _fault(
-                    "twins",
-                    f"{first[code]} and {name} are both {code}; a warehouse of Veeqo is one WhsCode, one to one",
-                )
-        return value
+        return one_to_one(value, "a warehouse of Veeqo")
 
     @field_validator("tax_code")
     @classmethod
@@ -118,12 +104,5 @@ class VeeqoSettings(ConnectorSettings):
         try:
             value.format(country="GB", rate="20")
         except (LookupError, ValueError, AttributeError):
-            raise _fault("tax_code", 'cannot be filled in; write "{country}-{rate}"') from None
+            raise fault("tax_code", 'cannot be filled in; write "{country}-{rate}"') from None
         return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -21,7 +21,7 @@ from connectors.runtime import Runtime
 from connectors.simulators.magento import Kind, Part, Shop, Wish, build_app
 from streams.connect import LogBroker
 from streams.metrics import Metrics
-from tests.connectors.magento.conftest import ShopTransport
+from tests.connectors.wire import Wire
 from tests.flows.world import World
 
 SECRETS = {
@@ -96,7 +96,7 @@ class MagentoWorld(World):
     def start_connector(self) -> None:
         partition = partition_of("mage", self.config.kafka.partitions)
         runtime = Runtime(
-            MagentoSource("mage", self.config.connectors["mage"], self.clock, transport=ShopTransport(self.app)),  # type: ignore[arg-type]
+            MagentoSource("mage", self.config.connectors["mage"], self.clock, transport=Wire(self.app)),  # type: ignore[arg-type]
             cursors=Cursors("mage", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
             publisher=Publisher(self.broker, self.codec, self.clock, self.config.topic),
             letters=Letters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),

@@ -14,25 +14,15 @@ from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
-from connectors.simulators.seko import AVAILABLE, DroppedError, Hub
+from connectors.simulators.seko import AVAILABLE, Hub
 from connectors.webhooks import Door, Intake, WebhookSettings
 from streams.connect import LogBroker
 from streams.metrics import Metrics
+from tests.connectors.wire import Wire
 from tests.flows.world import World, order, order_line
 
 OpenWorld = Callable[..., Awaitable[World]]
 SECRETS = {"KEY": "key-flow", "PUSH": "push-flow"}
-
-
-class Wire(httpx.AsyncBaseTransport):
-    def __init__(self, app: Any) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except DroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
 
 
 class Facility:

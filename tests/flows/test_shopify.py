@@ -14,25 +14,15 @@ from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
-from connectors.simulators.shopify import ConnectionDroppedError, Shop
+from connectors.simulators.shopify import Shop
 from connectors.webhooks import Door, Intake, WebhookSettings
 from streams.connect import LogBroker
 from streams.metrics import Metrics
+from tests.connectors.wire import Wire
 from tests.flows.world import World
 
 OpenWorld = Callable[..., Awaitable[World]]
 TOKEN = "shpat_flow"
-
-
-class Wire(httpx.AsyncBaseTransport):
-    def __init__(self, app: Any) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except ConnectionDroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
 
 
 class Storefront:

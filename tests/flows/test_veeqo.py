@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
@@ -17,10 +16,11 @@ from connectors.base.errors import RetriableError
 from connectors.base.letters import Letters
 from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.runtime import Runtime
-from connectors.simulators.veeqo import Account, DroppedError, Fault, Line, Manners, Veeqo
+from connectors.simulators.veeqo import Account, Fault, Line, Manners, Veeqo
 from connectors.veeqo.source import VeeqoSource
 from streams.connect import LogBroker
 from streams.metrics import Metrics
+from tests.connectors.wire import Wire
 from tests.flows.world import World
 
 KEY = "key-of-the-account"
@@ -49,17 +49,6 @@ CONNECTORS: dict[str, Any] = {
         "stock_interval_s": 20,
     },
 }
-
-
-class Transport(httpx.AsyncBaseTransport):
-    def __init__(self, app: Veeqo) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except DroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
 
 
 class ForgetfulBroker(LogBroker):
@@ -102,7 +91,7 @@ class VeeqoWorld(World):
     def start_connector(self) -> None:
         partition = partition_of("vq", self.config.kafka.partitions)
         runtime = Runtime(
-            VeeqoSource("vq", self.config.connectors["vq"], self.clock, transport=Transport(self.server)),  # type: ignore[arg-type]
+            VeeqoSource("vq", self.config.connectors["vq"], self.clock, transport=Wire(self.server)),  # type: ignore[arg-type]
             cursors=Cursors("vq", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
             publisher=Publisher(self.broker, self.codec, self.clock, self.config.topic),
             letters=Letters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),

@@ -15,7 +15,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 from aiokafka.structs import ConsumerRecord
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
@@ -29,7 +28,7 @@ from connectors.sap_b1.session import HttpServiceLayer
 from connectors.simulators import ledger
 from connectors.simulators.faults import Faults
 from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import ConnectionDroppedError, Settings, build_app
+from connectors.simulators.sap_b1 import Settings, build_app
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS
 from schemas.records import LetterState, Outcome, Posting, SealedEpoch, StockDocument
@@ -43,6 +42,7 @@ from streams.ports import Ports
 from streams.progress import Progress, Taken, decode_counts, encode_counts
 from streams.rooms import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
 from streams.trail import letters
+from tests.connectors.wire import Wire
 from tests.simulation.loop import VirtualLoop
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 
@@ -124,19 +124,6 @@ class FlowLog(MemoryLog):
     def lying(self, topic: str) -> list[Record]:
         """Everything in a topic, partition by partition."""
         return [record for (name, _), records in sorted(self._records.items()) for record in records if name == topic]
-
-
-class DroppingTransport(httpx.AsyncBaseTransport):
-    """The simulator in process; a connection that it drops is what httpx makes of one."""
-
-    def __init__(self, app: Any) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except ConnectionDroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
 
 
 class _Batch:
@@ -326,7 +313,7 @@ class World:
         settings = self.config.companies[company]
         return HttpServiceLayer(
             settings.service_layer_url, settings.company_db, settings.username, Secret("env:B1", "right"), verify=True,
-            session_limit=settings.session_limit, transport=DroppingTransport(self.simulator), clock=self.clock,
+            session_limit=settings.session_limit, transport=Wire(self.simulator), clock=self.clock,
             random=random.Random(3),
         )  # fmt: skip
 

@@ -30,5 +30,6 @@ def test_depth_is_measured_without_falling_over():
 
     assert not is_deep(nested(MAX_DEPTH))
     assert is_deep(nested(MAX_DEPTH + 1))
+    assert (is_deep(nested(2), 2), is_deep(nested(3), 2)) == (False, True)
     assert is_deep(nested(100_000))
     assert not is_deep([[1], {"a": [2]}, "x"])

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 
 from connectors.base.source import Batch
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
-from connectors.simulators.magento import App, ConnectionDroppedError, Shop, Wish, build_app
+from connectors.simulators.magento import App, Shop, Wish, build_app
+from tests.connectors.wire import Wire
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 ENVIRON = {
@@ -43,19 +43,6 @@ class Clock:
         self.at += timedelta(**delta)
 
 
-class ShopTransport(httpx.AsyncBaseTransport):
-    """The simulator in process; a connection that it drops is what httpx makes of one."""
-
-    def __init__(self, app: App) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except ConnectionDroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
-
-
 def settings_of(**fields: Any) -> MagentoSettings:
     table = {"kind": "magento", "company": "acme", "base_url": "https://shop.example", **OAUTH, **fields}
     return MagentoSettings.model_validate(table, context={"environ": ENVIRON})
@@ -76,7 +63,7 @@ class Stall:
         self.app = build_app(self.shop)
 
     def source(self, **fields: Any) -> MagentoSource:
-        made = MagentoSource("shop", settings_of(**fields), self.clock, transport=ShopTransport(self.app))
+        made = MagentoSource("shop", settings_of(**fields), self.clock, transport=Wire(self.app))
         self.sources.append(made)
         return made
 

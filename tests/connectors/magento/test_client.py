@@ -9,7 +9,8 @@ from connectors.base.errors import FatalError, RetriableError
 from connectors.magento import client as module
 from connectors.magento.client import MagentoClient, search_params, signature
 from connectors.simulators.magento import Fault, Kind
-from tests.connectors.magento.conftest import ENVIRON, Clock, ShopTransport, settings_of
+from tests.connectors.magento.conftest import ENVIRON, Clock, settings_of
+from tests.connectors.wire import Wire
 
 BEARER = {"auth": "bearer", "token": "env:TOKEN"}
 
@@ -20,7 +21,7 @@ async def make(stall):
 
     def client(transport=None, **fields):
         settings = settings_of(**fields)
-        made.append(MagentoClient("shop", settings, stall.clock, transport=transport or ShopTransport(stall.app)))
+        made.append(MagentoClient("shop", settings, stall.clock, transport=transport or Wire(stall.app)))
         return made[-1]
 
     yield client
@@ -87,9 +88,7 @@ async def test_a_missing_permission_is_named(make, stall):
 
 
 async def test_a_nonce_that_was_used_is_no_fault_of_the_credentials(stall):
-    client = MagentoClient(
-        "shop", settings_of(), stall.clock, transport=ShopTransport(stall.app), nonce=lambda: "again"
-    )
+    client = MagentoClient("shop", settings_of(), stall.clock, transport=Wire(stall.app), nonce=lambda: "again")
     await ask(client)
     with pytest.raises(RetriableError, match="nonce"):
         await ask(client)

@@ -8,7 +8,9 @@ from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import Span
 from connectors.magento.source import MagentoSource
 from connectors.magento.span import MagentoSpan
-from tests.connectors.magento.conftest import NOW, ShopTransport, settings_of
+from tests.connectors.magento.conftest import NOW, settings_of
+from tests.connectors.reading import names, read_all
+from tests.connectors.wire import Wire
 
 DAY = Span(NOW - timedelta(hours=1), NOW + timedelta(days=1))
 
@@ -16,26 +18,11 @@ DAY = Span(NOW - timedelta(hours=1), NOW + timedelta(days=1))
 @pytest.fixture
 async def make_span(stall):
     def make(span=DAY, live=None, **fields):
-        made = MagentoSpan("shop", settings_of(**fields), stall.clock, span, live, transport=ShopTransport(stall.app))
+        made = MagentoSpan("shop", settings_of(**fields), stall.clock, span, live, transport=Wire(stall.app))
         stall.sources.append(made)
         return made
 
     return make
-
-
-async def read_all(source, between=lambda: None):
-    batches, cursor = [], None
-    for _ in range(100):
-        batches.append(await source.read(cursor))
-        cursor = batches[-1].cursor
-        between()
-        if batches[-1].idle:
-            return batches
-    raise AssertionError("it never ends")
-
-
-def names(batches):
-    return [(type(event).__name__, event.event_id) for batch in batches for event in batch.events]
 
 
 async def test_lists_come_in_turn_page_by_page_and_say_how_far_they_are(stall, wish, make_span):

@@ -12,7 +12,8 @@ from connectors.base.settings import Secret
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.simulators.faults import Faults
 from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import ConnectionDroppedError, ServiceLayer, Settings, build_app
+from connectors.simulators.sap_b1 import ServiceLayer, Settings, build_app
+from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
 
@@ -35,19 +36,16 @@ class ManualClock:
         self.seconds += seconds
 
 
-class DroppingTransport(httpx.AsyncBaseTransport):
-    """The simulator in process; a connection it drops is what httpx makes of one."""
+class RecordingWire(Wire):
+    """Keeps what was asked, answered or not."""
 
     def __init__(self, app: ServiceLayer) -> None:
-        self._inner = httpx.ASGITransport(app)
+        super().__init__(app)
         self.requests: list[httpx.Request] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        try:
-            return await self._inner.handle_async_request(request)
-        except ConnectionDroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
+        return await super().handle_async_request(request)
 
 
 @pytest.fixture
@@ -93,12 +91,12 @@ def simulator(company: Company, clock: ManualClock, faults: Faults) -> ServiceLa
 
 
 @pytest.fixture
-def transport(simulator: ServiceLayer) -> DroppingTransport:
-    return DroppingTransport(simulator)
+def transport(simulator: ServiceLayer) -> RecordingWire:
+    return RecordingWire(simulator)
 
 
 @pytest.fixture
-async def service_layer(transport: DroppingTransport, clock: ManualClock) -> AsyncIterator[HttpServiceLayer]:
+async def service_layer(transport: RecordingWire, clock: ManualClock) -> AsyncIterator[HttpServiceLayer]:
     layer = HttpServiceLayer(
         "https://b1.example:50000/b1s/v2",
         "SBO_ACME",

@@ -14,9 +14,10 @@ from connectors.base.publisher import Publisher
 from connectors.base.source import RefusedRecord
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
-from connectors.simulators.seko import AVAILABLE, DroppedError, Hub
+from connectors.simulators.seko import AVAILABLE, Hub
 from connectors.webhooks import Door, Intake, WebhookSettings
 from schemas.events import EVENT_TYPES
+from tests.connectors.wire import Wire
 
 KEY, SECRET, OLD = "key-canary-5ecret", "push-canary-5ecret", "old-canary-5ecret"
 ENVIRON = {"KEY": KEY, "SECRET": SECRET, "OLD": OLD}
@@ -34,19 +35,6 @@ class Time:
 
     async def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
-
-
-class Wire(httpx.AsyncBaseTransport):
-    """The simulator in process; a connection that it drops is what httpx makes of one."""
-
-    def __init__(self, app: Any) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except DroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
 
 
 def settings_of(**changes: Any) -> SekoSettings:

@@ -8,7 +8,8 @@ import pytest
 from connectors.base.errors import FatalError, RetriableError
 from connectors.seko.client import Client, ServiceError
 from connectors.simulators.seko import Fault
-from tests.connectors.seko.conftest import KEY, Wire, settings_of
+from tests.connectors.seko.conftest import KEY, settings_of
+from tests.connectors.wire import Wire
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors
 from connectors.base.levels import resolve
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource
-from connectors.simulators.shopify import ConnectionDroppedError, Shop
+from connectors.simulators.shopify import Shop
+from tests.connectors.wire import Wire
 
 TOKEN = "shpat_canary-5ecret"
 
@@ -29,19 +29,6 @@ class Time:
 
     async def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
-
-
-class Wire(httpx.AsyncBaseTransport):
-    """The simulator in process; a connection that it drops is what httpx makes of one."""
-
-    def __init__(self, app: Any) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except ConnectionDroppedError:
-            raise httpx.ReadError("dropped", request=request) from None
 
 
 @dataclass

@@ -12,7 +12,7 @@ from connectors.shopify import client
 from connectors.shopify import span as module
 from connectors.shopify.span import Place, ShopifySpan
 from schemas.events import OrderPlaced, identity
-from tests.connectors.shopify.conftest import Wire
+from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 ALL = Span(START - timedelta(days=1), START + timedelta(days=1))

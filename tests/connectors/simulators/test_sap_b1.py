@@ -13,7 +13,8 @@ import pytest
 
 from connectors.simulators.faults import Faults
 from connectors.simulators.ledger import Company, Rules
-from connectors.simulators.sap_b1 import ConnectionDroppedError, ServiceLayer, Settings, build_app, encode
+from connectors.simulators.sap_b1 import ServiceLayer, Settings, build_app, encode
+from connectors.simulators.wire import ConnectionDroppedError
 
 MASTER: dict[str, Any] = {
     "VatGroups": [{"Code": "O1", "Rate": 20}],

@@ -10,9 +10,10 @@ import pytest
 
 from connectors.base.levels import Level, resolve
 from connectors.base.source import Batch
-from connectors.simulators.veeqo import Account, DroppedError, Manners, Veeqo
+from connectors.simulators.veeqo import Account, Manners, Veeqo
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
+from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 KEY = "canary-5ecret"
@@ -35,17 +36,11 @@ class Hand:
         self.at += timedelta(seconds=seconds)
 
 
-class Transport(httpx.AsyncBaseTransport):
-    """The simulator without sockets; a connection that it drops is what httpx makes of one."""
+class QuotingWire(Wire):
+    """Its error quotes the headers, the key among them: whoever passes the text on gives the key away."""
 
-    def __init__(self, app: Veeqo) -> None:
-        self._inner = httpx.ASGITransport(app)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return await self._inner.handle_async_request(request)
-        except DroppedError:
-            raise httpx.ReadError(f"dropped {request.headers}", request=request) from None
+    def said_of(self, request: httpx.Request) -> str:
+        return f"dropped {request.headers}"
 
 
 def settings(**changes: Any) -> VeeqoSettings:
@@ -68,7 +63,7 @@ class Stand:
     opened: list[VeeqoSource] = field(default_factory=list)
 
     def source(self, **changes: Any) -> VeeqoSource:
-        source = VeeqoSource("vq", settings(**changes), self.clock, transport=Transport(self.server))
+        source = VeeqoSource("vq", settings(**changes), self.clock, transport=QuotingWire(self.server))
         self.opened.append(source)
         return source
 

@@ -7,7 +7,8 @@ import pytest
 from connectors.base.source import Span
 from connectors.simulators.veeqo import Line
 from connectors.veeqo.span import VeeqoSpan
-from tests.connectors.veeqo.conftest import MAIN, START, Transport, settings
+from tests.connectors.reading import names, read_all
+from tests.connectors.veeqo.conftest import MAIN, START, QuotingWire, settings
 
 DAY = Span(START - timedelta(hours=1), START + timedelta(days=1))
 
@@ -15,26 +16,11 @@ DAY = Span(START - timedelta(hours=1), START + timedelta(days=1))
 @pytest.fixture
 async def make_span(stand):
     def make(span=DAY, live=None, **changes):
-        made = VeeqoSpan("vq", settings(**changes), stand.clock, span, live, transport=Transport(stand.server))
+        made = VeeqoSpan("vq", settings(**changes), stand.clock, span, live, transport=QuotingWire(stand.server))
         stand.opened.append(made)
         return made
 
     return make
-
-
-async def read_all(source, between=lambda: None):
-    batches, cursor = [], None
-    for _ in range(100):
-        batches.append(await source.read(cursor))
-        cursor = batches[-1].cursor
-        between()
-        if batches[-1].idle:
-            return batches
-    raise AssertionError("it never ends")
-
-
-def names(batches):
-    return [(type(event).__name__, event.event_id) for batch in batches for event in batch.events]
 
 
 def order(stand, number):
