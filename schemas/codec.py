@@ -39,16 +39,6 @@ _NAMES = {cls: name for name, cls in TYPES.items()}
 FACT_MAX_BYTES = 1_000_000
 _MAX_BYTES = {topic.value: topic.max_message_bytes for topic in TOPICS} | dict.fromkeys(EVENT_TYPES, FACT_MAX_BYTES)
 
-SEEN_COLUMNS: Columns = (
-    "number",
-    "prev_digest",
-    "start",
-    "end",
-    "no_ops",
-    ("batches", ("source", "sku", "location", "event_ids", "digests")),
-)
-"""What rebuilding the seen-set takes of a SealedEpoch, for `Codec.columns`."""
-
 
 class CodecError(Exception):
     """Bytes cannot be read, or a value cannot be written; `reason` is a name of `schemas.letters.REASONS`.
@@ -99,9 +89,6 @@ class Codec:
 
     def encode(self, record: Any) -> bytes:
         """One of `TYPES` as bytes.
-
-        A decimal may also be the bytes of `schemas.decimals.encode_unscaled`: `StockBatch.net` and `.deltas`, from sums
-        in ints.
 
         Raises:
             UnencodableError: a value does not fit: a decimal beyond (19,6) (nothing is rounded), a time without zone,
@@ -166,9 +153,9 @@ class Codec:
         return read
 
     def rows(
-        self, cls: type[Any], parts: Sequence[str | Run]
-    ) -> "Callable[[Iterable[bytes]], list[tuple[Any, ...] | CodecError]]":
-        """A function that reads some fields of many values, or says of one why it cannot be read: see `decoder.compile_rows`."""
+        self, cls: type[Any], parts: Sequence[str | Run], unreadable: Callable[[CodecError], T]
+    ) -> Callable[[Iterable[bytes]], list[tuple[Any, ...] | T]]:
+        """A function that reads some fields of many values (see `decoder.compile_rows`); `unreadable` makes a row of what is none."""
         compiled: dict[bytes, Callable[[bytes, int], tuple[Any, ...]]] = {}
         max_bytes = _MAX_BYTES.get(_NAMES[cls], FACT_MAX_BYTES)
 
@@ -179,8 +166,8 @@ class Codec:
             compiled[data[:5]] = compile_rows(written.schema.record, parts)
             return compiled[data[:5]]
 
-        def read(values: Iterable[bytes]) -> list[tuple[Any, ...] | CodecError]:
-            rows: list[tuple[Any, ...] | CodecError] = []
+        def read(values: Iterable[bytes]) -> list[tuple[Any, ...] | T]:
+            rows: list[tuple[Any, ...] | T] = []
             for data in values:
                 try:
                     read_row = compiled.get(data[:5]) or learn(data)
@@ -188,9 +175,9 @@ class Codec:
                         raise UnreadableError(f"{_NAMES[cls]}: {len(data)} bytes, at most {max_bytes} are read")
                     rows.append(read_row(data, 5))
                 except MalformedError as fault:
-                    rows.append(UnreadableError(str(fault)))
+                    rows.append(unreadable(UnreadableError(str(fault))))
                 except CodecError as fault:
-                    rows.append(fault)
+                    rows.append(unreadable(fault))
             return rows
 
         return read

@@ -73,7 +73,7 @@ def compile_columns(record: Record, columns: Columns) -> Callable[[bytes, int], 
     """A function that reads some fields only, in the order asked for, and skips the rest to the exact end.
 
     Values are as the wire has them: strings `str`, decimals ints of millionths, times and dates ints of microseconds
-    and days since 1970, arrays lists (or an empty tuple), records tuples of their columns. Skipped text is not checked
+    and days since 1970, arrays tuples, records tuples of their columns. Skipped text is not checked
     to be UTF-8.
 
     Raises:
@@ -85,7 +85,7 @@ def compile_columns(record: Record, columns: Columns) -> Callable[[bytes, int], 
 def compile_rows(record: Record, parts: Sequence[str | Run]) -> Callable[[bytes, int], tuple[Any, ...]]:
     """A function as `compile_columns` makes it, where the fields of a `Run` come as one tuple.
 
-    The tuple of equal bytes is the same object as long as they are remembered: nobody may change the lists in it.
+    The tuple of equal bytes is the same object as long as they are remembered.
 
     Raises:
         SchemaError: the schema lacks a field.
@@ -158,7 +158,7 @@ class _Reader(ABC):
                     with self.items():
                         self.read(inner, variable, self.item(want))
                         line(f"{target}.append({variable})")
-                    self.finish_array(target)
+                    line(f"{target} = tuple({target})")
                 line(f"else: {target} = (); p += 1")
             case Record():
                 self.record(node, target, want)
@@ -204,9 +204,6 @@ class _Reader(ABC):
                 yield
         self.code.line("p += 1")
 
-    def finish_array(self, target: str) -> None:  # noqa: B027  # nothing, for most
-        """What becomes of the list of items."""
-
 
 class _Values(_Reader):
     """Reads into dataclasses: what is wanted of a node is its type hint."""
@@ -242,9 +239,6 @@ class _Values(_Reader):
 
     def item(self, want: Any) -> Any:
         return next(hint for hint in get_args(want) if hint not in (type(None), Ellipsis))
-
-    def finish_array(self, target: str) -> None:
-        self.code.line(f"{target} = tuple({target})")
 
 
 class _Raw(_Reader):

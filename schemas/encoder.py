@@ -1,7 +1,7 @@
 """Values to Avro bytes, by a Python function generated from the schema: it takes 3 µs where fastavro takes 7."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from decimal import Decimal
 from typing import Any
 
 from schemas.decimals import encode_decimal
@@ -13,7 +13,6 @@ from schemas.times import EPOCH_DAY, micros_of
 def compile_encoder(record: Record, prefix: bytes) -> Callable[[Any], bytes]:
     """A function that writes a dataclass with the schema's fields: the prefix, then its Avro.
 
-    A decimal may also be given as the bytes that `schemas.decimals.encode_unscaled` makes, by those who sum in ints.
     What does not fit the schema makes the function raise: AttributeError, KeyError, OverflowError, TypeError or
     ValueError. Nothing is rounded.
     """
@@ -46,7 +45,8 @@ class _Writer:
                 self._bytes(value)
             case Scalar(kind="decimal"):
                 decimal = self._variable(value)
-                self._bytes(f"{decimal} if {decimal}.__class__ is bytes else encode_decimal({decimal})")
+                # Quantities repeat; by type, as an int or a float that equals a Decimal is none.
+                self._parts.append(f"decimals[{decimal}] if {decimal}.__class__ is Decimal else decimal({decimal})")
             case Scalar(kind="boolean"):
                 self._parts.append(f"boolean[{value}]")
             case Scalar(kind="timestamp"):
@@ -68,9 +68,12 @@ class _Writer:
                 variable, item = self._variable(value), self._code.variable()
                 with self._code.block(f"if {variable}:"):
                     self._code.line(f"out.append(long[len({variable})])")
-                    with self._code.block(f"for {item} in {variable}:"):
-                        self.write(inner, item)
-                        self.flush()
+                    if inner == Scalar("long"):
+                        self._code.line(f"out += [{_LONG_OF.format(item)} for {item} in {variable}]")
+                    else:
+                        with self._code.block(f"for {item} in {variable}:"):
+                            self.write(inner, item)
+                            self.flush()
                 self._parts.append(repr(_long(0)))
             case Record(fields=inner_fields):
                 for field in inner_fields:
@@ -90,9 +93,26 @@ class _Longs(dict[int, bytes]):
     """Zigzag numbers: the small ones ready, the others made."""
 
     def __missing__(self, number: int) -> bytes:
-        if 0 < number < 1 << 26:  # offsets, mostly: two bytes that are ready, and what is left
-            return _LOW[number & 8191] + _HIGH[number >> 13]
         return _long(number)
+
+
+#: Offsets, mostly: two bytes that are ready, and what is left.
+_LONG_OF = "low[{0} & 8191] + high[{0} >> 13] if 8191 < {0} < 67108864 else long[{0}]"
+
+
+class _Decimals(dict[Decimal, bytes]):
+    """Quantities with their lengths: those of the first thousands ready, the others made."""
+
+    def __missing__(self, value: Decimal) -> bytes:
+        data = _decimal(value)
+        if len(self) < 8192:
+            self[value] = data
+        return data
+
+
+def _decimal(value: Decimal) -> bytes:
+    data = encode_decimal(value)
+    return _long(len(data)) + data
 
 
 def _long(number: int) -> bytes:
@@ -119,8 +139,11 @@ _LOW = [bytes((number << 1 & 127 | 128, number >> 6 | 128)) for number in range(
 _HIGH = [bytes((number,)) if number < 128 else bytes((number & 127 | 128, number >> 7)) for number in range(8192)]
 _NAMES: dict[str, Any] = {
     "boolean": {False: b"\0", True: b"\1"},
-    # Quantities repeat; by type, as an int or a float that equals a Decimal is none.
-    "encode_decimal": lru_cache(maxsize=8192, typed=True)(encode_decimal),
+    "Decimal": Decimal,
+    "decimal": _decimal,
+    "decimals": _Decimals(),
+    "high": _HIGH,
+    "low": _LOW,
     "long": _Longs({number: _long(number) for number in range(-64, 8192)}),
     "micros_of": micros_of,
 }

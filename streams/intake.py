@@ -10,10 +10,6 @@ class RawRecord(Protocol):
     """A record as the broker gave it; `timestamp` in milliseconds since 1970."""
 
     @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
@@ -28,6 +24,10 @@ class RawRecord(Protocol):
 class Batch(Protocol):
     """Records of one partition, offsets ascending; each is finished exactly once, in any order."""
 
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
     @property
     def live(self) -> bool:
         """The assignment is still ours: new work may start."""

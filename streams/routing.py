@@ -33,7 +33,7 @@ class OrderRouter:
         postings: list[Outgoing] = []
         refused: list[Refused] = []
         for record in records:
-            routed = self._posting(event_type, record)
+            routed = self._posting(event_type, batch, record)
             if isinstance(routed, Refused):
                 refused.append(routed)
             else:
@@ -46,16 +46,17 @@ class OrderRouter:
             batch.finish(record.offset)
         self._metrics.events_consumed(event_type).inc(len(records))
 
-    def _posting(self, event_type: str, record: RawRecord) -> Outgoing | Refused:
+    def _posting(self, event_type: str, batch: Batch, record: RawRecord) -> Outgoing | Refused:
         headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
         try:
             event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]  # never stock
         except CodecError as exc:
             self._metrics.decode_errors(fact_topic(event_type), exc.reason).inc()
-            return self._refused(event_type, record, headers, exc.reason, str(exc))
+            return self._refused(event_type, batch, record, headers, exc.reason, str(exc))
         if event.company not in self._config.companies:
             return self._refused(
                 event_type,
+                batch,
                 record,
                 headers,
                 "invalid_event",
@@ -63,7 +64,7 @@ class OrderRouter:
             )
         posting = Posting(
             k=event_key(event), kind=event_type, company=event.company, source=event.source, order_id=event.order_id,
-            digest=event.digest, topic=record.topic, partition=record.partition, offset=record.offset,
+            digest=event.digest, topic=batch.topic, partition=batch.partition, offset=record.offset,
             timestamp_ms=record.timestamp, key=record.key, headers=headers, value=record.value or b"",
         )  # fmt: skip
         return Outgoing(
@@ -72,9 +73,11 @@ class OrderRouter:
         )  # fmt: skip
 
     @staticmethod
-    def _refused(event_type: str, record: RawRecord, headers: Collection[Header], reason: str, error: str) -> Refused:
+    def _refused(
+        event_type: str, batch: Batch, record: RawRecord, headers: Collection[Header], reason: str, error: str
+    ) -> Refused:
         return Refused(
-            reason=reason, state="dead", error=error, event_type=event_type, company="", topic=record.topic,
-            partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp, key=record.key, value=record.value,
+            reason=reason, state="dead", error=error, event_type=event_type, company="", topic=batch.topic,
+            partition=batch.partition, offset=record.offset, timestamp_ms=record.timestamp, key=record.key, value=record.value,
             headers=tuple(headers),
         )  # fmt: skip

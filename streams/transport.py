@@ -33,13 +33,15 @@ from operator import attrgetter
 from typing import Any, NoReturn, cast
 
 import faust
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from streams.intake import RawRecord
 from streams.log import calm
 from streams.progress import Counts, Progress, Start, Taken, decode_counts, encode_counts
 
@@ -75,12 +77,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 #: How long one fetch waits for a record. Faust fixes 1.5 s at the broker, which the next partition waits for too.
-_FETCH_WAIT_S = 0.25
+_FETCH_WAIT_S = 0.1
 #: The same while a batch lies unopened: its partition is not part of the fetch and should not wait for it.
 _SHORT_FETCH_WAIT_S = 0.05
 #: What a record costs in memory beside its key and value.
 _RECORD_OVERHEAD_BYTES = 400
-_OFFSET, _KEY_SIZE, _VALUE_SIZE = map(attrgetter, ("offset", "serialized_key_size", "serialized_value_size"))
+_OFFSET = attrgetter("offset")
 
 
 class StalledError(Exception):
@@ -95,36 +97,47 @@ class Batch:
 
     Attributes:
         tp: Topic and partition.
-        records: aiokafka's, raw, in offset order: `offset`, `key`, `value`, `headers`, `timestamp` (Unix ms).
+        records: aiokafka's, raw, in offset order.
         size_bytes: What they occupy, roughly.
     """
 
     __slots__ = ("_consumer", "_progress", "_taken", "records", "size_bytes", "tp")
 
-    def __init__(
-        self, consumer: "Consumer", tp: TP, records: "Sequence[ConsumerRecord[bytes, bytes]]", progress: Progress
-    ) -> None:
+    def __init__(self, consumer: "Consumer", tp: TP, records: Sequence[RawRecord], progress: Progress) -> None:
         self.tp = tp
         self.records = records
-        self.size_bytes = (
-            sum(map(_KEY_SIZE, records)) + sum(map(_VALUE_SIZE, records)) + _RECORD_OVERHEAD_BYTES * len(records)
+        self.size_bytes = sum(
+            [len(record.key or b"") + len(record.value or b"") + _RECORD_OVERHEAD_BYTES for record in records]
         )
         self._consumer = consumer
         self._progress = progress
         self._taken: Taken | None = None
 
     @property
+    def topic(self) -> str:
+        topic: str = self.tp.topic
+        return topic
+
+    @property
+    def partition(self) -> int:
+        partition: int = self.tp.partition
+        return partition
+
+    @property
     def live(self) -> bool:
         """The assignment is still ours. When it is not, start nothing; what is under way may be finished."""
         return self._progress.live
 
-    def open(self) -> "Sequence[ConsumerRecord[bytes, bytes]]":
+    def open(self) -> Sequence[RawRecord]:
         """Take the records; none when the partition has been given back meanwhile (its next owner gets them)."""
         if self._taken is not None:
             raise RuntimeError(f"the batch of {self.tp} at {self.records[0].offset} is opened twice")
         if not self._progress.live:
             return ()
-        self._taken = self._progress.take(list(map(_OFFSET, self.records)), self.size_bytes)
+        first, last = self.records[0].offset, self.records[-1].offset
+        is_gapless = last - first + 1 == len(self.records)
+        offsets = range(first, last + 1) if is_gapless else list(map(_OFFSET, self.records))
+        self._taken = self._progress.take(offsets, self.size_bytes)
         self._consumer.make_room(self.tp)
         return self.records
 
@@ -153,8 +166,26 @@ class Batch:
         self._progress.finish_through(self._taken, offset, counts)
 
 
+class _Undressed(dict[Any, Any]):
+    """What aiokafka has fetched, its records left as they were decoded: to make a `ConsumerRecord` of each takes as long again."""
+
+    def __setitem__(self, tp: Any, fetched: Any) -> None:
+        if isinstance(fetched, FetchResult):
+            fetched._partition_records._consumer_record = _as_it_is
+        super().__setitem__(tp, fetched)
+
+
+def _as_it_is(_tp: Any, record: RawRecord) -> RawRecord:
+    return record
+
+
 class Thread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in its own thread; these methods run there."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        consumer: Any = self._ensure_consumer()
+        consumer._fetcher._records = _Undressed()
 
     def _create_worker_consumer(self, transport: driver.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -292,7 +323,7 @@ class Consumer(driver.Consumer):
             tp.partition,
             first.offset,
             first.timestamp / 1000,
-            first.timestamp_type,
+            0,
             None,
             None,
             cast("bytes", batch),  # the raw codec hands it through

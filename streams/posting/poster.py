@@ -296,11 +296,11 @@ class Poster:
         """Admit a fetched batch of `erp-orders` or `erp-stock`; each record is finished when its posting has ended."""
         orders = self._topic("erp-orders")
         records = batch.open()
-        if records and records[0].topic == orders:
+        if records and batch.topic == orders:
             await self._try_to_hear()
         for record in records:
             await self._take_one(batch, record)
-            if record.topic == orders:
+            if batch.topic == orders:
                 self._barrier.admitted = record.offset + 1
         await self._crash_point("c1")
 
@@ -309,7 +309,7 @@ class Poster:
             posting = self._codec.decode(record.value or b"", Posting)
             event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
         except (CodecError, KeyError) as exc:
-            await self._refuse_foreign(record, exc)
+            await self._refuse_foreign(batch, record, exc)
             batch.finish(record.offset)
             return
         reached = (posting.topic, str(posting.partition))
@@ -324,11 +324,11 @@ class Poster:
         finish = partial(_finish, batch, record.offset, {reached: place - high}, flow_of(posting.kind), events)
         self._admit(Work(posting, event, finish, record.offset))
 
-    async def _refuse_foreign(self, record: RawRecord, error: Exception) -> None:
+    async def _refuse_foreign(self, batch: Batch, record: RawRecord, error: Exception) -> None:
         """A record that none of our routers wrote: kept for a person, never posted."""
         refused = Refused(
-            reason="poison", state="dead", error=f"not a posting of ours: {type(error).__name__}; find who else writes to {record.topic}",
-            event_type=INBOX, company=self.company, topic=record.topic, partition=record.partition, offset=record.offset,
+            reason="poison", state="dead", error=f"not a posting of ours: {type(error).__name__}; find who else writes to {batch.topic}",
+            event_type=INBOX, company=self.company, topic=batch.topic, partition=batch.partition, offset=record.offset,
             timestamp_ms=record.timestamp, key=record.key, value=record.value, sequence=record.offset,
             headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
         )  # fmt: skip

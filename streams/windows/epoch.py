@@ -1,59 +1,53 @@
 """One epoch: what a contiguous range of stock events comes to. Pure; the clock's reading and the seen-set are passed in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, ItemsView, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import cast
+from typing import Any
 
 from schemas.codec import Codec, CodecError
 from schemas.decimals import decimal_of
 from schemas.decoder import Run
 from schemas.events import BatchQuantity, StockAdjusted
+from schemas.generated import constructor_of
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain import Head
 from streams.intake import RawRecord
-from streams.windows.rules import DATE_STEP_US, StockRules
+from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from streams.windows.seen import Seen
 
 REPLAY_HEADER = "b1streams.replay_of"
-_NAMELESS = ((None, None), None, None, None, (None, None))
 _REUSED = "the same event id, sku and location came before with other content; the first stands"
-
 
 #: What the hot path reads of a stock event; decimals and times come as ints of millionths and microseconds.
 _PARTS = (
     Run(("source", "company")), "event_id", "occurred_at", "digest", Run(("sku", "location")), "delta",
     Run(("reason", "to_location", "batches", "serials")),
 )  # fmt: skip
-StockRow = tuple[
-    tuple[str, str], str, int, bytes, tuple[str, str], int, tuple[str, str | None, Sequence[object], Sequence[str]]
-]
-#: A record with its columns, or with why it has none. A tuple, as there are 100,000 of them a second.
-Row = tuple[RawRecord, StockRow | CodecError]
+_How = tuple[str, str | None, tuple[object, ...], tuple[str, ...]]
+StockRow = tuple[tuple[str, str], str, int, bytes, tuple[str, str], int, _How | CodecError]
+#: A record with its columns. A tuple, as there are 100,000 of them a second.
+Row = tuple[RawRecord, StockRow]
+
+_stock_batch, _skipped = constructor_of(StockBatch), constructor_of(Skipped)
+
+
+def _unreadable(fault: CodecError) -> StockRow:
+    """What stands for the columns of bytes that have none."""
+    return ("", ""), "", 0, b"", ("", ""), 0, fault
 
 
 def companies_of(rows: Sequence[Row]) -> set[str]:
     """Among them the empty one where bytes do not tell."""
-    whose = {("", "") if isinstance(columns, CodecError) else columns[0] for _, columns in rows}
-    return {company for _, company in whose}
-
-
-@dataclass(slots=True)
-class _Group:
-    row: StockRow  # the first member's
-    posting_date: date
-    batches: tuple[BatchQuantity, ...]
-    serials: tuple[str, ...]
-    offsets: list[int] = field(default_factory=list)
-    members: list[StockRow] = field(default_factory=list)
+    return {company for _, company in {columns[0] for _, columns in rows}}
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """An epoch with what the seen-set must learn once it stands."""
+    """An epoch with what the seen-set must learn once it stands: pairs of entry and mark (or ~mark)."""
 
     epoch: SealedEpoch
-    entries: list[tuple[int, int]]
+    entries: ItemsView[int, int]
 
 
 class Composer:
@@ -61,22 +55,14 @@ class Composer:
 
     def __init__(self, codec: Codec, rules: StockRules, config_version: str) -> None:
         self._codec, self._rules, self._config_version = codec, rules, config_version
-        self._columns = codec.rows(StockAdjusted, _PARTS)
+        self._columns = codec.rows(StockAdjusted, _PARTS, _unreadable)
 
     def read(self, records: Sequence[RawRecord]) -> list[Row]:
         return list(zip(records, self._columns([record.value or b"" for record in records]), strict=True))
 
     def compose(
-        self,
-        rows: Sequence[Row],
-        seen: Seen,
-        pending: dict[int, int],
-        head: Head,
-        start: int,
-        now: datetime,
-        cause: str,
-        no_ops: int,
-    ) -> Composed:
+        self, rows: Sequence[Row], seen: Seen, pending: dict[int, int], head: Head, start: int, now: datetime, cause: str, no_ops: int,
+    ) -> Composed:  # fmt: skip
         """Judge every record once: count it, skip it as nothing to do, or skip it with everything its letter needs.
 
         Args:
@@ -89,66 +75,108 @@ class Composer:
             cause: why it is sealed.
             no_ops: the chain's no_ops before this epoch.
         """
-        groups: dict[tuple[object, ...], _Group] = {}
-        skipped: list[Skipped] = []
-        entries: list[tuple[int, int]] = []
-        now_us = int(now.timestamp() * 1_000_000)
-        judge, posting_date = self._rules.judge, self._rules.posting_date
-        readable: list[tuple[RawRecord, StockRow]] = []
-        for row in rows:
-            if isinstance(row[1], CodecError):
-                skipped.append(_skip(row[0], row[1].reason, str(row[1])))
+        window = _Window(self._codec, self._rules, now)
+        known, adds = window.known, window.adds
+        # What can be done for all at once is, and what holds for many is asked once: a call for each event is what most of
+        # the time would go into.
+        columns = zip(*[columns for _, columns in rows], strict=True) if rows else ((),) * 7
+        origins, event_ids, times, digests, items, _, hows = columns
+        entries = seen.entries(zip([source for source, _ in origins], event_ids, items, strict=True))
+        steps = [us // DATE_STEP_US for us in times]
+        keys = zip(map(id, origins), map(id, items), map(id, hows), steps, strict=True)
+        judged = zip(rows, keys, entries, seen.marks(digests), seen.look(entries), strict=True)
+        for row, key, entry, mark, before in judged:
+            if before is None and entry not in known and entry not in pending and (add := adds.get(key)) is not None:
+                known[entry] = mark
+                add(row)
             else:
-                readable.append(cast("tuple[RawRecord, StockRow]", row))
-        all_readable = not skipped
-        # What can be done for all at once is: a call for each event is what most of the time would go into.
-        columns_of = [columns for _, columns in readable]
-        marks = seen.marks([columns[3] for columns in columns_of])
-        looked_up = seen.entries([(columns[0][0], columns[1], *columns[4]) for columns in columns_of])
-        dated_for, day = ("", -1), now.date()
-        for (record, columns), entry, mark, before in zip(
-            readable, looked_up, marks, seen.look(looked_up), strict=True
-        ):
-            (source, company), event_id, occurred_us, _, (sku, location), _, how = columns
-            reason, to_location, lots, numbers = how
-            known = pending.get(entry, before)
-            if known is not None and not (known < 0 and _is_replay(record)):
-                if mark in (known, ~known):
-                    skipped.append(_skip(record, "repeat", None, columns))
-                else:
-                    skipped.append(_skip(record, "id_reuse", _REUSED, columns))
-                continue
-            verdict = judge(company, source, location, to_location, reason, occurred_us, now_us)
-            if verdict.why:
-                skipped.append(_skip(record, verdict.why, verdict.error, columns))
-                kept = mark if verdict.why in NO_OPS else ~mark
-            else:
-                kept = mark
-            pending[entry] = kept
-            entries.append((entry, kept))
-            if verdict.why:
-                continue
-            if dated_for != (dated := (company, occurred_us // DATE_STEP_US)):
-                dated_for, day = dated, posting_date(company, occurred_us)
-            key: tuple[object, ...] = (company, source, sku, location, to_location, reason, day)
-            batches: tuple[BatchQuantity, ...] = ()
-            serials: tuple[str, ...] = ()
-            if lots or numbers:
-                lot, batches, serials = self._lot(record.value or b"", event_id)
-                key = (*key, lot)
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = _Group(columns, day, batches, serials)
-            group.offsets.append(record.offset)
-            group.members.append(columns)
-        if not all_readable:
-            skipped.sort(key=lambda skip: skip.offset)
+                window.put(row, key, entry, mark, known.get(entry, pending.get(entry, before)))
+        pending.update(known)
         epoch = SealedEpoch(
             number=head.number, prev_digest=head.digest, start=start, end=rows[-1][0].offset + 1 if rows else start, sealed_at=now,
-            config_version=self._config_version, cause=cause, batches=tuple(map(_batch, groups.values())),
-            skipped=tuple(skipped), no_ops=no_ops + sum(skip.why in NO_OPS for skip in skipped),
+            config_version=self._config_version, cause=cause, batches=tuple(map(_batch, window.groups.values())),
+            skipped=tuple(window.skipped), no_ops=no_ops + sum([skip.why in NO_OPS for skip in window.skipped]),
         )  # fmt: skip
-        return Composed(epoch, entries)
+        return Composed(epoch, known.items())
+
+
+@dataclass(slots=True)
+class _Group:
+    """Rows that net."""
+
+    reason: str
+    to_location: str | None
+    posting_date: date
+    batches: tuple[BatchQuantity, ...] = ()
+    serials: tuple[str, ...] = ()
+    rows: list[Row] = field(default_factory=list)
+
+
+class _Window:
+    """What has been made of the rows so far, in the order of their offsets.
+
+    Attributes:
+        known: marks (or ~marks) by entry.
+        adds: what takes a row on where nothing can stand against any such; by the ids of origin, item and how, which are mostly the
+            same objects where they are equal (`decoder.Run`), and the step of time.
+    """
+
+    def __init__(self, codec: Codec, rules: StockRules, now: datetime) -> None:
+        self._codec, self._rules, self._now_us = codec, rules, int(now.timestamp() * 1_000_000)
+        self.known: dict[int, int] = {}
+        self.groups: dict[tuple[object, ...], _Group] = {}
+        self.skipped: list[Skipped] = []
+        self.adds: dict[tuple[int, ...], Callable[[Row], None]] = {}
+        self._days: dict[tuple[object, ...], date | None] = {}
+
+    def put(self, row: Row, key: tuple[int, ...], entry: int, mark: int, known: int | None) -> None:
+        """Judge one row by itself; `key` is its place in `adds`, `known` what its identity was marked with before."""
+        record, (origin, event_id, occurred_us, _, item, _, how) = row
+        if isinstance(how, CodecError):
+            self.skipped.append(_skip(row, how.reason, str(how)))
+            return
+        if known is not None and not (known < 0 and _is_replay(record)):
+            is_same = mark in (known, ~known)
+            self.skipped.append(_skip(row, "repeat", None) if is_same else _skip(row, "id_reuse", _REUSED))
+            return
+        (source, company), (reason, to_location, lots, numbers) = origin, how
+        place = company, source, item[1], to_location, reason
+        day = self._day(place, key[-1])
+        counts_all = day is not None and not lots and not numbers
+        if day is None:
+            verdict = self._rules.judge(*place, occurred_us, self._now_us)
+            if verdict.why:
+                self.skipped.append(_skip(row, verdict.why, verdict.error))
+                self.known[entry] = mark if verdict.why in NO_OPS else ~mark
+                return
+            day = self._rules.posting_date(company, occurred_us)
+        self.known[entry] = mark
+        like: tuple[object, ...] = (origin, item, reason, to_location, day)
+        batches: tuple[BatchQuantity, ...] = ()
+        serials: tuple[str, ...] = ()
+        if lots or numbers:
+            lot, batches, serials = self._lot(record.value or b"", event_id)
+            like = (*like, lot)
+        group = self.groups.get(like)
+        if group is None:
+            group = self.groups[like] = _Group(reason, to_location, day, batches, serials)
+        group.rows.append(row)
+        if counts_all:
+            self.adds[key] = group.rows.append
+
+    def _day(self, place: tuple[str, str, str, str | None, str], step: int) -> date | None:
+        """The posting date of all that happened at a place in a step of time, where it all counts; else None."""
+        try:
+            return self._days[place, step]
+        except KeyError:
+            first_us, last_us = step * DATE_STEP_US, (step + 1) * DATE_STEP_US - 1
+            verdicts = (self._rules.judge(*place, at_us, self._now_us) for at_us in (first_us, last_us))
+            # Along time one verdict follows another: what counts at both ends of a step counts all through it.
+            day = (
+                self._rules.posting_date(place[0], first_us) if all(verdict is COUNTS for verdict in verdicts) else None
+            )
+            self._days[place, step] = day
+            return day
 
     def _lot(self, value: bytes, event_id: str) -> tuple[object, tuple[BatchQuantity, ...], tuple[str, ...]]:
         """Movements of one lot net; an event with several lots or with serial numbers stands alone."""
@@ -163,26 +191,28 @@ def _is_replay(record: RawRecord) -> bool:
     return any(name == REPLAY_HEADER for name, _ in record.headers)
 
 
-def _skip(record: RawRecord, why: str, error: str | None, row: StockRow | None = None) -> Skipped:
-    (source, company), event_id, _, digest, (sku, location) = _NAMELESS if row is None else row[:5]
-    letter = why not in NO_OPS
-    headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers) if letter else ()
-    return Skipped(
-        offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp, source=source, company=company, event_id=event_id,
-        digest=digest, sku=sku, location=location, key=record.key if letter else None, value=record.value if letter else None,
-        headers=headers,
+def _skip(row: Row, why: str, error: str | None) -> Skipped:
+    record, ((source, company), event_id, _, digest, (sku, location), _, how) = row
+    is_letter = why not in NO_OPS
+    named: dict[str, Any] = {}
+    if not isinstance(how, CodecError):
+        named = dict(source=source, company=company, event_id=event_id, digest=digest, sku=sku, location=location)
+    headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers) if is_letter else ()
+    return _skipped(
+        offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp, key=record.key if is_letter else None,
+        value=record.value if is_letter else None, headers=headers, **named,
     )  # fmt: skip
 
 
 def _batch(group: _Group) -> StockBatch:
-    (source, company), _, _, _, (sku, location), _, (reason, to_location, _, _) = group.row
-    _, event_ids, _, digests, _, deltas, _ = zip(*group.members, strict=True)
+    columns_of = [columns for _, columns in group.rows]
+    (source, company), _, _, _, (sku, location), _, _ = columns_of[0]
+    _, event_ids, _, digests, _, deltas, _ = zip(*columns_of, strict=True)
     net, batches = decimal_of(sum(deltas)), group.batches
     if len(batches) == 1 and not group.serials:
         batches = (replace(batches[0], quantity=abs(net)),)
-    return StockBatch(
-        company=company, source=source, sku=sku, location=location, to_location=to_location, reason=reason,
-        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net,
-        event_ids=event_ids,
-        offsets=tuple(group.offsets), deltas=tuple(map(decimal_of, deltas)), digests=b"".join(digests),
+    return _stock_batch(
+        company=company, source=source, sku=sku, location=location, to_location=group.to_location, reason=group.reason,
+        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net, event_ids=event_ids,
+        offsets=tuple([record.offset for record, _ in group.rows]), deltas=tuple(map(decimal_of, deltas)), digests=b"".join(digests),
     )  # fmt: skip

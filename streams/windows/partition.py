@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
 from typing import Protocol
 
@@ -90,6 +91,16 @@ class _Walked:
     cause: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A batch with rows in the open window; its figures stay those of the whole until it is finished."""
+
+    batch: Batch
+    last: int  # the offset of its last row
+    companies: set[str]
+    size_bytes: int
+
+
 class StockPartition:
     """What is open, sealed and routed of one input partition.
 
@@ -116,9 +127,7 @@ class StockPartition:
         self._accepted: set[int] = set()
         self._routed = self._counted = 0
         self._rows: list[Row] = []
-        self._batches: deque[tuple[Batch, int]] = deque()  # whose the rows are, each with the offset of its last
-        self._companies: set[str] = set()  # of the rows
-        self._bytes = 0
+        self._taken: deque[_Taken] = deque()  # whose the rows are
         self._since = 0.0
         self._due: float | None = None
         self._full = ""  # why the window is to be sealed before its time
@@ -247,15 +256,20 @@ class StockPartition:
             return
         rows = self._composer.read(records)
         self._rows += rows
-        self._batches.append((batch, records[-1].offset))
-        self._companies |= companies_of(rows)
-        self._bytes += _size(rows)
+        self._taken.append(_Taken(batch, records[-1].offset, companies_of(rows), _size(rows)))
         self._metrics.events_consumed("stock_adjusted").inc(len(rows))
         self._reckon()
 
+    @property
+    def _bytes(self) -> int:
+        return sum([taken.size_bytes for taken in self._taken])
+
+    def _open_limits(self) -> list[Limits]:
+        return [self._limits(company) for company in set().union(*[taken.companies for taken in self._taken])]
+
     def _reckon(self) -> None:
         """When and why what is open is to be sealed."""
-        limits = [self._limits(company) for company in self._companies]
+        limits = self._open_limits()
         if self._due is None:
             self._since = self._clock.monotonic()
             self._due = self._since + min(limit.length_s for limit in limits)
@@ -306,22 +320,23 @@ class StockPartition:
             return
         reached = self._rows[passed - 1][0].offset
         del self._rows[:passed]
-        self._bytes, self._companies = _size(self._rows), companies_of(self._rows)
-        batch, last = self._batches[0]
-        while last < reached:
-            batch.finish_through(last)
-            self._batches.popleft()
-            batch, last = self._batches[0]
-        batch.finish_through(reached, {("stock_adjusted", "no_op"): self.no_ops - self._counted})
+        while self._taken[0].last < reached:
+            taken = self._taken.popleft()
+            taken.batch.finish_through(taken.last)
+        self._taken[0].batch.finish_through(reached, {("stock_adjusted", "no_op"): self.no_ops - self._counted})
         self._counted = self.no_ops
-        if last == reached:
-            self._batches.popleft()
+        if self._taken[0].last == reached:
+            self._taken.popleft()
 
     def _count(self, epoch: SealedEpoch) -> None:
         self._metrics.epochs_sealed(epoch.cause).inc()
         self._metrics.window_members.observe(sum(len(batch.event_ids) for batch in epoch.batches))
+        moved: dict[str, Decimal] = {}
         for batch in epoch.batches:
-            self._metrics.units_sealed.add(_direction(batch), abs(batch.net))
+            direction = _direction(batch)
+            moved[direction] = moved.get(direction, 0) + abs(batch.net)
+        for direction, quantity in moved.items():
+            self._metrics.units_sealed.add(direction, quantity)
         for skip in epoch.skipped:
             if skip.why in NO_OPS:
                 self._metrics.events_deduplicated("stock_adjusted").inc()
@@ -347,14 +362,13 @@ class StockPartition:
         except LogError as error:
             logger.warning("not sealed, is read again", partition=self.partition, error=str(error))
         finally:
-            self._rows, self._companies = [], set()
-            self._batches.clear()
-            self._bytes, self._due, self._full = 0, None, ""
+            self._rows, self._due, self._full = [], None, ""
+            self._taken.clear()
 
     def _chunks(self, through: int) -> list[list[Row]]:
         """The rows of the next epochs up to an offset, at most a group of them."""
         end = bisect_right(self._rows, through, key=_row_offset)
-        chunks, at, limit = list[list[Row]](), 0, min(self._limits(company).max_members for company in self._companies)
+        chunks, at, limit = list[list[Row]](), 0, min(limits.max_members for limits in self._open_limits())
         while at < end and len(chunks) < _GROUP:
             chunk = self._rows[at : min(at + limit, end)]
             while self._bytes > MAX_BYTES and len(chunk) > 1 and _size(chunk) > MAX_BYTES:

@@ -1,8 +1,8 @@
 """Which stock events have been counted already, over the dedupe horizon: rebuilt from the sealed epochs, held in memory. Pure.
 
-An entry is one dict slot: a 60-bit hash of the identity (a wider int takes 16 bytes more), and 30 bits of the digest with a sign for
-"refused". Two identities of one hash differ in the mark but for one in 2^30 and then show as `id_reuse`, in the open; with 2 million
-ids an event vanishes silently once in 6e20.
+An entry is one dict slot: a 60-bit hash of the identity (a wider int takes 16 bytes more), and 30 bits of the digest's with a sign for
+"refused". Both are Python's own hashes, of this process only: nothing of them is written anywhere. Two identities of one hash differ
+in the mark but for one in 2^30 and then show as `id_reuse`, in the open; with 2 million ids an event vanishes silently once in 6e20.
 
 The entries lie in several dicts of unequal shares. A dict doubles its table when it is two thirds full, so that one dict of all would
 cost 105 to 135 bytes an entry (measured) and stop the loop for as long as it copies. The shares are spread evenly over one doubling:
@@ -52,25 +52,25 @@ class Seen:
 
     @staticmethod
     def entry(source: str, event_id: str, sku: str, location: str) -> int:
-        return hash((source, event_id, sku, location)) & _ENTRY
+        return hash((source, event_id, (sku, location))) & _ENTRY
 
     @staticmethod
     def mark(digest: bytes) -> int:
-        return int.from_bytes(digest[:4], "big") & _MASK
+        return hash(digest) & _MASK
 
     def get(self, entry: int) -> int | None:
         """The mark of a counted event, ~mark of a refused one (negative), None where the identity is new."""
         return self._slots[entry >> _SHIFT].get(entry)
 
     @staticmethod
-    def entries(identities: Sequence[tuple[str, str, str, str]]) -> list[int]:
-        """`entry` of many: source, event id, sku, location."""
+    def entries(identities: Iterable[tuple[str, str, tuple[str, str]]]) -> list[int]:
+        """`entry` of many: source, event id, (sku, location)."""
         return [hash(identity) & _ENTRY for identity in identities]
 
     @staticmethod
     def marks(digests: Sequence[bytes]) -> list[int]:
         """`mark` of many."""
-        return [int.from_bytes(digest[:4], "big") & _MASK for digest in digests]
+        return [hash(digest) & _MASK for digest in digests]
 
     def look(self, entries: Sequence[int]) -> list[int | None]:
         """`get` of many."""
@@ -91,13 +91,13 @@ class Seen:
         self, source: str, sku: str, location: str, event_ids: Sequence[str], digests: bytes, into: list[int]
     ) -> None:
         """The hot half of a rebuild: one batch's members at once; `into` collects the dicts of the new entries for `close_epoch`."""
-        slots, at = self._slots, 0
+        slots, place, at = self._slots, (sku, location), 0
         for event_id in event_ids:
-            entry = hash((source, event_id, sku, location)) & _ENTRY
+            entry = hash((source, event_id, place)) & _ENTRY
             marks = slots[entry >> _SHIFT]
             if entry not in marks:
                 into.append(_DICT_OF[entry >> _SHIFT])
-            marks[entry] = int.from_bytes(digests[at : at + 4], "big") & _MASK
+            marks[entry] = hash(digests[at : at + 16]) & _MASK
             at += 16
 
     def close_epoch(self, sealed_at: float, added: Sequence[int]) -> None:

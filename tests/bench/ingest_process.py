@@ -67,13 +67,15 @@ def tell(name: str, **fields: Any) -> None:
 
 
 class Meter:
-    """From the go to the end."""
+    """From the first event to the end."""
 
     def __init__(self) -> None:
         self._cpu = self._start = 0.0
 
     def start(self) -> None:
-        self._cpu, self._start = _cpu_s(), time.monotonic()
+        """With the first event; later calls change nothing."""
+        if not self._start:
+            self._cpu, self._start = _cpu_s(), time.monotonic()
 
     def done(self, end: float | None = None, **fields: Any) -> None:
         tell("done", cpu_s=_cpu_s() - self._cpu, start=self._start, end=end or time.monotonic(), **fields)
@@ -147,10 +149,13 @@ class Gated(Pipeline):
         self._gone = False
         self.held: set[TP] = set()
         self.sealed = asyncio.Event()
+        self.meter = Meter()
         self._ending: set[asyncio.Task[None]] = set()
         take = self.rooms.take
 
         async def take_to_the_end(topic: str, partition: int, batch: Any) -> None:
+            if topic == STOCK:
+                self.meter.start()
             await take(topic, partition, batch)
             room = self.rooms.partitions.get(partition)
             if (
@@ -200,23 +205,13 @@ async def ours(spec: Spec) -> None:
     app.finalize()
     await app.start()
     await told()
-    meter = Meter()
-    meter.start()
     app.go()
-    if spec_profile := os.environ.get("BENCH_PROFILE"):
-        import cProfile
-
-        profile = cProfile.Profile()
-        profile.enable()
     await app.sealed.wait()
-    if spec_profile:
-        profile.disable()
-        profile.dump_stats(spec_profile)
     end = time.monotonic()
     if not await app.consumer.commit():  # it may only have joined one under way
         await app.consumer.commit()
     committed = {tp.partition: at.offset for tp in app.held if (at := app.watermark(tp)) is not None}
-    meter.done(end, committed=sum(committed.values()), partitions=len(app.held))
+    app.meter.done(end, committed=sum(committed.values()), partitions=len(app.held))
     await told()  # who leaves now makes the others rebalance while they are measured
     await app.stop()
     await log.stop()
@@ -265,8 +260,7 @@ async def _plain_faust(spec: Spec, add: Callable[[faust.App], Callable[[Adjusted
     async def adjust(stream: Any) -> None:
         nonlocal read
         async for value in stream:
-            if not read:
-                meter.start()
+            meter.start()
             read += 1
             try:
                 event = decode(value)

@@ -22,7 +22,6 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.codec import Codec, embedded_codec
-from schemas.decimals import encode_unscaled
 from schemas.events import Customer, OrderLine, OrderPlaced, StockAdjusted, digest_of
 from schemas.records import SealedEpoch, StockBatch
 from streams.chain import Head
@@ -59,9 +58,6 @@ async def _fill(log: KafkaLog, config: Config, ids: int) -> None:
     await apply(log, config)
     codec, names, now = embedded_codec(), corpus.skus(ITEMS), datetime.now(UTC) - timedelta(hours=1)
     topic, number = config.topic("stock-sealed"), 0
-    # In sums as ints, as the codec takes them: that is all that is made shorter here.
-    one: Any = encode_unscaled(1_000_000)
-    net: Any = encode_unscaled(1_000_000 * _BATCH)
     for partition in range(corpus.PARTITIONS):
         head = Head()
         for _ in range(ids // corpus.PARTITIONS // _EPOCH):
@@ -72,8 +68,8 @@ async def _fill(log: KafkaLog, config: Config, ids: int) -> None:
                 batches.append(
                     StockBatch(
                         company=corpus.COMPANY, source=corpus.SOURCE, sku=names[at], location=corpus.LOCATION, reason="count",
-                        posting_date=now.date(), net=net, event_ids=members, offsets=(0,) * _BATCH, deltas=(one,) * _BATCH,
-                        digests=os.urandom(16 * _BATCH),
+                        posting_date=now.date(), net=Decimal(_BATCH), event_ids=members, offsets=(0,) * _BATCH,
+                        deltas=(Decimal(1),) * _BATCH, digests=os.urandom(16 * _BATCH),
                     )
                 )  # fmt: skip
             value = codec.encode(

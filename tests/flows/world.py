@@ -134,6 +134,16 @@ class _Batch:
         self._taken: Taken | None = None
 
     @property
+    def topic(self) -> str:
+        topic: str = self._records[0].topic
+        return topic
+
+    @property
+    def partition(self) -> int:
+        partition: int = self._records[0].partition
+        return partition
+
+    @property
     def live(self) -> bool:
         return self._progress.live
 

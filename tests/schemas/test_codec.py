@@ -18,10 +18,9 @@ from schemas.codec import (
     UnreadableError,
     embedded_codec,
 )
-from schemas.decimals import encode_unscaled, unscaled
 from schemas.events import TYPE_NAMES, DispatchConfirmed, OrderPlaced, StockAdjusted
 from schemas.letters import REASONS
-from schemas.records import Anchor, StockBatch
+from schemas.records import Anchor
 from schemas.registry import known_schemas
 from schemas.schema import Schema
 from tests import strategies
@@ -119,16 +118,6 @@ def test_a_record_longer_than_its_topic_takes_is_refused_both_ways() -> None:
         CODEC.decode(data, StockAdjusted)
     with pytest.raises(UnreadableError, match="at most"):
         CODEC.columns(StockAdjusted, ("sku",))(data)
-
-
-@given(strategies.stock_batches())
-def test_decimals_may_be_given_as_bytes(batch: StockBatch) -> None:
-    raw: dict[str, Any] = {
-        "net": encode_unscaled(unscaled(batch.net)),
-        "deltas": tuple(encode_unscaled(unscaled(delta)) for delta in batch.deltas),
-    }
-
-    assert CODEC.encode(batch) == CODEC.encode(dataclasses.replace(batch, **raw))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0\0", b"\1\0\0\0\5", b'{"sku": 1}'])

@@ -46,6 +46,16 @@ class FakeBatch:
         self.records, self.live = records, True
         self.finished: dict[int, Mapping[tuple[str, str], int]] = {}
 
+    @property
+    def topic(self) -> str:
+        topic: str = self.records[0].topic
+        return topic
+
+    @property
+    def partition(self) -> int:
+        partition: int = self.records[0].partition
+        return partition
+
     def open(self) -> Sequence[Any]:
         return self.records
 
