@@ -16,7 +16,7 @@ from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
 from schemas.records import Anchor, Cursor, LetterState, Outcome, Posting, SealedEpoch, StockBatch, StockDocument
 from schemas.registry import Registry, embedded_registry, known_schemas, latest
-from schemas.schema import Schema, SchemaError, fingerprint
+from schemas.schema import Record, Schema, SchemaError, fingerprint
 from schemas.topics import TOPICS
 
 T = TypeVar("T")
@@ -75,6 +75,21 @@ class _Written:
     max_bytes: int
 
 
+class _ByPrefix(dict[bytes, Callable[[bytes, int], tuple[Any, ...]]]):
+    """Functions by the prefix of what they read, each compiled when it is met."""
+
+    def __init__(
+        self,
+        record_of: Callable[[bytes], Record],
+        compiled: Callable[[Record], Callable[[bytes, int], tuple[Any, ...]]],
+    ) -> None:
+        self._record_of, self._compiled = record_of, compiled
+
+    def __missing__(self, prefix: bytes) -> Callable[[bytes, int], tuple[Any, ...]]:
+        self[prefix] = self._compiled(self._record_of(prefix))
+        return self[prefix]
+
+
 class Codec:
     """Encodes and decodes; one per process, and any of its threads may use it.
 
@@ -131,18 +146,11 @@ class Codec:
 
         It takes the bytes of one value and raises what `decode` raises.
         """
-        compiled: dict[bytes, Callable[[bytes, int], tuple[Any, ...]]] = {}
+        by_prefix = _ByPrefix(lambda data: self._record_of(data, cls), lambda record: compile_columns(record, columns))
         max_bytes = _MAX_BYTES.get(_NAMES[cls], FACT_MAX_BYTES)
 
-        def learn(data: bytes) -> Callable[[bytes, int], tuple[Any, ...]]:
-            written = self._readers.get(data[:5]) or self._reader(data)
-            if written.cls is not cls:
-                raise UnreadableError(f"a {written.schema.name} where another type was expected")
-            compiled[data[:5]] = compile_columns(written.schema.record, columns)
-            return compiled[data[:5]]
-
         def read(data: bytes) -> tuple[Any, ...]:
-            read_columns = compiled.get(data[:5]) or learn(data)
+            read_columns = by_prefix[data[:5]]
             if len(data) > max_bytes:
                 raise UnreadableError(f"{_NAMES[cls]}: {len(data)} bytes, at most {max_bytes} are read")
             try:
@@ -156,21 +164,14 @@ class Codec:
         self, cls: type[Any], parts: Sequence[str | Run], unreadable: Callable[[CodecError], T]
     ) -> Callable[[Iterable[bytes]], list[tuple[Any, ...] | T]]:
         """A function that reads some fields of many values (see `decoder.compile_rows`); `unreadable` makes a row of what is none."""
-        compiled: dict[bytes, Callable[[bytes, int], tuple[Any, ...]]] = {}
+        by_prefix = _ByPrefix(lambda data: self._record_of(data, cls), lambda record: compile_rows(record, parts))
         max_bytes = _MAX_BYTES.get(_NAMES[cls], FACT_MAX_BYTES)
-
-        def learn(data: bytes) -> Callable[[bytes, int], tuple[Any, ...]]:
-            written = self._readers.get(data[:5]) or self._reader(data)
-            if written.cls is not cls:
-                raise UnreadableError(f"a {written.schema.name} where another type was expected")
-            compiled[data[:5]] = compile_rows(written.schema.record, parts)
-            return compiled[data[:5]]
 
         def read(values: Iterable[bytes]) -> list[tuple[Any, ...] | T]:
             rows: list[tuple[Any, ...] | T] = []
             for data in values:
                 try:
-                    read_row = compiled.get(data[:5]) or learn(data)
+                    read_row = by_prefix[data[:5]]
                     if len(data) > max_bytes:
                         raise UnreadableError(f"{_NAMES[cls]}: {len(data)} bytes, at most {max_bytes} are read")
                     rows.append(read_row(data, 5))
@@ -181,6 +182,12 @@ class Codec:
             return rows
 
         return read
+
+    def _record_of(self, prefix: bytes, cls: type[Any]) -> Record:
+        written = self._readers.get(prefix) or self._reader(prefix)
+        if written.cls is not cls:
+            raise UnreadableError(f"a {written.schema.name} where another type was expected")
+        return written.schema.record
 
     def _writer(self, cls: type[Any]) -> tuple[Callable[[Any], bytes], int]:
         schema = latest(known_schemas(), _NAMES[cls])

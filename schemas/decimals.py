@@ -46,17 +46,6 @@ def decimal_of(millionths: int) -> Decimal:
         raise DecimalRangeError(f"a sum of more than {PRECISION} digits does not fit") from None
 
 
-def encode_unscaled(millionths: int) -> bytes:
-    """Millionths as Avro's bytes of a decimal: two's complement, big-endian, as short as possible.
-
-    Raises:
-        DecimalRangeError: it has more than 19 digits.
-    """
-    if not -LIMIT < millionths < LIMIT:
-        raise DecimalRangeError(f"a sum of more than {PRECISION} digits does not fit")
-    return millionths.to_bytes(((millionths + (millionths < 0)).bit_length() >> 3) + 1, "big", signed=True)
-
-
 def encode_decimal(value: Decimal) -> bytes:
     """A value as Avro's bytes of a decimal.
 
@@ -68,7 +57,7 @@ def encode_decimal(value: Decimal) -> bytes:
 
 
 def decode_unscaled(data: bytes) -> int:
-    """The opposite of `encode_unscaled`.
+    """What `encode_decimal` has written, in millionths.
 
     Raises:
         DecimalRangeError: it has more than 19 digits.

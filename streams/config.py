@@ -106,10 +106,6 @@ class KafkaSettings(Settings):
             raise PydanticCustomError("no_file", "names no file; put the file there, or mend the path")
         return found
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return tuple(server.rpartition(":")[0].strip("[]") for server in self.bootstrap_servers.split(","))
-
     def security(self) -> dict[str, Any]:
         """The keyword arguments of aiokafka for encryption and sign-on, as `KafkaLog` takes them."""
         if self.security_protocol == "PLAINTEXT":

@@ -66,11 +66,6 @@ class Warehouse:
 class TaxCode:
     code: str
     active: bool = True
-    rates: tuple[tuple[date, Decimal], ...] = ()  # (effective from, percent), oldest first
-
-    def rate_on(self, day: date) -> Decimal | None:
-        """The percentage in force that day; None where none was yet."""
-        return next((rate for start, rate in reversed(self.rates) if start <= day), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class MasterDataCache:
                     if card.customer and _fold(card.email) in by_email:
                         by_email[_fold(card.email)][card.code] = card
                     continue
-                entry = _item(row) if kind == "item" else _other(kind, row, self._sales_tax)
+                entry = _item(row) if kind == "item" else _other(kind, row)
                 # SQL Server compares codes without regard to case, and B1 then means one record
                 for key in wanted_keys.get((kind, entry.code.casefold()), ()):
                     if key[1] == entry.code or found[key] is None:
@@ -162,9 +162,9 @@ class MasterDataCache:
                 return _query("Warehouses", "WarehouseCode,WarehouseName,Inactive,BusinessPlaceID,EnableBinLocations",
                               "WarehouseCode", codes)  # fmt: skip
             case "tax" if self._sales_tax:
-                return _query("SalesTaxCodes", "Code,Inactive,Rate", "Code", codes)
+                return _query("SalesTaxCodes", "Code,Inactive", "Code", codes)
             case "tax":
-                return _query("VatGroups", "Code,Inactive,VatGroups_Lines", "Code", codes)
+                return _query("VatGroups", "Code,Inactive", "Code", codes)
             case "card":
                 return _query("BusinessPartners", _CARD_FIELDS, "CardCode", codes)
             case _:
@@ -268,7 +268,7 @@ def _item(row: Mapping[str, object]) -> Item:
     )
 
 
-def _other(kind: str, row: Mapping[str, object], sales_tax: bool) -> Warehouse | TaxCode | Card:
+def _other(kind: str, row: Mapping[str, object]) -> Warehouse | TaxCode | Card:
     if kind == "card":
         return _card(row)
     if kind == "warehouse":
@@ -280,19 +280,7 @@ def _other(kind: str, row: Mapping[str, object], sales_tax: bool) -> Warehouse |
             branch=int(branch) if branch is not None and branch > 0 else None,
             bins=_yes(row, "EnableBinLocations"),
         )
-    rates: tuple[tuple[date, Decimal], ...]
-    if sales_tax:
-        rate = decimal_of(row.get("Rate"))
-        rates = () if rate is None else ((date.min, rate),)
-    else:
-        lines = row.get("VatGroups_Lines")
-        rates = tuple(
-            sorted(
-                (_day(line, "Effectivefrom") or date.min, decimal_of(line.get("Rate")) or Decimal(0))
-                for line in (lines if isinstance(lines, list) else [])
-            )
-        )
-    return TaxCode(code=_text(row, "Code"), active=not _yes(row, "Inactive"), rates=rates)
+    return TaxCode(code=_text(row, "Code"), active=not _yes(row, "Inactive"))
 
 
 def _card(row: Mapping[str, object]) -> Card:

@@ -1,7 +1,7 @@
 """B1's memory of one order: its document and every delivery, invoice and credit memo of it. Pure.
 
-The poster reads it by `queries` and `parse`, and keeps it in step with what it posts by `with_document` and
-`with_request`. Quantities are inventory units; amounts are net, or tax, in the document's currency.
+The poster reads it by `queries` and `parse`, and keeps it in step with what it posts by `with_document`. Quantities are
+inventory units; amounts are net, or tax, in the document's currency.
 """
 
 import re
@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.sap_b1.money import ZERO
-from connectors.sap_b1.service_layer import Request, quote_literal
+from connectors.sap_b1.service_layer import quote_literal
 from schemas.records import Document
 
 MAX_ORDERS = 20  # of one query: its URL stays under 2 kB, and `or` of 20 keys is one seek each
@@ -27,7 +27,6 @@ _SELECT = (
 )
 _CANCELLED_NOTE = "cancelled {cancelled} of {ordered}"  # in a line's FreeText: B1 forgets what a line once asked for
 _CANCELLED = re.compile(r"cancelled (\d+(?:\.\d+)?) of \d")
-_ACTION = re.compile(r"Orders\((\d+)\)(?:/(Cancel|Close))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +175,6 @@ class OrderView:
                 return replace(self._drawn(document), credits=(*self.credits, document))
             case _:
                 raise ValueError(f"{ref.object} is no document of an order")
-
-    def with_request(self, request: Request) -> "OrderView":
-        """The order after one of its own changes was made: Cancel, Close, or a PATCH of its lines."""
-        match = _ACTION.fullmatch(request.path)
-        if match is None or int(match[1]) != self.doc_entry:
-            raise ValueError(f"{request.method} {request.path} is no change of order {self.doc_entry}")
-        if match[2]:
-            lines = tuple(replace(line, open=ZERO) for line in self.lines)
-            return replace(self, lines=lines, closed=True, cancelled=self.cancelled or match[2] == "Cancel")
-        patches = {int(row["LineNum"]): row for row in (request.body or {}).get("DocumentLines", ())}
-        lines = tuple(_patched(line, patches.get(line.line_num)) for line in self.lines)
-        return replace(self, lines=lines, closed=all(line.closed for line in lines))
 
     def _taken(
         self, line_num: int, documents: Iterable[DocumentView], only: Callable[[LineView], bool] | None = None
@@ -378,23 +365,6 @@ def _freight(row: Mapping[str, Any]) -> FreightView:
 def _decimal(value: object) -> Decimal | None:
     """A number as the Service Layer writes it: JSON numbers arrive as int or Decimal, some as text."""
     return None if value is None or value == "" else Decimal(str(value))
-
-
-def _patched(line: LineView, row: Mapping[str, Any] | None) -> LineView:
-    if row is None:
-        return line
-    if row.get("LineStatus") == "bost_Close":
-        return replace(line, open=ZERO)
-    note = _CANCELLED.search(row.get("FreeText") or "")
-    quantity = _decimal(row.get("Quantity"))
-    return replace(
-        line,
-        quantity=line.quantity if quantity is None else quantity,
-        open=line.open if quantity is None else line.open - (line.quantity - quantity),
-        net=_decimal(row.get("LineTotal")) if "LineTotal" in row else line.net,  # type: ignore[arg-type]  # we sent it
-        tax=_decimal(row.get("TaxTotal")) if "TaxTotal" in row else line.tax,
-        cancelled=Decimal(note[1]) if note else line.cancelled,
-    )
 
 
 def _less(lines: Sequence[LineView], drawn: Mapping[int, Decimal]) -> tuple[LineView, ...]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from typing import Protocol
@@ -19,6 +19,7 @@ from typing import Protocol
 import structlog
 
 from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
+from schemas.times import datetime_of
 from streams.acceptance import ACCEPTED_CAUSE, next_offset
 from streams.chain_log import Anchors, ChainLog
 from streams.config import Config
@@ -59,7 +60,6 @@ _COLUMNS = (
     "number", "prev_digest", "end", "no_ops", "sealed_at", "cause", ("batches", ("source", "sku", "location", "event_ids", "digests")),
     ("skipped", ("why", "source", "event_id", "sku", "location", "digest")),
 )  # fmt: skip
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: An epoch is sealed at this size, reckoned by the bytes of its events, which are longer than what is sealed of them.
 MAX_BYTES = 512 * 1024
 _ROW_BYTES = 64
@@ -352,7 +352,7 @@ class StockPartition:
 
     def _walked(self, value: bytes) -> _Walked:
         number, prev_digest, end, no_ops, sealed_at_us, cause, batches, skipped = self._columns(value)
-        sealed_at = _EPOCH + timedelta(microseconds=sealed_at_us)
+        sealed_at = datetime_of(sealed_at_us)
         return _Walked(number, prev_digest, end, no_ops, sealed_at, None, batches, skipped, cause)
 
     async def release(self) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.mapping import CompanyMap
+from schemas.times import EPOCH, datetime_of
 
 _DAY_US = 86_400_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_US = -_DAY_US
 DATE_STEP_US = (
     900_000_000  # offsets of time zones are multiples of a quarter of an hour: one step never spans a local midnight
@@ -66,13 +66,13 @@ class StockRules:
             return Verdict(
                 "invalid_event", "occurred_at is more than a day ahead; mend the source's clock and send it again"
             )
-        if self._maps[company].before_start(source, _EPOCH + timedelta(microseconds=occurred_us)):
+        if self._maps[company].before_start(source, datetime_of(occurred_us)):
             return Verdict("before_start")
         return COUNTS
 
     def _free_us(self, company: str, source: str) -> int:
         """Below which age only the place counts: the horizon, or none where the source has a start that is to be compared."""
-        return _NEVER_US if self._maps[company].before_start(source, _EPOCH) else self._horizon_us[company]
+        return _NEVER_US if self._maps[company].before_start(source, EPOCH) else self._horizon_us[company]
 
     def posting_date(self, company: str, occurred_us: int) -> date:
         key = (company, occurred_us // DATE_STEP_US)
@@ -80,7 +80,7 @@ class StockRules:
         if day is None:
             if len(self._dates) > 100_000:
                 self._dates.clear()
-            day = self._dates[key] = self._maps[company].posting_date(_EPOCH + timedelta(microseconds=occurred_us))
+            day = self._dates[key] = self._maps[company].posting_date(datetime_of(occurred_us))
         return day
 
     def _judge_place(self, company: str, source: str, location: str, to_location: str | None, reason: str) -> Verdict:

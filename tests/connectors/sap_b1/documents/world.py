@@ -179,7 +179,7 @@ class B1:
                 K, Document(object="Orders", doc_entry=body["DocEntry"], doc_num=body["DocNum"]), body
             )
         elif self.order is not None and request.path.startswith("Orders("):
-            self.order = self.order.with_request(request)
+            self.order = self.read()
         elif self.order is not None and "DocEntry" in body:
             ref = Document(object=request.path, doc_entry=body["DocEntry"], doc_num=body["DocNum"])
             self.order = self.order.with_document(ref, body)
