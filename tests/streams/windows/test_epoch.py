@@ -22,7 +22,8 @@ from streams.windows.seen import Seen
 from tests.streams.fakes import ENVIRON, ROOT, example
 from tests.streams.records import raw, rows_of
 
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 21, 12, 7, tzinfo=UTC)  # no end of a step of time
+HORIZON = timedelta(days=35)
 CODEC = embedded_codec()
 
 
@@ -83,10 +84,12 @@ EVENTS = st.lists(
         event,
         st.sampled_from([f"e{n}" for n in range(6)]),
         st.integers(-(10**9), 10**9).filter(bool).map(lambda n: Decimal(n).scaleb(-6)),
-        st.sampled_from("AB"),
+        st.sampled_from(["A", "B", "L" * 70]),  # too long for the decoder to know it again
         location=st.sampled_from(["MAIN", "MAIN", "RETURNS", "NOWHERE"]),
         reason=st.sampled_from(["found", "damaged", "return"]),
-        occurred_at=st.sampled_from([NOW - timedelta(minutes=5), NOW - timedelta(days=2), NOW - timedelta(days=90)]),
+        occurred_at=st.sampled_from(
+            [NOW - ago for ago in (timedelta(minutes=5), timedelta(days=2), HORIZON, HORIZON + timedelta(minutes=5))]
+        ),
         batches=st.sampled_from(
             [
                 (),
@@ -142,7 +145,7 @@ def expected(events: list[StockAdjusted | bytes]) -> dict[tuple[object, ...], De
         if isinstance(one, bytes) or (place := (one.event_id, one.sku, one.location)) in known:
             continue
         known.add(place)
-        if one.location == "NOWHERE" or NOW - one.occurred_at > timedelta(days=35):
+        if one.location == "NOWHERE" or NOW - one.occurred_at > HORIZON:
             continue
         if one.reason == "return" and one.location == "MAIN":
             continue
@@ -255,6 +258,20 @@ def test_an_empty_epoch_keeps_the_chains_tail_alive() -> None:
     chain.seal(rows_of(CODEC, "stock-adjusted", [event("a")]))
     epoch = COMPOSER.compose([], chain.seen, {}, chain.head, chain.end, NOW, "tail", chain.no_ops).epoch
     assert (epoch.start, epoch.end, epoch.batches, epoch.skipped) == (1, 1, (), ())
+
+
+def test_what_is_alike_nets_though_the_decoder_does_not_know_it_again() -> None:
+    sku = "L" * 70
+    epoch = Chain().seal(rows_of(CODEC, "stock-adjusted", [event("a", "2", sku), event("b", "3", sku)]))
+    assert [(batch.sku, batch.net) for batch in epoch.batches] == [(sku, 5)]
+
+
+def test_the_quarter_of_an_hour_in_which_the_horizon_ends_is_judged_event_by_event() -> None:
+    ages = [HORIZON + timedelta(seconds=1), HORIZON, HORIZON - timedelta(minutes=1), HORIZON + timedelta(minutes=1)]
+    events = [event(str(age), occurred_at=NOW - age) for age in ages]
+    epoch = Chain().seal(rows_of(CODEC, "stock-adjusted", events))
+    assert [batch.offsets for batch in epoch.batches] == [(1, 2)]
+    assert [(skip.offset, skip.why) for skip in epoch.skipped] == [(0, "too_old"), (3, "too_old")]
 
 
 def test_transfers_net_with_their_like_only() -> None:

@@ -88,6 +88,15 @@ def test_the_posting_date_is_the_local_day_of_every_quarter_of_an_hour(moment: d
 _BY_ZONE: dict[str, StockRules] = {}
 
 
+@given(st.lists(st.integers(us(NOW) - 40 * DAY_US, us(NOW) + 3 * DAY_US), min_size=3, max_size=3).map(sorted))
+def test_what_counts_at_both_ends_of_a_time_counts_all_through_it(times: list[int]) -> None:
+    first, between, last = (_ONE.judge("acme", "warehouse", "MAIN", None, "found", at, us(NOW)) for at in times)
+    assert between is COUNTS or not first is last is COUNTS
+
+
+_ONE = rules()
+
+
 def test_the_last_microsecond_of_a_day_is_still_of_it() -> None:
     midnight = us(datetime(2026, 11, 22, tzinfo=UTC))
     assert rules().posting_date("acme", midnight - 1) == date(2026, 11, 21)
