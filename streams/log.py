@@ -241,7 +241,8 @@ class KafkaLog:
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(producer.flush(), 5)
+                async with asyncio.timeout(5):
+                    await producer.flush()
             await _abandon(producer)
         if self._retired:
             await asyncio.wait(self._retired)
@@ -531,7 +532,8 @@ async def _abandon(producer: Any) -> None:
     """Stop a producer that may wait for a broker for ever; what it has not delivered has failed."""
     producer._message_accumulator.fail_all(KafkaError("the producer is being closed"))
     with contextlib.suppress(TimeoutError, KafkaError):
-        await asyncio.wait_for(producer.stop(), 10)
+        async with asyncio.timeout(10):
+            await producer.stop()
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:

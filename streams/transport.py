@@ -390,7 +390,8 @@ class Consumer(driver.Consumer):
                 await asyncio.wait([assigning], timeout=self.app.drain_timeout)
             if self._found == self.app.consumer_generation_id:  # else the app was never told that it has them
                 try:
-                    await asyncio.wait_for(self.app.before_release(tps), self.app.drain_timeout)
+                    async with asyncio.timeout(self.app.drain_timeout):
+                        await self.app.before_release(tps)
                 except TimeoutError:
                     self.log.warning("Unfinished after %s s; those records come again", self.app.drain_timeout)
                 except Exception as error:  # noqa: BLE001 -- aiokafka would only log it and give the partitions away
@@ -521,7 +522,8 @@ class Consumer(driver.Consumer):
             self._fed_at.clear()
             return
         look = self._thread.call_thread(self._thread.look, tps)
-        ends, positions = await asyncio.wait_for(look, timeout=5)
+        async with asyncio.timeout(5):
+            ends, positions = await look
         now, reads = time.monotonic(), self._sought == self.app.consumer_generation_id
         for tp, end in ends.items():
             progress = self._progress.get(tp)

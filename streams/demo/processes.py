@@ -87,7 +87,8 @@ class Child:
     async def wait(self, timeout_s: float) -> int:
         """Its exit code; killed when it has not ended in time."""
         try:
-            return await asyncio.wait_for(self._process.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await self._process.wait()
         except TimeoutError:
             return await self.kill()
 
