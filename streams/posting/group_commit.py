@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents.stock import ResolvedBatch
+from schemas.decimals import LIMIT, decimal_of
 from schemas.records import StockDocument
 from streams.posting.work import Ended
 
 ALONE = 0
 #: Keys of 38 characters: 5,000 of them take a fifth of what a record may.
 MAX_BATCHES = 5_000
+#: Batches of less than this share a line: the sum of a document's fits a decimal(19,6).
+MAX_NET = decimal_of(LIMIT // MAX_BATCHES)
 
 
 @dataclass(frozen=True, slots=True)

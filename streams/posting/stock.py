@@ -20,7 +20,7 @@ from streams.chain import ChainRootError
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
-from streams.posting.group_commit import ALONE, Flight, Freed, Pool, Waiting
+from streams.posting.group_commit import ALONE, MAX_NET, Flight, Freed, Pool, Waiting
 from streams.posting.lanes import Lanes
 from streams.posting.work import Ended, Work
 
@@ -114,7 +114,8 @@ class StockPosting:
         if not batch.net:
             return Ended("no_op", "no_op")
         await self._ready.wait()
-        limit = self._pool.max_lines
+        # So many of the others add up to what a line can hold.
+        limit = ALONE if abs(batch.net) >= MAX_NET else self._pool.max_lines
         flight = await self._flight_of(k)
         while True:
             if flight is not None:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from schemas.codec import Codec, CodecError
-from schemas.decimals import decimal_of
+from schemas.decimals import LIMIT, DecimalRangeError, decimal_of
 from schemas.decoder import Run
 from schemas.events import BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
@@ -92,9 +92,13 @@ class Composer:
             else:
                 window.put(row, key, entry, mark, known.get(entry, pending.get(entry, before)))
         pending.update(known)
+        try:
+            batches = tuple(map(_batch, window.groups.values()))
+        except DecimalRangeError:
+            batches = tuple([_batch(part) for group in window.groups.values() for part in _fitting(group)])
         epoch = SealedEpoch(
             number=head.number, prev_digest=head.digest, start=start, end=rows[-1][0].offset + 1 if rows else start, sealed_at=now,
-            config_version=self._config_version, cause=cause, batches=tuple(map(_batch, window.groups.values())),
+            config_version=self._config_version, cause=cause, batches=batches,
             skipped=tuple(window.skipped), no_ops=no_ops + sum([skip.why in NO_OPS for skip in window.skipped]),
         )  # fmt: skip
         return Composed(epoch, known.items())
@@ -202,6 +206,14 @@ def _skip(row: Row, why: str, error: str | None) -> Skipped:
         offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp, key=record.key if is_letter else None,
         value=record.value if is_letter else None, headers=headers, **named,
     )  # fmt: skip
+
+
+def _fitting(group: _Group) -> list[_Group]:
+    """The group in parts whose nets a decimal(19,6) holds; each delta is one."""
+    if abs(sum(delta for _, (_, _, _, _, _, delta, _) in group.rows)) < LIMIT:
+        return [group]
+    half = len(group.rows) // 2
+    return [part for rows in (group.rows[:half], group.rows[half:]) for part in _fitting(replace(group, rows=rows))]
 
 
 def _batch(group: _Group) -> StockBatch:

@@ -57,6 +57,16 @@ async def test_deltas_of_a_window_become_one_netted_line_per_item_warehouse_and_
     assert await world.ends("stock_adjusted") == {"posted": 6}
 
 
+async def test_what_is_too_much_for_one_line_goes_into_several_documents(world: World) -> None:
+    most = "9999999999999"
+    await world.says(
+        "warehouse", *(stock(f"m{n}", "A", most, reason="receipt") for n in range(3)), stock("b", "B", "7")
+    )
+    assert len(stock_documents(world)) == 4
+    assert moved(world) == {("A", "LON1"): 3 * Decimal(most), ("B", "LON1"): 7}
+    assert await world.ends("stock_adjusted") == {"posted": 4}
+
+
 async def test_a_document_never_mixes_directions_dates_or_accounts(world: World) -> None:
     reasons = ("found", "count", "receipt", "damaged", "other")
     lines = [

@@ -266,6 +266,17 @@ def test_what_is_alike_nets_though_the_decoder_does_not_know_it_again() -> None:
     assert [(batch.sku, batch.net) for batch in epoch.batches] == [(sku, 5)]
 
 
+def test_what_is_too_much_for_one_quantity_becomes_several_batches() -> None:
+    most = Decimal("9999999999999.999999")
+    deltas = [most, most, -most, Decimal(5), most]
+    records = rows_of(CODEC, "stock-adjusted", [event(str(n), delta) for n, delta in enumerate(deltas)])
+    epoch = Chain().seal([*records, raw("stock-adjusted", len(deltas), CODEC.encode(event("b", sku="B")))])
+    assert sum(batch.net for batch in epoch.batches if batch.sku == "A") == sum(deltas)
+    assert sorted(members(epoch)) == list(range(len(deltas) + 1))
+    assert len({batch_key(batch) for batch in epoch.batches}) == len(epoch.batches) > 2
+    assert [batch.net for batch in epoch.batches if batch.sku == "B"] == [1]
+
+
 def test_the_quarter_of_an_hour_in_which_the_horizon_ends_is_judged_event_by_event() -> None:
     ages = [HORIZON + timedelta(seconds=1), HORIZON, HORIZON - timedelta(minutes=1), HORIZON + timedelta(minutes=1)]
     events = [event(str(age), occurred_at=NOW - age) for age in ages]
