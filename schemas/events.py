@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+DIGEST_BYTES = 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -241,7 +243,7 @@ def digest_of(event: FactEvent) -> bytes:
     (contract section 1). The event's own `digest` is not read.
     """
     text = json.dumps(_canonical(event, _NOT_CONTENT), ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()[:16]
+    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def _canonical(value: object, leave_out: Iterable[str] = ()) -> object:

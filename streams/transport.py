@@ -47,7 +47,7 @@ from streams.progress import Counts, Progress, Start, Taken, decode_counts, enco
 
 __all__ = ["SETTINGS", "TP", "App", "Batch", "Counts", "StalledError", "Start"]
 
-#: Settings of an `App`; each was measured or has its reason in the README of decisions (D6).
+#: Settings of an `App`; each was measured, or has its reason beside it.
 SETTINGS: dict[str, Any] = {
     # Our own drain is bounded; Faust's has no limit.
     "stream_wait_empty": False,

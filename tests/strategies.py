@@ -172,3 +172,12 @@ def _from_json(hint: Any, value: Any) -> Any:
     if hint is date:
         return date.fromisoformat(value)
     return value.encode() if hint is bytes else value
+
+
+def mutate(data: bytes, draw: st.DataObject) -> bytes:
+    """One to three bytes changed, taken out or put in."""
+    for _ in range(draw.draw(st.integers(1, 3))):
+        at = draw.draw(st.integers(0, len(data)))
+        taken, put = draw.draw(st.sampled_from([0, 1, 1, 2])), draw.draw(st.binary(max_size=2))
+        data = data[:at] + put + data[at + taken :]
+    return data

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from schemas.codec import Codec, CodecError
+from schemas.codec import Codec, CodecError, UnreadableError
 from schemas.decimals import LIMIT, DecimalRangeError, decimal_of
 from schemas.decoder import Run
-from schemas.events import BatchQuantity, StockAdjusted
+from schemas.events import DIGEST_BYTES, BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain import Head
@@ -37,6 +37,12 @@ def _unreadable(fault: CodecError) -> StockRow:
     return ("", ""), "", 0, b"", ("", ""), 0, fault
 
 
+def _odd(columns: StockRow) -> StockRow:
+    """What has no digest: bytes that cannot be read, or a producer that is not ours."""
+    fault = UnreadableError(f"a digest of {len(columns[3])} bytes where {DIGEST_BYTES} are due")
+    return columns if isinstance(columns[-1], CodecError) else _unreadable(fault)
+
+
 def companies_of(rows: Sequence[Row]) -> set[str]:
     """Among them the empty one where bytes do not tell."""
     return {company for _, company in {columns[0] for _, columns in rows}}
@@ -58,7 +64,10 @@ class Composer:
         self._columns = codec.rows(StockAdjusted, _PARTS, _unreadable)
 
     def read(self, records: Sequence[RawRecord]) -> list[Row]:
-        return list(zip(records, self._columns([record.value or b"" for record in records]), strict=True))
+        columns_of = self._columns([record.value or b"" for record in records])
+        if {len(columns[3]) for columns in columns_of} != {DIGEST_BYTES}:
+            columns_of = [columns if len(columns[3]) == DIGEST_BYTES else _odd(columns) for columns in columns_of]
+        return list(zip(records, columns_of, strict=True))
 
     def compose(
         self, rows: Sequence[Row], seen: Seen, pending: dict[int, int], head: Head, start: int, now: datetime, cause: str, no_ops: int,
@@ -154,13 +163,17 @@ class _Window:
                 self.known[entry] = mark if verdict.why in NO_OPS else ~mark
                 return
             day = self._rules.posting_date(company, occurred_us)
-        self.known[entry] = mark
         like: tuple[object, ...] = (origin, item, reason, to_location, day)
         batches: tuple[BatchQuantity, ...] = ()
         serials: tuple[str, ...] = ()
         if lots or numbers:
-            lot, batches, serials = self._lot(record.value or b"", event_id)
+            try:
+                lot, batches, serials = self._lot(record.value or b"", event_id)
+            except CodecError as fault:  # in what the columns leave out
+                self.skipped.append(_skip(row, fault.reason, str(fault)))
+                return
             like = (*like, lot)
+        self.known[entry] = mark
         group = self.groups.get(like)
         if group is None:
             group = self.groups[like] = _Group(reason, to_location, day, batches, serials)

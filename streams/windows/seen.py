@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from schemas.events import DIGEST_BYTES
+
 _DIGEST_BITS = 30
 _MASK = (1 << _DIGEST_BITS) - 1
 _ENTRY_BITS = 60
@@ -97,8 +99,8 @@ class Seen:
             marks = slots[entry >> _SHIFT]
             if entry not in marks:
                 into.append(_DICT_OF[entry >> _SHIFT])
-            marks[entry] = hash(digests[at : at + 16]) & _MASK
-            at += 16
+            marks[entry] = hash(digests[at : at + DIGEST_BYTES]) & _MASK
+            at += DIGEST_BYTES
 
     def close_epoch(self, sealed_at: float, added: Sequence[int]) -> None:
         if added:

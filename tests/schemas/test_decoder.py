@@ -94,7 +94,7 @@ def test_columns_refuse_every_truncation(event: StockAdjusted) -> None:
 @given(strategies.any_record(), st.data())
 def test_mutated_bytes_are_refused_or_mean_what_fastavro_says(record: Any, data: st.DataObject) -> None:
     schema, encode, decode = functions(type(record))
-    mutated = mutate(encode(record), data)
+    mutated = strategies.mutate(encode(record), data)
     try:
         value = decode(mutated, 0)
     except MalformedError:
@@ -116,7 +116,7 @@ def test_any_bytes_are_refused_or_mean_what_fastavro_says(cls: type[Any], junk: 
 
 @given(strategies.stock_adjusted(), st.data())
 def test_columns_are_the_fields_of_the_full_value_whatever_the_bytes(event: StockAdjusted, data: st.DataObject) -> None:
-    mutated = mutate(functions(StockAdjusted)[1](event), data)
+    mutated = strategies.mutate(functions(StockAdjusted)[1](event), data)
     try:
         whole = functions(StockAdjusted)[2](mutated, 0)
     except MalformedError:
@@ -144,7 +144,7 @@ def test_rows_are_columns_whatever_the_bytes_and_whatever_is_remembered(
 ) -> None:
     written = functions(StockAdjusted)[1](event)
     assert hot_columns(written, 0) == flat(hot_rows(written, 0)) == flat(hot_rows(written, 0))
-    for bytes_ in (mutate(written, data), written[: data.draw(st.integers(0, len(written) - 1))]):
+    for bytes_ in (strategies.mutate(written, data), written[: data.draw(st.integers(0, len(written) - 1))]):
         try:
             columns = hot_columns(bytes_, 0)
         except MalformedError:
@@ -223,15 +223,6 @@ def expected_columns(event: StockAdjusted) -> tuple[Any, ...]:
 
 def days(day: date | None) -> int | None:
     return None if day is None else day.toordinal() - EPOCH_DAY
-
-
-def mutate(data: bytes, draw: st.DataObject) -> bytes:
-    """One to three bytes changed, taken out or put in."""
-    for _ in range(draw.draw(st.integers(1, 3))):
-        at = draw.draw(st.integers(0, len(data)))
-        taken, put = draw.draw(st.sampled_from([0, 1, 1, 2])), draw.draw(st.binary(max_size=2))
-        data = data[:at] + put + data[at + taken :]
-    return data
 
 
 THING = """{"type": "record", "name": "Thing", "namespace": "b1streams", "fields": [

@@ -19,6 +19,7 @@ from streams.keys import batch_key
 from streams.windows.epoch import REPLAY_HEADER, Composer
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
+from tests import strategies
 from tests.streams.fakes import ENVIRON, ROOT, example
 from tests.streams.records import raw, rows_of
 
@@ -210,6 +211,34 @@ def test_a_letter_keeps_everything_and_a_no_op_nothing_but_its_place() -> None:
 def test_an_unreadable_record_is_a_letter_with_its_bytes() -> None:
     (skip,) = Chain().seal(rows_of(CODEC, "stock-adjusted", [b"\x01\x02"])).skipped
     assert (skip.why, skip.value, skip.event_id) == ("unreadable", b"\x01\x02", None)
+
+
+@given(st.lists(strategies.stock_adjusted(), min_size=1, max_size=4), st.data())
+def test_whatever_bytes_come_each_record_ends_once_in_the_epoch(
+    events: list[StockAdjusted], data: st.DataObject
+) -> None:
+    epoch = Chain().seal(
+        rows_of(CODEC, "stock-adjusted", [strategies.mutate(CODEC.encode(one), data) for one in events])
+    )
+    assert sorted(members(epoch)) == list(range(len(events)))
+    assert all(len(batch.digests) == 16 * len(batch.event_ids) for batch in epoch.batches)
+
+
+def test_a_digest_of_another_size_is_no_digest() -> None:
+    odd = replace(event("e"), digest=b"\x01" * 15)
+    epoch = Chain().seal(rows_of(CODEC, "stock-adjusted", [event("a"), odd, event("b")]))
+    assert [(batch.event_ids, len(batch.digests)) for batch in epoch.batches] == [(("a", "b"), 32)]
+    (skip,) = epoch.skipped
+    assert (skip.offset, skip.why) == (1, "unreadable")
+    assert "15 bytes" in (skip.error or "")
+
+
+def test_what_only_a_whole_reading_finds_unreadable_is_a_letter_too() -> None:
+    """Of an event with lots everything is read, of others only what a window needs."""
+    lot = (BatchQuantity(number="L1", quantity=Decimal(5)),)
+    value = CODEC.encode(event("e", "5", batches=lot, note="note")).replace(b"note", b"\xff" * 4)
+    (skip,) = Chain().seal([raw("stock-adjusted", 0, value)]).skipped
+    assert (skip.why, skip.value, skip.event_id) == ("unreadable", value, "e")
 
 
 def test_a_refused_event_again_is_a_repeat_and_its_replay_is_judged_anew() -> None:
