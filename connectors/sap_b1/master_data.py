@@ -19,6 +19,7 @@ from connectors.sap_b1.service_layer import (
 _CODES_PER_QUERY = (
     20  # an `or` of 20 keys stays a seek in the index of both databases; a page of answers is 20 rows as well
 )
+_LONGEST = 100  # of all codes of B1 an e-mail address is the longest; a longer one it does not have, and would not read
 _NEGATIVE_TTL_S = 30.0  # what was missing may have been made by the person whom the parked letter told
 _MAX_REMEMBERED = 50_000  # entries, about 30 MB; the oldest answers go first
 
@@ -119,7 +120,7 @@ class MasterDataCache:
             wanted = {code for of, code in keys if of == kind}
             if kind == "email":  # HANA compares case: ask for the address as it was typed, too
                 wanted |= {email.strip() for email in spelled}
-            codes = sorted(wanted)
+            codes = sorted(code for code in wanted if len(code) <= _LONGEST)
             paths += [
                 (kind, self._path(kind, codes[start : start + _CODES_PER_QUERY]))
                 for start in range(0, len(codes), _CODES_PER_QUERY)

@@ -149,6 +149,13 @@ async def test_sales_tax_codes_are_asked_where_the_localisation_has_them(
     assert data.tax_codes["NY"].active
 
 
+async def test_what_is_too_long_for_a_code_is_not_asked_for(counting: Counting, clock: Any) -> None:
+    long = "A" * 100_000
+    data = await MasterDataCache(counting, clock).get(Codes(items=frozenset({"A1", long})))
+    assert data.items.keys() == {"A1"}
+    assert not any(long in path for paths in counting.batches for path in paths)
+
+
 async def test_items_carry_what_the_documents_ask(cache: MasterDataCache, company: Any) -> None:
     company.load(
         {
