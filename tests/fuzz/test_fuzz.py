@@ -8,7 +8,7 @@ import pytest
 from connectors.registry import KINDS, Kind
 from connectors.webhooks import UnreadableError, parse_json
 from tests.fuzz import door, parsers, wire
-from tests.fuzz.harness import LIMIT_S, Outlet, run
+from tests.fuzz.harness import Outlet, reference_s, run
 from tests.fuzz.mutation import Example, Mutator
 
 INPUTS = 3000
@@ -50,7 +50,7 @@ async def test_a_real_server_ends_every_conversation_and_goes_on() -> None:
 @pytest.mark.parametrize(
     "unit", [b"1,", b"{},", b'{"a":1},', b'"a",', b"[],", b'"k":1,', b"[", b"\\u0041", b"0.1,", b"1e5,"]
 )
-def test_no_body_of_a_mebibyte_takes_longer_than_50_ms(unit: bytes) -> None:
+def test_no_body_of_a_mebibyte_takes_twice_as_long_as_plain_json_of_that_size(unit: bytes) -> None:
     body = (b"[" + unit * (1_048_576 // len(unit)))[:1_048_575] + b"]"
     spent = []
     for _ in range(3):
@@ -58,7 +58,7 @@ def test_no_body_of_a_mebibyte_takes_longer_than_50_ms(unit: bytes) -> None:
         with pytest.raises(UnreadableError):
             parse_json(body)
         spent.append(time.thread_time() - began)
-    assert min(spent) < LIMIT_S
+    assert min(spent) < 2 * reference_s()
 
 
 def test_an_input_comes_from_its_seed_alone_and_values_are_found_where_they_are() -> None:
