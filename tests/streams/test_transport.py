@@ -3,7 +3,12 @@
 import asyncio
 from typing import Any
 
-from streams.transport import TP, Consumer
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from streams.transport import TP, Consumer, _Undressed
 
 TPS = {TP("a", 0)}
 
@@ -69,3 +74,15 @@ async def test_an_assignment_that_ends_late_does_not_hide_the_next_one() -> None
     await group.consumer.quiesce(TPS)
     await second
     assert under_way.cancelled()
+
+
+def test_fetched_records_stay_as_they_were_decoded() -> None:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, 0, 0, 0, 1_000_000)
+    builder.append(0, 1_000, b"key", b"value", [("name", b"x")])
+    tp = TopicPartition("t", 0)
+    fetched = PartitionRecords(tp, MemoryRecords(bytes(builder.build())), [], 0, None, None, True, 0)
+    _Undressed()[tp] = FetchResult(tp, assignment=None, partition_records=fetched, backoff=0)
+    (record,) = fetched
+    assert not isinstance(record, ConsumerRecord)
+    assert (record.offset, record.key, record.value, list(record.headers)) == (0, b"key", b"value", [("name", b"x")])
+    assert fetched.next_fetch_offset == 1
