@@ -6,10 +6,9 @@ from datetime import date
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.mapping import CompanyMap
-from schemas.times import EPOCH, datetime_of
+from schemas.times import datetime_of
 
 _DAY_US = 86_400_000_000
-_NEVER_US = -_DAY_US
 DATE_STEP_US = (
     900_000_000  # offsets of time zones are multiples of a quarter of an hour: one step never spans a local midnight
 )
@@ -31,8 +30,7 @@ class StockRules:
 
     def __init__(self, maps: Mapping[str, CompanyMap]) -> None:
         self._maps = maps
-        self._places: dict[tuple[str, str, str, str | None, str], tuple[Verdict, int]] = {}
-        self._dates: dict[tuple[str, int], date] = {}
+        self._places: dict[tuple[str, str, str, str | None, str], Verdict] = {}
         self._horizon_us = {name: int(m.settings.dedupe_horizon_days * _DAY_US) for name, m in maps.items()}
 
     def horizon_s(self) -> float:
@@ -49,13 +47,10 @@ class StockRules:
         now_us: int,
     ) -> Verdict:
         place = (company, source, location, to_location, reason)
-        known = self._places.get(place)
-        if known is None:
-            verdict = self._judge_place(*place)
-            known = self._places[place] = verdict, self._free_us(company, source) if verdict is COUNTS else _NEVER_US
-        verdict, free_us = known
-        # The hot path: most events are of today.
-        if -_DAY_US <= now_us - occurred_us < free_us or verdict.why:
+        verdict = self._places.get(place)
+        if verdict is None:
+            verdict = self._places[place] = self._judge_place(*place)
+        if verdict.why:
             return verdict
         if now_us - occurred_us > self._horizon_us[company]:
             return Verdict(
@@ -70,18 +65,8 @@ class StockRules:
             return Verdict("before_start")
         return COUNTS
 
-    def _free_us(self, company: str, source: str) -> int:
-        """Below which age only the place counts: the horizon, or none where the source has a start that is to be compared."""
-        return _NEVER_US if self._maps[company].before_start(source, EPOCH) else self._horizon_us[company]
-
     def posting_date(self, company: str, occurred_us: int) -> date:
-        key = (company, occurred_us // DATE_STEP_US)
-        day = self._dates.get(key)
-        if day is None:
-            if len(self._dates) > 100_000:
-                self._dates.clear()
-            day = self._dates[key] = self._maps[company].posting_date(datetime_of(occurred_us))
-        return day
+        return self._maps[company].posting_date(datetime_of(occurred_us))
 
     def _judge_place(self, company: str, source: str, location: str, to_location: str | None, reason: str) -> Verdict:
         mapping = self._maps.get(company)

@@ -131,17 +131,8 @@ class _Batch:
 
     def __init__(self, progress: Progress, records: Sequence[Any], moved: Callable[[], None]) -> None:
         self._progress, self._records, self._moved = progress, records, moved
+        self.topic, self.partition = records[0].topic, records[0].partition
         self._taken: Taken | None = None
-
-    @property
-    def topic(self) -> str:
-        topic: str = self._records[0].topic
-        return topic
-
-    @property
-    def partition(self) -> int:
-        partition: int = self._records[0].partition
-        return partition
 
     @property
     def live(self) -> bool:

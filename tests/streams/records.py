@@ -44,17 +44,8 @@ class FakeBatch:
 
     def __init__(self, records: Sequence[Any]) -> None:
         self.records, self.live = records, True
+        self.topic, self.partition = (records[0].topic, records[0].partition) if records else ("", 0)
         self.finished: dict[int, Mapping[tuple[str, str], int]] = {}
-
-    @property
-    def topic(self) -> str:
-        topic: str = self.records[0].topic
-        return topic
-
-    @property
-    def partition(self) -> int:
-        partition: int = self.records[0].partition
-        return partition
 
     def open(self) -> Sequence[Any]:
         return self.records

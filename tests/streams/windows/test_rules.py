@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.config import parse
-from streams.windows.rules import COUNTS, StockRules
+from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from tests.streams.fakes import ENVIRON, ROOT, example
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -83,6 +83,7 @@ def test_the_posting_date_is_the_local_day_of_every_quarter_of_an_hour(moment: d
     at = moment.replace(tzinfo=UTC)
     one = _BY_ZONE.setdefault(zone, rules(zone))
     assert one.posting_date("acme", us(at)) == at.astimezone(ZoneInfo(zone)).date()
+    assert one.posting_date("acme", us(at) // DATE_STEP_US * DATE_STEP_US) == one.posting_date("acme", us(at))
 
 
 _BY_ZONE: dict[str, StockRules] = {}
