@@ -1,6 +1,7 @@
 """`streams demo`: the whole thing on this machine."""
 
 import importlib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,23 @@ def run(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the last screen and the proof as SVG")
     ] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day to take for today; what happens is the same on every day"),
+    ] = None,
     as_json: shell.JsonOption = False,
 ) -> None:
     """Run a broker, a simulated B1, workers and connectors here, on real input, ending in the ledger proof."""
     # Imported when it is needed, so that no other command waits for it.
     demo = importlib.import_module("streams.demo.run")
-    code: int = demo.run(data=data, seconds=seconds, keep=keep, picture=picture, vendors=vendors, as_json=as_json)
+    code: int = demo.run(
+        data=data,
+        seconds=seconds,
+        keep=keep,
+        picture=picture,
+        vendors=vendors,
+        day=day.date() if day else None,
+        as_json=as_json,
+    )
     if code:
         raise typer.Exit(code)

@@ -12,8 +12,8 @@ A row of the Online Retail data set (`data/README.md`) becomes:
 * a stock adjustment, where the price is 0; the reason is read from its free text. On an invoice that also has priced
   lines the goods were given away, so the quantity leaves.
 
-Everything is computed from the rows, a seed and today's date: the same three give the same bytes. The whole history is
-shifted by whole weeks, so that weekdays stay and it ends at the latest yesterday.
+Everything is computed from the rows and a seed; the day of the run only moves the dates. The whole history is shifted by
+whole weeks when it is written, so that weekdays stay and it ends at the latest yesterday.
 """
 
 import csv
@@ -108,7 +108,7 @@ class Row:
     code: str
     text: str
     quantity: Decimal
-    at: datetime  # aware, Europe/London, already shifted
+    at: datetime  # aware, Europe/London, as in the data
     price: Decimal  # net, GBP
     customer: str  # "" is a guest
     country: str
@@ -130,9 +130,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a file, and when its system knew it."""
+    """One line of a file, the identity of its event, and when its system knew it, in the time of the data."""
 
     at: datetime
+    identity: str
     line: str
 
 
@@ -170,10 +171,9 @@ class Feed:
         """Lines of both files, repeats and unreadable ones included."""
         return len(self.shop) + len(self.warehouse)
 
-    @property
-    def horizon_days(self) -> int:
-        """A dedupe horizon that covers the data, with a month for how long ago it ended and how long the run takes."""
-        return max(35, (self.last - self.first).days + 31)
+    def horizon_days(self, now: date) -> int:
+        """A dedupe horizon that covers the data up to `now`, with a month for how long the run takes."""
+        return max(35, (now - self.first).days + 31)
 
     def moments(self, steps: int) -> list[datetime]:
         """So many times that cut the feed into parts of about equal numbers of lines; the last is after everything."""
@@ -203,7 +203,8 @@ def build(rows: Iterable[Mapping[str, str]], today: date, *, seed: int = 1, mess
 
     Args:
         rows: As `read` gives them.
-        today: The local day of the run; the data end on the same weekday, at the latest yesterday.
+        today: The local day of the run; the data end on the same weekday, at the latest yesterday. It moves dates only:
+            what happens, and how often, is the same on every day.
         seed: Chooses delays, partial dispatches, carriers and the mess.
         mess: Also write what real systems write: about one line in a hundred again, and in each connector's files one
             line that is cut off in the middle.
@@ -283,6 +284,7 @@ def configuration(
     tax_codes: Mapping[str, str] = TAX_CODES,
     carriers: Mapping[str, int] = CARRIERS,
     rooms: str | None = None,
+    now: date | None = None,
 ) -> str:
     """The `streams.toml` that goes with a feed: company `acme`, connectors `shop` and `warehouse` of kind `ims`.
 
@@ -302,6 +304,7 @@ def configuration(
         tax_codes: The channels' -> B1's.
         carriers: The channels', with or without a service -> B1's ShippingTypes.
         rooms: TOML of other warehouses and connectors than those two.
+        now: The local day on which it is used, for the horizon; by default the day of the call.
     """
     items = _table(feed.items)
     taxes, shipping = _table(tax_codes), _table(carriers)
@@ -331,7 +334,7 @@ timezone = "{ZONE.key}"
 currency = "{CURRENCY}"
 session_limit = {session_limit}
 in_flight = {in_flight}
-dedupe_horizon_days = {feed.horizon_days}
+dedupe_horizon_days = {feed.horizon_days(now or datetime.now(ZONE).date())}
 [companies.acme.window]
 length_s = {window_s}
 [companies.acme.customers]
@@ -457,12 +460,13 @@ class _Builder:
         self._seed = seed
         self._counts: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
-        self._rows = _shifted(rows, today)
+        self._rows = _rows(rows)
         if not self._rows:
             raise ValueError("there are no rows to make a feed of")
-        self._first = self._rows[0].at.date()
-        self._last = max(row.at.date() for row in self._rows)
-        self._end = datetime.combine(self._last, time(23, 59), ZONE).astimezone(UTC)
+        first, last = self._rows[0].at.date(), self._rows[-1].at.date()
+        self._shift = timedelta(weeks=(today - timedelta(days=1) - last).days // 7)
+        self._first, self._last = first + self._shift, last + self._shift
+        self._end = datetime.combine(last, time(23, 59), ZONE).astimezone(UTC)
         self._names: dict[str, str] = {}
         self._spellings: dict[str, str] = {}
         self._taken: dict[tuple[str, str], Decimal] = defaultdict(Decimal)  # (item, WhsCode) -> units that leave
@@ -535,7 +539,7 @@ class _Builder:
             "type": "order_placed",
             "order_id": order.id,
             "channel": "dotcomgiftshop" if warehouse == "WEB1" else "wholesale",
-            "occurred_at": _local(order.at),
+            "occurred_at": self._written(order.at),
             "currency": CURRENCY,
             "customer": {"id": head.customer, "guest": False} if head.customer else {"guest": True},
             "lines": [
@@ -569,7 +573,7 @@ class _Builder:
         self._counts["order_placed"] += 1
         self._counts["order_lines"] += len(lines)
         self._counts["orders_with_carriage"] += bool(shipping)
-        return order, Entry(order.at, _json(event))
+        return order, Entry(order.at, order.id, _json(event))
 
     def _adjustments(self, rows: list[Row]) -> Iterator[Entry]:
         given_away = any(row.price > 0 for row in rows)
@@ -592,17 +596,18 @@ class _Builder:
             self._counts["stock_adjusted"] += 1
             self._counts["stock_adjusted at an unmapped location"] += amazon
             at = row.at.astimezone(UTC)
+            event_id = f"ADJ-{row.invoice}-{number}"
             event = {
                 "type": "stock_adjusted",
-                "event_id": f"ADJ-{row.invoice}-{number}",
-                "occurred_at": _local(at),
+                "event_id": event_id,
+                "occurred_at": self._written(at),
                 "sku": row.code,
                 "location": UNMAPPED if amazon else PLACES[code],
                 "delta": _text(delta),
                 "reason": reason,
                 "note": row.text or None,
             }
-            yield Entry(at, _json(event))
+            yield Entry(at, event_id, _json(event))
 
     def _refunds(self, notes: list[list[Row]], orders: list[_Order]) -> Iterator[Entry]:
         bought: dict[tuple[str, str, Decimal], list[tuple[_Order, _Line]]] = defaultdict(list)
@@ -659,7 +664,7 @@ class _Builder:
                 "type": "refund_issued",
                 "refund_id": refund_id,
                 "order_id": part.order.id if part.order else None,
-                "occurred_at": _local(at),
+                "occurred_at": self._written(at),
                 "currency": CURRENCY,
                 "lines": part.lines,
                 "reason": "credit note",
@@ -673,7 +678,7 @@ class _Builder:
             self._counts["refund_issued"] += 1
             self._counts["refund_lines"] += len(part.lines)
             self._counts["refunds of an order"] += part.order is not None
-            yield Entry(at, _json(event))
+            yield Entry(at, refund_id, _json(event))
 
     def _refunded_carriage(
         self, parts: Mapping[str | None, _Refund], net: Decimal, rows: int, rate: Decimal
@@ -759,7 +764,7 @@ class _Builder:
                 "type": "dispatch_confirmed",
                 "shipment_id": shipment_id,
                 "order_id": order.id,
-                "occurred_at": _local(at),
+                "occurred_at": self._written(at),
                 "location": PLACES[order.warehouse],
                 "carrier": carrier,
                 "service": service,
@@ -773,7 +778,7 @@ class _Builder:
                     for line, quantity in lines
                 ],
             }
-            yield Entry(at, _json(event))
+            yield Entry(at, shipment_id, _json(event))
 
     def _split(self, order: _Order, first: datetime) -> list[tuple[datetime, list[tuple[_Line, Decimal]]]]:
         """Two parcels: the first lines, one of them perhaps in part, and the rest a day or so later."""
@@ -794,8 +799,8 @@ class _Builder:
         """Some lines again an hour later (a repeat), and before one of them its first half (a line cut off)."""
         if not entries:
             return entries
-        again = [entry for entry in entries if _share(self._seed, "again", entry.line) < 0.01]
-        half = min(entries, key=lambda entry: _share(self._seed, f"half {name}", entry.line))
+        again = [entry for entry in entries if _share(self._seed, "again", entry.identity) < 0.01]
+        half = min(entries, key=lambda entry: _share(self._seed, f"half {name}", entry.identity))
         self._counts["repeats"] += len(again)
         self._counts["unreadable"] += 1
         return [
@@ -803,6 +808,11 @@ class _Builder:
             *(replace(entry, at=entry.at + timedelta(hours=1)) for entry in again),
             replace(half, line=half.line[: len(half.line) // 2]),
         ]
+
+    def _written(self, at: datetime) -> str:
+        """A time of the data as the run writes it; an hour that a clock change skips becomes the next one."""
+        wall = at.astimezone(ZONE).replace(tzinfo=None) + self._shift
+        return wall.replace(tzinfo=ZONE).astimezone(UTC).astimezone(ZONE).isoformat()
 
     def _seen(self, row: Row, name: str) -> None:
         if row.code != row.item:
@@ -837,27 +847,24 @@ class _Builder:
         }
 
 
-def _shifted(rows: Iterable[Mapping[str, str]], today: date) -> list[Row]:
-    raw = sorted(
-        ((datetime.fromisoformat(row["InvoiceDate"]), row) for row in rows), key=lambda pair: pair[0]
-    )  # stable: the rows of an invoice keep their order
-    if not raw:
-        return []
-    weeks = (today - timedelta(days=1) - raw[-1][0].date()).days // 7
-    shift = timedelta(weeks=weeks)
-    return [
-        Row(
-            invoice=row["InvoiceNo"],
-            code=row["StockCode"].strip(),
-            text=row["Description"].strip(),
-            quantity=Decimal(row["Quantity"]),
-            at=(at + shift).replace(tzinfo=ZONE),
-            price=Decimal(row["UnitPrice"]),
-            customer=row["CustomerID"],
-            country=row["Country"],
-        )
-        for at, row in raw
-    ]
+def _rows(rows: Iterable[Mapping[str, str]]) -> list[Row]:
+    """By time; the sort is stable, so the rows of an invoice keep their order."""
+    return sorted(
+        (
+            Row(
+                invoice=row["InvoiceNo"],
+                code=row["StockCode"].strip(),
+                text=row["Description"].strip(),
+                quantity=Decimal(row["Quantity"]),
+                at=datetime.fromisoformat(row["InvoiceDate"]).replace(tzinfo=ZONE),
+                price=Decimal(row["UnitPrice"]),
+                customer=row["CustomerID"],
+                country=row["Country"],
+            )
+            for row in rows
+        ),
+        key=lambda row: row.at.replace(tzinfo=None),
+    )
 
 
 def _share(seed: int, *parts: str) -> float:
@@ -876,10 +883,6 @@ def _pence(amount: Decimal) -> Decimal:
 
 def _text(number: Decimal) -> str:
     return format(number, "f")
-
-
-def _local(at: datetime) -> str:
-    return at.astimezone(ZONE).isoformat()
 
 
 def _json(event: Mapping[str, object]) -> str:

@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -78,6 +78,7 @@ def run(
     keep: Path | None = None,
     picture: Path | None = None,
     vendors: bool = False,
+    day: date | None = None,
     as_json: bool = False,
 ) -> int:
     """Run the demo.
@@ -88,6 +89,7 @@ def run(
         keep: A folder for configuration, files, logs and ledger; by default a temporary one, removed at the end.
         picture: Where to put the last screen as SVG.
         vendors: The sales come from vendors instead of files.
+        day: The local day that the run takes for today; the data end at the latest the day before.
         as_json: Print one JSON object; what happens is told on stderr.
 
     Returns:
@@ -99,7 +101,7 @@ def run(
     console = Console(stderr=as_json, highlight=False)
     with Show(console) as show:
         try:
-            result = asyncio.run(_until_signal(_run(show, data, seconds, keep, vendors), show.say))
+            result = asyncio.run(_until_signal(_run(show, data, seconds, keep, vendors, day), show.say))
         except (KafkaSetupError, ProcessError) as error:
             raise shell.CommandError(str(error), "mend that, then again; --keep FOLDER keeps all logs") from error
         screen = show.screen
@@ -209,12 +211,14 @@ async def _until_signal(work: Awaitable[T], say: Callable[[str], None]) -> T:
             loop.remove_signal_handler(number)
 
 
-async def _run(show: Show, data: Path | None, seconds: float | None, keep: Path | None, vendors: bool) -> Result:
+async def _run(
+    show: Show, data: Path | None, seconds: float | None, keep: Path | None, vendors: bool, day: date | None
+) -> Result:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(_folder(keep))
         show.update(Snapshot(phase="reading the sales"))
         try:
-            made = await asyncio.to_thread(_make_feed, data)
+            made = await asyncio.to_thread(_make_feed, data, day)
         except (OSError, ValueError) as error:
             raise shell.CommandError(f"{data}: {error}", "name a .csv or .csv.xz of the data set", 2) from error
         source: Input = await asyncio.to_thread(Vendors if vendors else Files, made, folder)
@@ -222,8 +226,8 @@ async def _run(show: Show, data: Path | None, seconds: float | None, keep: Path 
         return await Demo(show, made, source, folder, stack, seconds).play()
 
 
-def _make_feed(data: Path | None) -> Feed:
-    return feeding.build(feeding.read(data or feeding.SLICE), datetime.now(feeding.ZONE).date())
+def _make_feed(data: Path | None, day: date | None) -> Feed:
+    return feeding.build(feeding.read(data or feeding.SLICE), day or datetime.now(feeding.ZONE).date())
 
 
 @contextmanager

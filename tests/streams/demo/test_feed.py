@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
@@ -63,10 +64,28 @@ def test_the_same_rows_seed_and_day_give_the_same_bytes(week):
     assert feed.build(feed.read(), TODAY, seed=2) != week
 
 
+#: Ordinary days, year's end, a leap day, and the days after both clock changes in London.
+DAYS = [date(2026, 11, 30), date(2026, 12, 31), date(2028, 2, 29), date(2026, 3, 30), date(2026, 10, 26)]
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_the_day_of_the_run_moves_the_dates_and_nothing_else(week, day):
+    def undated(made):
+        lines = [entry.line for file in made.files.values() for entry in file]
+        return [re.sub(r'"occurred_at":"[^"]*', "", line) for line in lines if line.endswith("}")]
+
+    other = feed.build(feed.read(), day)
+    assert other.counts == week.counts
+    assert other.left_out == week.left_out
+    assert undated(other) == undated(week)
+    assert other.master == week.master
+
+
 def test_the_week_ends_on_its_own_weekday_within_the_seven_days_before_today(week):
     assert week.last.weekday() == 6
     assert timedelta(days=1) <= TODAY - week.last <= timedelta(days=7)
-    assert max(entry.at for entry in (*week.shop, *week.warehouse)).date() <= week.last + timedelta(days=1)
+    for entry in (*events(week, "order_placed"), *events(week, "dispatch_confirmed")):
+        assert datetime.fromisoformat(entry["occurred_at"]).date() <= week.last
 
 
 def test_every_time_is_london_time_with_an_offset(week):
@@ -293,17 +312,18 @@ def test_files_that_the_connector_has_moved_to_done_are_still_found(week, tmp_pa
 
 def test_the_configuration_is_toml_and_the_horizon_follows_the_data(week):
     text = feed.configuration(
-        week, bootstrap_servers="127.0.0.1:9092", service_layer_url="http://127.0.0.1:1/b1s/v2", window_s=3
+        week, bootstrap_servers="127.0.0.1:9092", service_layer_url="http://127.0.0.1:1/b1s/v2", window_s=3, now=TODAY
     )
     config = tomllib.loads(text)
     acme = config["companies"]["acme"]
-    assert acme["dedupe_horizon_days"] == 37
+    assert acme["dedupe_horizon_days"] == (TODAY - week.first).days + 31
     assert acme["window"]["length_s"] == 3
     assert acme["items"] == week.items
     assert acme["password"].startswith("env:")
     assert config["connectors"]["warehouse"]["order_source"] == "shop"
     year = made_of(a_line(at="2010-12-01T08:26:00"), a_line("500002", at="2011-12-09T12:50:00"))
-    assert year.horizon_days == 373 + 31
+    assert year.horizon_days(year.last) == 373 + 31
+    assert week.horizon_days(week.last) == 37
 
 
 def test_a_file_without_the_columns_is_refused_by_name(tmp_path):
