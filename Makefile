@@ -12,11 +12,11 @@ INPUTS ?= 1000000
 
 setup: $(READY)
 
-$(READY): pyproject.toml requirements-test.lock streams/demo/pom.xml
+$(READY): pyproject.toml requirements-test.lock lab/kafka/pom.xml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m streams.demo.kafka install
+	$(BIN)/python -m lab.kafka.broker install
 	touch $@
 
 demo: $(READY)

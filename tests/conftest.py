@@ -14,7 +14,7 @@ def kafka() -> Iterator[str]:
     if given:
         yield given
         return
-    from streams.demo.kafka import Kafka
+    from lab.kafka.broker import Kafka
 
     with Kafka() as broker:
         yield broker.bootstrap_servers

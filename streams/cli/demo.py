@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Run a broker, a simulated B1, workers and connectors here, on real input, ending in the ledger proof."""
     # Imported when it is needed, so that no other command waits for it.
-    demo = importlib.import_module("streams.demo.run")
+    demo = importlib.import_module("lab.demo.run")
     code: int = demo.run(
         data=data,
         seconds=seconds,

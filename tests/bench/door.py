@@ -9,7 +9,7 @@ from time import monotonic
 
 import httpx
 
-from connectors.simulators.seko import Hub
+from lab.simulators.seko.app import Hub
 from streams.log import KafkaLog
 from streams.topics import apply
 from tests.bench import corpus, world

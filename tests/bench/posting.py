@@ -22,8 +22,8 @@ from connectors.sap_b1.documents import stock
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink
-from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import Settings, build_app
+from lab.simulators.sap_b1.app import Settings, build_app
+from lab.simulators.sap_b1.ledger import Company
 from schemas.codec import Codec, embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
 from streams.config import Config

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 import uvicorn
 
-from connectors.simulators.shopify import Shop
-from connectors.simulators.wire import Message, Receive, Scope, Send
+from lab.simulators.shopify.app import Shop
+from lab.simulators.wire import Message, Receive, Scope, Send
 
 FEW = 200
 #: Copy n of a thing has its id plus n times this.

@@ -224,7 +224,7 @@ def simulator(folder: Path) -> Iterator[str]:
     file.write_text(json.dumps(given), encoding="utf-8")
     with (folder / "simulator.log").open("ab") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "connectors.simulators", "sap_b1", "--port", "0", "--config", str(file)], cwd=ROOT,
+            [sys.executable, "-m", "lab.simulators", "sap_b1", "--port", "0", "--config", str(file)], cwd=ROOT,
             stdout=subprocess.PIPE, stderr=words,
         )  # fmt: skip
     try:

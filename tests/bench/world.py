@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from connectors.simulators.ledger import Company
+from lab.simulators.sap_b1.ledger import Company
 from streams.config import Config, parse
 from streams.log import KafkaLog
 from tests.bench import corpus
@@ -60,7 +60,7 @@ def open_world(*, quick: bool, needs_broker: bool, progress: Callable[[str], Non
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="b1-streams-bench-")))
         servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
         if needs_broker and not servers:
-            from streams.demo.kafka import Kafka
+            from lab.kafka.broker import Kafka
 
             progress("starting Kafka")
             servers = stack.enter_context(Kafka(heap_mb=1024)).bootstrap_servers

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from streams.demo.kafka import Kafka, KafkaSetupError
+from lab.kafka.broker import Kafka, KafkaSetupError
 from tests.chaos import generator
 from tests.chaos.checker import Verdict, check
 from tests.chaos.evidence import Ended, Evidence, Monitor, read_records
@@ -424,7 +424,7 @@ class Chaos:
         path.write_text(json.dumps(config), encoding="utf-8")
         with (self._folder / "simulator.log").open("wb") as log:
             self._simulator = subprocess.Popen(
-                [sys.executable, "-m", "connectors.simulators", "sap_b1", "--port", "0", "--config", str(path)],
+                [sys.executable, "-m", "lab.simulators", "sap_b1", "--port", "0", "--config", str(path)],
                 stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, start_new_session=True,
             )  # fmt: skip
         assert self._simulator.stdout is not None

@@ -19,9 +19,9 @@ from connectors.registry import KINDS
 from connectors.seko.span import SekoSpan
 from connectors.shopify import span as shopify_span
 from connectors.shopify.span import ShopifySpan
-from connectors.simulators.magento import build_app
-from connectors.simulators.veeqo import Veeqo
 from connectors.veeqo.span import VeeqoSpan
+from lab.simulators.magento.app import build_app
+from lab.simulators.veeqo.app import Veeqo
 from schemas.events import EVENT_TYPES, identity
 from streams.backfill import Nowhere, TalliedSource, Tally, drive
 from tests.connectors import test_contract as contract

@@ -23,9 +23,9 @@ from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.registry import KINDS
 from connectors.runtime import Runtime, back_off_s
-from connectors.simulators.veeqo import Account, Line, Veeqo
 from connectors.veeqo.records import Allocation, Order, kept
 from connectors.veeqo.source import VeeqoSource
+from lab.simulators.veeqo.app import Account, Line, Veeqo
 from schemas.events import EVENT_TYPES, identity
 from schemas.letters import letter_id
 from schemas.records import Cursor, LetterState

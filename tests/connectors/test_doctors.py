@@ -14,13 +14,13 @@ from connectors.magento import doctor as magento
 from connectors.registry import KINDS
 from connectors.seko import doctor as seko
 from connectors.shopify import doctor as shopify
-from connectors.simulators.magento import Settings as Habits
-from connectors.simulators.magento import Shop as MagentoShop
-from connectors.simulators.magento import Wish, build_app
-from connectors.simulators.seko import Hub
-from connectors.simulators.shopify import Shop
-from connectors.simulators.veeqo import Account, Line, Manners, Veeqo
 from connectors.veeqo import doctor as veeqo
+from lab.simulators.magento.app import Settings as Habits
+from lab.simulators.magento.app import Shop as MagentoShop
+from lab.simulators.magento.app import Wish, build_app
+from lab.simulators.seko.app import Hub
+from lab.simulators.shopify.app import Shop
+from lab.simulators.veeqo.app import Account, Line, Manners, Veeqo
 
 CANARY = "canary-5ecret"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from connectors.simulators.wire import ConnectionDroppedError
+from lab.simulators.wire import ConnectionDroppedError
 
 
 class Wire(httpx.AsyncBaseTransport):

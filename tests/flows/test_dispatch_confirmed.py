@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from connectors.sap_b1.claims import Claim
-from connectors.simulators.faults import Kind
-from connectors.simulators.ledger import Request
+from lab.simulators.faults import Kind
+from lab.simulators.sap_b1.ledger import Request
 from schemas.events import DispatchConfirmed
 from tests.flows.world import World, at, cancel, dispatch, order, order_line
 

@@ -18,7 +18,7 @@ from connectors.base.letters import Letters
 from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.magento.source import MagentoSource
 from connectors.runtime import Runtime
-from connectors.simulators.magento import Kind, Part, Shop, Wish, build_app
+from lab.simulators.magento.app import Kind, Part, Shop, Wish, build_app
 from streams.connect import LogBroker
 from streams.metrics import Metrics
 from tests.connectors.wire import Wire

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.simulators.faults import Kind
+from lab.simulators.faults import Kind
 from tests.flows.world import World, cancel, dispatch, order, order_line
 
 OpenWorld = Callable[..., Awaitable[World]]

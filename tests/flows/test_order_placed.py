@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors.simulators.faults import Kind
-from connectors.simulators.ledger import Request
+from lab.simulators.faults import Kind
+from lab.simulators.sap_b1.ledger import Request
 from schemas.letters import REASONS
 from tests.flows.world import NOW, World, at, dispatch, order, order_line, refund, refund_line, stock
 

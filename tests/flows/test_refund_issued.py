@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors.simulators.faults import Kind
-from connectors.simulators.ledger import Request
+from lab.simulators.faults import Kind
+from lab.simulators.sap_b1.ledger import Request
 from tests.flows.world import World, at, cancel, dispatch, order, order_line, refund, refund_line
 
 OpenWorld = Callable[..., Awaitable[World]]

@@ -14,8 +14,8 @@ from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
-from connectors.simulators.seko import AVAILABLE, Hub
 from connectors.webhooks import Door, Intake, WebhookSettings
+from lab.simulators.seko.app import AVAILABLE, Hub
 from streams.connect import LogBroker
 from streams.metrics import Metrics
 from tests.connectors.wire import Wire

@@ -14,8 +14,8 @@ from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
-from connectors.simulators.shopify import Shop
 from connectors.webhooks import Door, Intake, WebhookSettings
+from lab.simulators.shopify.app import Shop
 from streams.connect import LogBroker
 from streams.metrics import Metrics
 from tests.connectors.wire import Wire

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.simulators.faults import Kind
+from lab.simulators.faults import Kind
 from tests.flows.world import World, at, dispatch, order, order_line, stock
 
 OpenWorld = Callable[..., Awaitable[World]]

@@ -16,8 +16,8 @@ from connectors.base.errors import RetriableError
 from connectors.base.letters import Letters
 from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.runtime import Runtime
-from connectors.simulators.veeqo import Account, Fault, Line, Manners, Veeqo
 from connectors.veeqo.source import VeeqoSource
+from lab.simulators.veeqo.app import Account, Fault, Line, Manners, Veeqo
 from streams.connect import LogBroker
 from streams.metrics import Metrics
 from tests.connectors.wire import Wire

@@ -25,10 +25,10 @@ from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
-from connectors.simulators import ledger
-from connectors.simulators.faults import Faults
-from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import Settings, build_app
+from lab.simulators.faults import Faults
+from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.app import Settings, build_app
+from lab.simulators.sap_b1.ledger import Company
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS
 from schemas.records import LetterState, Outcome, Posting, SealedEpoch, StockDocument

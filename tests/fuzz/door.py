@@ -13,8 +13,6 @@ from typing import Any
 
 from connectors.base.settings import Secret
 from connectors.registry import KINDS
-from connectors.simulators.seko import Hub
-from connectors.simulators.shopify import Shop, Webhook
 from connectors.webhooks import (
     Delivery,
     Door,
@@ -26,6 +24,8 @@ from connectors.webhooks import (
     parse_json,
     sign,
 )
+from lab.simulators.seko.app import Hub
+from lab.simulators.shopify.app import Shop, Webhook
 from schemas.events import OrderCancelled, digest_of
 from tests.fuzz.harness import CLOCK, NOW, Outlet, Violation, check_message
 from tests.fuzz.mutation import CANARY, Mutator, any_value, damage

@@ -24,14 +24,14 @@ from connectors.shopify.client import Answer
 from connectors.shopify.client import _parse as parse_answer
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import Place, ShopifySource
-from connectors.simulators import magento as magento_simulator
-from connectors.simulators import seko as seko_simulator
-from connectors.simulators import shopify as shopify_simulator
-from connectors.simulators import veeqo as veeqo_simulator
 from connectors.veeqo.client import Page
 from connectors.veeqo.client import _rows as rows_of
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
+from lab.simulators.magento import app as magento_simulator
+from lab.simulators.seko import app as seko_simulator
+from lab.simulators.shopify import app as shopify_simulator
+from lab.simulators.veeqo import app as veeqo_simulator
 from tests.fuzz.harness import CLOCK, NOW, Outlet, Violation, check_message
 from tests.fuzz.mutation import CANARY, Mutator
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connectors.simulators.stages import STAGES
+from lab.simulators.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from streams.demo.kafka import Kafka
+from lab.kafka.broker import Kafka
 from streams.log import KafkaLog
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.demo import feed
-from streams.demo.processes import Child
+from lab.demo.processes import Child
+from lab.feed import sales as feed
 
 pytestmark = pytest.mark.kafka
 STREAMS = [sys.executable, "-c", "from streams.cli import main; main()"]

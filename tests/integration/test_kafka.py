@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.demo import kafka
-from streams.demo.kafka import Kafka, KafkaSetupError
+from lab.kafka import broker as kafka
+from lab.kafka.broker import Kafka, KafkaSetupError
 from streams.log import KafkaLog, LogError, Topic
 
 pytestmark = pytest.mark.kafka

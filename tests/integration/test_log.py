@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 
-from streams.demo.kafka import Kafka
+from lab.kafka.broker import Kafka
 from streams.log import READERS, Committed, KafkaLog, Log, LogError, Outgoing, Record, Sent, Topic, partition_of
 
 pytestmark = pytest.mark.kafka

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from streams.demo.kafka import Kafka
+from lab.kafka.broker import Kafka
 from streams.log import Committed, KafkaLog, Outgoing, Topic
 from streams.progress import decode_counts
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.simulators.ledger import CLAIM_TABLE, Company
+from lab.simulators.sap_b1.ledger import CLAIM_TABLE, Company
 from schemas.codec import Codec
 from schemas.events import (
     TYPE_NAMES,

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, NotSentError, Request, UnavailableError
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from tests.simulation.broker import EPOCH_S
 from tests.simulation.loop import Process, VirtualLoop
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from connectors.simulators.ledger import Company, Rules
+from lab.simulators.sap_b1.ledger import Company, Rules
 from schemas.codec import Codec, embedded_codec
 from streams.config import Config, parse
 from streams.log import Committed, LogError, partition_of

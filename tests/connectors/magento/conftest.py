@@ -11,7 +11,7 @@ import pytest
 from connectors.base.source import Batch
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
-from connectors.simulators.magento import App, Shop, Wish, build_app
+from lab.simulators.magento.app import App, Shop, Wish, build_app
 from tests.connectors.wire import Wire
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from connectors.magento.source import MagentoSource
-from connectors.simulators.magento import Shop, Wish, build_app, encoded
+from lab.simulators.magento.app import Shop, Wish, build_app, encoded
 
 CANARY = "canary-5ecret"
 ENVIRON = {

@@ -8,7 +8,7 @@ import structlog
 from connectors.base.errors import FatalError, RetriableError
 from connectors.magento import client as module
 from connectors.magento.client import MagentoClient, search_params, signature
-from connectors.simulators.magento import Fault, Kind
+from lab.simulators.magento.app import Fault, Kind
 from tests.connectors.magento.conftest import ENVIRON, Clock, settings_of
 from tests.connectors.wire import Wire
 

@@ -7,7 +7,7 @@ import pytest
 from connectors.base.errors import FatalError, RetriableError
 from connectors.magento import source as module
 from connectors.magento.source import IdSet, Position, Scan
-from connectors.simulators.magento import Fault, Kind
+from lab.simulators.magento.app import Fault, Kind
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from connectors.sap_b1.money import line_net
-from connectors.simulators.magento import NotAllowedError, Part, Wish
+from lab.simulators.magento.app import NotAllowedError, Part, Wish
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued
 
 D = Decimal

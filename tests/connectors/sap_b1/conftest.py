@@ -10,9 +10,9 @@ import pytest
 
 from connectors.base.settings import Secret
 from connectors.sap_b1.session import HttpServiceLayer
-from connectors.simulators.faults import Faults
-from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import ServiceLayer, Settings, build_app
+from lab.simulators.faults import Faults
+from lab.simulators.sap_b1.app import ServiceLayer, Settings, build_app
+from lab.simulators.sap_b1.ledger import Company
 from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)

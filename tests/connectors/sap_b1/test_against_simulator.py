@@ -14,9 +14,9 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import NotSentError, UnavailableError, quote_literal, read_rows
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink, Written
-from connectors.simulators.faults import Faults, Kind
-from connectors.simulators.ledger import Company
-from connectors.simulators.sap_b1 import ServiceLayer
+from lab.simulators.faults import Faults, Kind
+from lab.simulators.sap_b1.app import ServiceLayer
+from lab.simulators.sap_b1.ledger import Company
 
 K = "stock_document-abcdefghijklmnopqrstuvwxyz"
 CLAIM = Claim(K, "stock_document", bytes(16), "1 erp-documents/0/0")

@@ -9,8 +9,8 @@ from connectors.sap_b1.doctor import Diagnosis
 from connectors.sap_b1.service_layer import Answer, UnavailableError
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.settings import CompanySettings
-from connectors.simulators.faults import Faults, Kind
-from connectors.simulators.ledger import Company
+from lab.simulators.faults import Faults, Kind
+from lab.simulators.sap_b1.ledger import Company
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from connectors.sap_b1 import order as orders
 from connectors.sap_b1.documents import dispatch_confirmed
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from schemas.events import DispatchLine
 from schemas.records import Document
 from tests.connectors.sap_b1.documents.world import (

@@ -12,8 +12,8 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import Answer, UnavailableError
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink, Found, kind_of, total_of
-from connectors.simulators.faults import Faults, Kind
-from connectors.simulators.ledger import Company
+from lab.simulators.faults import Faults, Kind
+from lab.simulators.sap_b1.ledger import Company
 from schemas.records import Document
 
 

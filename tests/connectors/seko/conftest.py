@@ -14,8 +14,8 @@ from connectors.base.publisher import Publisher
 from connectors.base.source import RefusedRecord
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
-from connectors.simulators.seko import AVAILABLE, Hub
 from connectors.webhooks import Door, Intake, WebhookSettings
+from lab.simulators.seko.app import AVAILABLE, Hub
 from schemas.events import EVENT_TYPES
 from tests.connectors.wire import Wire
 

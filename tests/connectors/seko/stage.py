@@ -10,8 +10,8 @@ import httpx
 from connectors.seko import source as module
 from connectors.seko.records import messages
 from connectors.seko.source import SekoSource
-from connectors.simulators.seko import Hub
 from connectors.webhooks import parse_json
+from lab.simulators.seko.app import Hub
 
 CANARY = "canary-5ecret"
 ENVIRON = {"SEKO_KEY": CANARY}

@@ -7,7 +7,7 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.seko.client import Client, ServiceError
-from connectors.simulators.seko import Fault
+from lab.simulators.seko.app import Fault
 from tests.connectors.seko.conftest import KEY, settings_of
 from tests.connectors.wire import Wire
 

@@ -7,7 +7,7 @@ import pytest
 
 from connectors.base.errors import RetriableError
 from connectors.seko.source import hook_of
-from connectors.simulators.seko import AVAILABLE
+from lab.simulators.seko.app import AVAILABLE
 from tests.connectors.seko.conftest import OLD
 
 

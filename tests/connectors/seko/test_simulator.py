@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from connectors.simulators.seko import AVAILABLE, Hub
+from lab.simulators.seko.app import AVAILABLE, Hub
 from tests.connectors.seko.conftest import Time
 
 

@@ -10,7 +10,7 @@ from connectors.base.source import RefusedRecord
 from connectors.seko import memory as memory_module
 from connectors.seko import source as source_module
 from connectors.seko.memory import Memory
-from connectors.simulators.seko import AVAILABLE, Fault
+from lab.simulators.seko.app import AVAILABLE, Fault
 from schemas.events import StockAdjusted
 from tests.connectors.seko.conftest import letters
 

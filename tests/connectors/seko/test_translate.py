@@ -10,8 +10,8 @@ import pytest
 from connectors.base.source import RefusedRecord
 from connectors.seko.records import messages
 from connectors.seko.translate import Voice, translate
-from connectors.simulators.seko import AVAILABLE, Hub
 from connectors.webhooks import parse_json
+from lab.simulators.seko.app import AVAILABLE, Hub
 from schemas.events import BatchQuantity, DispatchConfirmed, DispatchLine, OrderCancelled, StockAdjusted, digest_of
 from tests.connectors.seko.conftest import settings_of
 

@@ -11,7 +11,7 @@ from connectors.base.cursors import CURSORS, Cursors
 from connectors.base.levels import resolve
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource
-from connectors.simulators.shopify import Shop
+from lab.simulators.shopify.app import Shop
 from tests.connectors.wire import Wire
 
 TOKEN = "shpat_canary-5ecret"

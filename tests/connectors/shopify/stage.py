@@ -11,7 +11,7 @@ import httpx
 from connectors.shopify import source as module
 from connectors.shopify.client import ORDER
 from connectors.shopify.source import ShopifySource
-from connectors.simulators.shopify import Shop
+from lab.simulators.shopify.app import Shop
 
 CANARY = "canary-5ecret"
 ENVIRON = {"SHOPIFY_TOKEN": CANARY}

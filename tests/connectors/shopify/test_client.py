@@ -8,7 +8,7 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.shopify.client import ORDERS_IN_BULK, ShopifyClient
-from connectors.simulators.shopify import Shop
+from lab.simulators.shopify.app import Shop
 from tests.connectors.shopify.conftest import TOKEN, Time
 
 LINES = """{ orders { edges { node { id name

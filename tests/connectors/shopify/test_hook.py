@@ -13,8 +13,8 @@ from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.source import hook_of
-from connectors.simulators.shopify import Webhook
 from connectors.webhooks import Door, Intake, WebhookSettings, sign
+from lab.simulators.shopify.app import Webhook
 
 TEA = {"sku": "TEA", "quantity": 3, "price": "24.00"}
 

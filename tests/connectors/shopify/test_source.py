@@ -15,7 +15,7 @@ from connectors.shopify import client
 from connectors.shopify import source as module
 from connectors.shopify.client import LOST_PAUSES_S
 from connectors.shopify.source import Place
-from connectors.simulators.shopify import Fault
+from lab.simulators.shopify.app import Fault
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued, StockAdjusted, identity
 
 TEA = {"sku": "TEA", "quantity": 3, "price": "24.00", "discount": "4.80"}
@@ -586,7 +586,7 @@ async def test_the_bucket_is_obeyed(make_play):
 
 
 async def test_a_query_that_costs_too_much_is_asked_for_fewer_rows(play, monkeypatch):
-    monkeypatch.setattr("connectors.simulators.shopify.MAX_QUERY_COST", 450)
+    monkeypatch.setattr("lab.simulators.shopify.app.MAX_QUERY_COST", 450)
     number = play.shop.place_order(*[{"sku": f"S{n}", "quantity": 1, "price": "1.00"} for n in range(60)])
     play.shop.fulfil(number, "31", dict.fromkeys(range(60), 1))
     placed, sent = await play.look()

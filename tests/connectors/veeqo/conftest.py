@@ -10,9 +10,9 @@ import pytest
 
 from connectors.base.levels import Level, resolve
 from connectors.base.source import Batch
-from connectors.simulators.veeqo import Account, Manners, Veeqo
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
+from lab.simulators.veeqo.app import Account, Manners, Veeqo
 from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.simulators.veeqo import Line
 from connectors.veeqo.client import Bucket, Client
+from lab.simulators.veeqo.app import Line
 from tests.connectors.veeqo.conftest import KEY, Hand, settings
 
 

@@ -12,9 +12,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from connectors.base.records import RecordError
-from connectors.simulators.veeqo import Account, Line, dump
 from connectors.veeqo.records import Allocation, Order, OrderLine, Sellable, kept, validate
 from connectors.veeqo.source import VeeqoSource
+from lab.simulators.veeqo.app import Account, Line, dump
 from tests.connectors.veeqo.conftest import Hand, settings
 
 ODD = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.simulators.veeqo import Fault, Line
+from lab.simulators.veeqo.app import Fault, Line
 from schemas.events import DispatchConfirmed, identity
 
 MAIN, NORTH = 11, 12

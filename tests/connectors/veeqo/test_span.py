@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from connectors.base.source import Span
-from connectors.simulators.veeqo import Line
 from connectors.veeqo.span import VeeqoSpan
+from lab.simulators.veeqo.app import Line
 from tests.connectors.reading import names, read_all
 from tests.connectors.veeqo.conftest import MAIN, START, QuotingWire, settings
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base.records import RecordError
-from connectors.simulators.veeqo import Account, Line
 from connectors.veeqo.records import Order, validate
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.translate import order_placed
+from lab.simulators.veeqo.app import Account, Line
 from schemas.events import OrderPlaced
 
 AT = datetime(2026, 11, 21, 9, tzinfo=UTC)

@@ -14,8 +14,8 @@ from connectors import registry
 from connectors.base.cursors import CURSORS, LostRaceError, connector_of
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import Span, SpanBatch
-from connectors.simulators.veeqo import Account, Line, Veeqo
 from connectors.veeqo.span import VeeqoSpan
+from lab.simulators.veeqo.app import Account, Line, Veeqo
 from schemas.codec import embedded_codec
 from schemas.events import OrderPlaced
 from schemas.topics import FACTS

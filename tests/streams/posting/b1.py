@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, Request, UnavailableError
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from tests.streams.virtual import Clock
 
 MASTER_DATA: dict[str, Any] = {

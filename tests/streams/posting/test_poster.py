@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connectors.sap_b1 import claims
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from schemas.codec import embedded_codec
 from schemas.events import DispatchConfirmed, DispatchLine, FactEvent, OrderCancelled, OrderLine, OrderPlaced, digest_of
 from schemas.records import LetterState, Posting

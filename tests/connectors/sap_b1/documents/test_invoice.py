@@ -4,7 +4,7 @@ import pytest
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents import invoice
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from schemas.events import DispatchLine, Shipping
 from tests.connectors.sap_b1.documents.world import B1, MASTER, K, dispatched, order_line, placed
 

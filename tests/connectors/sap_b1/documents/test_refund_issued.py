@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents import refund_issued
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from schemas.events import (
     Adjustment,
     BatchQuantity,

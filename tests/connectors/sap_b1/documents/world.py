@@ -21,7 +21,7 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Card, Item, MasterData, TaxCode, Warehouse
 from connectors.sap_b1.order import OrderView
 from connectors.sap_b1.settings import CompanySettings
-from connectors.simulators import ledger
+from lab.simulators.sap_b1 import ledger
 from schemas.events import (
     DispatchConfirmed,
     DispatchLine,

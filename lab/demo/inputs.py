@@ -1,0 +1,129 @@
+"""Where the demo's sales come from: files by default, or the vendors' simulators (`vendors.py`)."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.demo.processes import Child
+from lab.feed import sales as feeding
+from lab.feed.sales import Feed, Writer
+
+#: Starts a process of the demo, by name and command.
+Start = Callable[[str, list[str]], Awaitable[Child]]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """All that went in, for the proof.
+
+    Attributes:
+        files: Connector -> its files, in the order in which they were read.
+        told: Connector -> what its vendor's ledger says has happened.
+        shelves: (sku, place) -> units that a vendor has there now.
+    """
+
+    files: Mapping[str, Sequence[Path]]
+    told: Mapping[str, Iterable[dict[str, Any]]] = field(default_factory=dict)
+    shelves: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+
+
+class Input(Protocol):
+    """One way in.
+
+    Lifecycle: `open`, then `configuration` and `simulator`; `connect` when the connectors run; `write` again and again;
+    when nothing is `left`, `missing` until it says nothing; `said`.
+    """
+
+    @property
+    def about(self) -> str:
+        """What goes in, for people."""
+
+    @property
+    def lines(self) -> int:
+        """Everything that goes in, counted as what happens in it."""
+
+    @property
+    def left(self) -> int:
+        """So many of them are not in yet."""
+
+    def moments(self, steps: int) -> list[datetime]:
+        """So many times that cut it into parts of about equal size; the last is after everything."""
+
+    def prepare(self) -> None:
+        """Make the folders and files that it needs."""
+
+    async def open(self, start: Start) -> None:
+        """Prepare, and start what it comes from."""
+
+    def configuration(self, **connection: Any) -> str:
+        """The `streams.toml`; takes what `feed.configuration` does."""
+
+    def simulator(self, **b1: Any) -> dict[str, object]:
+        """B1's configuration; takes what `feed.simulator` does."""
+
+    async def connect(self, url: str) -> None:
+        """The connectors run, their door for webhooks is at `url`; return when something may happen."""
+
+    async def write(self, upto: datetime) -> None:
+        """Let happen what happened before `upto` and has not happened yet."""
+
+    async def missing(self, received: Mapping[str, int]) -> str:
+        """After the last `write`: what the connectors cannot have seen yet, by the events received of each flow."""
+
+    async def said(self) -> Said:
+        """What went in."""
+
+
+class Files:
+    """The shop's and the warehouse's files."""
+
+    def __init__(self, made: Feed, folder: Path) -> None:
+        self._made, self._folder = made, folder / "in"
+        self._writer = Writer(made.files, self._folder)
+
+    @property
+    def about(self) -> str:
+        made = self._made
+        return (
+            f"{made.events:,} lines of {made.counts['order_placed']:,} orders and what followed, "
+            f"{made.first} to {made.last} (shifted by whole weeks)"
+        )
+
+    @property
+    def lines(self) -> int:
+        return self._made.events
+
+    @property
+    def left(self) -> int:
+        return self._writer.left
+
+    def moments(self, steps: int) -> list[datetime]:
+        return self._made.moments(steps)
+
+    def prepare(self) -> None:
+        for name in self._made.files:
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+
+    async def open(self, _start: Start) -> None:
+        self.prepare()
+
+    def configuration(self, **connection: Any) -> str:
+        return feeding.configuration(self._made, **connection)
+
+    def simulator(self, **b1: Any) -> dict[str, object]:
+        return feeding.simulator(self._made, **b1)
+
+    async def connect(self, _url: str) -> None:
+        return
+
+    async def write(self, upto: datetime) -> None:
+        self._writer.write(upto)
+
+    async def missing(self, _received: Mapping[str, int]) -> str:
+        return ""  # `streams status` knows of unread files
+
+    async def said(self) -> Said:
+        return Said(feeding.inputs(self._folder))

@@ -1,0 +1,202 @@
+"""The vendors as they are served: one vocabulary of acts, their ledgers, faults by name, webhooks that go out."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lab.simulators import stages
+
+DATA: dict[str, dict[str, Any]] = {
+    "magento": {},
+    "shopify": {"locations": {"31": "Main"}, "restore": 1000},
+    "veeqo": {"warehouses": {"11": "Main"}, "products": [["A", {"11": "50"}], ["B", {"11": "9"}]]},
+    "seko": {"dcs": ["DC1"], "stock": [["DC1", "A", "50"], ["DC1", "B", "9"]], "cadence_s": 0},
+}
+PLACES = {"magento": "main", "shopify": "31", "veeqo": "11", "seko": "DC1"}
+ORDER = {
+    "act": "order", "number": "536365", "country": "GB", "rate": "20", "shipping": "3.00",
+    "lines": [
+        {"sku": "A", "name": "Tea", "quantity": "6", "price": "2.55", "rate": "20"},
+        {"sku": "B", "name": "Cup", "quantity": "2", "price": "3.39", "rate": "20"},
+    ],
+}  # fmt: skip
+GONE = {"act": "dispatch", "order": "536365", "carrier": "DPD", "tracking": "T1", "lines": [[0, "6"], [1, "1"]]}
+BACK = {"act": "refund", "order": "536365", "restock": True, "shipping": "0", "lines": [[0, "2"]]}
+SHOPS = ("magento", "shopify", "veeqo")
+
+
+def served(name: str, **data: Any) -> tuple[stages.Stage, httpx.AsyncClient]:
+    stage = stages.build_stage(name, {**DATA[name], **data})
+    return stage, httpx.AsyncClient(transport=httpx.ASGITransport(stages.Door(stage)), base_url="http://vendor")
+
+
+async def act(client: httpx.AsyncClient, *acts: dict[str, Any]) -> Any:
+    answer = await client.post("/_simulator/acts", json=list(acts))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("name", SHOPS)
+async def test_an_order_is_sold_and_sent_in_every_shop_by_the_same_acts(name: str) -> None:
+    _, client = served(name)
+    async with client:
+        (first, second) = await act(client, ORDER, GONE | {"place": PLACES[name]})
+        ledger = (await client.get("/_simulator/ledger")).json()
+    assert first != second
+    (order,) = ledger["orders"]
+    total = {"magento": "grand_total", "veeqo": "total_price"}.get(name)
+    assert (order[total] if total else order["totalPriceSet"]["shopMoney"]["amount"]) == "30.10"
+    assert "536365" in json.dumps(order)
+    assert "_taken" not in json.dumps(ledger)
+
+
+@pytest.mark.parametrize("name", ["magento", "shopify"])
+async def test_a_refund_gives_a_part_back(name: str) -> None:
+    _, client = served(name)
+    async with client:
+        await act(client, ORDER, GONE | {"place": PLACES[name]}, BACK | {"place": PLACES[name]})
+        text = (await client.get("/_simulator/ledger")).text
+    assert '"6.12"' in text  # 2 x 2.55 and a fifth
+
+
+@pytest.mark.parametrize("name", ["veeqo", "seko"])
+async def test_a_count_moves_the_shelf_by_so_much(name: str) -> None:
+    _, client = served(name)
+    async with client:
+        count = {"act": "count", "sku": "A", "place": PLACES[name], "reason": "damaged", "delta": "-4"}
+        await act(client, count)
+        ledger = (await client.get("/_simulator/ledger")).json()
+    assert [int(row["level"]) for row in ledger["stock"] if row["sku"] == "A"] == [46]
+
+
+async def test_the_warehouse_is_told_of_parcels_by_the_shops_own_id_of_the_order() -> None:
+    _, client = served("seko")
+    parcel = {
+        "act": "dispatch",
+        "order": 451,
+        "place": "DC1",
+        "carrier": "DPD",
+        "tracking": "T1",
+        "lines": [["A", "6"]],
+    }
+    async with client:
+        await act(client, parcel, parcel | {"tracking": "T2", "lines": [["B", "1"], ["B", "2"]]})
+        said = (await client.get("/_simulator/ledger")).json()["said"]
+    assert [one["Dispatch"]["SalesOrderReference"] for one in said] == ["451", "451"]
+    assert [row["Quantity"] for row in said[1]["List"]["DispatchLineItem"]] == [3]
+
+
+@pytest.mark.parametrize(("name", "body"), [("magento", {"act": "count"}), ("shopify", {"act": "sing"}), ("veeqo", {})])
+async def test_what_a_vendor_cannot_do_is_refused_with_a_reason(name: str, body: dict[str, Any]) -> None:
+    _, client = served(name)
+    async with client:
+        answer = await client.post("/_simulator/acts", json=[body])
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("name", sorted(stages.STAGES))
+async def test_a_fault_that_the_vendor_does_not_know_is_refused(name: str) -> None:
+    stage, client = served(name)
+    with pytest.raises(ValueError, match="sunshine"):
+        stage.fail({"sunshine": 1})
+    async with client:
+        assert (await client.post("/_simulator/faults", json={"sunshine": 1})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "method", "path"),
+    [
+        ("magento", "dropped", "GET", "/rest/all/V1/orders"),
+        ("shopify", "drop", "POST", "/admin/api/2026-04/graphql.json"),
+        ("veeqo", "drop", "GET", "/orders"),
+        ("seko", "drop", "GET", "/api/echo/v1/x"),
+    ],
+)
+async def test_a_dropped_connection_is_dropped_and_counted(name: str, kind: str, method: str, path: str) -> None:
+    stage = stages.build_stage(name, {**DATA[name], "faults": {kind: 1}})
+    closed: list[bool] = []
+    scope: dict[str, Any] = {
+        "type": "http", "method": method, "path": path, "query_string": b"", "headers": [],
+        "extensions": {"simulator.drop": lambda: closed.append(True)},
+    }  # fmt: skip
+    messages = iter([{"type": "http.request", "body": b"{}"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(_message: Any) -> None:
+        raise AssertionError("nothing is answered")
+
+    await stages.Door(stage)(scope, receive, send)
+    assert closed == [True]
+    assert (stage.tally()["requests"], stage.tally()["dropped"]) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["shopify", "seko"])
+async def test_webhooks_go_out_while_it_is_up_and_it_goes_down_in_order(name: str) -> None:
+    came: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await came.put(head)
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{name}"
+        stage, client = served(name)
+        door = stages.Door(stage, url=url, push_s=0.01)
+        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        sent: list[str] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        living = asyncio.create_task(door({"type": "lifespan"}, inbox.get, send))
+        await inbox.put({"type": "lifespan.startup"})
+        async with client:
+            told = (
+                ORDER if name == "shopify" else {"act": "count", "sku": "A", "place": "DC1", "reason": "", "delta": "1"}
+            )
+            await act(client, told)
+        head = await asyncio.wait_for(came.get(), 10)
+        await inbox.put({"type": "lifespan.shutdown"})
+        await asyncio.wait_for(living, 10)
+    assert head.startswith(f"POST /{name} ".encode())
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_a_vendor_is_a_process_with_faults_by_options(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lab.simulators", "veeqo", "--fault", "html_503=1", "--fault", "drop=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{line.split()[-1]}", timeout=10, trust_env=False) as client:
+                answer = client.get("/orders", headers={"x-api-key": "veeqo-key"})
+                assert answer.status_code == 503
+                assert answer.headers.get_list("date") == [answer.headers["date"]]  # the vendor's, and no server's
+                client.post("/_simulator/faults", json={})
+                assert client.get("/orders", headers={"x-api-key": "veeqo-key"}).json() == []
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("options", [["magento", "--fault", "rain=0.5"], ["veeqo", "--fault", "drop=2"], ["sap_b1"]])
+def test_a_wrong_command_line_says_what_is_wrong(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from lab.simulators.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert "error" in capsys.readouterr().err
