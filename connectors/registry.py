@@ -12,22 +12,22 @@ from connectors.ims import doctor as ims_doctor
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource, unread_files
 from connectors.magento import doctor as magento_doctor
+from connectors.magento.backfill import MagentoSpan
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
-from connectors.magento.span import MagentoSpan
 from connectors.seko import doctor as seko_doctor
+from connectors.seko.backfill import SekoSpan
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
 from connectors.seko.source import hook_of as seko_hook
-from connectors.seko.span import SekoSpan
 from connectors.shopify import doctor as shopify_doctor
+from connectors.shopify.backfill import ShopifySpan
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
-from connectors.shopify.span import ShopifySpan
 from connectors.veeqo import doctor as veeqo_doctor
+from connectors.veeqo.backfill import VeeqoSpan
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
-from connectors.veeqo.span import VeeqoSpan
 from connectors.webhooks import Hook
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from connectors.base.cursors import Cursors, Position
+from connectors.base.dead_letters import INBOX, Letters
 from connectors.base.delivery import deliver
 from connectors.base.errors import RetriableError
-from connectors.base.letters import INBOX, Letters
 from connectors.base.levels import resolve
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher

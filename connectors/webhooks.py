@@ -38,11 +38,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from connectors.base.answers import is_deep
 from connectors.base.clock import Clock
+from connectors.base.dead_letters import Letters
 from connectors.base.delivery import deliver
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
-from connectors.base.letters import Letters
+from connectors.base.json_numbers import is_deep
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret, Settings

@@ -7,8 +7,8 @@ from random import Random
 from connectors.base.clock import Clock
 from connectors.sap_b1.service_layer import ServiceLayer
 from schemas.codec import Codec
-from streams.log import Log
-from streams.metrics import Metrics
+from streams.kafka.client import Log
+from streams.telemetry.metrics import Metrics
 
 
 async def no_crash(_point: str) -> None:

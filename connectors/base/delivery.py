@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from connectors.base.letters import Letters
+from connectors.base.dead_letters import Letters
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Outgoing, Publisher
 from connectors.base.source import Origin, RefusedRecord

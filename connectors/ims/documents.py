@@ -10,7 +10,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel
 
-from connectors.base.answers import is_deep
+from connectors.base.json_numbers import is_deep
 from connectors.ims.convert import Converter
 from connectors.ims.records import MAX_DEPTH, RECORDS, LineError
 from connectors.ims.settings import JsonSettings, inner_record, is_list

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AliasPath, BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
-from connectors.base.answers import exact, whole
-from connectors.base.facts import MAX_AHEAD
-from connectors.base.records import (
+from connectors.base.json_numbers import exact, whole
+from connectors.base.validate import MAX_AHEAD
+from connectors.base.values import (
     PLAIN,
     STEP,
     RecordError,
@@ -24,8 +24,8 @@ from connectors.base.records import (
     matching,
     not_below_zero,
 )
-from connectors.base.records import Record as _Record
-from connectors.base.records import validate as check
+from connectors.base.values import Record as _Record
+from connectors.base.values import validate as check
 from connectors.magento.settings import MagentoSettings
 
 #: The shop keeps 4 digits after the point (decimal(20,4)); what looks like more is the noise of a PHP that prints floats

@@ -23,8 +23,8 @@ from pydantic_core import PydanticCustomError
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.records import RecordError
 from connectors.base.source import Batch, Item, RefusedRecord
+from connectors.base.values import RecordError
 from connectors.magento.client import Filter, MagentoClient
 from connectors.magento.records import (
     TIME_FORMAT,

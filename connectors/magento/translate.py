@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, localcontext
 from typing import Any, TypeVar
 
-from connectors.base.facts import exactly, fault_of
-from connectors.base.records import RecordError
+from connectors.base.validate import exactly, fault_of
+from connectors.base.values import RecordError
 from connectors.magento.records import (
     ZERO,
     AddressRecord,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
 
-from connectors.base.records import (
+from connectors.base.values import (
     Record,
     RecordError,
     a_moment,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from connectors.base.facts import MAX_IDENTITY_CHARS, exactly, fault_of
-from connectors.base.records import RecordError
 from connectors.base.source import RefusedRecord
+from connectors.base.validate import MAX_IDENTITY_CHARS, exactly, fault_of
+from connectors.base.values import RecordError
 from connectors.seko import records
 from connectors.seko.records import Message, check
 from connectors.seko.settings import SekoSettings

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from connectors.base.answers import exact, is_deep, whole
 from connectors.base.clock import Clock
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
+from connectors.base.json_numbers import exact, is_deep, whole
 from connectors.shopify.settings import ShopifySettings
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from connectors.base.records import PLAIN, Record, a_moment, a_number, exact, fault, identity_of, or_none, text_or_none
+from connectors.base.values import PLAIN, Record, a_moment, a_number, exact, fault, identity_of, or_none, text_or_none
 
 _GID = re.compile(r"gid://shopify/[A-Za-z]{1,60}/([A-Za-z0-9_-]{1,30})(\?[A-Za-z0-9_=&-]{1,200})?")
 _MAX_QUANTITY = 1_000_000_000  # Shopify's own cap

@@ -19,8 +19,8 @@ import structlog
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError
-from connectors.base.records import RecordError, validate
 from connectors.base.source import Batch, Item
+from connectors.base.values import RecordError, validate
 from connectors.shopify import records
 from connectors.shopify.client import (
     CHANGED,

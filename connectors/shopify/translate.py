@@ -16,9 +16,9 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any, TypeVar
 
-from connectors.base.facts import exactly, fault_of
-from connectors.base.records import RecordError
 from connectors.base.source import RefusedRecord, StockLevel
+from connectors.base.validate import exactly, fault_of
+from connectors.base.values import RecordError
 from connectors.shopify import records
 from connectors.shopify.settings import ShopifySettings
 from schemas.events import (

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from connectors.base.answers import exact, whole
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, RetriableError
+from connectors.base.json_numbers import exact, whole
 from connectors.veeqo.settings import VeeqoSettings
 
 #: 100 orders with their histories are about 2 MB; more than this is no page of Veeqo's.

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
 
-from connectors.base import records
-from connectors.base.records import (
+from connectors.base import values as records
+from connectors.base.values import (
     LIMIT,
     STEP,
     Record,

@@ -10,9 +10,9 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import TypeVar
 
-from connectors.base.facts import fault_of
-from connectors.base.records import RecordError
 from connectors.base.source import StockLevel
+from connectors.base.validate import fault_of
+from connectors.base.values import RecordError
 from connectors.veeqo.records import Address as AddressRecord
 from connectors.veeqo.records import Allocation, Order
 from connectors.veeqo.settings import VeeqoSettings

@@ -38,12 +38,14 @@ from lab.kafka.broker import Kafka, KafkaSetupError, cache_folder, install
 from lab.proof import ledger_proof as proving
 from lab.proof.ledger_proof import Proof
 from schemas.letters import OPEN_STATES
-from streams import status, topics, trail
 from streams.cli import shell
 from streams.cli.doctor import examine
-from streams.config import Config
-from streams.log import Log, LogError
-from streams.status import Status
+from streams.config.load import Config
+from streams.kafka import topics
+from streams.kafka.client import Log, LogError
+from streams.query import orders as trail
+from streams.query import status
+from streams.query.status import Status
 
 T = TypeVar("T")
 

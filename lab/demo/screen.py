@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from streams.status import Flow
+from streams.query.status import Flow
 
 _LINE_EVERY_S = 5.0
 _SHOWN = 5  # happenings on the screen

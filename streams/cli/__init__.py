@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from streams import signals
+from streams.cli import signals
 
 _SERVICES = ("up", "worker", "connect")
 
@@ -29,5 +29,5 @@ def main() -> None:
     if serves(arguments):
         signals.remember()
     # A person reads stderr: errors arrive there in our words, not as a library's lines. Services turn their logs on.
-    importlib.import_module("streams.logs").configure("CRITICAL")
+    importlib.import_module("streams.telemetry.logs").configure("CRITICAL")
     sys.exit(run(arguments))

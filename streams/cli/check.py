@@ -12,10 +12,10 @@ from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.settings import CompanySettings
-from streams import topics
 from streams.cli import shell
-from streams.config import Config, Fault
-from streams.log import Log, LogError
+from streams.config.load import Config, Fault
+from streams.kafka import topics
+from streams.kafka.client import Log, LogError
 
 
 def run(

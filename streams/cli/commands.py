@@ -10,10 +10,10 @@ from connectors.base.errors import ConnectorError
 from schemas.codec import CodecError
 from streams.cli import check, connect, demo, dlq, doctor, order, status, topics, up, worker
 from streams.cli.shell import CommandError, errors_console
-from streams.config import ConfigError
-from streams.health import PortTakenError
-from streams.log import LogError
-from streams.logs import escape
+from streams.config.load import ConfigError
+from streams.kafka.client import LogError
+from streams.telemetry.health import PortTakenError
+from streams.telemetry.logs import escape
 
 NO, WRONG_USE = 1, 2
 

@@ -10,13 +10,13 @@ import typer
 from connectors.base.cursors import LostRaceError
 from connectors.base.errors import RejectedError
 from connectors.base.source import Span
+from connectors.ims.dry_run import read_file
 from connectors.ims.settings import ImsSettings
-from connectors.ims.trial import read_file
-from streams import backfill as backfilling
 from streams.cli import service, shell
 from streams.cli.progress import Bar
-from streams.config import Config
-from streams.trial import Totals, Tried, judge
+from streams.config.load import Config
+from streams.connect import backfill as backfilling
+from streams.connect.dry_run import Totals, Tried, judge
 
 app = typer.Typer(help="Run connectors, until SIGTERM; or one of the commands below.")
 
@@ -25,7 +25,7 @@ app = typer.Typer(help="Run connectors, until SIGTERM; or one of the commands be
 def run(context: typer.Context, config: shell.ConfigOption = shell.CONFIG) -> None:
     """Run connectors, until SIGTERM; or one of the commands below."""
     if context.invoked_subcommand is None:
-        service.serve(shell.read_config(config), {"connect": service.part("streams.connect")})
+        service.serve(shell.read_config(config), {"connect": service.part("streams.connect.runner")})
     elif (source := context.get_parameter_source("config")) is not None and source.name == "COMMANDLINE":
         name = context.invoked_subcommand
         raise shell.CommandError(

@@ -14,12 +14,12 @@ from schemas.events import EVENT_TYPES
 from schemas.letters import REASONS
 from schemas.records import LetterState, StockBatch
 from schemas.topics import dead_letter_topic
-from streams import trail
 from streams.cli import shell
-from streams.config import Config
-from streams.log import Record
-from streams.logs import escape
-from streams.status import is_open
+from streams.config.load import Config
+from streams.kafka.client import Record
+from streams.query import orders as trail
+from streams.query.status import is_open
+from streams.telemetry.logs import escape
 
 app = typer.Typer(
     help="Dead letters and parked events: what could not be posted, why, and who acts.", no_args_is_help=True

@@ -11,10 +11,10 @@ from connectors.sap_b1 import doctor
 from schemas.codec import CodecError
 from schemas.registry import known_schemas
 from schemas.schema import SchemaError
-from streams import topics
 from streams.cli import shell
-from streams.config import Config
-from streams.log import LogError
+from streams.config.load import Config
+from streams.kafka import topics
+from streams.kafka.client import LogError
 
 
 def run(

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from streams import trail
 from streams.cli import shell
-from streams.config import Config
-from streams.logs import escape
-from streams.trail import Entry, Story
+from streams.config.load import Config
+from streams.query import orders as trail
+from streams.query.orders import Entry, Story
+from streams.telemetry.logs import escape
 
 
 def run(

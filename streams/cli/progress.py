@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column
 
 from streams.cli import shell
-from streams.logs import escape
+from streams.telemetry.logs import escape
 
 #: Between two lines where nobody has a terminal.
 LINE_S = 10.0

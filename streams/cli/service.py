@@ -11,12 +11,13 @@ import structlog
 import typer
 
 from connectors.base.errors import ConnectorError
-from streams import logs, signals, topics
-from streams.cli import shell
-from streams.config import Config
-from streams.health import Health
-from streams.log import LogError
-from streams.metrics import Metrics
+from streams.cli import shell, signals
+from streams.config.load import Config
+from streams.kafka import topics
+from streams.kafka.client import LogError
+from streams.telemetry import logs
+from streams.telemetry.health import Health
+from streams.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,7 @@ DRAIN_S = 28.0  # of the 30 s that the contract promises; the rest is for closin
 _CANCEL_S = 1.5
 _KAFKA_S = 30.0
 
-#: `run(config, stop, log=..., metrics=..., codec=...)` of `streams.worker` and `streams.connect`.
+#: `run(config, stop, log=..., metrics=..., codec=...)` of `streams.worker.main` and `streams.connect.runner`.
 Part = Callable[..., Coroutine[Any, Any, None]]
 
 

@@ -20,9 +20,9 @@ from connectors.sap_b1.settings import CompanySettings
 from connectors.schema_registry import HttpRegistry
 from schemas.codec import Codec, embedded_codec
 from schemas.registry import known_schemas
-from streams.config import DEFAULT_FILE, Config, load
-from streams.log import KafkaLog, Log
-from streams.logs import escape
+from streams.config.load import DEFAULT_FILE, Config, load
+from streams.kafka.client import KafkaLog, Log
+from streams.telemetry.logs import escape
 
 T = TypeVar("T")
 

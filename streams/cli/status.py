@@ -2,10 +2,10 @@
 
 import time
 
-from streams import status
 from streams.cli import shell
-from streams.config import Config
-from streams.status import Status
+from streams.config.load import Config
+from streams.query import status
+from streams.query.status import Status
 
 
 def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = False) -> None:

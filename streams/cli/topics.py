@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from connectors.base.clock import SystemClock
-from streams import acceptance, topics
-from streams.acceptance import Disagreement
-from streams.chain import ChainRootError
+from streams.chain import loss as acceptance
+from streams.chain.loss import Disagreement
+from streams.chain.rule import ChainRootError
 from streams.cli import shell
-from streams.config import Config
-from streams.topics import Difference
+from streams.config.load import Config
+from streams.kafka import topics
+from streams.kafka.topics import Difference
 
 app = typer.Typer(help="Make and verify the topics.", no_args_is_help=True)
 

@@ -5,5 +5,5 @@ from streams.cli import service, shell
 
 def run(config: shell.ConfigOption = shell.CONFIG) -> None:
     """Run connectors, agents and posters on this machine, until SIGTERM."""
-    parts = {"worker": service.part("streams.worker"), "connect": service.part("streams.connect")}
+    parts = {"worker": service.part("streams.worker.main"), "connect": service.part("streams.connect.runner")}
     service.serve(shell.read_config(config), parts)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from connectors.base.clock import Clock
-from connectors.base.letters import INBOX
+from connectors.base.dead_letters import INBOX
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import Header, LetterState
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.dead_letters.states import STATES, headers_in, mark_of
-from streams.log import Headers, Log, LogError, Outgoing, Sent
-from streams.metrics import Metrics
+from streams.kafka.client import Headers, Log, LogError, Outgoing, Sent
+from streams.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from contextlib import aclosing
 from datetime import date
 
 from schemas.records import Anchor, DocumentLine, StockDocument
-from streams.chain_log import Anchors, ChainLog
-from streams.config import Config
-from streams.keys import document_key
-from streams.log import LogError
+from streams.chain.keys import document_key
+from streams.chain.log import Anchors, ChainLog
+from streams.config.load import Config
+from streams.kafka.client import LogError
 from streams.ports import Ports
 
 
@@ -46,7 +46,7 @@ class SealedDocuments:
         """Walk the chain.
 
         Raises:
-            ChainRootError: see `streams.chain`.
+            ChainRootError: see `streams.chain.rule`.
         """
         await self._chain.open()
         await self._chain.anchor()

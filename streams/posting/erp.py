@@ -15,8 +15,8 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, UnavailableError
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from streams.dead_letters.publisher import flow_of
+from streams.flow_control.lanes import Slots
 from streams.ports import Ports
-from streams.posting.lanes import Slots
 
 T = TypeVar("T")
 logger = structlog.get_logger(__name__)

@@ -16,10 +16,10 @@ from connectors.sap_b1.order import DocumentView, OrderView, placed
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderEvent, OrderPlaced, RefundIssued
 from schemas.records import Document, StockBatch
-from streams.keys import invoice_key, order_key
+from streams.chain.keys import invoice_key, order_key
+from streams.flow_control.lanes import Lanes
 from streams.ports import Ports
 from streams.posting.erp import Erp
-from streams.posting.lanes import Lanes
 from streams.posting.work import Ended, Work
 
 #: Orders asked for in one $batch.

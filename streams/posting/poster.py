@@ -15,8 +15,8 @@ from typing import Any
 
 import structlog
 
+from connectors.base.dead_letters import INBOX, NOT_KAFKA
 from connectors.base.errors import FatalError, OutcomeUnknownError, Refusal, RetriableError
-from connectors.base.letters import INBOX, NOT_KAFKA
 from connectors.sap_b1 import claims
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
@@ -24,18 +24,18 @@ from schemas.codec import CodecError
 from schemas.events import EVENT_TYPES, OrderCancelled, OrderEvent
 from schemas.letters import RANKS, REASONS
 from schemas.records import Header, LetterState, Outcome, Posting, StockBatch
-from streams.chain_log import Anchors
-from streams.config import Config
-from streams.dead_letters.book import Entry, LetterBook
+from streams.chain.log import Anchors
+from streams.config.load import Config
+from streams.dead_letters.index import Entry, LetterBook
 from streams.dead_letters.publisher import LetterPublisher, Refused, flow_of
 from streams.dead_letters.states import STATES, TENURE, States
+from streams.flow_control.lanes import Lanes, Slots
 from streams.intake import Batch, Counts, RawRecord
-from streams.log import LogError
+from streams.kafka.client import LogError
 from streams.ports import Ports
 from streams.posting.barrier import Barrier
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp, Gate
-from streams.posting.lanes import Lanes, Slots
 from streams.posting.orders import OrderPosting
 from streams.posting.outcomes import Trail
 from streams.posting.stock import StockPosting

@@ -16,12 +16,12 @@ from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink, Written
 from schemas.records import StockBatch, StockDocument
-from streams.chain import ChainRootError
+from streams.chain.rule import ChainRootError
+from streams.flow_control.lanes import Lanes
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
 from streams.posting.group_commit import ALONE, MAX_NET, Flight, Freed, Pool, Waiting
-from streams.posting.lanes import Lanes
 from streams.posting.work import Ended, Work
 
 logger = structlog.get_logger(__name__)

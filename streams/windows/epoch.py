@@ -11,7 +11,7 @@ from schemas.decoder import Run
 from schemas.events import DIGEST_BYTES, BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
-from streams.chain import Head
+from streams.chain.rule import Head
 from streams.intake import RawRecord
 from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from streams.windows.seen import Seen

@@ -20,13 +20,13 @@ import structlog
 
 from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
 from schemas.times import datetime_of
-from streams.acceptance import ACCEPTED_CAUSE, next_offset
-from streams.chain_log import Anchors, ChainLog
-from streams.config import Config
+from streams.chain.keys import batch_key
+from streams.chain.log import Anchors, ChainLog
+from streams.chain.loss import ACCEPTED_CAUSE, next_offset
+from streams.config.load import Config
 from streams.dead_letters.publisher import LetterPublisher, Refused
 from streams.intake import Batch
-from streams.keys import batch_key
-from streams.log import LogError, Outgoing
+from streams.kafka.client import LogError, Outgoing
 from streams.ports import Ports
 from streams.windows.epoch import Composed, Composer, Row, companies_of
 from streams.windows.rules import StockRules
@@ -187,7 +187,7 @@ class StockPartition:
             The input offset to start at: the chain's end, or the commit where nothing is sealed after it.
 
         Raises:
-            ChainRootError: see `streams.chain`.
+            ChainRootError: see `streams.chain.rule`.
             InputLostError: the input does not reach the chain's end.
         """
         self._routed = routed

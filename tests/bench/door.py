@@ -10,8 +10,8 @@ from time import monotonic
 import httpx
 
 from lab.simulators.seko.app import Hub
-from streams.log import KafkaLog
-from streams.topics import apply
+from streams.kafka.client import KafkaLog
+from streams.kafka.topics import apply
 from tests.bench import corpus, world
 from tests.bench.harness import Bar, Check, Figure, Outcome, SumsDifferError
 from tests.bench.world import Child, World

@@ -14,9 +14,9 @@ from typing import Any
 from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
-from streams.connect import LogBroker, Stage
-from streams.log import KafkaLog
-from streams.worker import settle_collector
+from streams.connect.runner import LogBroker, Stage
+from streams.kafka.client import KafkaLog
+from streams.worker.main import settle_collector
 from tests.bench import world
 
 _OUT = os.dup(1)

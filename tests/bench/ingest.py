@@ -10,9 +10,9 @@ from typing import Any
 from schemas.codec import embedded_codec
 from schemas.records import SealedEpoch
 from schemas.topics import BY_NAME
-from streams.chain import Head
-from streams.log import KafkaLog, Outgoing, Topic
-from streams.topics import apply
+from streams.chain.rule import Head
+from streams.kafka.client import KafkaLog, Outgoing, Topic
+from streams.kafka.topics import apply
 from tests.bench import corpus, harness, world
 from tests.bench.corpus import Sums
 from tests.bench.harness import Bar, Check, Outcome, Round

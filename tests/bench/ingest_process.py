@@ -27,14 +27,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from connectors.base.clock import SystemClock
 from connectors.sap_b1.service_layer import NotSentError
 from schemas.codec import embedded_codec
-from streams.app import Pipeline
-from streams.log import KafkaLog
-from streams.metrics import Metrics
+from streams.faust_host.app import Pipeline
+from streams.faust_host.transport import SETTINGS, TP
+from streams.kafka.client import KafkaLog
 from streams.ports import Ports
-from streams.rooms import SEALED, STOCK
-from streams.transport import SETTINGS, TP
+from streams.telemetry.metrics import Metrics
 from streams.windows.partition import StockPartition
-from streams.worker import settle_collector
+from streams.worker.main import settle_collector
+from streams.worker.pipeline import SEALED, STOCK
 from tests.bench import world
 from tests.bench.corpus import Sums
 

@@ -19,14 +19,14 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.codec import Codec, embedded_codec
 from schemas.events import StockAdjusted
-from streams.chain_log import ANCHORS
-from streams.log import Outgoing, Sent, partition_of
-from streams.metrics import Metrics
+from streams.chain.log import ANCHORS
+from streams.faust_host.transport import TP, Batch
+from streams.faust_host.watermarks import Progress
+from streams.kafka.client import Outgoing, Sent, partition_of
+from streams.kafka.topics import wanted
 from streams.ports import Ports
-from streams.progress import Progress
-from streams.rooms import SEALED, STOCK, Rooms
-from streams.topics import wanted
-from streams.transport import TP, Batch
+from streams.telemetry.metrics import Metrics
+from streams.worker.pipeline import SEALED, STOCK, Rooms
 from tests.bench import corpus, world
 from tests.streams.fakes import MemoryLog
 

@@ -26,16 +26,16 @@ from lab.simulators.sap_b1.app import Settings, build_app
 from lab.simulators.sap_b1.ledger import Company
 from schemas.codec import Codec, embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
-from streams.config import Config
-from streams.keys import document_key
-from streams.log import Outgoing
-from streams.metrics import Metrics
+from streams.chain.keys import document_key
+from streams.config.load import Config
+from streams.faust_host.transport import TP, Batch
+from streams.faust_host.watermarks import Progress
+from streams.flow_control.lanes import Lanes, Slots
+from streams.kafka.client import Outgoing
 from streams.ports import Ports
 from streams.posting.erp import Erp, Gate
-from streams.posting.lanes import Lanes, Slots
-from streams.progress import Progress
-from streams.rooms import ERP_STOCK, SEALED, STOCK, Rooms
-from streams.transport import TP, Batch
+from streams.telemetry.metrics import Metrics
+from streams.worker.pipeline import ERP_STOCK, SEALED, STOCK, Rooms
 from tests.bench import corpus, world
 from tests.bench.corpus import Sums
 from tests.bench.harness import Bar, Check, Figure, Outcome, SumsDifferError

@@ -8,8 +8,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from streams.log import KafkaLog
-from streams.topics import apply
+from streams.kafka.client import KafkaLog
+from streams.kafka.topics import apply
 from tests.bench import corpus, harness, world
 from tests.bench.harness import Bar, Check, Figure, Outcome, Round, SumsDifferError
 from tests.bench.world import Child, World

@@ -25,18 +25,18 @@ from aiokafka import AIOKafkaProducer
 
 from connectors.base.clock import SystemClock
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.letters import Letters
+from connectors.base.dead_letters import Letters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher, key_of
 from connectors.base.source import Batch, Span
 from connectors.runtime import Runtime
+from connectors.shopify.backfill import ShopifySpan
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.span import ShopifySpan
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent, OrderLine, OrderPlaced, digest_of
-from streams.backfill import TalliedSource, Tally, drive
-from streams.connect import LogBroker
-from streams.log import KafkaLog
+from streams.connect.backfill import TalliedSource, Tally, drive
+from streams.connect.runner import LogBroker
+from streams.kafka.client import KafkaLog
 from tests.bench import corpus, world
 
 #: "At most a few hundred items" (`connectors/base/source.py`).

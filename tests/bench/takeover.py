@@ -24,10 +24,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.codec import Codec, embedded_codec
 from schemas.events import Customer, OrderLine, OrderPlaced, StockAdjusted, digest_of
 from schemas.records import SealedEpoch, StockBatch
-from streams.chain import Head
-from streams.config import Config
-from streams.log import KafkaLog, Outgoing, partition_of
-from streams.topics import apply
+from streams.chain.rule import Head
+from streams.config.load import Config
+from streams.kafka.client import KafkaLog, Outgoing, partition_of
+from streams.kafka.topics import apply
 from tests.bench import corpus, world
 from tests.bench.harness import Bar, Check, Figure, Outcome
 from tests.bench.world import ROOT, ProcessFailedError, World

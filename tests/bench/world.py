@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.simulators.sap_b1.ledger import Company
-from streams.config import Config, parse
-from streams.log import KafkaLog
+from streams.config.load import Config, parse
+from streams.kafka.client import KafkaLog
 from tests.bench import corpus
 
 ROOT = Path(__file__).parents[2]

@@ -10,20 +10,20 @@ import httpx
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, backfill_name, connector_of, owner_of
+from connectors.base.dead_letters import Letters
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.letters import Letters
 from connectors.base.publisher import Publisher
 from connectors.base.source import Batch, Span, SpanBatch, StockLevel
-from connectors.magento.span import MagentoSpan
+from connectors.magento.backfill import MagentoSpan
 from connectors.registry import KINDS
-from connectors.seko.span import SekoSpan
-from connectors.shopify import span as shopify_span
-from connectors.shopify.span import ShopifySpan
-from connectors.veeqo.span import VeeqoSpan
+from connectors.seko.backfill import SekoSpan
+from connectors.shopify import backfill as shopify_span
+from connectors.shopify.backfill import ShopifySpan
+from connectors.veeqo.backfill import VeeqoSpan
 from lab.simulators.magento.app import build_app
 from lab.simulators.veeqo.app import Veeqo
 from schemas.events import EVENT_TYPES, identity
-from streams.backfill import Nowhere, TalliedSource, Tally, drive
+from streams.connect.backfill import Nowhere, TalliedSource, Tally, drive
 from tests.connectors import test_contract as contract
 from tests.connectors.conftest import NOW, FixedClock
 from tests.connectors.magento import stage as magento

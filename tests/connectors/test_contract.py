@@ -16,8 +16,8 @@ import pytest
 import structlog
 
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, Position
+from connectors.base.dead_letters import Letters
 from connectors.base.errors import RetriableError
-from connectors.base.letters import Letters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret

@@ -14,8 +14,8 @@ import httpx
 import pytest
 import structlog
 
+from connectors.base.dead_letters import Letters
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.letters import Letters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret

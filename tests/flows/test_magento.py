@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
+from connectors.base.dead_letters import Letters
 from connectors.base.errors import RetriableError
-from connectors.base.letters import Letters
 from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.magento.source import MagentoSource
 from connectors.runtime import Runtime
 from lab.simulators.magento.app import Kind, Part, Shop, Wish, build_app
-from streams.connect import LogBroker
-from streams.metrics import Metrics
+from streams.connect.runner import LogBroker
+from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World
 

@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.letters import Letters
+from connectors.base.dead_letters import Letters
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
 from connectors.webhooks import Door, Intake, WebhookSettings
 from lab.simulators.shopify.app import Shop
-from streams.connect import LogBroker
-from streams.metrics import Metrics
+from streams.connect.runner import LogBroker
+from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World
 

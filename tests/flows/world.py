@@ -1,6 +1,6 @@
 """Everything between a line in a file and B1's ledger, real but for the broker, the network and the clock.
 
-Lines go through `connectors.runtime` into a log in memory, through the real `streams.rooms` on a worker played here, and
+Lines go through `connectors.runtime` into a log in memory, through the real `streams.worker.pipeline` on a worker played here, and
 over the real client into the simulated Service Layer. Time is virtual: a minute costs what happens in it.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.letters import Letters
+from connectors.base.dead_letters import Letters
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.ims.source import ImsSource
@@ -32,16 +32,16 @@ from lab.simulators.sap_b1.ledger import Company
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS
 from schemas.records import LetterState, Outcome, Posting, SealedEpoch, StockDocument
-from streams import status
-from streams.config import Config, parse
-from streams.connect import LogBroker
-from streams.keys import key_of, order_key
-from streams.log import Committed, Outgoing, Record, Sent
-from streams.metrics import Metrics
+from streams.chain.keys import key_of, order_key
+from streams.config.load import Config, parse
+from streams.connect.runner import LogBroker
+from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
+from streams.kafka.client import Committed, Outgoing, Record, Sent
 from streams.ports import Ports
-from streams.progress import Progress, Taken, decode_counts, encode_counts
-from streams.rooms import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
-from streams.trail import letters
+from streams.query import status
+from streams.query.orders import letters
+from streams.telemetry.metrics import Metrics
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
 from tests.connectors.wire import Wire
 from tests.simulation.loop import VirtualLoop
 from tests.streams.fakes import ENVIRON, MemoryLog, example
@@ -154,7 +154,7 @@ class _Batch:
 
 
 class Worker:
-    """One worker that has all partitions: what `streams.app` does with its rooms, without Faust."""
+    """One worker that has all partitions: what `streams.faust_host.app` does with its rooms, without Faust."""
 
     def __init__(self, config: Config, ports: Ports, log: FlowLog) -> None:
         self._config, self._log = config, log

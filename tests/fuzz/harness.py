@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from connectors.base.dead_letters import Letters
 from connectors.base.delivery import deliver
-from connectors.base.letters import Letters
 from connectors.base.levels import Level, resolve
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Outgoing, Publisher

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.config import load
-from streams.metrics import Metrics
+from streams.config.load import load
+from streams.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "grafana/dashboards").glob("*.json"))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lab.kafka.broker import Kafka
-from streams.log import KafkaLog
+from streams.kafka.client import KafkaLog
 
 
 @pytest.fixture(scope="session")

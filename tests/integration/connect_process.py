@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from connectors.base.errors import ConnectorError
-from streams import config as settings
-from streams import connect
-from streams.log import KafkaLog
-from streams.metrics import Metrics
+from streams.config.load import load as settings
+from streams.connect import runner as connect
+from streams.kafka.client import KafkaLog
+from streams.telemetry.metrics import Metrics
 
 
 async def main() -> int:

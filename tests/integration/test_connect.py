@@ -16,8 +16,9 @@ import pytest
 from connectors.base.cursors import partition_of
 from schemas.codec import embedded_codec
 from schemas.events import StockAdjusted
-from streams import config as settings
-from streams import connect, topics
+from streams.config.load import load as settings
+from streams.connect import runner as connect
+from streams.kafka import topics
 
 pytestmark = pytest.mark.kafka
 PROCESS = Path(__file__).with_name("connect_process.py")

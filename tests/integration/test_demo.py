@@ -22,7 +22,7 @@ STREAMS = [sys.executable, "-c", "from streams.cli import main; main()"]
 
 @pytest.fixture
 def slice_file(tmp_path):
-    """139 lines: orders, partial dispatches, refunds and many stock movements, one of them at an unmapped place."""
+    """141 lines: orders, partial dispatches, refunds and many stock movements, one of them at an unmapped place."""
     rows = feed.read()
     lines = {row["InvoiceNo"]: 0 for row in rows}
     for row in rows:
@@ -75,7 +75,7 @@ async def test_a_short_demo_ends_with_balanced_books(kafka, slice_file, environ,
     assert ran.returncode == 0, ran.stderr[-3000:] + ran.stdout[-3000:]
     told = json.loads(ran.stdout)
     assert (told["ok"], told["lost"], told["double"], told["discrepancies"]) == (True, 0, 0, [])
-    assert sum(flow["received"] for flow in told["flows"].values()) == 139
+    assert sum(flow["received"] for flow in told["flows"].values()) == 141
     assert all(flow["unaccounted"] == 0 for flow in told["flows"].values())
     assert told["flows"]["order_placed"]["posted"] == 42
     assert told["letters"] == {"unmapped_location": 1, "unreadable": 2}

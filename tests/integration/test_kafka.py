@@ -5,7 +5,7 @@ import pytest
 
 from lab.kafka import broker as kafka
 from lab.kafka.broker import Kafka, KafkaSetupError
-from streams.log import KafkaLog, LogError, Topic
+from streams.kafka.client import KafkaLog, LogError, Topic
 
 pytestmark = pytest.mark.kafka
 

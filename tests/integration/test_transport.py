@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from lab.kafka.broker import Kafka
-from streams.log import Committed, KafkaLog, Outgoing, Topic
-from streams.progress import decode_counts
+from streams.faust_host.watermarks import decode_counts
+from streams.kafka.client import Committed, KafkaLog, Outgoing, Topic
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]

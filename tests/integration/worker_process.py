@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 
-from streams.transport import SETTINGS, TP, App, Batch, Consumer, Start
+from streams.faust_host.transport import SETTINGS, TP, App, Batch, Consumer, Start
 
 given = json.loads(Path(sys.argv[1]).read_text())
 events = os.open(given["events"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

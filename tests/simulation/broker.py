@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
-from streams.log import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
+from streams.kafka.client import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
 from tests.simulation.loop import Process, VirtualLoop
 
 #: The broker's own clock in Unix time at virtual second 0: 2026-03-14 12:00 UTC.
@@ -80,7 +80,7 @@ class Broker:
 
 
 class WorkerLog:
-    """`streams.log.Log` as one process has it: its sends to a partition arrive in order, and whether or not it lives on."""
+    """`streams.kafka.client.Log` as one process has it: its sends to a partition arrive in order, and whether or not it lives on."""
 
     def __init__(self, broker: Broker, process: Process | None, group: str) -> None:
         self._broker, self._process, self._group = broker, process, group

@@ -27,9 +27,9 @@ from schemas.events import (
 from schemas.letters import OPEN_STATES, letter_id
 from schemas.records import NO_OPS, LetterState, Posting, SealedEpoch, StockBatch, StockDocument
 from schemas.topics import FACTS, ORDER_FACTS, event_type
-from streams.keys import batch_key, event_key, invoice_key, order_key
-from streams.log import Committed
-from streams.progress import decode_counts
+from streams.chain.keys import batch_key, event_key, invoice_key, order_key
+from streams.faust_host.watermarks import decode_counts
+from streams.kafka.client import Committed
 from tests.simulation.broker import Broker, Place
 from tests.simulation.history import WAREHOUSES, Fact
 

@@ -15,20 +15,20 @@ from unittest.mock import patch
 from connectors.sap_b1 import sink
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.sink import B1Sink, Written
-from streams.chain import Head
+from streams.chain.keys import key_of
+from streams.chain.rule import Head
 from streams.dead_letters.publisher import LetterPublisher
-from streams.keys import key_of
-from streams.log import LogError
+from streams.faust_host.watermarks import Progress
+from streams.flow_control.lanes import Lanes
+from streams.kafka.client import LogError
 from streams.posting.barrier import Barrier
-from streams.posting.lanes import Lanes
 from streams.posting.orders import OrderPosting
 from streams.posting.poster import Poster
 from streams.posting.stock import StockPosting
-from streams.progress import Progress
-from streams.routing import OrderRouter
 from streams.windows import epoch
 from streams.windows.partition import StockPartition
 from streams.windows.rules import StockRules, Verdict
+from streams.worker.routing import OrderRouter
 
 Plant = Callable[[], AbstractContextManager[Any]]
 PLANTS: dict[str, Plant] = {}
@@ -122,7 +122,7 @@ def _(original: Any) -> Any:
 def _(original: Any) -> Any:
     def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
         with patch(
-            "streams.routing.event_key",
+            "streams.worker.routing.event_key",
             lambda event: key_of(event_type, event.company, record.partition, record.offset),
         ):
             return original(self, event_type, record)
@@ -133,7 +133,9 @@ def _(original: Any) -> Any:
 @_plant(OrderRouter, "_posting", "K is made from the payload")
 def _(original: Any) -> Any:
     def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
-        with patch("streams.routing.event_key", lambda event: key_of(event_type, event.company, event.digest.hex())):
+        with patch(
+            "streams.worker.routing.event_key", lambda event: key_of(event_type, event.company, event.digest.hex())
+        ):
             return original(self, event_type, record)
 
     return posting

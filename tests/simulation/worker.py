@@ -1,6 +1,6 @@
-"""One worker process: the real `Rooms` under the real hooks of `streams.app`, with Faust's part played here.
+"""One worker process: the real `Rooms` under the real hooks of `streams.faust_host.app`, with Faust's part played here.
 
-What `streams.transport` does for the app is done here in the same order: positions, `on_assigned`, batches one at a time per
+What `streams.faust_host.transport` does for the app is done here in the same order: positions, `on_assigned`, batches one at a time per
 partition, a commit of watermarks every second, and `before_release` when the group takes the partitions back.
 """
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streams.app import Pipeline
-from streams.config import Config
-from streams.log import Committed
+from streams.config.load import Config
+from streams.faust_host.app import Pipeline
+from streams.faust_host.transport import TP, Batch, Start
+from streams.faust_host.watermarks import Counts, Progress, decode_counts, encode_counts
+from streams.kafka.client import Committed
 from streams.ports import Ports
-from streams.progress import Counts, Progress, decode_counts, encode_counts
-from streams.rooms import INPUTS, Rooms
-from streams.transport import TP, Batch, Start
+from streams.worker.pipeline import INPUTS, Rooms
 from tests.simulation.broker import EPOCH_S, Broker
 from tests.simulation.loop import Process, VirtualLoop
 

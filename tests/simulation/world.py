@@ -17,12 +17,12 @@ import structlog
 
 from lab.simulators.sap_b1.ledger import Company, Rules
 from schemas.codec import Codec, embedded_codec
-from streams.config import Config, parse
-from streams.log import Committed, LogError, partition_of
-from streams.metrics import Metrics
+from streams.config.load import Config, parse
+from streams.faust_host.transport import TP
+from streams.kafka.client import Committed, LogError, partition_of
+from streams.kafka.topics import wanted
 from streams.ports import Ports
-from streams.topics import wanted
-from streams.transport import TP
+from streams.telemetry.metrics import Metrics
 from tests.simulation.broker import Broker, BrokerFaults, WorkerLog
 from tests.simulation.checker import Checker
 from tests.simulation.erp import ErpFaults, Server, SimServiceLayer, company_clock

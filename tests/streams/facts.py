@@ -20,8 +20,8 @@ from schemas.events import (
 from schemas.letters import REASONS, headers_of
 from schemas.records import Document, LetterState, Outcome, Posting
 from schemas.topics import dead_letter_topic, fact_topic
-from streams.config import Config
-from streams.progress import encode_counts
+from streams.config.load import Config
+from streams.faust_host.watermarks import encode_counts
 from tests.streams.fakes import MemoryLog
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

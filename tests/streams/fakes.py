@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streams.config import Config, parse
-from streams.log import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
-from streams.topics import wanted
+from streams.config.load import Config, parse
+from streams.kafka.client import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
+from streams.kafka.topics import wanted
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "canary-7f3a-hunter2"  # must never be seen anywhere
@@ -26,7 +26,7 @@ def config(folder: Path = ROOT, **kafka: Any) -> Config:
 
 
 class MemoryLog:
-    """`streams.log.Log` in memory: one replica, no retention, never away unless `away` says why.
+    """`streams.kafka.client.Log` in memory: one replica, no retention, never away unless `away` says why.
 
     Attributes:
         commits: What groups have committed; set it as a group would.

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from connectors.base.dead_letters import Letters
 from connectors.base.delivery import deliver
-from connectors.base.letters import Letters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.source import RefusedRecord

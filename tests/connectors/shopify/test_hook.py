@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from connectors.base.letters import Letters
+from connectors.base.dead_letters import Letters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime

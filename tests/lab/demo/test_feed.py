@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from lab.feed import sales as feed
-from streams.config import load
+from streams.config.load import load
 
 TODAY = date(2026, 11, 20)
 _NEW = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")

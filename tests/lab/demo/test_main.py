@@ -8,7 +8,7 @@ from lab.demo import vendors
 from lab.demo.__main__ import main
 from lab.simulators import stages
 from lab.simulators.__main__ import read_app, read_vendor
-from streams.config import load
+from streams.config.load import load
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from lab.feed import sales as feed
 from lab.kafka.broker import Kafka, KafkaSetupError
 from lab.proof.ledger_proof import Discrepancy, Ends, Proof
 from streams.cli import shell
-from streams.status import Flow
+from streams.query.status import Flow
 
 FLOWS = {
     name: Flow(posted=n, no_op=1, parked=2, dead=0, in_flight=9, oldest_unposted_s=1.5)

@@ -10,7 +10,7 @@ import pytest
 from lab.demo import books, vendors
 from lab.feed import sales as feed
 from lab.simulators import stages
-from streams.config import load
+from streams.config.load import load
 
 TODAY = date(2026, 11, 21)
 URLS = {name: f"http://127.0.0.1:{number}" for number, name in enumerate(vendors.VENDORS, 1)}

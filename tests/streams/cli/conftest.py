@@ -15,8 +15,8 @@ import structlog
 
 from streams import cli
 from streams.cli import shell
-from streams.config import Config
-from streams.log import Log
+from streams.config.load import Config
+from streams.kafka.client import Log
 from tests.streams.facts import World
 from tests.streams.fakes import PASSWORD, ROOT
 

@@ -14,13 +14,15 @@ from connectors import registry
 from connectors.base.cursors import CURSORS, LostRaceError, connector_of
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import Span, SpanBatch
-from connectors.veeqo.span import VeeqoSpan
+from connectors.veeqo.backfill import VeeqoSpan
 from lab.simulators.veeqo.app import Account, Line, Veeqo
 from schemas.codec import embedded_codec
 from schemas.events import OrderPlaced
 from schemas.topics import FACTS
-from streams import backfill, connect, logs
 from streams.cli.progress import Bar
+from streams.connect import backfill
+from streams.connect import runner as connect
+from streams.telemetry import logs
 from tests.streams.facts import World
 
 AT = datetime(2026, 3, 14, 9, tzinfo=UTC)

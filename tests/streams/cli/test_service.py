@@ -14,8 +14,8 @@ import pytest
 from connectors.base.errors import FatalError
 from streams import cli
 from streams.cli import service
-from streams.config import Config
-from streams.metrics import Metrics
+from streams.config.load import Config
+from streams.telemetry.metrics import Metrics
 from tests.streams.cli.conftest import Streams
 from tests.streams.facts import World
 from tests.streams.fakes import ROOT, MemoryLog
@@ -54,9 +54,10 @@ class Part:
 def rooms(monkeypatch: pytest.MonkeyPatch) -> Any:
     def put(**parts: Part) -> None:
         for name, part in parts.items():
-            module = ModuleType(f"streams.{name}")
+            path = {"worker": "streams.worker.main", "connect": "streams.connect.runner"}[name]
+            module = ModuleType(path)
             module.run = part.run  # type: ignore[attr-defined]
-            monkeypatch.setitem(sys.modules, f"streams.{name}", module)
+            monkeypatch.setitem(sys.modules, path, module)
 
     return put
 

@@ -8,8 +8,8 @@ from schemas.codec import embedded_codec
 from schemas.letters import REASONS, letter_id
 from schemas.records import Header, LetterState
 from streams.dead_letters.publisher import LetterPublisher, Refused, flow_of
-from streams.log import LogError
-from streams.metrics import Metrics
+from streams.kafka.client import LogError
+from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog
 from tests.streams.records import two_companies
 from tests.streams.virtual import NOW

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import embedded_codec
 from streams.dead_letters.states import STATES, States, headers_in, mark_of
-from tests.streams.dead_letters.test_book import letter
+from tests.streams.dead_letters.test_index import letter
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.virtual import run
 

@@ -10,12 +10,12 @@ import pytest
 
 from schemas.codec import embedded_codec
 from schemas.records import DocumentLine, StockDocument
-from streams.chain_log import ANCHORS, Anchors
-from streams.log import LogError
-from streams.metrics import Metrics
+from streams.chain.log import ANCHORS, Anchors
+from streams.kafka.client import LogError
 from streams.ports import Ports
 from streams.posting import documents
 from streams.posting.documents import SealedDocuments
+from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.virtual import Clock
 

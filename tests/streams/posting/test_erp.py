@@ -17,10 +17,10 @@ from connectors.sap_b1.service_layer import NotSentError, Request
 from connectors.sap_b1.sink import Found, Written
 from schemas.codec import embedded_codec
 from schemas.records import Document
-from streams.metrics import Metrics
+from streams.flow_control.lanes import Slots
 from streams.ports import Ports
 from streams.posting.erp import Erp, Gate, Jitter
-from streams.posting.lanes import Slots
+from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.virtual import Clock
 

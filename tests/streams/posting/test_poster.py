@@ -17,14 +17,14 @@ from schemas.codec import embedded_codec
 from schemas.events import DispatchConfirmed, DispatchLine, FactEvent, OrderCancelled, OrderLine, OrderPlaced, digest_of
 from schemas.records import LetterState, Posting
 from schemas.topics import fact_topic
-from streams.chain_log import ANCHORS, Anchors
+from streams.chain.keys import event_key
+from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import LetterPublisher
 from streams.dead_letters.states import TENURE
-from streams.keys import event_key
-from streams.log import LogError
-from streams.metrics import Metrics
+from streams.kafka.client import LogError
 from streams.ports import Ports
 from streams.posting.poster import Poster
+from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.posting.b1 import B1, MASTER_DATA, lose_answer
 from tests.streams.records import FakeBatch, raw

@@ -15,15 +15,15 @@ from connectors.sap_b1.service_layer import Request
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
-from streams.chain_log import ANCHORS, Anchors
-from streams.keys import batch_key
-from streams.metrics import Metrics
+from streams.chain.keys import batch_key
+from streams.chain.log import ANCHORS, Anchors
+from streams.flow_control.lanes import Lanes, Slots
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp, Gate
-from streams.posting.lanes import Lanes, Slots
 from streams.posting.stock import StockPosting
 from streams.posting.work import Ended, Work
+from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.posting.b1 import B1, lose_answer
 from tests.streams.virtual import Clock

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from schemas.codec import embedded_codec
 from schemas.events import BatchQuantity, StockAdjusted, digest_of
 from schemas.records import NO_OPS, SealedEpoch, StockBatch
-from streams.chain import Head
-from streams.config import parse
-from streams.keys import batch_key
+from streams.chain.keys import batch_key
+from streams.chain.rule import Head
+from streams.config.load import parse
 from streams.windows.epoch import REPLAY_HEADER, Composer
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from schemas.codec import embedded_codec
 from schemas.events import StockAdjusted
 from schemas.records import LetterState, Posting, SealedEpoch, StockBatch
-from streams.acceptance import Disagreement, OvertakenError, accept
-from streams.chain import ChainRootError
-from streams.chain_log import ANCHORS, Anchors
-from streams.config import parse
+from streams.chain.log import ANCHORS, Anchors
+from streams.chain.loss import Disagreement, OvertakenError, accept
+from streams.chain.rule import ChainRootError
+from streams.config.load import parse
 from streams.dead_letters.publisher import LetterPublisher
-from streams.log import LogError, Outgoing, Sent
-from streams.metrics import Metrics
+from streams.kafka.client import LogError, Outgoing, Sent
 from streams.ports import Ports
+from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composer
 from streams.windows.partition import MAX_BYTES, InputLostError, StockPartition
 from streams.windows.rules import StockRules
@@ -201,7 +201,7 @@ async def test_a_lost_seal_adopts_the_winners_view_and_counts_nothing_twice(log:
 
 def walk(log: MemoryLog) -> list[SealedEpoch]:
     """The accepted epochs, by the rule alone."""
-    from streams.chain import Head
+    from streams.chain.rule import Head
 
     head, accepted = Head(), []
     for record in log._records[SEALED, 0]:

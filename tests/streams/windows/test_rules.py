@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config import parse
+from streams.config.load import parse
 from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from tests.streams.fakes import ENVIRON, ROOT, example
 

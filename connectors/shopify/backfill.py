@@ -1,0 +1,271 @@
+"""Reads a span of a shop by bulk operations: Shopify gathers the orders, and we read its file line by line.
+
+An operation is of the orders that were created in a window and changed since the span began; the first window is all of
+the time before the span's end. One that fails, as large ones do, is made anew for half of its window; what it had is not
+used, since its last order may lack lines. One whose result is gone (after seven days), or that somebody has cancelled, is
+made anew for the whole window. What is then read again says the same under the same identities.
+
+A file does not hold what fulfilments and refunds are made of: bulk operations take no connection inside a list. They are
+asked for many at a time.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import structlog
+
+from connectors.base.clock import Clock
+from connectors.base.errors import FatalError
+from connectors.base.source import Item, Span, SpanBatch
+from connectors.base.values import RecordError, validate
+from connectors.shopify import records, source
+from connectors.shopify.client import ORDERS_IN_BULK, Bulk, BulkGoneError, ShopifyClient
+from connectors.shopify.orders import Orders, incomplete, searched
+from connectors.shopify.settings import ShopifySettings
+from connectors.shopify.translate import Found, Voice, find, is_ours, unreadable
+
+log = structlog.get_logger(__name__)
+
+#: A batch is acknowledged whole: a restart asks again for the parts of so many orders.
+BATCH_ORDERS = 100
+LOOK_S = 5.0
+#: A window that cannot be gathered even so small is tried again after a while, not halved any more.
+LEAST_WINDOW = timedelta(minutes=10)
+_AGAIN_S = 60.0
+_SECOND = timedelta(seconds=1)
+#: Before every shop.
+_BEGINNING = datetime(2006, 1, 1, tzinfo=UTC)
+_WHOLE_PAGE = {"hasNextPage": False, "endCursor": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cursor.
+
+    Attributes:
+        since, until: The window of `createdAt` under way, as ISO 8601.
+        operation: Its bulk operation; None: not started.
+        byte: Of its result, everything before has been told.
+    """
+
+    since: str
+    until: str
+    operation: str | None = None
+    byte: int = 0
+
+    @classmethod
+    def from_text(cls, text: str) -> "Place":
+        """Read a cursor.
+
+        Raises:
+            FatalError: It is something else.
+        """
+        try:
+            place = cls(**json.loads(text))
+            _ = place.window
+        except (ValueError, TypeError) as error:
+            raise FatalError("the cursor is not one of a shopify back-fill; name another span") from error
+        return place
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @property
+    def window(self) -> Span:
+        return Span(datetime.fromisoformat(self.since), datetime.fromisoformat(self.until))
+
+    @classmethod
+    def before(cls, window: Span) -> "Place":
+        """At the beginning of a window."""
+        return cls(window.since.isoformat(), window.until.isoformat())
+
+
+class ShopifySpan:
+    """A shop's span as a `SpanSource`.
+
+    Args:
+        name: The connector's.
+        settings: Its settings.
+        clock: When things are observed.
+        span: What is read: what happened in it, whenever its order was placed.
+        live: The live source's cursor, for since when counts have been read.
+        transport: For tests: an app in place of the network.
+        sleep: For tests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ShopifySettings,
+        clock: Clock,
+        span: Span,
+        live: str | None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.name = name
+        self.company = settings.company
+        self._settings = settings
+        self._clock = clock
+        self._span = span
+        self._sleep = sleep
+        self._client = ShopifyClient(settings, clock, transport=transport, sleep=sleep)
+        self._orders = Orders(self._client)
+        self._counted_since = source.Place.from_text(live).counted_since if live is not None else {}
+        self._first = Place.before(Span(_BEGINNING, max(span.until, _BEGINNING)))
+        self._rows: AsyncGenerator[tuple[dict[str, Any], int], None] | None = None
+        self._at: Place | None = None
+
+    async def close(self) -> None:
+        await self._leave()
+        await self._client.close()
+
+    async def read(self, cursor: str | None) -> SpanBatch:
+        place = Place.from_text(cursor) if cursor is not None else self._first
+        if place.operation is None:
+            operation = await self._client.start_bulk(self._query(place.window))
+            # Written down before it is waited for: it may take hours.
+            return self._waits(replace(place, operation=operation), "Shopify begins to gather orders")
+        try:
+            if self._rows is None or self._at != place:
+                await self._leave()
+                bulk = await self._client.look_bulk(place.operation)
+                if bulk.status != "COMPLETED":
+                    return await self._wait(place, bulk)
+                if bulk.url is None:
+                    return self._next(place)
+                self._rows = self._client.bulk(bulk.url, start=place.byte)
+            return await self._read_rows(place)
+        except BulkGoneError as error:
+            await self._leave()
+            return self._again(place, str(error))
+        except BaseException:
+            await self._leave()
+            raise
+
+    async def _leave(self) -> None:
+        rows, self._rows, self._at = self._rows, None, None
+        if rows is not None:
+            await rows.aclose()
+
+    def _query(self, window: Span) -> str:
+        since, until = self._span.since, window.until
+        # Whole seconds: what is too early is left out by its own time.
+        until = until if not until.microsecond else until + _SECOND
+        words = [f"updated_at:>='{searched(since)}'", f"created_at:<'{searched(until)}'"]
+        if window.since > _BEGINNING:
+            words.insert(1, f"created_at:>='{searched(window.since)}'")
+        return ORDERS_IN_BULK % " AND ".join(words)
+
+    # ---- the operation
+
+    async def _wait(self, place: Place, bulk: Bulk) -> SpanBatch:
+        match bulk.status:
+            case "CREATED" | "RUNNING" | "CANCELING":
+                await self._sleep(LOOK_S)
+                return self._waits(place, f"Shopify gathers orders: {bulk.objects} rows so far")
+            case "FAILED" if bulk.error == "ACCESS_DENIED":
+                raise FatalError("shopify: the bulk operation is denied; give the app the scopes of its README.md")
+            case "FAILED":
+                return await self._halve(place, bulk.error)
+            case status:
+                return self._again(place, f"it ended as {status[:20]}")
+
+    async def _halve(self, place: Place, error: str) -> SpanBatch:
+        window = place.window
+        # Orders from before the span are few: they are asked for apart first.
+        middle = window.since + (window.until - window.since) / 2
+        if window.since < self._span.since < window.until:
+            middle = self._span.since
+        middle = middle.replace(microsecond=0)
+        if middle - window.since < LEAST_WINDOW:
+            log.warning("bulk_failed", connector=self.name, error=error)
+            await self._sleep(_AGAIN_S)
+            return self._again(place, error)
+        log.warning("bulk_halved", connector=self.name, error=error)
+        return self._waits(
+            Place.before(Span(window.since, middle)), f"Shopify failed ({error or 'no reason'}): half as much at once"
+        )
+
+    def _again(self, place: Place, why: str) -> SpanBatch:
+        log.warning("bulk_restarted", connector=self.name, error=why)
+        return self._waits(Place.before(place.window), "the bulk operation is made anew")
+
+    def _next(self, place: Place) -> SpanBatch:
+        """The window is done: the next one is twice as wide, or there is none."""
+        window = place.window
+        if window.until >= self._span.until:
+            return SpanBatch((), place.to_text(), idle=True, reached=self._span.until, part=1.0)
+        until = min(self._span.until, window.until + 2 * (window.until - window.since))
+        return self._waits(Place.before(Span(window.until, until)), "")
+
+    def _waits(self, place: Place, doing: str) -> SpanBatch:
+        return SpanBatch((), place.to_text(), doing=doing)
+
+    # ---- its result
+
+    async def _read_rows(self, place: Place) -> SpanBatch:
+        assert self._rows is not None  # noqa: S101 -- the caller has opened it
+        raws: list[dict[str, Any]] = []
+        byte = place.byte
+        async for row, end in self._rows:
+            raws.append(_order(row))
+            byte = end
+            if len(raws) >= BATCH_ORDERS:
+                break
+        if not raws:
+            await self._leave()
+            return self._next(place)
+        await self._orders.complete(raws)
+        voice = Voice(self.name, self.company, self._settings, self._clock.now(), self._counted_since)
+        items = [item for raw in raws for item in self._tell(raw, voice)]
+        self._at = replace(place, byte=byte)
+        reached = _created_at(raws[-1])
+        part = self._span.part(reached) if reached is not None else None
+        return SpanBatch(tuple(items), self._at.to_text(), records=len(raws), reached=reached, part=part)
+
+    def _tell(self, raw: Mapping[str, Any], voice: Voice) -> list[Item]:
+        """What happened to an order within the span."""
+        fault, found = incomplete(raw), list[Found]()
+        try:
+            order = validate(records.Order, raw)
+            if fault is None and not is_ours(order, self._settings):
+                found = find(order, raw, voice)
+        except RecordError as error:
+            fault = str(error)
+        if fault is not None:
+            order_id, changed_at = str(raw.get("id")).rpartition("/")[2], str(raw.get("updatedAt"))
+            return [unreadable(order_id, changed_at, raw, fault, self._settings.events)]
+        return [item for each in found if self._is_within(each) for item in each.items]
+
+    def _is_within(self, found: Found) -> bool:
+        """Whether it is of the span, and over. What is not over the live source tells in its time.
+
+        What was undone within the span was not there to be told.
+        """
+        undone_at = found.undoes[1] if found.undoes is not None else None
+        return found.final and found.moment in self._span and (undone_at is None or undone_at not in self._span)
+
+
+def _order(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the result, with its lines, as `Orders.fetch` would have it but for its parts."""
+    lines, freight = row.pop("LineItem", []), row.pop("ShippingLine", [])
+    if unknown := [name for name in row if name[:1].isupper()]:
+        raise FatalError(f"shopify: a bulk result with rows of the type {unknown[0][:40]}; report this version")
+    # As the live source asks for them: without an id.
+    nodes = [{name: value for name, value in each.items() if name != "id"} for each in freight]
+    return {**row, "shippingLines": {"nodes": nodes, "pageInfo": _WHOLE_PAGE}, "lineItems": lines}
+
+
+def _created_at(raw: Mapping[str, Any]) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(raw.get("createdAt")))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None

@@ -1,0 +1,114 @@
+"""Making and verifying the topics of `schemas/topics.py` on the broker, prefix and sizes as configured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.topics import TOPICS
+from schemas.topics import Topic as Row
+from streams.config.load import Config
+from streams.kafka.client import Log, Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something about a topic that is not as it must be.
+
+    Attributes:
+        topic: The broker's name.
+        setting: `partitions`, `replication`, a topic setting of Kafka's, or `topic` when it is not there.
+        expected: What it must be.
+        found: What it is.
+        remedy: What to do.
+    """
+
+    topic: str
+    setting: str
+    expected: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.setting} is {self.found}, must be {self.expected}; {self.remedy}"
+
+
+def wanted(config: Config) -> list[Topic]:
+    """All topics as they must be."""
+    return [_wanted(row, config) for row in TOPICS]
+
+
+def _wanted(row: Row, config: Config) -> Topic:
+    partitions = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
+    replication = config.kafka.replication_factor
+    # Outside a demo a write counts once two replicas have it; a single broker has only one to offer.
+    in_sync = min(2, replication) if not config.kafka.local else 1
+    settings = {**row.config(config.horizon_days), "min.insync.replicas": str(in_sync)}
+    return Topic(config.topic(row.name), partitions[row.partitions], replication, settings)
+
+
+async def apply(log: Log, config: Config) -> set[str]:
+    """Make the topics that are missing; touch none that is there.
+
+    Returns:
+        The names of those made.
+
+    Raises:
+        LogError: The broker cannot be reached or refuses.
+    """
+    there = await log.topics()
+    return await log.create_topics(topic for topic in wanted(config) if topic.name not in there)
+
+
+async def check(log: Log, config: Config) -> list[Difference]:
+    """Everything that differs; a worker starts only where nothing does.
+
+    Raises:
+        LogError: The broker cannot be reached or refuses.
+    """
+    expected = wanted(config)
+    found = await log.describe([topic.name for topic in expected])
+    return [difference for topic in expected for difference in _differences(topic, found.get(topic.name))]
+
+
+def _differences(expected: Topic, found: Topic | None) -> Iterator[Difference]:
+    if found is None:
+        yield Difference(expected.name, "topic", "there", "missing", "run streams topics apply")
+        return
+    if found.partitions != expected.partitions:
+        yield Difference(
+            expected.name,
+            "partitions",
+            str(expected.partitions),
+            str(found.partitions),
+            "put the configuration back: partition counts never change, because order and keys depend on them",
+        )
+    if found.replication < expected.replication:
+        yield Difference(
+            expected.name,
+            "replication",
+            str(expected.replication),
+            str(found.replication),
+            "add replicas with kafka-reassign-partitions, or mend kafka.replication_factor",
+        )
+    for name, value in expected.configs.items():
+        has = found.configs.get(name, "")
+        if not _does(name, value, has):
+            yield Difference(
+                expected.name,
+                name,
+                value,
+                has or "unset",
+                f"kafka-configs --alter --entity-type topics --entity-name {expected.name} --add-config {name}={value}",
+            )
+
+
+def _does(name: str, expected: str, found: str) -> bool:
+    """Whether what is found keeps at least as much as is expected."""
+    if name not in ("retention.ms", "max.message.bytes", "min.insync.replicas"):
+        return found == expected
+    try:
+        has, needs = int(found), int(expected)
+    except ValueError:
+        return False
+    if name == "retention.ms":
+        return has == -1 or (needs != -1 and has >= needs)
+    return has >= needs

@@ -1,0 +1,309 @@
+"""Reading back what happened: the letters as they stand, and an order's whole story. Reads only; through the `Log`."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from schemas.codec import Codec, CodecError
+from schemas.events import (
+    TYPE_NAMES,
+    DispatchConfirmed,
+    OrderCancelled,
+    OrderEvent,
+    OrderPlaced,
+    RefundIssued,
+    identity,
+)
+from schemas.letters import REASONS
+from schemas.records import LetterState, Outcome
+from schemas.topics import BY_NAME, ORDER_FACTS, event_type
+from streams.config.load import Config
+from streams.kafka.client import Log, Record
+
+LETTERS = "dead-letter-state"
+OUTCOMES = "erp-outcomes"
+_ORDER_EVENTS = (OrderPlaced, OrderCancelled, DispatchConfirmed, RefundIssued)
+#: What an outcome means to somebody who asks about an event (contract section 2).
+ENDS = {"created": "posted", "adopted": "posted", "adopted_cancelled": "posted"}
+
+Place = tuple[str, int, int]
+
+
+def partitions_of(config: Config, name: str) -> range:
+    """The partitions of one of our topics, as configured."""
+    sizes = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
+    return range(sizes[BY_NAME[name].partitions])
+
+
+async def letters(log: Log, config: Config, codec: Codec) -> dict[str, LetterState]:
+    """Every letter as it stands now, by id.
+
+    Raises:
+        LogError: The broker cannot be reached.
+        CodecError: A state was written by something newer than we are.
+    """
+    found: dict[str, LetterState] = {}
+    # All partitions: a letter may name no company (partition 0), or one that is no longer configured.
+    for partition in partitions_of(config, LETTERS):
+        for record in await _scan(log, config.topic(LETTERS), partition):
+            if record.value is not None:
+                state = codec.decode(record.value, LetterState)
+                found[state.id] = state
+            elif record.key is not None:
+                found.pop(record.key.decode(errors="replace"), None)
+    return found
+
+
+async def _scan(log: Log, topic: str, partition: int, wanted: Callable[[bytes], bool] | None = None) -> list[Record]:
+    start, end = await log.bounds(topic, partition)
+    found: list[Record] = []
+    async with aclosing(log.read(topic, partition, start, end)) as batches:
+        async for records in batches:
+            found += [r for r in records if wanted is None or (r.value is not None and wanted(r.value))]
+    return found
+
+
+async def record_at(log: Log, topic: str, partition: int, offset: int) -> Record | None:
+    """One record; None where the log no longer has it."""
+    async with aclosing(log.read(topic, partition, offset, offset + 1)) as batches:
+        async for records in batches:
+            return next((record for record in records if record.offset == offset), None)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One event of a story, and where it stands.
+
+    Attributes:
+        state: posted | no_op | parked | held | dead | replayed | discarded | in_flight.
+        why: Reason, words, who acts and how; None where nothing is wrong.
+    """
+
+    type: str
+    event_id: str | None
+    source: str | None
+    state: str
+    occurred_at: datetime | None
+    received_at: datetime | None
+    topic: str
+    partition: int
+    offset: int
+    documents: tuple[Mapping[str, Any], ...] = ()
+    attempts: int = 0
+    why: Mapping[str, Any] | None = None
+    at: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        times = {"occurred_at": self.occurred_at, "received_at": self.received_at, "at": self.at}
+        return {
+            "type": self.type,
+            "event_id": self.event_id,
+            "source": self.source,
+            "state": self.state,
+            **{name: None if time is None else time.isoformat() for name, time in times.items()},
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "documents": list(self.documents),
+            "attempts": self.attempts,
+            "why": None if self.why is None else dict(self.why),
+        }
+
+
+@dataclass(slots=True)
+class Story:
+    """One order: everything we were told about it and what became of it, oldest first.
+
+    Attributes:
+        order_id: The source's; None for a refund that names no order.
+    """
+
+    company: str
+    order_id: str | None
+    order_number: str | None = None
+    entries: list[Entry] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "company": self.company,
+            "order_id": self.order_id,
+            "order_number": self.order_number,
+            "events": [entry.as_json() for entry in self.entries],
+        }
+
+
+async def stories(log: Log, config: Config, codec: Codec, ident: str) -> list[Story]:
+    """The orders that `ident` may mean: an order id or number, a shipment, refund or event id, or a B1 DocNum.
+
+    Raises:
+        LogError: The broker cannot be reached.
+        CodecError: A record of ours was written by something newer than we are.
+    """
+    standing = (await letters(log, config, codec)).values()
+    seen = await _look(log, config, codec, frozenset({ident}), _number_of(ident), standing)
+    named = frozenset(order_id for _, order_id in seen.orders() if order_id) - {ident}
+    if named:
+        seen = seen.joined(await _look(log, config, codec, named, None, standing))
+    return seen.told(config)
+
+
+def _number_of(ident: str) -> int | None:
+    return int(ident) if ident.isascii() and ident.isdigit() and len(ident) < 11 else None
+
+
+def _varint(number: int) -> bytes:
+    """A number as Avro writes it (zigzag, base 128): what to look for before decoding."""
+    rest, out = number << 1, bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    events: Mapping[Place, tuple[OrderEvent, int]]  # with the record's timestamp
+    outcomes: Mapping[Place, Outcome]
+    letters: Mapping[str, LetterState]
+
+    def orders(self) -> set[tuple[str, str | None]]:
+        return {
+            *((event.company, event.order_id) for event, _ in self.events.values()),
+            *((outcome.company, outcome.order_id) for outcome in self.outcomes.values()),
+            *((letter.company, letter.order_id) for letter in self.letters.values()),
+        }
+
+    def joined(self, other: "_Seen") -> "_Seen":
+        return _Seen(
+            {**self.events, **other.events}, {**self.outcomes, **other.outcomes}, {**self.letters, **other.letters}
+        )
+
+    def told(self, config: Config) -> list[Story]:
+        by_place = {
+            (config.name_of(x.topic), x.partition, x.offset): x for x in self.letters.values() if x.partition >= 0
+        }
+        lines = [letter for letter in self.letters.values() if letter.partition < 0]
+        found: dict[tuple[str, str | None], Story] = {}
+        for place in {*self.events, *self.outcomes, *by_place}:
+            fact, outcome, letter = self.events.get(place), self.outcomes.get(place), by_place.get(place)
+            entry, company, order_id = _entry(place, fact, outcome, letter)
+            story = found.setdefault((company, order_id), Story(company, order_id))
+            story.entries.append(entry)
+            if fact is not None and isinstance(fact[0], OrderPlaced):
+                story.order_number = fact[0].order_number or fact[0].order_id
+        for letter in lines:
+            place = (config.name_of(letter.topic), letter.partition, letter.offset)
+            story = found.setdefault((letter.company, letter.order_id), Story(letter.company, letter.order_id))
+            story.entries.append(_entry(place, None, None, letter)[0])
+        for story in found.values():
+            story.entries.sort(
+                key=lambda entry: (entry.received_at or datetime.min.replace(tzinfo=UTC), entry.topic, entry.offset)
+            )
+        return sorted(found.values(), key=lambda story: (story.company, story.order_id or ""))
+
+
+def _entry(
+    place: Place, fact: tuple[OrderEvent, int] | None, outcome: Outcome | None, letter: LetterState | None
+) -> tuple[Entry, str, str | None]:
+    event = fact[0] if fact is not None else None
+    stamp_ms = fact[1] if fact is not None else letter.timestamp_ms if letter is not None else 0
+    kind, event_id, source, company, order_id = _who(place, event, outcome, letter)
+    state, why = "in_flight", None
+    if outcome is not None:
+        state = ENDS.get(outcome.outcome, outcome.outcome)
+    if letter is not None and (
+        outcome is None or letter.at >= outcome.at or letter.state in ("dead", "parked", "held")
+    ):
+        state = letter.state
+    reason = letter.reason if letter is not None else outcome.reason if outcome is not None else None
+    if reason is not None and state in ("dead", "parked", "held"):
+        row = REASONS.get(reason)
+        why = {
+            "reason": reason,
+            "error": letter.error if letter is not None else None,
+            "owner": letter.owner if letter is not None else row.owner if row else None,
+            "mended_by": row.mended_by if row else None,
+            "waits_for": letter.waits_for if letter is not None else None,
+            "blocked_by": letter.blocked_by if letter is not None else None,
+            "letter": letter.id if letter is not None else None,
+        }
+    received = outcome.queued_at if outcome is not None else letter.first_failed_at if letter is not None else None
+    entry = Entry(
+        type=kind,
+        event_id=event_id,
+        source=source,
+        state=state,
+        occurred_at=event.occurred_at if event is not None else None,
+        received_at=datetime.fromtimestamp(stamp_ms / 1000, UTC) if stamp_ms else received,
+        topic=place[0],
+        partition=place[1],
+        offset=place[2],
+        documents=tuple(
+            {"object": document.object, "doc_num": document.doc_num, "doc_entry": document.doc_entry}
+            for document in (outcome.documents if outcome is not None else ())
+        ),
+        attempts=max(outcome.attempts if outcome is not None else 0, letter.attempts if letter is not None else 0),
+        why=why,
+        at=max((each.at for each in (outcome, letter) if each is not None), default=None),
+    )
+    return entry, company, order_id
+
+
+def _who(
+    place: Place, event: OrderEvent | None, outcome: Outcome | None, letter: LetterState | None
+) -> tuple[str, str | None, str | None, str, str | None]:
+    """Type, event id, source, company and order id, from whatever still says them."""
+    if event is not None:
+        return TYPE_NAMES[type(event)], identity(event)[0], event.source, event.company, event.order_id
+    if outcome is not None:
+        return outcome.kind, next(iter(outcome.event_ids), None), outcome.source, outcome.company, outcome.order_id
+    if letter is not None:
+        return letter.event_type, letter.event_id, letter.source, letter.company, letter.order_id
+    return event_type(place[0]), None, None, "", None
+
+
+async def _look(
+    log: Log, config: Config, codec: Codec, names: frozenset[str], number: int | None, standing: Iterable[LetterState]
+) -> _Seen:
+    # Texts and numbers stand in Avro as they are, so most records need no decoding to be passed over.
+    needles = [name.encode() for name in names]
+    marks = [*needles, *([_varint(number)] if number is not None else [])]
+    events: dict[Place, tuple[OrderEvent, int]] = {}
+    outcomes: dict[Place, Outcome] = {}
+
+    async def look_at_facts(name: str, partition: int) -> None:
+        for record in await _scan(log, config.topic(name), partition, lambda value: any(n in value for n in needles)):
+            try:
+                event = cast(OrderEvent, codec.decode(record.value or b"", _ORDER_EVENTS))
+            except CodecError:
+                continue  # its letter says what it is
+            if names & _names_in(event):
+                events[name, partition, record.offset] = (event, record.timestamp_ms)
+
+    async def look_at_outcomes(partition: int) -> None:
+        for record in await _scan(log, config.topic(OUTCOMES), partition, lambda value: any(m in value for m in marks)):
+            outcome = codec.decode(record.value or b"", Outcome)
+            numbers = {document.doc_num for document in outcome.documents}
+            if names & {outcome.order_id, *outcome.event_ids} or number in numbers:
+                place = (config.name_of(outcome.topic), outcome.partition, outcome.offset)
+                earlier = outcomes.get(place)
+                if earlier is None or earlier.at <= outcome.at:
+                    outcomes[place] = outcome
+
+    await asyncio.gather(
+        *(look_at_facts(name, partition) for name in ORDER_FACTS for partition in partitions_of(config, name)),
+        *(look_at_outcomes(partition) for partition in partitions_of(config, OUTCOMES)),
+    )
+    order_outcomes = {place: outcome for place, outcome in outcomes.items() if place[0] in ORDER_FACTS}
+    about = {x.id: x for x in standing if x.event_type != "stock_adjusted" and names & {x.order_id, x.event_id}}
+    return _Seen(events, order_outcomes, about)
+
+
+def _names_in(event: OrderEvent) -> set[str | None]:
+    number = event.order_number if isinstance(event, OrderPlaced) else None
+    return {event.order_id, event.event_id, number, *identity(event)}

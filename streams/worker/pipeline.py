@@ -1,0 +1,131 @@
+"""One worker's rooms, put together: what owns a partition of each topic while this worker has it. No Faust here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+import structlog
+
+from schemas.topics import ORDER_FACTS, event_type
+from streams.chain.log import Anchors
+from streams.config.load import Config
+from streams.dead_letters.publisher import LetterPublisher
+from streams.intake import Batch, Counts
+from streams.ports import Ports
+from streams.posting.poster import Poster, alone
+from streams.windows.epoch import Composer
+from streams.windows.partition import Limits, StockPartition
+from streams.windows.rules import StockRules
+from streams.worker.routing import OrderRouter
+
+logger = structlog.get_logger(__name__)
+
+STOCK, SEALED, ERP_ORDERS, ERP_STOCK = "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock"
+INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortest:
+    length_s: float
+    max_members: int
+
+
+class Rooms:
+    """What a worker does with each batch it is handed, whatever hands it over."""
+
+    def __init__(self, config: Config, ports: Ports) -> None:
+        self._config, self._ports = config, ports
+        log, codec = ports.log, ports.codec
+        self._letters = LetterPublisher(
+            log,
+            codec,
+            config.topic,
+            lambda company: config.company_partition(company) if company else 0,
+            ports.clock,
+            ports.metrics,
+        )
+        self._anchors = Anchors(log, codec, config.topic("chain-anchors"))
+        self._router = OrderRouter(config, log, codec, self._letters, ports.clock, ports.metrics)
+        self._rules = StockRules(config.maps)
+        self._composer = Composer(codec, self._rules, config.version)
+        windows = [company.window for company in config.companies.values()]
+        self._shortest = _Shortest(min(w.length_s for w in windows), min(w.max_members for w in windows))
+        self.partitions: dict[int, StockPartition] = {}
+        self.posters: dict[int, Poster] = {}
+
+    def limits(self, company: str) -> Limits:
+        """When a window of this company's events is sealed; the strictest where the company is unknown."""
+        settings = self._config.companies.get(company)
+        return self._shortest if settings is None else settings.window
+
+    def company_of(self, partition: int) -> str | None:
+        return next(
+            (name for name in self._config.companies if self._config.company_partition(name) == partition), None
+        )
+
+    # ---- stock
+
+    def stock_partition(self, number: int) -> StockPartition:
+        """The room of an input partition; kept while the partition goes and comes back, so that only new records are walked."""
+        room = self.partitions.get(number)
+        if room is None:
+            room = self.partitions[number] = StockPartition(
+                number,
+                self._config,
+                self._ports,
+                self._composer,
+                self._rules,
+                self._letters,
+                self._anchors,
+                self.limits,
+            )
+        return room
+
+    # ---- companies
+
+    async def open_poster(
+        self, partition: int, counts: Counts, queue_start: int, stamp: Callable[[int], Awaitable[bool]] = alone
+    ) -> Poster | None:
+        """Make and open the poster of the company on this partition (see `Poster.open`); None where there is no company."""
+        company = self.company_of(partition)
+        if company is None:
+            return None
+        poster = Poster(company, self._config, self._ports, self._letters, self._anchors)
+        await poster.open(counts, queue_start, stamp)
+        self.posters[partition] = poster
+        return poster
+
+    # ---- batches
+
+    async def take(self, topic: str, partition: int, batch: Batch) -> None:
+        """Hand a batch of one of `INPUTS` to its room."""
+        if topic in ORDER_FACTS:
+            await self._router.route(event_type(topic), batch)
+        elif topic == STOCK:
+            self.partitions[partition].take(batch)
+        elif topic == SEALED:
+            await self.partitions[partition].route(batch)
+        elif (poster := self.posters.get(partition)) is not None:
+            await poster.take(batch)
+        else:  # left unopened: nothing of it is lost, nothing more of it is fetched
+            logger.critical("no company has this partition; add it back", topic=topic, partition=partition)
+
+    # ---- giving back
+
+    async def release(self, stock: Collection[int], companies: Collection[int]) -> None:
+        """Seal what is open, let what is under way end for a moment, and close; rooms of stock partitions stay in memory."""
+        posters = [self.posters.pop(number) for number in companies if number in self.posters]
+        for poster in posters:
+            poster.quiesce()
+        rooms = [self.partitions[number] for number in stock if number in self.partitions]
+        results = await asyncio.gather(
+            *(room.release() for room in rooms), *(poster.close() for poster in posters), return_exceptions=True
+        )
+        errors = [result for result in results if isinstance(result, Exception)]
+        if errors:
+            raise errors[0]
+
+    def drop(self, stock: Collection[int]) -> None:
+        """Forget partitions that have gone to somebody else."""
+        for number in stock:
+            self.partitions.pop(number, None)

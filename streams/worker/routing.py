@@ -1,0 +1,83 @@
+"""Events of orders on their way to their company's queue: decoded, keyed, passed on; what cannot be read is a letter."""
+
+from collections.abc import Collection
+
+from connectors.base.clock import Clock
+from schemas.codec import Codec, CodecError
+from schemas.events import EVENT_TYPES, OrderEvent
+from schemas.records import Header, Posting
+from schemas.topics import fact_topic
+from streams.chain.keys import event_key
+from streams.config.load import Config
+from streams.dead_letters.publisher import LetterPublisher, Refused
+from streams.intake import Batch, RawRecord
+from streams.kafka.client import Log, Outgoing
+from streams.telemetry.metrics import Metrics
+
+
+class OrderRouter:
+    """Knows the configuration only: everything that B1 has a say in is the poster's."""
+
+    def __init__(
+        self, config: Config, log: Log, codec: Codec, letters: LetterPublisher, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._config, self._log, self._codec, self._letters, self._metrics = config, log, codec, letters, metrics
+
+    async def route(self, event_type: str, batch: Batch) -> None:
+        """Queue a fetched batch; its records are finished when the queue has them, in order.
+
+        Raises:
+            LogError: not queued; the offsets stay, the records come again and are known by their place.
+        """
+        records = batch.open()
+        postings: list[Outgoing] = []
+        refused: list[Refused] = []
+        for record in records:
+            routed = self._posting(event_type, batch, record)
+            if isinstance(routed, Refused):
+                refused.append(routed)
+            else:
+                postings.append(routed)
+        if refused:
+            await self._letters.refuse(refused)
+        if postings:
+            await self._log.send_many(postings)
+        for record in records:
+            batch.finish(record.offset)
+        self._metrics.events_consumed(event_type).inc(len(records))
+
+    def _posting(self, event_type: str, batch: Batch, record: RawRecord) -> Outgoing | Refused:
+        headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
+        try:
+            event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]  # never stock
+        except CodecError as exc:
+            self._metrics.decode_errors(fact_topic(event_type), exc.reason).inc()
+            return self._refused(event_type, batch, record, headers, exc.reason, str(exc))
+        if event.company not in self._config.companies:
+            return self._refused(
+                event_type,
+                batch,
+                record,
+                headers,
+                "invalid_event",
+                f"company {event.company!r} is not in the configuration; add it and replay",
+            )
+        posting = Posting(
+            k=event_key(event), kind=event_type, company=event.company, source=event.source, order_id=event.order_id,
+            digest=event.digest, topic=batch.topic, partition=batch.partition, offset=record.offset,
+            timestamp_ms=record.timestamp, key=record.key, headers=headers, value=record.value or b"",
+        )  # fmt: skip
+        return Outgoing(
+            topic=self._config.topic("erp-orders"), partition=self._config.company_partition(event.company),
+            key=event.company.encode(), value=self._codec.encode(posting),
+        )  # fmt: skip
+
+    @staticmethod
+    def _refused(
+        event_type: str, batch: Batch, record: RawRecord, headers: Collection[Header], reason: str, error: str
+    ) -> Refused:
+        return Refused(
+            reason=reason, state="dead", error=error, event_type=event_type, company="", topic=batch.topic,
+            partition=batch.partition, offset=record.offset, timestamp_ms=record.timestamp, key=record.key, value=record.value,
+            headers=tuple(headers),
+        )  # fmt: skip

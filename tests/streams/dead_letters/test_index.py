@@ -1,0 +1,167 @@
+"""What holds what, by rank: contract section 6."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.letters import OPEN_STATES, RANKS, REASONS
+from schemas.records import LetterState
+from streams.dead_letters.index import LetterBook
+from tests.streams.virtual import NOW
+
+TYPES = sorted(RANKS)
+HOLD_NOTHING = {"unreadable", "unknown_schema", "id_reuse", "key_conflict", "too_old"}
+
+
+def letter(
+    number: int,
+    event_type: str = "order_placed",
+    state: str = "dead",
+    reason: str = "erp_refused",
+    *,
+    order_id: str | None = "1",
+    source: str = "shop",
+) -> LetterState:
+    return LetterState(
+        id=f"l{number}",
+        state=state,
+        reason=reason,
+        owner="o",
+        company="acme",
+        k=f"k{number}",
+        digest=bytes(16),
+        event_type=event_type,
+        source=source,
+        order_id=order_id,
+        topic="t",
+        partition=0,
+        offset=number,
+        sequence=number,
+        letter_topic="d",
+        letter_partition=0,
+        letter_offset=number,
+        first_failed_at=NOW,
+        at=NOW,
+    )
+
+
+def blocker(
+    book: LetterBook, event_type: str, before: LetterState | None = None, sources: tuple[str, ...] = ("shop",)
+) -> str | None:
+    found = book.blocker("1", event_type, before, sources, lambda one: (one.source or "",))
+    return None if found is None else found.id
+
+
+#: What the contract says, written out: the later event's type for each earlier one's that is dead or parked.
+HELD_BY = {
+    "order_placed": {"order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued"},
+    "order_cancelled": {"order_cancelled", "dispatch_confirmed", "refund_issued"},
+    "dispatch_confirmed": {"order_cancelled", "dispatch_confirmed", "refund_issued"},
+    "refund_issued": {"refund_issued"},
+}
+
+
+@pytest.mark.parametrize("earlier", TYPES)
+@pytest.mark.parametrize("later", TYPES)
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
+    earlier: str, later: str, reason: str
+) -> None:
+    book = LetterBook()
+    book.put(letter(1, earlier, REASONS[reason].ends_as, reason))
+    holds = later in HELD_BY[earlier] and reason not in HOLD_NOTHING
+    assert blocker(book, later) == ("l1" if holds else None)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(TYPES),
+            st.sampled_from(["dead", "parked", "held", "posted", "no_op", "discarded", "replayed"]),
+            st.sampled_from(sorted(REASONS)),
+            st.sampled_from(["shop", "market"]),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(TYPES),
+    st.data(),
+)
+def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the_one_that_holds(
+    drawn: list[tuple[str, str, str, str]], later: str, data: st.DataObject
+) -> None:
+    book = LetterBook()
+    letters = [letter(n, kind, state, reason, source=source) for n, (kind, state, reason, source) in enumerate(drawn)]
+    for one in data.draw(st.permutations(letters)):  # they come from a compacted topic in any order
+        book.put(one)
+
+    def first(candidates: list[LetterState], sources: set[str]) -> str | None:
+        return next(
+            (
+                one.id
+                for one in candidates
+                if one.state in OPEN_STATES
+                and one.source in sources
+                and RANKS[one.event_type] <= RANKS[later]
+                and one.reason not in HOLD_NOTHING
+            ),
+            None,
+        )
+
+    assert blocker(book, later) == first(letters, {"shop"})
+    assert blocker(book, later, sources=("shop", "market")) == first(letters, {"shop", "market"})
+    for n, one in enumerate(letters):
+        if one.state in OPEN_STATES:
+            assert blocker(book, later, one, ("shop", "market")) == first(letters[:n], {"shop", "market"})
+    assert [entry.letter.id for entry in book.of_order("1")] == [one.id for one in letters if one.state in OPEN_STATES]
+
+
+@pytest.mark.parametrize("closed", ["posted", "no_op", "discarded", "replayed"])
+def test_a_closed_letter_holds_nothing_and_still_speaks_for_its_key(closed: str) -> None:
+    book = LetterBook()
+    book.put(letter(1))
+    assert book.put(replace(letter(1), state=closed)) is None
+    assert blocker(book, "dispatch_confirmed") is None
+    assert book.get("l1") is None
+    assert book.of_order("1") == []
+    assert book.of_key("k1") == replace(letter(1), state=closed)
+    assert list(book.open()) == []
+
+
+def test_of_several_letters_of_one_key_the_open_one_speaks() -> None:
+    book = LetterBook()
+    first = letter(1)
+    second = replace(letter(2), k="k1")
+    book.put(replace(first, state="posted"))
+    book.put(second)
+    book.put(replace(first, state="posted", at=NOW + timedelta(1)))
+    assert book.of_key("k1") == second
+
+
+@pytest.mark.parametrize("reason", ["id_reuse", "key_conflict"])
+def test_what_was_refused_for_its_identity_does_not_speak_for_it(reason: str) -> None:
+    book = LetterBook()
+    book.put(replace(letter(2, reason=reason), k="k1"))
+    assert book.of_key("k1") is None
+    book.put(letter(1))
+    book.put(replace(letter(3, reason=reason), k="k1"))
+    assert book.of_key("k1") == letter(1)
+
+
+def test_a_letter_that_changes_keeps_its_place_and_its_entry() -> None:
+    book = LetterBook()
+    entry = book.put(letter(1))
+    assert entry is not None
+    entry.due, entry.running = 5.0, True
+    again = book.put(replace(letter(1), state="parked", reason="negative_stock"))
+    assert again is entry
+    assert (entry.letter.state, entry.due, entry.running) == ("parked", 5.0, True)
+
+
+def test_letters_without_an_order_are_open_and_hold_nothing() -> None:
+    book = LetterBook()
+    book.put(letter(1, "refund_issued", order_id=None))
+    assert len(list(book.open())) == 1
+    assert blocker(book, "refund_issued") is None

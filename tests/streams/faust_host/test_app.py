@@ -1,0 +1,126 @@
+"""What the app does beside Faust: a stock partition is opened where its chain says, or waits for a person."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from streams.chain.loss import ACCEPTED
+from streams.faust_host import app
+from streams.faust_host.app import Pipeline
+from streams.faust_host.transport import TP, Start
+from streams.windows.partition import InputLostError
+from tests.streams.virtual import Loop
+
+STOCK, SEALED = TP("stock-adjusted", 0), TP("stock-sealed", 0)
+
+
+class Room:
+    """Opens at `start`, once a person has decided."""
+
+    def __init__(self, start: int, accepted: int = 0) -> None:
+        self.start, self.accepted, self.no_ops = start, accepted, 7
+        self.decided = True
+        self.asked: list[Any] = []
+
+    async def open(self, committed: int | None, routed: int, accepted: int) -> int:
+        self.asked.append((committed, routed, accepted))
+        if not self.decided:
+            raise InputLostError("it is gone")
+        return self.start
+
+    async def run(self) -> None: ...
+
+
+class Worker:
+    """Faust's part of a `Pipeline`; its first rewinds come before its reading has begun."""
+
+    _open_stock, _decided = Pipeline._open_stock, Pipeline._decided
+
+    def __init__(self, room: Room, committed: Start | None, early: int = 0) -> None:
+        self.rooms = SimpleNamespace(stock_partition=lambda _number: room)
+        self.committed, self.early = committed, early
+        self.waits: dict[str, str] = {}
+        self.said: list[Any] = []
+        self._ports = SimpleNamespace(
+            metrics=SimpleNamespace(
+                vitals=SimpleNamespace(expect=self.waits.__setitem__, ready=lambda name: self.waits.pop(name, None))
+            )
+        )
+
+    def watermark(self, tp: TP) -> Start | None:
+        return self.committed if tp == STOCK else Start(3, {})
+
+    async def rewind(self, tp: TP, start: Start) -> bool:
+        self.early -= 1
+        if self.early < 0:
+            self.said.append((start.offset, start.counts))
+        return self.early < 0
+
+    def pause(self, tp: TP) -> None: ...
+
+    def resume(self, tp: TP) -> None:
+        self.said.append(tp.topic)
+
+    def _start(self, coroutine: Any) -> None:
+        coroutine.close()
+
+
+def play(worker: Worker, room: Room, meanwhile: Any = None) -> None:
+    async def go() -> None:
+        opening = asyncio.create_task(worker._open_stock(STOCK, SEALED))  # type: ignore[misc]  # a worker played
+        if meanwhile is not None:
+            await meanwhile(worker, room)
+        await opening
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(go())
+
+
+def test_a_partition_is_read_from_where_its_chain_ends() -> None:
+    room = Room(start=9)
+    worker = Worker(room, Start(5, {("stock_adjusted", "no_op"): 1}))
+    play(worker, room)
+    assert room.asked == [(5, 3, 0)]
+    assert worker.said == [(9, {("stock_adjusted", "no_op"): 7}), "stock-adjusted", "stock-sealed"]
+
+
+def test_a_partition_that_is_lost_is_not_ready_and_is_read_when_a_person_has_decided() -> None:
+    room = Room(start=0, accepted=4)
+    room.decided = False
+    worker = Worker(room, Start(100, {}), early=3)
+
+    async def decide(worker: Worker, room: Room) -> None:
+        await asyncio.sleep(3 * app._DECIDED_S)
+        assert worker.waits == {"stock-adjusted/0": "it is gone"}
+        assert worker.said == []
+        room.decided = True
+
+    play(worker, room, decide)
+    assert worker.waits == {}
+    # Backwards, and only once reading has begun: what is committed is of a log that is gone
+    assert worker.said == [(0, {("stock_adjusted", "no_op"): 7, ACCEPTED: 4}), "stock-adjusted", "stock-sealed"]
+
+
+def test_a_commit_that_follows_the_acceptance_is_left_alone() -> None:
+    room = Room(start=12, accepted=4)
+    worker = Worker(room, Start(12, {ACCEPTED: 4}))
+    play(worker, room)
+    assert room.asked == [(12, 3, 4)]
+    assert worker.said == ["stock-adjusted", "stock-sealed"]
+
+
+def test_a_partition_that_goes_to_somebody_else_keeps_nobody_from_being_ready() -> None:
+    room = Room(start=0)
+    room.decided = False
+    worker = Worker(room, None)
+
+    async def go() -> None:
+        opening = asyncio.create_task(worker._open_stock(STOCK, SEALED))  # type: ignore[misc]  # a worker played
+        await asyncio.sleep(1)
+        assert worker.waits
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(go())
+    assert worker.waits == {}

@@ -1,0 +1,117 @@
+"""One worker's rooms: who gets which batch, and what is kept when partitions come and go."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from schemas.codec import embedded_codec
+from streams.ports import Ports
+from streams.telemetry.metrics import Metrics
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
+from tests.streams.facts import NOW, adjustment, order
+from tests.streams.fakes import MemoryLog
+from tests.streams.records import FakeBatch, raw, raw_of, two_companies
+
+CODEC = embedded_codec()
+
+
+class StoppedClock:
+    def now(self) -> Any:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+class NoServiceLayer:
+    """B1 is not asked for anything here."""
+
+    closed = 0
+
+    async def ping(self) -> bool:
+        return True
+
+    async def read(self, paths: Any) -> Any:
+        from connectors.sap_b1.service_layer import UnavailableError
+
+        raise UnavailableError("not here")
+
+    async def close(self) -> None:
+        NoServiceLayer.closed += 1
+
+
+@pytest.fixture
+def rooms() -> Rooms:
+    config = two_companies()
+    ports = Ports(MemoryLog.of(config), CODEC, StoppedClock(), Random(1), Metrics(config), lambda _: NoServiceLayer())  # type: ignore[arg-type, return-value]
+    return Rooms(config, ports)
+
+
+def log(rooms: Rooms) -> MemoryLog:
+    return rooms._ports.log  # type: ignore[return-value]
+
+
+def test_a_company_sits_on_its_partition_and_the_others_have_none(rooms: Rooms) -> None:
+    assert [rooms.company_of(number) for number in range(3)] == ["acme", None, "beta"]
+
+
+def test_an_event_of_no_known_company_is_sealed_by_the_strictest_limits(rooms: Rooms) -> None:
+    assert [(limits.length_s, limits.max_members) for limits in map(rooms.limits, ("acme", "beta", ""))] == [
+        (60, 10),
+        (5, 900),
+        (5, 10),
+    ]
+
+
+def test_every_input_has_a_room() -> None:
+    assert INPUTS == (
+        "order-placed",
+        "order-cancelled",
+        "dispatch-confirmed",
+        "refund-issued",
+        "stock-adjusted",
+        "stock-sealed",
+        "erp-orders",
+        "erp-stock",
+    )
+
+
+async def test_orders_go_to_the_queue_and_stock_through_its_window(rooms: Rooms) -> None:
+    batch = FakeBatch([raw("order-placed", 0, CODEC.encode(order("1")))])
+    await rooms.take("order-placed", 0, batch)
+    assert batch.all_finished
+    assert len(log(rooms)._records[ERP_ORDERS, 0]) == 1
+
+    await rooms.stock_partition(1).open(None, 0)
+    sent = await log(rooms).send(STOCK, 1, b"A", CODEC.encode(adjustment("a")))
+    await rooms.take(STOCK, 1, FakeBatch([raw(STOCK, sent.offset, CODEC.encode(adjustment("a")), partition=1)]))
+    await rooms.release({1}, set())
+    await rooms.take(SEALED, 1, FakeBatch([raw_of(one) for one in log(rooms)._records[SEALED, 1]]))
+    assert len(log(rooms)._records[ERP_STOCK, 0]) == 1
+
+
+async def test_postings_of_a_company_that_left_the_configuration_stay_where_they_are(rooms: Rooms) -> None:
+    assert await rooms.open_poster(1, {}, 0) is None
+    batch = FakeBatch([raw(ERP_ORDERS, 0, b"x", partition=1)])
+    await rooms.take(ERP_ORDERS, 1, batch)
+    assert not batch.finished
+
+
+async def test_a_released_poster_is_closed_and_a_stock_room_stays_until_its_partition_is_somebody_elses(
+    rooms: Rooms,
+) -> None:
+    before = NoServiceLayer.closed
+    assert await rooms.open_poster(0, {}, 0) is not None
+    room = rooms.stock_partition(0)
+    await room.open(None, 0)
+    await rooms.release({0}, {0})
+    assert NoServiceLayer.closed == before + 1
+    assert not rooms.posters
+    assert rooms.stock_partition(0) is room
+    rooms.drop([0])
+    assert rooms.stock_partition(0) is not room
+
+
+async def test_releasing_what_was_never_here_is_nothing(rooms: Rooms) -> None:
+    await rooms.release({0, 1}, {0, 1, 2})
