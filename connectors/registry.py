@@ -7,25 +7,25 @@ from typing import Any
 from connectors.base.clock import Clock
 from connectors.base.doctor import Finding
 from connectors.base.settings import ConnectorSettings
-from connectors.base.source import Source, Span, SpanSource
+from connectors.base.source import BackfillSource, Source, TimeRange
 from connectors.ims import doctor as ims_doctor
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource, unread_files
 from connectors.magento import doctor as magento_doctor
-from connectors.magento.backfill import MagentoSpan
+from connectors.magento.backfill import MagentoBackfill
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
 from connectors.seko import doctor as seko_doctor
-from connectors.seko.backfill import SekoSpan
+from connectors.seko.backfill import SekoBackfill
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
 from connectors.seko.source import hook_of as seko_hook
 from connectors.shopify import doctor as shopify_doctor
-from connectors.shopify.backfill import ShopifySpan
+from connectors.shopify.backfill import ShopifyBackfill
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
 from connectors.veeqo import doctor as veeqo_doctor
-from connectors.veeqo.backfill import VeeqoSpan
+from connectors.veeqo.backfill import VeeqoBackfill
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
 from connectors.webhooks import Hook
@@ -54,27 +54,27 @@ class Kind:
     source: Callable[[str, Any, Clock], Source]
     unread: Callable[[Any], int] = lambda _settings: 0
     hook: Callable[[str, Any], Hook | None] = lambda _name, _settings: None
-    backfill: Callable[[str, Any, Clock, Span, str | None], SpanSource] | None = None
+    backfill: Callable[[str, Any, Clock, TimeRange, str | None], BackfillSource] | None = None
     counts: Callable[[str, Any], bool] = lambda _place, _settings: False
     doctor: Callable[[str, Any, frozenset[str], Clock], Awaitable[Sequence[Finding]]] | None = None
 
 
 KINDS: Mapping[str, Kind] = {
     "ims": Kind(ImsSettings, ImsSource, lambda settings: len(unread_files(settings)), doctor=ims_doctor.examine),
-    "magento": Kind(MagentoSettings, MagentoSource, backfill=MagentoSpan, doctor=magento_doctor.examine),
-    "seko": Kind(SekoSettings, SekoSource, hook=seko_hook, backfill=SekoSpan, doctor=seko_doctor.examine),
+    "magento": Kind(MagentoSettings, MagentoSource, backfill=MagentoBackfill, doctor=magento_doctor.examine),
+    "seko": Kind(SekoSettings, SekoSource, hook=seko_hook, backfill=SekoBackfill, doctor=seko_doctor.examine),
     "shopify": Kind(
         ShopifySettings,
         ShopifySource,
         hook=hook_of,
-        backfill=ShopifySpan,
+        backfill=ShopifyBackfill,
         counts=lambda place, settings: place in settings.stock_locations,
         doctor=shopify_doctor.examine,
     ),
     "veeqo": Kind(
         VeeqoSettings,
         VeeqoSource,
-        backfill=VeeqoSpan,
+        backfill=VeeqoBackfill,
         counts=lambda place, settings: "stock" in settings.reads and place not in settings.ignored_warehouses,
         doctor=veeqo_doctor.examine,
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from connectors.base.cursors import Cursors, Position
-from connectors.base.dead_letters import INBOX, Letters
+from connectors.base.dead_letters import INBOX, DeadLetters
 from connectors.base.delivery import deliver
 from connectors.base.errors import RetriableError
 from connectors.base.levels import resolve
@@ -49,7 +49,7 @@ class Runtime:
         *,
         cursors: Cursors,
         publisher: Publisher,
-        letters: Letters,
+        letters: DeadLetters,
         metrics: ConnectorMetrics,
         poll_interval_s: float,
         draw: Callable[[], float] = random.random,

@@ -11,7 +11,7 @@ the group has given it. Publishing needs no ownership, so any of them behind a l
 wake-up reaches only the process that runs the connector, and elsewhere the poll's own interval is the wait. The door
 speaks HTTP on loopback: TLS ends at the reverse proxy before it.
 
-    door = Door(hooks, Intake(publisher, letters, metrics), clock, settings, wake=crew.wake)
+    door = WebhookServer(hooks, WebhookIngest(publisher, letters, metrics), clock, settings, wake=crew.wake)
     async with Server(door.app, settings): ...
 """
 
@@ -39,7 +39,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from connectors.base.clock import Clock
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.delivery import deliver
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
 from connectors.base.json_numbers import is_deep
@@ -194,10 +194,10 @@ def parse_json(body: bytes, *, max_values: int | None = MAX_VALUES) -> object:
     return found
 
 
-class Intake:
+class WebhookIngest:
     """Publishes what was pushed, in its order: events to their topics, what cannot become one to the dead letters."""
 
-    def __init__(self, publisher: Publisher, letters: Letters, metrics: ConnectorMetrics) -> None:
+    def __init__(self, publisher: Publisher, letters: DeadLetters, metrics: ConnectorMetrics) -> None:
         self._publisher, self._letters, self._metrics = publisher, letters, metrics
 
     async def __call__(self, hook: Hook, items: Sequence[Pushed]) -> None:
@@ -224,7 +224,7 @@ class _RefusedError(Exception):
         self.status, self.text = status, text
 
 
-class Door:
+class WebhookServer:
     """The ASGI app, as `app`.
 
     Args:

@@ -14,7 +14,7 @@ from schemas.decimals import DecimalRangeError, unscaled
 from schemas.decoder import Columns, MalformedError, Run, compile_columns, compile_decoder, compile_rows
 from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
-from schemas.records import Anchor, Cursor, LetterState, Outcome, Posting, SealedEpoch, StockBatch, StockDocument
+from schemas.records import Anchor, Cursor, DeadLetterState, Outcome, Posting, SealedEpoch, StockBatch, StockDocument
 from schemas.registry import Registry, embedded_registry, known_schemas, latest
 from schemas.schema import Record, Schema, SchemaError, fingerprint
 from schemas.topics import TOPICS
@@ -27,7 +27,7 @@ TYPES: dict[str, type[Any]] = {
     "stock_batch": StockBatch,
     "sealed_epoch": SealedEpoch,
     "stock_document": StockDocument,
-    "letter_state": LetterState,
+    "letter_state": DeadLetterState,
     "outcome": Outcome,
     "cursor": Cursor,
     "anchor": Anchor,

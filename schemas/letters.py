@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.records import Header, LetterState
+from schemas.records import DeadLetterState, Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Reason:
     ends_as: Literal["dead", "parked"]
     owner: str
     impact: str
-    mended_by: str
+    remedy: str
     holds: bool = True  # whether later events of the same order wait for it
 
 
@@ -65,7 +65,7 @@ def letter_id(topic: str, partition: int | str, offset: int | str) -> str:
 
 
 def headers_of(
-    letter: LetterState, original: tuple[Header, ...] = (), traceparent: str | None = None
+    letter: DeadLetterState, original: tuple[Header, ...] = (), traceparent: str | None = None
 ) -> list[tuple[str, bytes]]:
     """The letter's headers: the record's own, Kafka Connect's error headers, and ours. No personal data, no secrets."""
     ours = {

@@ -139,7 +139,7 @@ class StockDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterState:
+class DeadLetterState:
     """Where a dead, parked or held event stands; the last record of an id wins (compacted).
 
     `topic`, `partition`, `offset` are the refused record's own coordinates; `letter_offset` is where its bytes lie in

@@ -136,7 +136,7 @@ def any_record() -> SearchStrategy[Any]:
     others = (
         records.Posting,
         records.StockDocument,
-        records.LetterState,
+        records.DeadLetterState,
         records.Outcome,
         records.Cursor,
         records.Anchor,

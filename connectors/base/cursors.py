@@ -25,7 +25,7 @@ from connectors.base.clock import Clock
 from connectors.base.errors import ConnectorError, FatalError
 from connectors.base.levels import Level, Pending, Place
 from connectors.base.publisher import Broker, Outgoing, milliseconds
-from connectors.base.source import Span
+from connectors.base.source import TimeRange
 from schemas.codec import Codec, CodecError
 from schemas.events import StockAdjusted
 from schemas.records import Cursor
@@ -91,7 +91,7 @@ def level_key(connector: str, sku: str, location: str) -> bytes:
     return json.dumps([connector, sku, location], ensure_ascii=False).encode()
 
 
-def backfill_name(connector: str, span: Span) -> str:
+def backfill_name(connector: str, span: TimeRange) -> str:
     """The name under which a connector's back-fill of a span keeps its cursor."""
     return f"{connector}{_BACKFILL}{span.since.isoformat()}/{span.until.isoformat()}"
 

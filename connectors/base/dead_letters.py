@@ -7,10 +7,10 @@ from connectors.base.publisher import Broker, Outgoing, Sent, milliseconds
 from connectors.base.source import Origin, RefusedRecord
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
-from schemas.records import Header, LetterState
+from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
 
-#: `LetterState.partition` of a record that never was in Kafka; `offset` is then the line.
+#: `DeadLetterState.partition` of a record that never was in Kafka; `offset` is then the line.
 NOT_KAFKA = -1
 INBOX = "inbox"
 STATES = "dead-letter-state"
@@ -18,7 +18,7 @@ STATES = "dead-letter-state"
 MAX_VALUE_BYTES = 990_000
 
 
-class Letters:
+class DeadLetters:
     """Writes the letters of records that connectors refuse.
 
     The bytes come first, then the state; both are awaited. A letter written again (after a crash) has the same id and
@@ -87,10 +87,10 @@ class Letters:
             timestamp_ms=milliseconds(state.at),
         )
 
-    def _state(self, source: Origin, record: RefusedRecord, sent: Sent | None) -> LetterState:
+    def _state(self, source: Origin, record: RefusedRecord, sent: Sent | None) -> DeadLetterState:
         topic = _topic_of(record)
         now = self._clock.now()
-        return LetterState(
+        return DeadLetterState(
             id=letter_id(source.name, record.digest, record.number),
             state="dead",
             reason=record.reason,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Outgoing, Publisher
 from connectors.base.source import Origin, RefusedRecord
@@ -15,7 +15,7 @@ async def deliver(
     items: Sequence[FactEvent | RefusedRecord],
     origin: Origin,
     publisher: Publisher,
-    letters: Letters,
+    letters: DeadLetters,
     metrics: ConnectorMetrics,
 ) -> Sequence[FactEvent | RefusedRecord]:
     """Return when the broker has all of them; as they went, for an event that its topic cannot take is refused.

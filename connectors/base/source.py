@@ -119,7 +119,7 @@ class Source(Origin, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeRange:
     """From `since` on and before `until`, both aware."""
 
     since: datetime
@@ -138,7 +138,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class SpanBatch(Batch):
+class BackfillBatch(Batch):
     """A batch of a span; the last one is idle.
 
     Attributes:
@@ -157,7 +157,7 @@ class SpanBatch(Batch):
     doing: str = ""
 
 
-class SpanSource(Protocol):
+class BackfillSource(Protocol):
     """Everything a vendor has of a span: a `Source` that comes to an end, with cursors of its own.
 
     What it says is what the live source says of the same things, under the same identities. It says no levels: they are
@@ -172,7 +172,7 @@ class SpanSource(Protocol):
     def company(self) -> str:
         """The company it feeds."""
 
-    async def read(self, cursor: str | None) -> SpanBatch:
+    async def read(self, cursor: str | None) -> BackfillBatch:
         """As `Source.read`; idle at the end of the span."""
 
     async def close(self) -> None:

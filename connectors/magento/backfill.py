@@ -8,7 +8,7 @@ import httpx
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.source import Item, Span, SpanBatch
+from connectors.base.source import BackfillBatch, Item, TimeRange
 from connectors.base.values import RecordError
 from connectors.magento.client import Filter
 from connectors.magento.records import TIME_FORMAT, OrderRecord, a_moment, validate
@@ -20,8 +20,8 @@ from schemas.events import DispatchConfirmed
 _SECOND = timedelta(seconds=1)
 
 
-class MagentoSpan(MagentoSource):
-    """A shop's span as a `SpanSource`: orders, invoices, shipments and credit memos that were made in it.
+class MagentoBackfill(MagentoSource):
+    """A shop's span as a `BackfillSource`: orders, invoices, shipments and credit memos that were made in it.
 
     Orders that were placed before and cancelled since come too, where the live source has told them as placed: the shop
     does not say when an order was cancelled. The cursor is a list, and the id up to which it has been read.
@@ -41,7 +41,7 @@ class MagentoSpan(MagentoSource):
         name: str,
         settings: MagentoSettings,
         clock: Clock,
-        span: Span,
+        span: TimeRange,
         live: str | None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -50,11 +50,11 @@ class MagentoSpan(MagentoSource):
         self._span = span
         self._told = Position.from_text(live) if live is not None else Position(self._lists[0], {})
 
-    async def read(self, cursor: str | None) -> SpanBatch:
+    async def read(self, cursor: str | None) -> BackfillBatch:
         """One page of a list."""
         name, after = _place(cursor) if cursor is not None else (self._lists[0], 0)
         if name not in self._lists:
-            return SpanBatch((), cursor, idle=True, part=1.0)
+            return BackfillBatch((), cursor, idle=True, part=1.0)
         size = self._settings.page_size
         listing = await self._client.search(name, self._filters(name, after), ("entity_id",), size)
         rows = self._placed(listing, Scan())
@@ -70,7 +70,7 @@ class MagentoSpan(MagentoSource):
         items, past = await self._tell(name, rows)
         reached = max((moment for each in rows if (moment := _made_at(each)) is not None), default=None)
         part = self._span.part(reached) if reached is not None else 1.0
-        return SpanBatch(
+        return BackfillBatch(
             tuple(items),
             json.dumps(place),
             records=len(rows),

@@ -7,15 +7,15 @@ import httpx
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError
-from connectors.base.source import Span, SpanBatch
+from connectors.base.source import BackfillBatch, TimeRange
 from connectors.seko.client import Client
 from connectors.seko.memory import Memory
 from connectors.seko.settings import SekoSettings
 from connectors.seko.translate import Voice, translate
 
 
-class SekoSpan:
-    """A client's span as a `SpanSource`. The cursor is a service and the time up to which it has been read.
+class SekoBackfill:
+    """A client's span as a `BackfillSource`. The cursor is a service and the time up to which it has been read.
 
     Goods received cannot be asked for by time, unless `paths.receipt` says where.
 
@@ -33,7 +33,7 @@ class SekoSpan:
         name: str,
         settings: SekoSettings,
         clock: Clock,
-        span: Span,
+        span: TimeRange,
         live: str | None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -47,12 +47,12 @@ class SekoSpan:
     async def close(self) -> None:
         await self._client.close()
 
-    async def read(self, cursor: str | None) -> SpanBatch:
+    async def read(self, cursor: str | None) -> BackfillBatch:
         """One slice of a service."""
         services, span = self._settings.polled, self._span
         number, since = _place(cursor) if cursor is not None else (0, span.since)
         if number >= len(services):
-            return SpanBatch((), cursor, idle=True, part=1.0)
+            return BackfillBatch((), cursor, idle=True, part=1.0)
         until = min(span.until, since + timedelta(seconds=self._settings.slice_s))
         found = await self._client.between(services[number], since, until)
         voice = Voice(self.name, self.company, self._settings, self._clock.now())
@@ -60,7 +60,7 @@ class SekoSpan:
         items = [item for item in said if not self._told.knows(item)]
         is_over = until >= span.until
         place = (number + 1, span.since) if is_over else (number, until)
-        return SpanBatch(
+        return BackfillBatch(
             tuple(items),
             json.dumps([place[0], place[1].isoformat()]),
             records=len(found),

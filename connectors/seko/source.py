@@ -147,7 +147,7 @@ class SekoSource:
     # ---- gaps
 
     def _give_up(self, memory: Memory, now: datetime) -> list[Item]:
-        """Letters for numbers that were neither pushed nor found; nothing for those that a whole look has covered."""
+        """Dead letters for numbers that were neither pushed nor found; nothing for those that a whole look has covered."""
         found: list[Item] = []
         before_s = _seconds(now) - int(self._settings.gap_patience_s)
         for service in sorted(memory.gaps):
@@ -194,7 +194,7 @@ class SekoSource:
             return  # its letter was written where it came
 
     def _compare(self, memory: Memory, now: datetime) -> list[Item]:
-        """Letters for nights whose count the movements do not explain, once those of the day are sure to have come."""
+        """Dead letters for nights whose count the movements do not explain, once those of the day are sure to have come."""
         found: list[Item] = []
         for key in sorted(memory.waiting):
             night = memory.waiting[key]

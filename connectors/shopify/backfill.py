@@ -21,7 +21,7 @@ import structlog
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError
-from connectors.base.source import Item, Span, SpanBatch
+from connectors.base.source import BackfillBatch, Item, TimeRange
 from connectors.base.values import RecordError, validate
 from connectors.shopify import records, source
 from connectors.shopify.client import ORDERS_IN_BULK, Bulk, BulkGoneError, ShopifyClient
@@ -76,17 +76,17 @@ class Place:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @property
-    def window(self) -> Span:
-        return Span(datetime.fromisoformat(self.since), datetime.fromisoformat(self.until))
+    def window(self) -> TimeRange:
+        return TimeRange(datetime.fromisoformat(self.since), datetime.fromisoformat(self.until))
 
     @classmethod
-    def before(cls, window: Span) -> "Place":
+    def before(cls, window: TimeRange) -> "Place":
         """At the beginning of a window."""
         return cls(window.since.isoformat(), window.until.isoformat())
 
 
-class ShopifySpan:
-    """A shop's span as a `SpanSource`.
+class ShopifyBackfill:
+    """A shop's span as a `BackfillSource`.
 
     Args:
         name: The connector's.
@@ -103,7 +103,7 @@ class ShopifySpan:
         name: str,
         settings: ShopifySettings,
         clock: Clock,
-        span: Span,
+        span: TimeRange,
         live: str | None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -118,7 +118,7 @@ class ShopifySpan:
         self._client = ShopifyClient(settings, clock, transport=transport, sleep=sleep)
         self._orders = Orders(self._client)
         self._counted_since = source.Place.from_text(live).counted_since if live is not None else {}
-        self._first = Place.before(Span(_BEGINNING, max(span.until, _BEGINNING)))
+        self._first = Place.before(TimeRange(_BEGINNING, max(span.until, _BEGINNING)))
         self._rows: AsyncGenerator[tuple[dict[str, Any], int], None] | None = None
         self._at: Place | None = None
 
@@ -126,7 +126,7 @@ class ShopifySpan:
         await self._leave()
         await self._client.close()
 
-    async def read(self, cursor: str | None) -> SpanBatch:
+    async def read(self, cursor: str | None) -> BackfillBatch:
         place = Place.from_text(cursor) if cursor is not None else self._first
         if place.operation is None:
             operation = await self._client.start_bulk(self._query(place.window))
@@ -154,7 +154,7 @@ class ShopifySpan:
         if rows is not None:
             await rows.aclose()
 
-    def _query(self, window: Span) -> str:
+    def _query(self, window: TimeRange) -> str:
         since, until = self._span.since, window.until
         # Whole seconds: what is too early is left out by its own time.
         until = until if not until.microsecond else until + _SECOND
@@ -165,7 +165,7 @@ class ShopifySpan:
 
     # ---- the operation
 
-    async def _wait(self, place: Place, bulk: Bulk) -> SpanBatch:
+    async def _wait(self, place: Place, bulk: Bulk) -> BackfillBatch:
         match bulk.status:
             case "CREATED" | "RUNNING" | "CANCELING":
                 await self._sleep(LOOK_S)
@@ -177,7 +177,7 @@ class ShopifySpan:
             case status:
                 return self._again(place, f"it ended as {status[:20]}")
 
-    async def _halve(self, place: Place, error: str) -> SpanBatch:
+    async def _halve(self, place: Place, error: str) -> BackfillBatch:
         window = place.window
         # Orders from before the span are few: they are asked for apart first.
         middle = window.since + (window.until - window.since) / 2
@@ -190,27 +190,28 @@ class ShopifySpan:
             return self._again(place, error)
         log.warning("bulk_halved", connector=self.name, error=error)
         return self._waits(
-            Place.before(Span(window.since, middle)), f"Shopify failed ({error or 'no reason'}): half as much at once"
+            Place.before(TimeRange(window.since, middle)),
+            f"Shopify failed ({error or 'no reason'}): half as much at once",
         )
 
-    def _again(self, place: Place, why: str) -> SpanBatch:
+    def _again(self, place: Place, why: str) -> BackfillBatch:
         log.warning("bulk_restarted", connector=self.name, error=why)
         return self._waits(Place.before(place.window), "the bulk operation is made anew")
 
-    def _next(self, place: Place) -> SpanBatch:
+    def _next(self, place: Place) -> BackfillBatch:
         """The window is done: the next one is twice as wide, or there is none."""
         window = place.window
         if window.until >= self._span.until:
-            return SpanBatch((), place.to_text(), idle=True, reached=self._span.until, part=1.0)
+            return BackfillBatch((), place.to_text(), idle=True, reached=self._span.until, part=1.0)
         until = min(self._span.until, window.until + 2 * (window.until - window.since))
-        return self._waits(Place.before(Span(window.until, until)), "")
+        return self._waits(Place.before(TimeRange(window.until, until)), "")
 
-    def _waits(self, place: Place, doing: str) -> SpanBatch:
-        return SpanBatch((), place.to_text(), doing=doing)
+    def _waits(self, place: Place, doing: str) -> BackfillBatch:
+        return BackfillBatch((), place.to_text(), doing=doing)
 
     # ---- its result
 
-    async def _read_rows(self, place: Place) -> SpanBatch:
+    async def _read_rows(self, place: Place) -> BackfillBatch:
         assert self._rows is not None  # noqa: S101 -- the caller has opened it
         raws: list[dict[str, Any]] = []
         byte = place.byte
@@ -228,7 +229,7 @@ class ShopifySpan:
         self._at = replace(place, byte=byte)
         reached = _created_at(raws[-1])
         part = self._span.part(reached) if reached is not None else None
-        return SpanBatch(tuple(items), self._at.to_text(), records=len(raws), reached=reached, part=part)
+        return BackfillBatch(tuple(items), self._at.to_text(), records=len(raws), reached=reached, part=part)
 
     def _tell(self, raw: Mapping[str, Any], voice: Voice) -> list[Item]:
         """What happened to an order within the span."""

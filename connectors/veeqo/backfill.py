@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.source import Item, Span, SpanBatch
+from connectors.base.source import BackfillBatch, Item, TimeRange
 from connectors.base.values import RecordError
 from connectors.veeqo.memory import WALK, Memory, Told
 from connectors.veeqo.records import OrderHead, validate
@@ -28,8 +28,8 @@ class _Page:
     oldest: datetime | None = field(default=None)
 
 
-class VeeqoSpan(VeeqoSource):
-    """An account's span as a `SpanSource`: what happened to orders in it, whenever they were placed.
+class VeeqoBackfill(VeeqoSource):
+    """An account's span as a `BackfillSource`: what happened to orders in it, whenever they were placed.
 
     Orders come newest first, those that were created before the end of the span and changed since its beginning.
 
@@ -47,7 +47,7 @@ class VeeqoSpan(VeeqoSource):
         name: str,
         settings: VeeqoSettings,
         clock: Clock,
-        span: Span,
+        span: TimeRange,
         live: str | None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -57,19 +57,19 @@ class VeeqoSpan(VeeqoSource):
         self._told: Mapping[str, Told] = Memory.from_text(live).orders
         self._page = _Page()
 
-    async def read(self, cursor: str | None) -> SpanBatch:
+    async def read(self, cursor: str | None) -> BackfillBatch:
         """One page of orders."""
         self._observed_at = self._clock.now()
         self._memory = memory = Memory.from_text(cursor) if cursor is not None else self._beginning()
         if memory.phase != WALK or not {"orders", "dispatches"} & set(self._settings.reads):
-            return SpanBatch((), cursor, idle=True, part=1.0)
+            return BackfillBatch((), cursor, idle=True, part=1.0)
         self._page = page = _Page()
         items = await self._walk()
         # Every order is met once, and what its shipments took from the shelf the live source reckons.
         memory.orders.clear()
         memory.counts.clear()
         part = 1 - self._span.part(page.oldest) if page.oldest is not None else None
-        return SpanBatch(
+        return BackfillBatch(
             tuple(items),
             memory.to_text(),
             records=page.records,

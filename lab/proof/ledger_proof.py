@@ -218,7 +218,7 @@ async def read_letters(bootstrap_servers: str, prefix: str = "", **security: Any
 def letters_of(
     letters: Iterable[tuple[str, Mapping[str, bytes], bytes]], states: Iterable[tuple[bytes | None, bytes | None]]
 ) -> list[Letter]:
-    """Letters from (topic, headers, bytes) and `dead-letter-state`'s keys and values, in order of their offsets."""
+    """Dead letters from (topic, headers, bytes) and `dead-letter-state`'s keys and values, in order of their offsets."""
     schema = fastavro.parse_schema(json.loads(_STATE_SCHEMA.read_text(encoding="utf-8")))
     last: dict[str, dict[str, Any]] = {}
     withdrawn: set[str] = set()

@@ -13,7 +13,7 @@ from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.settings import CompanySettings
 from streams.cli import shell
-from streams.config.load import Config, Fault
+from streams.config.load import Config, ConfigProblem
 from streams.kafka import topics
 from streams.kafka.client import Log, LogError
 
@@ -38,38 +38,42 @@ def run(
         raise typer.Exit(1)
 
 
-async def check_live(config: Config) -> list[Fault]:
+async def check_live(config: Config) -> list[ConfigProblem]:
     """What Kafka and every company's B1 have to say against the configuration."""
     asked = [_ask_kafka(config), *(_ask_company(name, company) for name, company in config.companies.items())]
     return [fault for faults in await asyncio.gather(*asked) for fault in faults]
 
 
-async def _ask_kafka(config: Config) -> list[Fault]:
+async def _ask_kafka(config: Config) -> list[ConfigProblem]:
     try:
         async with shell.open_log(config) as log:
             return await topic_faults(log, config)
     except LogError as error:
         return [
-            Fault("kafka.bootstrap_servers", str(error), "see that the broker runs there, and the security settings")
+            ConfigProblem(
+                "kafka.bootstrap_servers", str(error), "see that the broker runs there, and the security settings"
+            )
         ]
 
 
-async def topic_faults(log: Log, config: Config) -> list[Fault]:
+async def topic_faults(log: Log, config: Config) -> list[ConfigProblem]:
     return [
-        Fault(f"topic {each.topic}", f"{each.setting} is {each.found}, must be {each.expected}", each.remedy)
+        ConfigProblem(f"topic {each.topic}", f"{each.setting} is {each.found}, must be {each.expected}", each.remedy)
         for each in await topics.check(log, config)
     ]
 
 
-async def _ask_company(name: str, company: CompanySettings) -> list[Fault]:
+async def _ask_company(name: str, company: CompanySettings) -> list[ConfigProblem]:
     try:
         async with shell.open_service_layer(company) as service_layer:
             return await company_faults(service_layer, name, company)
     except ConnectorError as error:
-        return [Fault(f"companies.{name}.service_layer_url", str(error), "mend that; streams doctor looks closer")]
+        return [
+            ConfigProblem(f"companies.{name}.service_layer_url", str(error), "mend that; streams doctor looks closer")
+        ]
 
 
-async def company_faults(service_layer: ServiceLayer, name: str, company: CompanySettings) -> list[Fault]:
+async def company_faults(service_layer: ServiceLayer, name: str, company: CompanySettings) -> list[ConfigProblem]:
     """What the company's master data lacks of what the configuration names.
 
     Raises:
@@ -86,32 +90,36 @@ async def company_faults(service_layer: ServiceLayer, name: str, company: Compan
     return list(_lacking(f"companies.{name}", company, data))
 
 
-def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[Fault]:
+def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[ConfigProblem]:
     for code in company.warehouses:
         warehouse = data.warehouses.get(code)
         if warehouse is None:
-            yield Fault(f"{at}.warehouses.{code}", "B1 has no such warehouse", "make it in B1 first, or mend the code")
+            yield ConfigProblem(
+                f"{at}.warehouses.{code}", "B1 has no such warehouse", "make it in B1 first, or mend the code"
+            )
         elif not warehouse.active:
-            yield Fault(f"{at}.warehouses.{code}", "is inactive in B1", "activate it, or take it out")
+            yield ConfigProblem(f"{at}.warehouses.{code}", "is inactive in B1", "activate it, or take it out")
     named = {f"{at}.tax.codes.{theirs!r}": ours for theirs, ours in company.tax.codes.items()}
     if company.tax.default:
         named[f"{at}.tax.default"] = company.tax.default
     for path, code in named.items():
         tax_code = data.tax_codes.get(code)
         if tax_code is None:
-            yield Fault(path, f"B1 has no {company.tax.field} {code}", "define it in B1, or mend the code or tax.field")
+            yield ConfigProblem(
+                path, f"B1 has no {company.tax.field} {code}", "define it in B1, or mend the code or tax.field"
+            )
         elif not tax_code.active:
-            yield Fault(path, f"{company.tax.field} {code} is inactive in B1", "activate it, or map another")
+            yield ConfigProblem(path, f"{company.tax.field} {code} is inactive in B1", "activate it, or map another")
     card_code = company.customers.card_code
     if card_code:
         card = data.cards.get(card_code)
         path = f"{at}.customers.card_code"
         if card is None:
-            yield Fault(path, "B1 has no such business partner", "make it in B1, or mend the code")
+            yield ConfigProblem(path, "B1 has no such business partner", "make it in B1, or mend the code")
         elif not card.customer:
-            yield Fault(path, "is no customer in B1", "name one of type Customer")
+            yield ConfigProblem(path, "is no customer in B1", "name one of type Customer")
         elif not card.active:
-            yield Fault(path, "is inactive in B1", "activate it, or name another")
+            yield ConfigProblem(path, "is inactive in B1", "activate it, or name another")
     for sku, code in company.items.items():
         if code not in data.items:
-            yield Fault(f"{at}.items.{sku!r}", f"B1 has no item {code}", "make it in B1, or mend the ItemCode")
+            yield ConfigProblem(f"{at}.items.{sku!r}", f"B1 has no item {code}", "make it in B1, or mend the ItemCode")

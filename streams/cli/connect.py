@@ -9,7 +9,7 @@ import typer
 
 from connectors.base.cursors import LostRaceError
 from connectors.base.errors import RejectedError
-from connectors.base.source import Span
+from connectors.base.source import TimeRange
 from connectors.ims.dry_run import read_file
 from connectors.ims.settings import ImsSettings
 from streams.cli import service, shell
@@ -145,7 +145,7 @@ def backfill(
 
 
 async def _backfill(
-    settings: Config, name: str, span: Span, bar: Bar, *, dry_run: bool
+    settings: Config, name: str, span: TimeRange, bar: Bar, *, dry_run: bool
 ) -> tuple[backfilling.Tally, backfilling.Tally]:
     first: list[tuple[int, float]] = []
 
@@ -163,8 +163,8 @@ async def _backfill(
         return await backfilling.run(settings, name, span, log=log, codec=codec, tell=tell, dry_run=dry_run)
 
 
-def _span(since: str, until: str) -> Span:
-    span = Span(_moment("--from", since), _moment("--to", until))
+def _span(since: str, until: str) -> TimeRange:
+    span = TimeRange(_moment("--from", since), _moment("--to", until))
     if span.since >= span.until:
         raise shell.CommandError("--from is not before --to", "name a span, as --from 2026-03-01 --to 2026-04-01", 2)
     if span.until > datetime.now(UTC):

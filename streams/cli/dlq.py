@@ -12,7 +12,7 @@ import typer
 from schemas.codec import Codec, CodecError
 from schemas.events import EVENT_TYPES
 from schemas.letters import REASONS
-from schemas.records import LetterState, StockBatch
+from schemas.records import DeadLetterState, StockBatch
 from schemas.topics import dead_letter_topic
 from streams.cli import shell
 from streams.config.load import Config
@@ -143,7 +143,7 @@ def show(
         **row(letter),
         "source": letter.source,
         "impact": REASONS[letter.reason].impact if letter.reason in REASONS else None,
-        "mended_by": REASONS[letter.reason].mended_by if letter.reason in REASONS else None,
+        "remedy": REASONS[letter.reason].remedy if letter.reason in REASONS else None,
         "first_failed_at": letter.first_failed_at.isoformat(),
         "k": letter.k,
         "by": letter.by,
@@ -163,13 +163,13 @@ def show(
         shell.say(line)
 
 
-async def _letters(config: Config) -> list[LetterState]:
+async def _letters(config: Config) -> list[DeadLetterState]:
     async with shell.open_log(config) as log:
         found = await trail.letters(log, config, shell.codec_of(config))
     return sorted(found.values(), key=lambda letter: (letter.first_failed_at, letter.id))
 
 
-async def _letter(config: Config, ident: str) -> tuple[LetterState, Record | None]:
+async def _letter(config: Config, ident: str) -> tuple[DeadLetterState, Record | None]:
     async with shell.open_log(config) as log:
         letters = await trail.letters(log, config, shell.codec_of(config))
         found = [letter for name, letter in letters.items() if name.startswith(ident)]
@@ -180,7 +180,7 @@ async def _letter(config: Config, ident: str) -> tuple[LetterState, Record | Non
         return letter, await trail.record_at(log, letter.letter_topic, letter.letter_partition, letter.letter_offset)
 
 
-def row(letter: LetterState) -> dict[str, Any]:
+def row(letter: DeadLetterState) -> dict[str, Any]:
     """A letter as `streams dlq list --json` has it (contract section 6)."""
     return {
         "id": letter.id,
@@ -202,7 +202,7 @@ def row(letter: LetterState) -> dict[str, Any]:
     }
 
 
-def view_of(record: Record, letter: LetterState, codec: Codec) -> Any:
+def view_of(record: Record, letter: DeadLetterState, codec: Codec) -> Any:
     """A payload with everything about people masked; what cannot be read is told by its length only."""
     value = record.value or b""
     try:
@@ -241,13 +241,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _in_state(letter: LetterState, states: list[str] | None) -> bool:
+def _in_state(letter: DeadLetterState, states: list[str] | None) -> bool:
     if not states:
         return is_open(letter)
     return "all" in states or letter.state in states
 
 
-def _topics_of(letter: LetterState) -> set[str]:
+def _topics_of(letter: DeadLetterState) -> set[str]:
     return {letter.topic, letter.letter_topic, dead_letter_topic(letter.topic)}
 
 

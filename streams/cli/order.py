@@ -50,7 +50,7 @@ async def _read(config: Config, ident: str) -> list[Story]:
 def _row(entry: Entry) -> tuple[object, ...]:
     why = entry.why or {}
     said = f"{why['reason']}: {why['error'] or ''}" if why else ""
-    acts = f" [{why['owner']}: {why['mended_by']}]" if why.get("owner") else ""
+    acts = f" [{why['owner']}: {why['remedy']}]" if why.get("owner") else ""
     waits = f" waits for {why['waits_for']}" if why.get("waits_for") else ""
     held = f" held by {why['blocked_by']}" if why.get("blocked_by") else ""
     return (

@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigProblem:
     """One thing that is wrong with a configuration.
 
     Attributes:
@@ -56,7 +56,7 @@ class Fault:
 class ConfigError(Exception):
     """The configuration cannot be used; `faults` are all that is wrong with it."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[ConfigProblem]) -> None:
         super().__init__("\n".join(map(str, faults)))
         self.faults = tuple(faults)
 
@@ -217,13 +217,13 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError([Fault(str(path), "there is no such file", hint)]) from None
+        raise ConfigError([ConfigProblem(str(path), "there is no such file", hint)]) from None
     except OSError as error:
-        raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", hint)]) from None
+        raise ConfigError([ConfigProblem(str(path), f"cannot be read ({error.strerror})", hint)]) from None
     except UnicodeDecodeError:
-        raise ConfigError([Fault(str(path), "is not UTF-8 text", "save it as UTF-8")]) from None
+        raise ConfigError([ConfigProblem(str(path), "is not UTF-8 text", "save it as UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Fault(str(path), f"is not TOML: {error}", "mend the syntax there")]) from None
+        raise ConfigError([ConfigProblem(str(path), f"is not TOML: {error}", "mend the syntax there")]) from None
     return parse(data, path.absolute().parent, environ)
 
 
@@ -233,7 +233,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     Raises:
         ConfigError: With every fault at once.
     """
-    faults: list[Fault] = []
+    faults: list[ConfigProblem] = []
     merged, sources = _override(data, environ, faults)
     local = str(_table(merged, "kafka").get("local", False)).lower() in ("true", "1", "yes", "on")
     context = {"folder": folder, "environ": environ, "local": local}
@@ -288,7 +288,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
 
 
 def _override(
-    data: Mapping[str, Any], environ: Mapping[str, str], faults: list[Fault]
+    data: Mapping[str, Any], environ: Mapping[str, str], faults: list[ConfigProblem]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Lay the environment over what was read; also says which path came from which variable."""
     merged = _copy(data)
@@ -304,7 +304,9 @@ def _override(
                 remedy = (
                     "give keys names that differ in more than case and - or _" if part else f"write {ENV_PREFIX}A__B"
                 )
-                faults.append(Fault(variable, "could mean more than one key" if part else "is not a path", remedy))
+                faults.append(
+                    ConfigProblem(variable, "could mean more than one key" if part else "is not a path", remedy)
+                )
                 break
             path.append(same[0] if same else part.lower())
             if depth == len(parts) - 1:
@@ -314,7 +316,9 @@ def _override(
             inner = at.setdefault(path[-1], {})
             if not isinstance(inner, dict):
                 faults.append(
-                    Fault(variable, f"goes through {_path(path)}, which is not a table", "mend the variable's name")
+                    ConfigProblem(
+                        variable, f"goes through {_path(path)}, which is not a table", "mend the variable's name"
+                    )
                 )
                 break
             at = inner
@@ -345,37 +349,41 @@ def _env_value(text: str) -> Any:
 
 
 def _named_tables(
-    data: Mapping[str, Any], section: str, faults: list[Fault]
+    data: Mapping[str, Any], section: str, faults: list[ConfigProblem]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     tables = data.get(section, {})
     if not isinstance(tables, Mapping):
-        faults.append(Fault(section, "is not a table", f"write [{section}.<name>]"))
+        faults.append(ConfigProblem(section, "is not a table", f"write [{section}.<name>]"))
         return
     for name, table in tables.items():
         path = _path((section, name))
         if not _NAME.fullmatch(name):
             faults.append(
-                Fault(path, "is not a name we can use", "use 1 to 50 letters, digits, - and _, a letter or digit first")
+                ConfigProblem(
+                    path, "is not a name we can use", "use 1 to 50 letters, digits, - and _, a letter or digit first"
+                )
             )
         if isinstance(table, Mapping):
             yield name, table
         else:
-            faults.append(Fault(path, "is not a table", f"write [{path}]"))
+            faults.append(ConfigProblem(path, "is not a table", f"write [{path}]"))
 
 
-def _kind_of(name: str, table: Mapping[str, Any], faults: list[Fault]) -> type[ConnectorSettings] | None:
+def _kind_of(name: str, table: Mapping[str, Any], faults: list[ConfigProblem]) -> type[ConnectorSettings] | None:
     kind = table.get("kind")
     row = KINDS.get(kind) if isinstance(kind, str) else None
     if row is not None:
         return row.settings
     known = ", ".join(sorted(KINDS))
     what = "is missing" if kind is None else "is no kind of connector that we have"
-    faults.append(Fault(_path(("connectors", name, "kind")), what, f"write one of: {known}{_nearest(kind, KINDS)}"))
+    faults.append(
+        ConfigProblem(_path(("connectors", name, "kind")), what, f"write one of: {known}{_nearest(kind, KINDS)}")
+    )
     return None
 
 
 def _validate(
-    model: type[_M] | None, table: object, path: tuple[str, ...], context: dict[str, Any], faults: list[Fault]
+    model: type[_M] | None, table: object, path: tuple[str, ...], context: dict[str, Any], faults: list[ConfigProblem]
 ) -> _M | None:
     if model is None:
         return None
@@ -389,7 +397,7 @@ def _validate(
         return None
 
 
-def _fault_of(error: ErrorDetails, model: type[BaseModel], at: tuple[str, ...]) -> Fault:
+def _fault_of(error: ErrorDetails, model: type[BaseModel], at: tuple[str, ...]) -> ConfigProblem:
     loc, kind, context = error["loc"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key((*at, *loc[:-1]), str(loc[-1]), _model_at(model, loc[:-1]))
@@ -398,21 +406,21 @@ def _fault_of(error: ErrorDetails, model: type[BaseModel], at: tuple[str, ...]) 
     if kind in ("literal_error", "enum"):
         expected = context["expected"]
         if loc[-1] != "[key]":
-            return Fault(path, "is not one of the values it can have", f"write one of: {expected}")
+            return ConfigProblem(path, "is not one of the values it can have", f"write one of: {expected}")
         near = _nearest(loc[-2], [text.strip("' ") for text in re.split(r",| or ", expected)])
-        return Fault(path, "is not a key it can have", f"write one of: {expected}{near}")
+        return ConfigProblem(path, "is not a key it can have", f"write one of: {expected}{near}")
     if kind == "missing":
-        return Fault(path, "is missing", f"add it{f': {described}' if described else ''}")
+        return ConfigProblem(path, "is missing", f"add it{f': {described}' if described else ''}")
     if kind == "string_pattern_mismatch":
-        return Fault(path, "has characters it cannot have", described or f"it must match {context['pattern']}")
+        return ConfigProblem(path, "has characters it cannot have", described or f"it must match {context['pattern']}")
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         sign, limit = next((sign, context[key]) for key, sign in _LIMITS.items() if key in context)
-        return Fault(path, "is out of range", f"write a number {sign} {limit}")
+        return ConfigProblem(path, "is out of range", f"write a number {sign} {limit}")
     for ending, what, remedy in _TYPES:
         if kind.startswith(ending):
-            return Fault(path, what, remedy.format(path=path))
+            return ConfigProblem(path, what, remedy.format(path=path))
     message, _, remedy = error["msg"].removeprefix("Value error, ").partition("; ")
-    return Fault(path, message, remedy or described or "mend it; streams.example.toml shows how it is written")
+    return ConfigProblem(path, message, remedy or described or "mend it; streams.example.toml shows how it is written")
 
 
 #: Faults that `_relations` finds as well, with the exact path, also where another fault stops the settings' own check.
@@ -437,9 +445,9 @@ _TYPES = (
 )
 
 
-def _unknown_key(at: Sequence[str | int], key: str, model: type[BaseModel] | None) -> Fault:
+def _unknown_key(at: Sequence[str | int], key: str, model: type[BaseModel] | None) -> ConfigProblem:
     known = sorted(model.model_fields) if model is not None else []
-    return Fault(
+    return ConfigProblem(
         _path((*at, key)),
         "is not a key we know",
         f"take it out, or write one of: {', '.join(known)}{_nearest(key, known)}",
@@ -496,9 +504,9 @@ def _description(model: type[BaseModel], loc: Sequence[str | int]) -> str:
     return field.description or "" if field is not None else ""
 
 
-def _in_order(faults: Iterable[Fault], sources: Mapping[str, str]) -> list[Fault]:
+def _in_order(faults: Iterable[ConfigProblem], sources: Mapping[str, str]) -> list[ConfigProblem]:
     """One fault a path, those of the same section together; says where the environment set what is wrong."""
-    first: dict[str, Fault] = {}
+    first: dict[str, ConfigProblem] = {}
     for fault in faults:
         variable = sources.get(fault.path)
         shown = replace(fault, message=f"{fault.message} (set by {variable})") if variable else fault
@@ -539,15 +547,17 @@ def _is_bare_http(url: object) -> bool:
         return False
 
 
-def _relations(data: Mapping[str, Any], folder: Path, *, local: bool) -> Iterator[Fault]:
+def _relations(data: Mapping[str, Any], folder: Path, *, local: bool) -> Iterator[ConfigProblem]:
     companies, connectors = _tables(data, "companies"), _tables(data, "connectors")
     yield from _kafka_relations(_table(data, "kafka"), local=local)
     if _is_bare_http(_table(data, "schema_registry").get("url")) and not local:
-        yield Fault(
+        yield ConfigProblem(
             "schema_registry.url", "is http:// off this machine", "use https://, or kafka.local = true for a demo"
         )
     if not companies:
-        yield Fault("companies", "no company is configured", "add [companies.<name>]; streams.example.toml shows one")
+        yield ConfigProblem(
+            "companies", "no company is configured", "add [companies.<name>]; streams.example.toml shows one"
+        )
     yield from _partitions(companies, _number(_table(data, "kafka").get("company_partitions"), 16))
     for name, company in companies.items():
         yield from _company_relations(name, company, connectors)
@@ -559,12 +569,12 @@ def _relations(data: Mapping[str, Any], folder: Path, *, local: bool) -> Iterato
             first = inboxes.setdefault(inbox if "://" in inbox else (folder / inbox).resolve(), name)
             if first != name:
                 path = _path(("connectors", name, "inbox"))
-                yield Fault(path, f"is the inbox of {first} as well", "give each connector a folder of its own")
+                yield ConfigProblem(path, f"is the inbox of {first} as well", "give each connector a folder of its own")
 
 
-def _kafka_relations(kafka: Mapping[str, Any], *, local: bool) -> Iterator[Fault]:
+def _kafka_relations(kafka: Mapping[str, Any], *, local: bool) -> Iterator[ConfigProblem]:
     if not local and _number(kafka.get("replication_factor"), 3) == 1:
-        yield Fault(
+        yield ConfigProblem(
             "kafka.replication_factor",
             "is 1: a lost broker would lose events",
             "write 3, or kafka.local = true for a demo",
@@ -576,7 +586,7 @@ def _kafka_relations(kafka: Mapping[str, Any], *, local: bool) -> Iterator[Fault
         and not local
         and not all(is_loopback(server.strip().rpartition(":")[0].strip("[]")) for server in servers)
     ):
-        yield Fault(
+        yield ConfigProblem(
             "kafka.security_protocol",
             "is not encrypted, and a broker is not on this machine",
             'write "SSL" or "SASL_SSL", or kafka.local = true for a demo',
@@ -584,36 +594,40 @@ def _kafka_relations(kafka: Mapping[str, Any], *, local: bool) -> Iterator[Fault
     if protocol.startswith("SASL"):
         for key in ("sasl_username", "sasl_password"):
             if not kafka.get(key):
-                yield Fault(f"kafka.{key}", f"is missing, and {protocol} needs it", "add it (the password as env:NAME)")
+                yield ConfigProblem(
+                    f"kafka.{key}", f"is missing, and {protocol} needs it", "add it (the password as env:NAME)"
+                )
     if bool(kafka.get("ssl_certfile")) != bool(kafka.get("ssl_keyfile")):
         missing = "ssl_keyfile" if kafka.get("ssl_certfile") else "ssl_certfile"
-        yield Fault(
+        yield ConfigProblem(
             f"kafka.{missing}", "is missing beside the other half of our certificate", "add it, or take out both"
         )
 
 
-def _partitions(companies: Mapping[str, Mapping[str, Any]], partitions: int) -> Iterator[Fault]:
+def _partitions(companies: Mapping[str, Mapping[str, Any]], partitions: int) -> Iterator[ConfigProblem]:
     taken: dict[int, str] = {}
     for name, company in companies.items():
         path = _path(("companies", name, "partition"))
         if company.get("partition") is None:
             if len(companies) > 1:
-                yield Fault(
+                yield ConfigProblem(
                     path, "is missing, and there are several companies", "add a number that no other company has"
                 )
             continue
         partition = _number(company["partition"], -1)
         if partition >= partitions:
-            yield Fault(path, f"is not below kafka.company_partitions ({partitions})", f"write 0 to {partitions - 1}")
+            yield ConfigProblem(
+                path, f"is not below kafka.company_partitions ({partitions})", f"write 0 to {partitions - 1}"
+            )
         elif partition >= 0 and taken.setdefault(partition, name) != name:
-            yield Fault(
+            yield ConfigProblem(
                 path, f"is the partition of {taken[partition]} as well", "add a number that no other company has"
             )
 
 
 def _company_relations(
     name: str, company: Mapping[str, Any], connectors: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Fault]:
+) -> Iterator[ConfigProblem]:
     at = ("companies", name)
     customers = company.get("customers")
     if (
@@ -622,7 +636,9 @@ def _company_relations(
         and "card_code" not in customers
     ):
         path = _path((*at, "customers", "card_code"))
-        yield Fault(path, 'is missing, and the policy "account" needs it', "add the CardCode that takes all orders")
+        yield ConfigProblem(
+            path, 'is missing, and the policy "account" needs it', "add the CardCode that takes all orders"
+        )
     places: dict[tuple[str, str], str] = {}
     for code, warehouse in _tables(company, "warehouses").items():
         here = (*at, "warehouses", code)
@@ -633,7 +649,7 @@ def _company_relations(
             if isinstance(location, str) and location:
                 first = places.setdefault((owner, location), code)
                 if first != code:
-                    yield Fault(
+                    yield ConfigProblem(
                         _path((*here, "location")),
                         f"is {owner}'s name for {first} as well, and counts need a one-to-one map",
                         "give each warehouse a location of its own",
@@ -644,7 +660,7 @@ def _company_relations(
 
 def _counted_returns(
     companies: Mapping[str, CompanySettings], connectors: Mapping[str, ConnectorSettings]
-) -> Iterator[Fault]:
+) -> Iterator[ConfigProblem]:
     """Warehouses whose owner counts them: what comes back is in the count, whatever reason a delta of it has."""
     for name, company in companies.items():
         if company.flows.get("refund_issued") == "off":
@@ -655,7 +671,7 @@ def _counted_returns(
                 continue
             places = [place for place, whs in owner.locations.items() if whs == code] or [warehouse.location]
             if any(KINDS[owner.kind].counts(place, owner) for place in places):
-                yield Fault(
+                yield ConfigProblem(
                     _path(("companies", name, "warehouses", code, "returns_by")),
                     f'is "refund", and {warehouse.owner} counts this warehouse: what comes back would come in twice',
                     'write returns_by = "adjustment"',
@@ -664,16 +680,18 @@ def _counted_returns(
 
 def _names_connector(
     at: Sequence[str | int], connector: str, company: str, connectors: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Fault]:
+) -> Iterator[ConfigProblem]:
     if connector not in connectors:
         known = ", ".join(sorted(connectors)) or "none yet"
-        yield Fault(
+        yield ConfigProblem(
             _path(at),
             "names no connector",
             f"add [connectors.<name>], or write one of: {known}{_nearest(connector, connectors)}",
         )
     elif connectors[connector].get("company") != company:
-        yield Fault(_path(at), f"names a connector that does not feed {company}", "name one whose company is this one")
+        yield ConfigProblem(
+            _path(at), f"names a connector that does not feed {company}", "name one whose company is this one"
+        )
 
 
 def _connector_relations(
@@ -681,17 +699,17 @@ def _connector_relations(
     connector: Mapping[str, Any],
     companies: Mapping[str, Mapping[str, Any]],
     connectors: Mapping[str, Mapping[str, Any]],
-) -> Iterator[Fault]:
+) -> Iterator[ConfigProblem]:
     at = ("connectors", name)
     if name in BY_NAME:
-        yield Fault(_path(at), "is the name of a topic", "give the connector another name")
+        yield ConfigProblem(_path(at), "is the name of a topic", "give the connector another name")
     company = connector.get("company")
     if not isinstance(company, str):
         return
     if company not in companies:
         known = ", ".join(sorted(companies)) or "none yet"
         remedy = f"add [companies.<name>], or write one of: {known}{_nearest(company, companies)}"
-        yield Fault(_path((*at, "company")), "names no company", remedy)
+        yield ConfigProblem(_path((*at, "company")), "names no company", remedy)
         return
     for source in _texts(connector.get("order_source")):
         yield from _names_connector((*at, "order_source"), source, company, connectors)
@@ -703,7 +721,7 @@ def _connector_relations(
         if code not in warehouses:
             yield _unknown_warehouse(path, code, company, warehouses)
         elif times[code] > 1:
-            yield Fault(
+            yield ConfigProblem(
                 path, f"is one of several names for {code}, and counts need a one-to-one map", "keep one of them"
             )
     warehouse = _table(connector, "orders").get("warehouse")
@@ -711,11 +729,11 @@ def _connector_relations(
         yield _unknown_warehouse(_path((*at, "orders", "warehouse")), warehouse, company, warehouses)
 
 
-def _unknown_warehouse(path: str, code: str, company: str, warehouses: Mapping[str, Any]) -> Fault:
+def _unknown_warehouse(path: str, code: str, company: str, warehouses: Mapping[str, Any]) -> ConfigProblem:
     near = difflib.get_close_matches(code, warehouses, n=1, cutoff=0.5)
     known = ", ".join(sorted(warehouses)) or "none yet"
     guess = f" (did you mean {near[0]}?)" if near else ""
-    return Fault(
+    return ConfigProblem(
         path,
         f"names no warehouse of {company}",
         f"add [companies.{company}.warehouses.<code>], or write one of: {known}{guess}",

@@ -16,11 +16,11 @@ from typing import Any
 
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import CURSORS, Cursors, backfill_name, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import FatalError, RejectedError
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Broker, Outgoing, Publisher, Sent, Stored
-from connectors.base.source import Batch, RefusedRecord, Span, SpanBatch, SpanSource
+from connectors.base.source import BackfillBatch, BackfillSource, Batch, RefusedRecord, TimeRange
 from connectors.registry import KINDS
 from connectors.runtime import Runtime
 from schemas.codec import Codec
@@ -107,7 +107,7 @@ class TalliedSource:
         tell: Told with every batch that is behind.
     """
 
-    def __init__(self, source: SpanSource, settled: Collection[str], start_at: datetime | None, tell: Tell) -> None:
+    def __init__(self, source: BackfillSource, settled: Collection[str], start_at: datetime | None, tell: Tell) -> None:
         self.name, self.company = source.name, source.company
         self._source, self._settled, self._start_at, self._tell = source, settled, start_at, tell
 
@@ -128,7 +128,7 @@ class TalliedSource:
     def _is_settled(self, item: RefusedRecord) -> bool:
         return letter_id(self.name, item.digest, item.number) in self._settled
 
-    def _after(self, tally: Tally, read: SpanBatch, kept: Batch) -> Tally:
+    def _after(self, tally: Tally, read: BackfillBatch, kept: Batch) -> Tally:
         events = Counter(TYPE_NAMES[type(event)] for event in kept.events)
         refused = Counter(item.reason for item in kept.refused)
         start_at = self._start_at
@@ -206,7 +206,7 @@ def check(config: Config, name: str) -> None:
 async def run(
     config: Config,
     name: str,
-    span: Span,
+    span: TimeRange,
     *,
     log: Log,
     codec: Codec,
@@ -250,13 +250,18 @@ async def run(
         TalliedSource(source, frozenset(letters), settings.start_at, tell),
         cursors=cursors,
         publisher=Publisher(broker, codec, clock, config.topic),
-        letters=Letters(broker, codec, clock, config.topic, config.company_partition),
+        letters=DeadLetters(broker, codec, clock, config.topic, config.company_partition),
         failed=lambda error: tell(Tally.from_text(cursors.position.cursor), f"{error}: tried again"),
     )
 
 
 async def drive(
-    source: TalliedSource, *, cursors: Cursors, publisher: Publisher, letters: Letters, failed: Callable[[str], None]
+    source: TalliedSource,
+    *,
+    cursors: Cursors,
+    publisher: Publisher,
+    letters: DeadLetters,
+    failed: Callable[[str], None],
 ) -> tuple[Tally, Tally]:
     """See a span through to its end; what it had come to before, and has come to now."""
     try:

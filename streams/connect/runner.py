@@ -16,14 +16,14 @@ from aiokafka.errors import KafkaError
 
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, Position, connector_of, owner_of, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.metrics import ConnectorMetrics, NoMetrics
 from connectors.base.publisher import Outgoing, Publisher, Sent, Stored
 from connectors.base.settings import ConnectorSettings
 from connectors.registry import KINDS
 from connectors.runtime import Runtime, wait
-from connectors.webhooks import Door, Intake, Server
+from connectors.webhooks import Server, WebhookIngest, WebhookServer
 from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config
 from streams.kafka import client as kafka
@@ -96,8 +96,8 @@ async def run(
     """
     broker = LogBroker(log)
     await check_orphans(config, broker)
-    stage = Stage(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
-    crew = Crew(config, stage.runtime)
+    stage = ConnectorFactory(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
+    crew = ConnectorGroup(config, stage.runtime)
     door = stage.door(crew.wake)
     metrics.vitals.expect("connect", "waits for its share of the connectors")
     listener = _Listener(crew, lambda: metrics.vitals.ready("connect"))
@@ -189,7 +189,7 @@ async def positions(config: Config, log: kafka.Log, codec: Codec) -> dict[str, P
         RetriableError: Kafka did not answer.
         FatalError: A cursor cannot be read.
     """
-    stage = Stage(config, LogBroker(log), codec, SystemClock(), NoMetrics())
+    stage = ConnectorFactory(config, LogBroker(log), codec, SystemClock(), NoMetrics())
     found = {name: stage.cursors(name) for name in config.connectors}
     for cursors in found.values():
         await cursors.look()
@@ -197,7 +197,7 @@ async def positions(config: Config, log: kafka.Log, codec: Codec) -> dict[str, P
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ConnectorFactory:
     """What the connectors of a process share."""
 
     config: Config
@@ -218,9 +218,9 @@ class Stage:
             return None
         topic, settings = self.config.topic, self.config.webhooks
         publisher = Publisher(self.broker, self.codec, self.clock, topic)
-        letters = Letters(self.broker, self.codec, self.clock, topic, self.config.company_partition)
-        intake = Intake(publisher, letters, self.metrics)
-        return Server(Door(hooks, intake, self.clock, settings, wake=wake).app, settings)
+        letters = DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition)
+        intake = WebhookIngest(publisher, letters, self.metrics)
+        return Server(WebhookServer(hooks, intake, self.clock, settings, wake=wake).app, settings)
 
     def runtime(self, name: str, settings: ConnectorSettings) -> Runtime:
         topic = self.config.topic
@@ -228,13 +228,13 @@ class Stage:
             KINDS[settings.kind].source(name, settings, self.clock),
             cursors=self.cursors(name),
             publisher=Publisher(self.broker, self.codec, self.clock, topic),
-            letters=Letters(self.broker, self.codec, self.clock, topic, self.config.company_partition),
+            letters=DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition),
             metrics=self.metrics,
             poll_interval_s=settings.poll_interval_s,
         )
 
 
-class Crew:
+class ConnectorGroup:
     """The connectors that run in this process.
 
     Lifecycle: `take` partitions, `release` all, as often as the group changes; `close` once.
@@ -307,7 +307,7 @@ class Crew:
 
 
 class _Listener(ConsumerRebalanceListener):
-    def __init__(self, crew: Crew, on_answer: Callable[[], None]) -> None:
+    def __init__(self, crew: ConnectorGroup, on_answer: Callable[[], None]) -> None:
         self._crew = crew
         self._on_answer = on_answer
 

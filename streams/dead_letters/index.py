@@ -5,20 +5,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from schemas.letters import OPEN_STATES, RANKS, REASONS
-from schemas.records import LetterState
+from schemas.records import DeadLetterState
 
 
 @dataclass(slots=True)
 class Entry:
     """An open letter. `due` is the monotonic second of its next try, None where only an outcome releases it."""
 
-    letter: LetterState
+    letter: DeadLetterState
     due: float | None = None
     delay_s: float = 0.0
     running: bool = False  # released and on its way: still blocks, is not released again
 
 
-class LetterBook:
+class DeadLetterIndex:
     """Filled from `dead-letter-state` on assignment, then kept by `put`, called for every state the poster writes.
 
     An order's letters stand in order of arrival. An open letter holds what came later in its order with a rank not lower than its
@@ -27,11 +27,11 @@ class LetterBook:
 
     def __init__(self) -> None:
         self._open: dict[str, Entry] = {}
-        self._by_k: dict[str, LetterState] = {}
-        self._known: dict[str, LetterState] = {}
+        self._by_k: dict[str, DeadLetterState] = {}
+        self._known: dict[str, DeadLetterState] = {}
         self._by_order: defaultdict[str, list[str]] = defaultdict(list)
 
-    def put(self, letter: LetterState) -> Entry | None:
+    def put(self, letter: DeadLetterState) -> Entry | None:
         """Take over a state; the entry while it is open."""
         speaks = letter.state in OPEN_STATES or self._by_k.get(letter.k or "", letter).id == letter.id
         if letter.k is not None and speaks and letter.reason not in ("id_reuse", "key_conflict"):
@@ -58,11 +58,11 @@ class LetterBook:
     def get(self, id_: str) -> Entry | None:
         return self._open.get(id_)
 
-    def known(self, id_: str) -> LetterState | None:
+    def known(self, id_: str) -> DeadLetterState | None:
         """A letter as it stands, open or closed."""
         return self._known.get(id_)
 
-    def of_key(self, k: str) -> LetterState | None:
+    def of_key(self, k: str) -> DeadLetterState | None:
         """The letter that speaks for this K, open or closed."""
         return self._by_k.get(k)
 
@@ -74,10 +74,10 @@ class LetterBook:
         self,
         order_id: str,
         event_type: str,
-        before: LetterState | None,
+        before: DeadLetterState | None,
         sources: Iterable[str],
-        sources_of: Callable[[LetterState], Iterable[str]],
-    ) -> LetterState | None:
+        sources_of: Callable[[DeadLetterState], Iterable[str]],
+    ) -> DeadLetterState | None:
         """The first open letter that holds an event of this order.
 
         Args:

@@ -9,7 +9,7 @@ from connectors.base.clock import Clock
 from connectors.base.dead_letters import INBOX
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
-from schemas.records import Header, LetterState
+from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.dead_letters.states import STATES, headers_in, mark_of
 from streams.kafka.client import Headers, Log, LogError, Outgoing, Sent
@@ -63,7 +63,7 @@ def flow_of(kind: str) -> str:
     return _FLOWS.get(kind, kind)
 
 
-class LetterPublisher:
+class DeadLetterPublisher:
     """Writes letters and their states; every call returns when the broker has them.
 
     Args:
@@ -98,7 +98,7 @@ class LetterPublisher:
         """
         await self._states([(mark_of(company), company, None)])
 
-    async def restore(self, company: str, letters: Mapping[str, LetterState | None]) -> None:
+    async def restore(self, company: str, letters: Mapping[str, DeadLetterState | None]) -> None:
         """Write states again, by id; None: as if the letter had never been written, for its event ends otherwise.
 
         Raises:
@@ -111,7 +111,7 @@ class LetterPublisher:
             ]
         )
 
-    async def refuse(self, refused: Sequence[Refused]) -> list[LetterState]:
+    async def refuse(self, refused: Sequence[Refused]) -> list[DeadLetterState]:
         """Write letters: the bytes, then the states.
 
         Raises:
@@ -124,7 +124,7 @@ class LetterPublisher:
             name = dead_letter_topic("erp-stock" if stock else fact_topic(item.event_type))
             partition = self._partition_of(item.company) if stock else 0 if item.event_type == INBOX else item.partition
             letters.append(
-                LetterState(
+                DeadLetterState(
                     id=item.id,
                     state=item.state,
                     reason=item.reason,
@@ -172,7 +172,7 @@ class LetterPublisher:
             self._metrics.dead_letters(flow_of(letter.event_type), letter.reason).inc()
         return letters
 
-    async def change(self, letters: Sequence[LetterState]) -> None:
+    async def change(self, letters: Sequence[DeadLetterState]) -> None:
         """Write states; the last one of an id wins."""
         await self._states([(letter.id.encode(), letter.company, self._codec.encode(letter)) for letter in letters])
 

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from schemas.codec import Codec
-from schemas.records import LetterState
+from schemas.records import DeadLetterState
 from streams.kafka.client import Headers, Log
 
 STATES = "dead-letter-state"
@@ -43,7 +43,7 @@ class News:
         stale: Ids whose last state does not count.
     """
 
-    counts: dict[str, tuple[LetterState | None, int | None]] = field(default_factory=dict)
+    counts: dict[str, tuple[DeadLetterState | None, int | None]] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
 
     def add(self, later: "News") -> None:
@@ -88,7 +88,7 @@ class States:
         if not counts:
             news.stale.add(id_)
             return
-        letter = None if value is None else self._codec.decode(value, LetterState)
+        letter = None if value is None else self._codec.decode(value, DeadLetterState)
         if letter is None or letter.company == self._company:
             news.counts[id_] = letter, named
             news.stale.discard(id_)

@@ -14,7 +14,7 @@ from streams.dead_letters.states import TENURE
 from streams.faust_host.transport import SETTINGS, TP, App, Start
 from streams.ports import Ports
 from streams.windows.partition import InputLostError, StockPartition
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 
 logger = structlog.get_logger(__name__)
 
@@ -22,12 +22,12 @@ logger = structlog.get_logger(__name__)
 _DECIDED_S, _LOOK_S = 30.0, 0.25
 
 
-class Pipeline(App):
+class StreamsApp(App):
     """One worker. Orders flow as soon as partitions are assigned; stock follows when its chains have been walked."""
 
     def __init__(self, config: Config, ports: Ports, **settings: Any) -> None:
         super().__init__(config.group, **{**SETTINGS, **settings})
-        self.rooms = Rooms(config, ports)
+        self.rooms = Pipeline(config, ports)
         self._config, self._ports = config, ports
         self._beside: set[asyncio.Task[None]] = set()
         for name in INPUTS:

@@ -31,7 +31,7 @@ class Freed:
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class InFlightDocument:
     """A sealed document on its way; `ended` says what became of its batches."""
 
     offset: int
@@ -46,7 +46,7 @@ class Waiting:
     k: str
     batch: ResolvedBatch
     limit: int
-    turn: asyncio.Future[Flight | None]  # None: another poster's document came first, look again
+    turn: asyncio.Future[InFlightDocument | None]  # None: another poster's document came first, look again
 
 
 LineKey = tuple[object, ...]

@@ -16,7 +16,7 @@ _MOST = 50_000
 _AGAIN_S = 2.0
 
 
-class Trail:
+class OutcomeLog:
     """Lifecycle: `add` at any time; `run` sends until cancelled; `flush` before the end."""
 
     def __init__(self, log: Log, codec: Codec, topic: Callable[[str], str]) -> None:

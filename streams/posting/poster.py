@@ -23,11 +23,11 @@ from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
 from schemas.events import EVENT_TYPES, OrderCancelled, OrderEvent
 from schemas.letters import RANKS, REASONS
-from schemas.records import Header, LetterState, Outcome, Posting, StockBatch
+from schemas.records import DeadLetterState, Header, Outcome, Posting, StockBatch
 from streams.chain.log import Anchors
 from streams.config.load import Config
-from streams.dead_letters.index import Entry, LetterBook
-from streams.dead_letters.publisher import LetterPublisher, Refused, flow_of
+from streams.dead_letters.index import DeadLetterIndex, Entry
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
 from streams.dead_letters.states import STATES, TENURE, States
 from streams.flow_control.lanes import Lanes, Slots
 from streams.intake import Batch, Counts, RawRecord
@@ -37,7 +37,7 @@ from streams.posting.barrier import Barrier
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp, Gate
 from streams.posting.orders import OrderPosting
-from streams.posting.outcomes import Trail
+from streams.posting.outcomes import OutcomeLog
 from streams.posting.stock import StockPosting
 from streams.posting.work import Ended, How, Work
 
@@ -61,7 +61,7 @@ _KINDS: Mapping[str, Any] = {**EVENT_TYPES, "stock_batch": StockBatch}
 class Held(Exception):  # noqa: N818  # not an error: an answer
     """An earlier event of the order is neither posted nor discarded."""
 
-    def __init__(self, blocker: LetterState) -> None:
+    def __init__(self, blocker: DeadLetterState) -> None:
         super().__init__(blocker.id)
         self.blocker = blocker
 
@@ -83,7 +83,9 @@ class Poster:
         failed: resolves with the error that none of us can mend (a letter that cannot be written); the process must end.
     """
 
-    def __init__(self, company: str, config: Config, ports: Ports, letters: LetterPublisher, anchors: Anchors) -> None:
+    def __init__(
+        self, company: str, config: Config, ports: Ports, letters: DeadLetterPublisher, anchors: Anchors
+    ) -> None:
         self.company, self.partition = company, config.company_partition(company)
         self._map, self._letters, self._topic = config.maps[company], letters, config.topic
         self._log, self._codec, self._clock, self._metrics = ports.log, ports.codec, ports.clock, ports.metrics
@@ -99,8 +101,8 @@ class Poster:
         self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports, self._in_tenure)
         self.lanes, self.erp = lanes, erp
         self._barrier = Barrier(ports.log, config.topic, config.group, self.partition)
-        self._trail = Trail(ports.log, ports.codec, config.topic)
-        self._book = LetterBook()
+        self._trail = OutcomeLog(ports.log, ports.codec, config.topic)
+        self._book = DeadLetterIndex()
         self._flying: dict[str, Work] = {}
         self._ended: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
         self._queues: dict[str, deque[Work]] = {}
@@ -140,7 +142,7 @@ class Poster:
         self._spawn(self._look_for_latecomers())
         self._spawn(self._trail.run())
 
-    async def _begin(self, last: int, stamp: Callable[[int], Awaitable[bool]]) -> list[LetterState]:
+    async def _begin(self, last: int, stamp: Callable[[int], Awaitable[bool]]) -> list[DeadLetterState]:
         """Take over the letters: what anybody before us writes to them from now on does not count.
 
         Args:
@@ -178,7 +180,7 @@ class Poster:
         self._stale |= news.stale
         await self._restore()
 
-    async def _arrived(self, letter: LetterState) -> None:
+    async def _arrived(self, letter: DeadLetterState) -> None:
         """Give a connector's letter its place in the order's sequence: after what is admitted, before what is not.
 
         A connector does not know that, and writes a letter again after a crash of its own.
@@ -246,7 +248,7 @@ class Poster:
         """What is admitted and has not ended."""
         return [work.posting for work in self._flying.values()]
 
-    def letters(self) -> Iterable[LetterState]:
+    def letters(self) -> Iterable[DeadLetterState]:
         """What is dead, parked or held."""
         return [entry.letter for entry in self._book.open()]
 
@@ -428,7 +430,7 @@ class Poster:
         work.attempts += 1
         return await self._orders.post(work)
 
-    def _blocker(self, work: Work) -> LetterState | None:
+    def _blocker(self, work: Work) -> DeadLetterState | None:
         if work.posting.order_id is None:
             return None
         return self._book.blocker(
@@ -499,7 +501,7 @@ class Poster:
             )
         )
 
-    async def _hold(self, work: Work, blocker: LetterState) -> None:
+    async def _hold(self, work: Work, blocker: DeadLetterState) -> None:
         await self._write_letter(
             work,
             "held",
@@ -560,7 +562,7 @@ class Poster:
 
     # ---- waiting
 
-    def _keep(self, letter: LetterState, *, soon: bool = False) -> None:
+    def _keep(self, letter: DeadLetterState, *, soon: bool = False) -> None:
         before = self._book.known(letter.id)
         entry = self._book.put(letter)
         if entry is None:
@@ -580,7 +582,7 @@ class Poster:
             entry.delay_s = _LOOK_AGAIN_S
             entry.due = self._clock.monotonic() + entry.delay_s if self._may_land(letter) else None
 
-    def _may_land(self, letter: LetterState) -> bool:
+    def _may_land(self, letter: DeadLetterState) -> bool:
         """Whether a request for this event may be under way though it was refused: ours or a predecessor's, slower than its sender.
 
         Not of stock: no batch is refused before its document is void.
@@ -588,7 +590,7 @@ class Poster:
         ours = letter.k is not None and letter.event_type in RANKS and REASONS[letter.reason].holds
         return ours and (self._clock.now() - letter.at).total_seconds() < _LATE_S
 
-    def _too_old(self, letter: LetterState) -> bool:
+    def _too_old(self, letter: DeadLetterState) -> bool:
         paused = self._gate.closed_s - self._closed_s_at.get(letter.id, self._gate.closed_s)
         age = (self._clock.now() - letter.first_failed_at).total_seconds() - paused
         return age > self._map.settings.park_max_age_s
@@ -666,7 +668,7 @@ class Poster:
         event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
         self._start(Work(posting, event, lambda _: None, letter.sequence, letter=letter, landed=landed))
 
-    async def _posting_of(self, letter: LetterState) -> Posting:
+    async def _posting_of(self, letter: DeadLetterState) -> Posting:
         place = (letter.letter_topic, letter.letter_partition, letter.letter_offset)
         async with aclosing(self._log.read(*place, letter.letter_offset + 1)) as batches:
             async for records in batches:
@@ -684,7 +686,7 @@ def _finish(batch: Batch, offset: int, reached: Counts, flow: str, events: int, 
     batch.finish(offset, reached if how is None else {**reached, (flow, how): events})
 
 
-def _is_of_connector(letter: LetterState) -> bool:
+def _is_of_connector(letter: DeadLetterState) -> bool:
     """Whether it was refused before it was in Kafka, and holds events of its order."""
     return letter.partition == NOT_KAFKA and letter.order_id is not None
 

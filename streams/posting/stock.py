@@ -21,7 +21,7 @@ from streams.flow_control.lanes import Lanes
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
-from streams.posting.group_commit import ALONE, MAX_NET, Flight, Freed, Pool, Waiting
+from streams.posting.group_commit import ALONE, MAX_NET, Freed, InFlightDocument, Pool, Waiting
 from streams.posting.work import Ended, Work
 
 logger = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class StockPosting:
         self._ready = asyncio.Event()
         self._wake = asyncio.Event()
         self._sealing = asyncio.Lock()
-        self._flights: dict[int, Flight] = {}
+        self._flights: dict[int, InFlightDocument] = {}
         self._void: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting = True
@@ -132,7 +132,7 @@ class StockPosting:
             self._wake.set()
             flight = await waiting.turn or await self._flight_of(k)
 
-    async def _flight_of(self, k: str) -> Flight | None:
+    async def _flight_of(self, k: str) -> InFlightDocument | None:
         """The sealed document that holds a batch already: it is sent again as it is; None where none does, or it is void."""
         found = await self._standing(k)
         if found is None:
@@ -207,8 +207,8 @@ class StockPosting:
         await self._crash_point("s1")
         return sealed
 
-    def _take_off(self, offset: int, document: StockDocument, *, slot_held: bool) -> Flight:
-        flight = Flight(offset, document, asyncio.get_running_loop().create_future())
+    def _take_off(self, offset: int, document: StockDocument, *, slot_held: bool) -> InFlightDocument:
+        flight = InFlightDocument(offset, document, asyncio.get_running_loop().create_future())
         self._flights[offset] = flight
         task = asyncio.create_task(self._fly(flight, slot_held=slot_held), name="document")
         self._tasks.add(task)
@@ -222,7 +222,7 @@ class StockPosting:
 
     # ---- one document
 
-    async def _fly(self, flight: Flight, *, slot_held: bool) -> None:
+    async def _fly(self, flight: InFlightDocument, *, slot_held: bool) -> None:
         try:
             ended = await self._post(flight.document, flight.offset, slot_held=slot_held)
         finally:

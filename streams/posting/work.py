@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.events import OrderEvent
-from schemas.records import Document, LetterState, Posting, StockBatch
+from schemas.records import DeadLetterState, Document, Posting, StockBatch
 
 How = Literal["posted", "no_op"]
 #: Called once: how the occurrence ended, or None where its letter's state says it.
@@ -29,7 +29,7 @@ class Work:
     event: OrderEvent | StockBatch
     finish: Finish
     sequence: int  # the posting's offset in the company's queue; a cancellation's, where its barrier let it pass
-    letter: LetterState | None = None  # where it comes out of the letters
+    letter: DeadLetterState | None = None  # where it comes out of the letters
     landed: bool = False  # B1 has its claim though it is a dead or held letter: taken over, never sent
     followers: list[Finish] = field(default_factory=list)
     attempts: int = 0

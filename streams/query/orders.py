@@ -18,7 +18,7 @@ from schemas.events import (
     identity,
 )
 from schemas.letters import REASONS
-from schemas.records import LetterState, Outcome
+from schemas.records import DeadLetterState, Outcome
 from schemas.topics import BY_NAME, ORDER_FACTS, event_type
 from streams.config.load import Config
 from streams.kafka.client import Log, Record
@@ -38,19 +38,19 @@ def partitions_of(config: Config, name: str) -> range:
     return range(sizes[BY_NAME[name].partitions])
 
 
-async def letters(log: Log, config: Config, codec: Codec) -> dict[str, LetterState]:
+async def letters(log: Log, config: Config, codec: Codec) -> dict[str, DeadLetterState]:
     """Every letter as it stands now, by id.
 
     Raises:
         LogError: The broker cannot be reached.
         CodecError: A state was written by something newer than we are.
     """
-    found: dict[str, LetterState] = {}
+    found: dict[str, DeadLetterState] = {}
     # All partitions: a letter may name no company (partition 0), or one that is no longer configured.
     for partition in partitions_of(config, LETTERS):
         for record in await _scan(log, config.topic(LETTERS), partition):
             if record.value is not None:
-                state = codec.decode(record.value, LetterState)
+                state = codec.decode(record.value, DeadLetterState)
                 found[state.id] = state
             elif record.key is not None:
                 found.pop(record.key.decode(errors="replace"), None)
@@ -169,7 +169,7 @@ def _varint(number: int) -> bytes:
 class _Seen:
     events: Mapping[Place, tuple[OrderEvent, int]]  # with the record's timestamp
     outcomes: Mapping[Place, Outcome]
-    letters: Mapping[str, LetterState]
+    letters: Mapping[str, DeadLetterState]
 
     def orders(self) -> set[tuple[str, str | None]]:
         return {
@@ -208,7 +208,7 @@ class _Seen:
 
 
 def _entry(
-    place: Place, fact: tuple[OrderEvent, int] | None, outcome: Outcome | None, letter: LetterState | None
+    place: Place, fact: tuple[OrderEvent, int] | None, outcome: Outcome | None, letter: DeadLetterState | None
 ) -> tuple[Entry, str, str | None]:
     event = fact[0] if fact is not None else None
     stamp_ms = fact[1] if fact is not None else letter.timestamp_ms if letter is not None else 0
@@ -227,7 +227,7 @@ def _entry(
             "reason": reason,
             "error": letter.error if letter is not None else None,
             "owner": letter.owner if letter is not None else row.owner if row else None,
-            "mended_by": row.mended_by if row else None,
+            "remedy": row.remedy if row else None,
             "waits_for": letter.waits_for if letter is not None else None,
             "blocked_by": letter.blocked_by if letter is not None else None,
             "letter": letter.id if letter is not None else None,
@@ -255,7 +255,7 @@ def _entry(
 
 
 def _who(
-    place: Place, event: OrderEvent | None, outcome: Outcome | None, letter: LetterState | None
+    place: Place, event: OrderEvent | None, outcome: Outcome | None, letter: DeadLetterState | None
 ) -> tuple[str, str | None, str | None, str, str | None]:
     """Type, event id, source, company and order id, from whatever still says them."""
     if event is not None:
@@ -268,7 +268,12 @@ def _who(
 
 
 async def _look(
-    log: Log, config: Config, codec: Codec, names: frozenset[str], number: int | None, standing: Iterable[LetterState]
+    log: Log,
+    config: Config,
+    codec: Codec,
+    names: frozenset[str],
+    number: int | None,
+    standing: Iterable[DeadLetterState],
 ) -> _Seen:
     # Texts and numbers stand in Avro as they are, so most records need no decoding to be passed over.
     needles = [name.encode() for name in names]

@@ -17,7 +17,7 @@ from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
 from schemas.letters import OPEN_STATES
-from schemas.records import LetterState, Posting
+from schemas.records import DeadLetterState, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
 from streams.connect.runner import positions
@@ -111,7 +111,7 @@ class Look:
 def count(
     ends: Mapping[Place, int],
     committed: Iterable[Committed],
-    states: Iterable[LetterState],
+    states: Iterable[DeadLetterState],
     oldest_s: Mapping[str, float],
     levels: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Flow]:
@@ -152,7 +152,7 @@ def count(
     return flows
 
 
-def flow_of(letter: LetterState) -> str:
+def flow_of(letter: DeadLetterState) -> str:
     return "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
 
 
@@ -223,6 +223,6 @@ async def _oldest(log: Log, config: Config, codec: Codec, at: Look) -> dict[str,
     return oldest
 
 
-def is_open(letter: LetterState) -> bool:
+def is_open(letter: DeadLetterState) -> bool:
     """Whether somebody or something still has to act."""
     return letter.state in OPEN_STATES

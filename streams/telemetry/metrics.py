@@ -339,15 +339,15 @@ class Metrics:
         self.parked_oldest = gauge("parked_oldest_seconds", "Longest wait among them", kind=KINDS, reason=PARKING)
 
         # Dead letters
-        self.dead_letters = counter("dead_letters_total", "Letters written", kind=LETTER_KINDS, reason=REASONS)
+        self.dead_letters = counter("dead_letters_total", "Dead letters written", kind=LETTER_KINDS, reason=REASONS)
         self.dead_letters_open = gauge(
-            "dead_letters_open", "Letters that a person must mend", kind=LETTER_KINDS, owner=OWNERS
+            "dead_letters_open", "Dead letters that a person must mend", kind=LETTER_KINDS, owner=OWNERS
         )
         self.dead_letter_oldest = gauge(
             "dead_letter_oldest_seconds", "Age of the oldest of them", kind=LETTER_KINDS, owner=OWNERS
         )
         self.dlq_write_failures = Counter(
-            f"{PREFIX}dlq_write_failures_total", "Letters the broker did not take", registry=self.registry
+            f"{PREFIX}dlq_write_failures_total", "Dead letters the broker did not take", registry=self.registry
         )
 
         # The process

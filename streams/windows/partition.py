@@ -24,7 +24,7 @@ from streams.chain.keys import batch_key
 from streams.chain.log import Anchors, ChainLog
 from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
-from streams.dead_letters.publisher import LetterPublisher, Refused
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.intake import Batch
 from streams.kafka.client import LogError, Outgoing
 from streams.ports import Ports
@@ -114,7 +114,7 @@ class StockPartition:
     """  # fmt: skip
 
     def __init__(
-        self, partition: int, config: Config, ports: Ports, composer: Composer, rules: StockRules, letters: LetterPublisher,
+        self, partition: int, config: Config, ports: Ports, composer: Composer, rules: StockRules, letters: DeadLetterPublisher,
         anchors: Anchors, limits: Callable[[str], Limits],
     ) -> None:  # fmt: skip
         self.partition, self.end, self.no_ops, self.accepted = partition, 0, 0, 0

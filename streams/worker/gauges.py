@@ -6,7 +6,7 @@ from connectors.base.clock import Clock
 from schemas.events import EVENT_TYPES
 from streams.dead_letters.publisher import flow_of
 from streams.telemetry.metrics import Metrics
-from streams.worker.pipeline import Rooms
+from streams.worker.pipeline import Pipeline
 
 Key = tuple[str, str]
 
@@ -19,7 +19,7 @@ class Gauges:
         self._parked: set[Key] = set()
         self._dead: set[Key] = set()
 
-    def show(self, rooms: Rooms) -> None:
+    def show(self, rooms: Pipeline) -> None:
         metrics, now = self._metrics, self._clock.now().timestamp()
         windows = list(rooms.partitions.values())
         metrics.window_open_events.set(sum(room.open_events for room in windows))
@@ -48,7 +48,7 @@ class Gauges:
             metrics.ambiguous_oldest(flow).set(self._clock.monotonic() - min(unknown) if unknown else 0.0)
         self._show_letters(rooms, now)
 
-    def _show_letters(self, rooms: Rooms, now: float) -> None:
+    def _show_letters(self, rooms: Pipeline, now: float) -> None:
         parked, dead = Counter[Key](), Counter[Key]()
         parked_s, dead_s = dict[Key, float](), dict[Key, float]()
         for poster in rooms.posters.values():

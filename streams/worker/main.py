@@ -13,7 +13,7 @@ from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
 from schemas.codec import Codec
 from streams.config.load import Config, KafkaSettings
-from streams.faust_host.app import Pipeline
+from streams.faust_host.app import StreamsApp
 from streams.kafka.client import Log
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
@@ -50,7 +50,7 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
 
     ports = Ports(log, codec, clock, random, metrics, service_layer)
     servers = ";".join(f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(","))
-    app = Pipeline(config, ports, broker=servers, broker_credentials=_credentials(config.kafka))
+    app = StreamsApp(config, ports, broker=servers, broker_credentials=_credentials(config.kafka))
 
     gauges = Gauges(metrics, clock)
 
@@ -89,7 +89,7 @@ def settle_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _until(app: Pipeline, stop: asyncio.Event, show: Callable[[], None]) -> None:
+async def _until(app: StreamsApp, stop: asyncio.Event, show: Callable[[], None]) -> None:
     crashed = asyncio.ensure_future(app.wait_until_stopped())
     stopping = asyncio.ensure_future(stop.wait())
     try:

@@ -9,7 +9,7 @@ import structlog
 from schemas.topics import ORDER_FACTS, event_type
 from streams.chain.log import Anchors
 from streams.config.load import Config
-from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.intake import Batch, Counts
 from streams.ports import Ports
 from streams.posting.poster import Poster, alone
@@ -30,13 +30,13 @@ class _Shortest:
     max_members: int
 
 
-class Rooms:
+class Pipeline:
     """What a worker does with each batch it is handed, whatever hands it over."""
 
     def __init__(self, config: Config, ports: Ports) -> None:
         self._config, self._ports = config, ports
         log, codec = ports.log, ports.codec
-        self._letters = LetterPublisher(
+        self._letters = DeadLetterPublisher(
             log,
             codec,
             config.topic,

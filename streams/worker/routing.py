@@ -9,7 +9,7 @@ from schemas.records import Header, Posting
 from schemas.topics import fact_topic
 from streams.chain.keys import event_key
 from streams.config.load import Config
-from streams.dead_letters.publisher import LetterPublisher, Refused
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.intake import Batch, RawRecord
 from streams.kafka.client import Log, Outgoing
 from streams.telemetry.metrics import Metrics
@@ -19,7 +19,7 @@ class OrderRouter:
     """Knows the configuration only: everything that B1 has a say in is the poster's."""
 
     def __init__(
-        self, config: Config, log: Log, codec: Codec, letters: LetterPublisher, clock: Clock, metrics: Metrics
+        self, config: Config, log: Log, codec: Codec, letters: DeadLetterPublisher, clock: Clock, metrics: Metrics
     ) -> None:
         self._config, self._log, self._codec, self._letters, self._metrics = config, log, codec, letters, metrics
 

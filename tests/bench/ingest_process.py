@@ -27,7 +27,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from connectors.base.clock import SystemClock
 from connectors.sap_b1.service_layer import NotSentError
 from schemas.codec import embedded_codec
-from streams.faust_host.app import Pipeline
+from streams.faust_host.app import StreamsApp
 from streams.faust_host.transport import SETTINGS, TP
 from streams.kafka.client import KafkaLog
 from streams.ports import Ports
@@ -140,7 +140,7 @@ class NoErp:
         return refuse
 
 
-class Gated(Pipeline):
+class Gated(StreamsApp):
     """The app as it is, whose stock partitions are let go together; what is sealed is not read on (its road is benchmark 3)."""
 
     def __init__(self, spec: Spec, config: world.RoundConfig, ports: Ports, **settings: Any) -> None:

@@ -26,7 +26,7 @@ from streams.kafka.client import Outgoing, Sent, partition_of
 from streams.kafka.topics import wanted
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
-from streams.worker.pipeline import SEALED, STOCK, Rooms
+from streams.worker.pipeline import SEALED, STOCK, Pipeline
 from tests.bench import corpus, world
 from tests.streams.fakes import MemoryLog
 
@@ -118,7 +118,7 @@ async def run(events: int, kept: int) -> None:
     config = world.config(world.settings("127.0.0.1:1", "memory-", dedupe_horizon_days=1))
     codec, clock, log = embedded_codec(), FastClock(), PassingLog(wanted(config))
     ports = Ports(log, codec, clock, Random(1), Metrics(config), lambda _company: None)  # type: ignore[arg-type,return-value]  # nothing is posted
-    rooms, values = Rooms(config, ports), Values(codec)
+    rooms, values = Pipeline(config, ports), Values(codec)
     progress = {(name, number): Progress(0) for name in (STOCK, SEALED) for number in range(corpus.PARTITIONS)}
     for number in range(corpus.PARTITIONS):
         await rooms.stock_partition(number).open(None, 0)
@@ -158,7 +158,7 @@ async def run(events: int, kept: int) -> None:
     sys.stdout.write(f"done {json.dumps({'events': done, 'finished': reached})}\n")
 
 
-def tell(done: int, rooms: Rooms) -> None:
+def tell(done: int, rooms: Pipeline) -> None:
     ids = sum(len(room._seen) for room in rooms.partitions.values())
     open_rows = sum(len(room._rows) for room in rooms.partitions.values())
     sys.stdout.write(f"sample {json.dumps({'events': done, 'rss': rss(), 'ids': ids, 'open': open_rows})}\n")

@@ -35,7 +35,7 @@ from streams.kafka.client import Outgoing
 from streams.ports import Ports
 from streams.posting.erp import Erp, Gate
 from streams.telemetry.metrics import Metrics
-from streams.worker.pipeline import ERP_STOCK, SEALED, STOCK, Rooms
+from streams.worker.pipeline import ERP_STOCK, SEALED, STOCK, Pipeline
 from tests.bench import corpus, world
 from tests.bench.corpus import Sums
 from tests.bench.harness import Bar, Check, Figure, Outcome, SumsDifferError
@@ -141,7 +141,7 @@ class Windows:
     """The real windows of all partitions, fed at the rate of the benchmark."""
 
     def __init__(self, config: Config, ports: Ports, log: MemoryLog, seconds: int) -> None:
-        self.rooms, self.feed = Rooms(config, ports), Feed(log, config)
+        self.rooms, self.feed = Pipeline(config, ports), Feed(log, config)
         self._config, self._ports, self._log, self._seconds = config, ports, log, seconds
         self.sums = Sums()
         self.fed = False

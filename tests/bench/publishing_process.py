@@ -25,12 +25,12 @@ from aiokafka import AIOKafkaProducer
 
 from connectors.base.clock import SystemClock
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher, key_of
-from connectors.base.source import Batch, Span
+from connectors.base.source import Batch, TimeRange
 from connectors.runtime import Runtime
-from connectors.shopify.backfill import ShopifySpan
+from connectors.shopify.backfill import ShopifyBackfill
 from connectors.shopify.settings import ShopifySettings
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent, OrderLine, OrderPlaced, digest_of
@@ -168,7 +168,7 @@ async def ours(spec: Mapping[str, Any]) -> None:
         Bulk(events),
         cursors=Cursors(f"{corpus.SOURCE}{spec['round']}", broker, codec, clock, topic=config.topic(CURSORS), partition=partition),
         publisher=Publisher(broker, codec, clock, config.topic),
-        letters=Letters(broker, codec, clock, config.topic, config.company_partition),
+        letters=DeadLetters(broker, codec, clock, config.topic, config.company_partition),
         metrics=_UntilIdle(stop),
         poll_interval_s=1,
     )  # fmt: skip
@@ -192,7 +192,7 @@ async def shopify(spec: Mapping[str, Any]) -> None:
     }
     settings = ShopifySettings.model_validate(table, context={"environ": {"T": _TOKEN}})
     since, until = (datetime.fromisoformat(spec[name]) for name in ("since", "until"))
-    span = Span(since, until)
+    span = TimeRange(since, until)
     log = KafkaLog(spec["servers"])
     await log.start()
     broker = LogBroker(log)
@@ -207,7 +207,9 @@ async def shopify(spec: Mapping[str, Any]) -> None:
     async def soon(seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.05))  # the simulator's bucket is as large as it likes
 
-    source = ShopifySpan(corpus.SOURCE, settings, clock, span, None, transport=httpx.AsyncHTTPTransport(), sleep=soon)
+    source = ShopifyBackfill(
+        corpus.SOURCE, settings, clock, span, None, transport=httpx.AsyncHTTPTransport(), sleep=soon
+    )
     partition = partition_of(corpus.SOURCE, config.kafka.partitions)
     cursors = Cursors(
         f"{corpus.SOURCE}/backfill/{spec['round']}",
@@ -223,7 +225,7 @@ async def shopify(spec: Mapping[str, Any]) -> None:
             TalliedSource(source, frozenset(), None, sample),
             cursors=cursors,
             publisher=Publisher(broker, codec, clock, config.topic),
-            letters=Letters(broker, codec, clock, config.topic, config.company_partition),
+            letters=DeadLetters(broker, codec, clock, config.topic, config.company_partition),
             failed=lambda error: tell("failed", error=error),
         )
         tell("tally", **tally.as_json())

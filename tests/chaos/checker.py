@@ -544,7 +544,7 @@ def _by_partition(records: Sequence[Record]) -> Iterator[tuple[int, list[Record]
 
 
 def _once(records: Sequence[Record]) -> Iterator[Record]:
-    """Letters of lines, each once: written again after a crash it has the same id."""
+    """Dead letters of lines, each once: written again after a crash it has the same id."""
     seen: set[bytes] = set()
     for record in records:
         if record.headers["b1streams.id"] not in seen:

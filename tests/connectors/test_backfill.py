@@ -10,16 +10,16 @@ import httpx
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, backfill_name, connector_of, owner_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.publisher import Publisher
-from connectors.base.source import Batch, Span, SpanBatch, StockLevel
-from connectors.magento.backfill import MagentoSpan
+from connectors.base.source import BackfillBatch, Batch, StockLevel, TimeRange
+from connectors.magento.backfill import MagentoBackfill
 from connectors.registry import KINDS
-from connectors.seko.backfill import SekoSpan
+from connectors.seko.backfill import SekoBackfill
 from connectors.shopify import backfill as shopify_span
-from connectors.shopify.backfill import ShopifySpan
-from connectors.veeqo.backfill import VeeqoSpan
+from connectors.shopify.backfill import ShopifyBackfill
+from connectors.veeqo.backfill import VeeqoBackfill
 from lab.simulators.magento.app import build_app
 from lab.simulators.veeqo.app import Veeqo
 from schemas.events import EVENT_TYPES, identity
@@ -30,7 +30,7 @@ from tests.connectors.magento import stage as magento
 from tests.connectors.seko import stage as seko
 from tests.connectors.shopify import stage as shopify
 
-SPAN = Span(NOW - timedelta(days=1), NOW + timedelta(days=1))
+SPAN = TimeRange(NOW - timedelta(days=1), NOW + timedelta(days=1))
 KEY = backfill_name("wms", SPAN)
 
 
@@ -38,30 +38,30 @@ async def _no_time(_seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-def _magento(settings: Any, clock: Any, span: Span, live: str | None) -> MagentoSpan:
+def _magento(settings: Any, clock: Any, span: TimeRange, live: str | None) -> MagentoBackfill:
     transport = httpx.ASGITransport(build_app(magento.shop_of(clock)))
-    return MagentoSpan("wms", settings, clock, span, live, transport=transport)
+    return MagentoBackfill("wms", settings, clock, span, live, transport=transport)
 
 
-def _seko(settings: Any, clock: Any, span: Span, live: str | None) -> SekoSpan:
-    return SekoSpan("wms", settings, clock, span, live, transport=httpx.ASGITransport(seko.hub_of(clock)))
+def _seko(settings: Any, clock: Any, span: TimeRange, live: str | None) -> SekoBackfill:
+    return SekoBackfill("wms", settings, clock, span, live, transport=httpx.ASGITransport(seko.hub_of(clock)))
 
 
-def _shopify(settings: Any, clock: Any, span: Span, live: str | None) -> ShopifySpan:
+def _shopify(settings: Any, clock: Any, span: TimeRange, live: str | None) -> ShopifyBackfill:
     # One shop of a test: an operation that was started is there after a restart.
     if not hasattr(clock, "shop"):
         clock.shop = shopify.shop_of(clock)
     transport = httpx.ASGITransport(clock.shop)
-    return ShopifySpan("wms", settings, clock, span, live, transport=transport, sleep=_no_time)
+    return ShopifyBackfill("wms", settings, clock, span, live, transport=transport, sleep=_no_time)
 
 
-def _veeqo(settings: Any, clock: Any, span: Span, live: str | None) -> VeeqoSpan:
+def _veeqo(settings: Any, clock: Any, span: TimeRange, live: str | None) -> VeeqoBackfill:
     server = Veeqo(contract._veeqo_account(clock), frozenset({contract.CANARY}), lambda: 0.0)
-    return VeeqoSpan("wms", settings, clock, span, live, transport=httpx.ASGITransport(server))
+    return VeeqoBackfill("wms", settings, clock, span, live, transport=httpx.ASGITransport(server))
 
 
 #: How the span of a kind is made.
-STAGES: Mapping[str, Callable[[Any, Any, Span, str | None], Any]] = {
+STAGES: Mapping[str, Callable[[Any, Any, TimeRange, str | None], Any]] = {
     "magento": _magento,
     "seko": _seko,
     "shopify": _shopify,
@@ -76,7 +76,7 @@ class Play:
     codec: Any
     clock: Any
     live: str | None = None
-    span: Span = SPAN
+    span: TimeRange = SPAN
     settled: frozenset[str] = frozenset()
     start_at: datetime | None = None
     told: list[tuple[Tally, str]] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Play:
             TalliedSource(source, self.settled, self.start_at, tell),
             cursors=self.cursors(broker),
             publisher=Publisher(broker, self.codec, self.clock, str),
-            letters=Letters(broker, self.codec, self.clock, str, lambda _company: 2),
+            letters=DeadLetters(broker, self.codec, self.clock, str, lambda _company: 2),
             failed=lambda _error: None,
         )
         return tally
@@ -245,7 +245,7 @@ async def test_a_letter_that_exists_is_left_as_somebody_has_left_it(play):
 
 
 async def test_nothing_outside_of_the_span_comes(play):
-    play.span = Span(NOW - timedelta(days=9), NOW - timedelta(days=2))
+    play.span = TimeRange(NOW - timedelta(days=9), NOW - timedelta(days=2))
     tally = await play.run()
     assert (play.facts(), tally.records, tally.finished) == ({}, 0, True)
 
@@ -320,7 +320,7 @@ async def test_a_level_is_none_of_a_past():
         sequence=1, reason="count",
     )  # fmt: skip
     with pytest.raises(FatalError, match="levels"):
-        await TalliedSource(Made(SpanBatch((level,), "1")), frozenset(), None, lambda *_: None).read(None)
+        await TalliedSource(Made(BackfillBatch((level,), "1")), frozenset(), None, lambda *_: None).read(None)
 
 
 def test_a_tally_is_what_it_was_written_as():

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, Position
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import RetriableError
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
@@ -28,7 +28,7 @@ from connectors.veeqo.source import VeeqoSource
 from lab.simulators.veeqo.app import Account, Line, Veeqo
 from schemas.events import EVENT_TYPES, identity
 from schemas.letters import letter_id
-from schemas.records import Cursor, LetterState
+from schemas.records import Cursor, DeadLetterState
 from schemas.topics import FACTS, dead_letter_topic
 from tests.connectors.ims import stage as ims
 from tests.connectors.magento import stage as magento
@@ -281,7 +281,7 @@ class Play:
             self.source(),
             cursors=self.cursors(),
             publisher=Publisher(self.broker, self.codec, self.clock, str),
-            letters=Letters(self.broker, self.codec, self.clock, str, lambda _company: 2),
+            letters=DeadLetters(self.broker, self.codec, self.clock, str, lambda _company: 2),
             metrics=StopWhenIdle(stop),
             poll_interval_s=0.01,
             draw=lambda: 0.0,
@@ -297,8 +297,8 @@ class Play:
                 found.setdefault((topic, *identity(event)), set()).add(event)
         return found
 
-    def letters(self) -> dict[str, LetterState]:
-        states = [self.codec.decode(stored.value, LetterState) for stored in self.broker.all("dead-letter-state")]
+    def letters(self) -> dict[str, DeadLetterState]:
+        states = [self.codec.decode(stored.value, DeadLetterState) for stored in self.broker.all("dead-letter-state")]
         return {state.id: state for state in states}
 
     async def position(self) -> Position:
@@ -505,7 +505,7 @@ async def test_stop_ends_it_after_the_batch_under_way(play):
         play.source(),
         cursors=play.cursors(),
         publisher=Publisher(play.broker, play.codec, play.clock, str),
-        letters=Letters(play.broker, play.codec, play.clock, str, lambda _company: 2),
+        letters=DeadLetters(play.broker, play.codec, play.clock, str, lambda _company: 2),
         metrics=NoMetrics(),
         poll_interval_s=60,
     )

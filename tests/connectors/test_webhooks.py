@@ -14,25 +14,25 @@ import httpx
 import pytest
 import structlog
 
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.webhooks import (
     Delivery,
-    Door,
     Hook,
-    Intake,
     Server,
     UnreadableError,
+    WebhookIngest,
+    WebhookServer,
     WebhookSettings,
     matches,
     parse_json,
     sign,
 )
 from schemas.events import OrderCancelled, digest_of
-from schemas.records import LetterState
+from schemas.records import DeadLetterState
 
 SECRET = Secret("env:S", "canary-5ecret")
 OLD = Secret("env:OLD", "canary-0ld")
@@ -75,10 +75,10 @@ class Play:
         self.broker, self.codec, self.clock = broker, codec, clock
         self.woken: list[str] = []
         self.metrics = NoMetrics()
-        intake = Intake(
-            Publisher(broker, codec, clock, str), Letters(broker, codec, clock, str, lambda _: 2), self.metrics
+        intake = WebhookIngest(
+            Publisher(broker, codec, clock, str), DeadLetters(broker, codec, clock, str, lambda _: 2), self.metrics
         )
-        self.door = Door([HOOK], intake, clock, settings, wake=self.woken.append)
+        self.door = WebhookServer([HOOK], intake, clock, settings, wake=self.woken.append)
         transport = httpx.ASGITransport(self.door.app, raise_app_exceptions=True)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://door")
 
@@ -223,7 +223,7 @@ async def test_a_genuine_delivery_that_cannot_be_read_is_a_letter_with_its_bytes
     assert (await play.says(body)).status_code == 200
     (letter,) = play.broker.all("inbox-dead-letter")
     assert letter.value == body
-    (state,) = (play.codec.decode(one.value, LetterState) for one in play.broker.all("dead-letter-state"))
+    (state,) = (play.codec.decode(one.value, DeadLetterState) for one in play.broker.all("dead-letter-state"))
     assert (state.reason, state.source, state.company) == ("unreadable", "wms", "acme")
 
 
@@ -335,9 +335,9 @@ def test_a_hook_without_secret_or_path_is_refused(clock, changes, word):
     async def nothing(_hook: Any, _items: Any) -> None: ...
 
     with pytest.raises(FatalError, match=word):
-        Door([replace(HOOK, **changes)], nothing, clock, SETTINGS)
+        WebhookServer([replace(HOOK, **changes)], nothing, clock, SETTINGS)
     with pytest.raises(FatalError, match="path of another"):
-        Door([HOOK, replace(HOOK, connector="b")], nothing, clock, SETTINGS)
+        WebhookServer([HOOK, replace(HOOK, connector="b")], nothing, clock, SETTINGS)
 
 
 async def test_nothing_of_a_request_and_no_secret_is_logged(play, caplog):

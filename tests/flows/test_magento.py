@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import RetriableError
 from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.magento.source import MagentoSource
@@ -99,7 +99,7 @@ class MagentoWorld(World):
             MagentoSource("mage", self.config.connectors["mage"], self.clock, transport=Wire(self.app)),  # type: ignore[arg-type]
             cursors=Cursors("mage", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
             publisher=Publisher(self.broker, self.codec, self.clock, self.config.topic),
-            letters=Letters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
+            letters=DeadLetters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
             metrics=Metrics(self.config).sources,
             poll_interval_s=10,
             draw=self.dice.random,

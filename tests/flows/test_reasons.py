@@ -67,4 +67,4 @@ def test_every_reason_has_an_owner_an_impact_and_what_mends_it(reason: str) -> N
     row = REASONS[reason]
     assert row.owner
     assert row.impact
-    assert row.mended_by
+    assert row.remedy

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
-from connectors.webhooks import Door, Intake, WebhookSettings
+from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.seko.app import AVAILABLE, Hub
 from streams.connect.runner import LogBroker
 from streams.telemetry.metrics import Metrics
@@ -44,7 +44,7 @@ class Facility:
         settings = SekoSettings.model_validate(self._table, context={"environ": SECRETS})
         topic, partition = world.config.topic, partition_of("warehouse", world.config.kafka.partitions)
         publisher = Publisher(broker, world.codec, world.clock, topic)
-        letters = Letters(broker, world.codec, world.clock, topic, world.config.company_partition)
+        letters = DeadLetters(broker, world.codec, world.clock, topic, world.config.company_partition)
         metrics = Metrics(world.config).sources
         self.runtime = Runtime(
             SekoSource("warehouse", settings, world.clock, transport=Wire(self.hub)),
@@ -54,8 +54,8 @@ class Facility:
         )  # fmt: skip
         hook = hook_of("warehouse", settings)
         assert hook is not None
-        intake = Intake(publisher, letters, metrics)
-        door = Door([hook], intake, world.clock, WebhookSettings(), wake=lambda _: self.runtime.wake())
+        intake = WebhookIngest(publisher, letters, metrics)
+        door = WebhookServer([hook], intake, world.clock, WebhookSettings(), wake=lambda _: self.runtime.wake())
         self.door = httpx.AsyncClient(transport=httpx.ASGITransport(door.app), base_url="http://door")
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(self.runtime.run(self.stop))

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
-from connectors.webhooks import Door, Intake, WebhookSettings
+from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.shopify.app import Shop
 from streams.connect.runner import LogBroker
 from streams.telemetry.metrics import Metrics
@@ -41,7 +41,7 @@ class Storefront:
         world, broker = self.world, LogBroker(self.world.log)
         topic, partition = world.config.topic, partition_of("shop", world.config.kafka.partitions)
         publisher = Publisher(broker, world.codec, world.clock, topic)
-        letters = Letters(broker, world.codec, world.clock, topic, world.config.company_partition)
+        letters = DeadLetters(broker, world.codec, world.clock, topic, world.config.company_partition)
         metrics = Metrics(world.config).sources
         self.runtime = Runtime(
             ShopifySource("shop", self.settings, world.clock, transport=Wire(self.shop)),
@@ -51,9 +51,9 @@ class Storefront:
         )  # fmt: skip
         hook = hook_of("shop", self.settings)
         assert hook is not None
-        door = Door(
+        door = WebhookServer(
             [hook],
-            Intake(publisher, letters, metrics),
+            WebhookIngest(publisher, letters, metrics),
             world.clock,
             WebhookSettings(),
             wake=lambda _: self.runtime.wake(),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import RetriableError
 from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.runtime import Runtime
@@ -94,7 +94,7 @@ class VeeqoWorld(World):
             VeeqoSource("vq", self.config.connectors["vq"], self.clock, transport=Wire(self.server)),  # type: ignore[arg-type]
             cursors=Cursors("vq", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
             publisher=Publisher(self.broker, self.codec, self.clock, self.config.topic),
-            letters=Letters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
+            letters=DeadLetters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
             metrics=Metrics(self.config).sources,
             poll_interval_s=15,
             draw=self.dice.random,

@@ -18,7 +18,7 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.ims.source import ImsSource
@@ -31,7 +31,7 @@ from lab.simulators.sap_b1.app import Settings, build_app
 from lab.simulators.sap_b1.ledger import Company
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS
-from schemas.records import LetterState, Outcome, Posting, SealedEpoch, StockDocument
+from schemas.records import DeadLetterState, Outcome, Posting, SealedEpoch, StockDocument
 from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
 from streams.connect.runner import LogBroker
@@ -41,7 +41,7 @@ from streams.ports import Ports
 from streams.query import status
 from streams.query.orders import letters
 from streams.telemetry.metrics import Metrics
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 from tests.connectors.wire import Wire
 from tests.simulation.loop import VirtualLoop
 from tests.streams.fakes import ENVIRON, MemoryLog, example
@@ -158,7 +158,7 @@ class Worker:
 
     def __init__(self, config: Config, ports: Ports, log: FlowLog) -> None:
         self._config, self._log = config, log
-        self.rooms = Rooms(config, ports)
+        self.rooms = Pipeline(config, ports)
         self.tasks: list[asyncio.Task[Any]] = []
         self.crossed: dict[tuple[str, int], Progress] = {}
         self._alive = True
@@ -250,7 +250,7 @@ def _raw(record: Record) -> Any:
 class Letter:
     """A letter as it stands, with the record that holds its bytes."""
 
-    state: LetterState
+    state: DeadLetterState
     record: Record
 
     @property
@@ -293,7 +293,7 @@ class World:
                 ImsSource(name, settings, self.clock),  # type: ignore[arg-type]  # all of ours are ims
                 cursors=Cursors(name, broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
                 publisher=Publisher(broker, self.codec, self.clock, self.config.topic),
-                letters=Letters(broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
+                letters=DeadLetters(broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
                 metrics=Metrics(self.config).sources,
                 poll_interval_s=0.5,
             )  # fmt: skip
@@ -421,7 +421,7 @@ class World:
         return self.b1.on_hand(item, warehouse)
 
     async def letters(self, state: str | None = None) -> list[Letter]:
-        """Letters as they stand, in order of arrival."""
+        """Dead letters as they stand, in order of arrival."""
         found = [Letter(one, self._lying(one)) for one in (await letters(self.log, self.config, self.codec)).values()]
         found.sort(key=lambda one: (one.state.first_failed_at, one.state.sequence, one.state.offset))
         return [one for one in found if state is None or one.state.state == state]
@@ -433,7 +433,7 @@ class World:
         assert found[0].state.state == (state or REASONS[reason].ends_as)
         return found[0]
 
-    def _lying(self, letter: LetterState) -> Record:
+    def _lying(self, letter: DeadLetterState) -> Record:
         (record,) = (
             one
             for one in self.log.lying(letter.letter_topic)

@@ -15,10 +15,10 @@ from connectors.base.settings import Secret
 from connectors.registry import KINDS
 from connectors.webhooks import (
     Delivery,
-    Door,
     Hook,
     Pushed,
     UnreadableError,
+    WebhookServer,
     WebhookSettings,
     matches,
     parse_json,
@@ -179,7 +179,7 @@ class Sent:
 
 
 class Requests:
-    """The target: requests through `Door.app`, without a server."""
+    """The target: requests through `WebhookServer.app`, without a server."""
 
     def __init__(self, name: str, outlet: Outlet) -> None:
         self.name = name
@@ -187,7 +187,7 @@ class Requests:
         self._outlet = outlet
         self.taken = 0
         self._woken = 0
-        self._door = Door([each.hook for each in self.signers], self._take, CLOCK, SETTINGS, wake=self._wake)
+        self._door = WebhookServer([each.hook for each in self.signers], self._take, CLOCK, SETTINGS, wake=self._wake)
 
     async def _take(self, _hook: Hook, items: Sequence[Pushed]) -> None:
         self.taken += 1

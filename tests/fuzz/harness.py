@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.delivery import deliver
 from connectors.base.levels import Level, resolve
 from connectors.base.metrics import NoMetrics
@@ -100,7 +100,7 @@ class Outlet:
     def __init__(self) -> None:
         self.sink = Sink()
         self.publisher = Publisher(self.sink, CODEC, CLOCK, str)
-        self.letters = Letters(self.sink, CODEC, CLOCK, str, lambda _company: 0)
+        self.letters = DeadLetters(self.sink, CODEC, CLOCK, str, lambda _company: 0)
 
         self._items: list[Item] = []
 

@@ -9,7 +9,7 @@ from connectors.base.clock import SystemClock
 from schemas.codec import embedded_codec
 from streams.chain import loss as acceptance
 from streams.chain.log import ANCHORS, Anchors
-from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.kafka import topics
 from streams.kafka.client import KafkaLog
 from streams.ports import Ports
@@ -37,7 +37,7 @@ async def test_a_partition_whose_records_are_gone_goes_on_once_that_is_accepted(
     def room() -> StockPartition:
         ports = Ports(log, CODEC, clock, Random(1), Metrics(settings), lambda _: None)  # type: ignore[arg-type, return-value]
         rules, anchors = StockRules(settings.maps), Anchors(log, CODEC, settings.topic(ANCHORS))
-        letters = LetterPublisher(log, CODEC, settings.topic, lambda _: 0, clock, ports.metrics)
+        letters = DeadLetterPublisher(log, CODEC, settings.topic, lambda _: 0, clock, ports.metrics)
         limits = settings.companies["acme"].window
         composer = Composer(CODEC, rules, settings.version)
         return StockPartition(0, settings, ports, composer, rules, letters, anchors, lambda _: limits)

@@ -12,6 +12,8 @@ from schemas.registry import EmbeddedRegistry, breaks, embedded_registry, known_
 from schemas.schema import Array, Field, Node, Optional, Record, Scalar, SchemaError, parse
 from schemas.topics import TOPICS
 
+#: Records whose class has a better name than their schema, which stays as it was first written.
+ON_THE_WIRE = {"DeadLetterState": "LetterState"}
 SCALARS = {
     str: "string",
     int: "long",
@@ -36,7 +38,7 @@ def expected(hint: Any) -> Node:
     if hint in SCALARS:
         return Scalar(SCALARS[hint])
     hints = get_type_hints(hint)
-    return Record(hint.__name__, tuple(expected_field(own, hints[own.name]) for own in dataclasses.fields(hint)))
+    return Record(ON_THE_WIRE.get(hint.__name__, hint.__name__), tuple(expected_field(own, hints[own.name]) for own in dataclasses.fields(hint)))
 
 
 def expected_field(own: dataclasses.Field[Any], hint: Any) -> Field:

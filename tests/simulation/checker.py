@@ -25,7 +25,7 @@ from schemas.events import (
     identity,
 )
 from schemas.letters import OPEN_STATES, letter_id
-from schemas.records import NO_OPS, LetterState, Posting, SealedEpoch, StockBatch, StockDocument
+from schemas.records import NO_OPS, DeadLetterState, Posting, SealedEpoch, StockBatch, StockDocument
 from schemas.topics import FACTS, ORDER_FACTS, event_type
 from streams.chain.keys import batch_key, event_key, invoice_key, order_key
 from streams.faust_host.watermarks import decode_counts
@@ -76,7 +76,7 @@ class Checker:
         self.violations: list[str] = []
         self._read: Counter[Place] = Counter()
         self._queued: set[tuple[str, int, int, int]] = set()
-        self._letters: dict[str, LetterState] = {}
+        self._letters: dict[str, DeadLetterState] = {}
         self._letter_ks: set[str] = set()
         self._batch_documents: defaultdict[str, list[StockDocument]] = defaultdict(list)
         self._sealed: dict[int, Chain] = {}
@@ -103,7 +103,7 @@ class Checker:
                     if record.value is None:
                         self._letters.pop((record.key or b"").decode(), None)
                         continue
-                    letter = self._codec.decode(record.value, LetterState)
+                    letter = self._codec.decode(record.value, DeadLetterState)
                     self._letters[letter.id] = letter
                     if letter.k is not None:
                         self._letter_ks.add(letter.k)
@@ -235,7 +235,7 @@ class Checker:
                 return f"letter {letter.id} ({letter.event_type}) is {letter.state}, and B1 has {letter.k}"
         return None
 
-    def _whole(self, letter: LetterState) -> bool:
+    def _whole(self, letter: DeadLetterState) -> bool:
         """Whether B1 has all of an event whose letter is open: it landed late, and the letter is still to be closed."""
         if letter.k not in self._claims or letter.reason in ("id_reuse", "key_conflict"):
             return False
@@ -525,7 +525,7 @@ class Checker:
                 )
 
 
-def _flow(letter: LetterState) -> str:
+def _flow(letter: DeadLetterState) -> str:
     return "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
 
 

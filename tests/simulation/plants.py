@@ -17,7 +17,7 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.sink import B1Sink, Written
 from streams.chain.keys import key_of
 from streams.chain.rule import Head
-from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.faust_host.watermarks import Progress
 from streams.flow_control.lanes import Lanes
 from streams.kafka.client import LogError
@@ -199,11 +199,11 @@ def _(original: Any) -> Any:
     return lambda self, work: self._try(work)
 
 
-@_plant(LetterPublisher, "refuse", "a letter is not awaited")
+@_plant(DeadLetterPublisher, "refuse", "a letter is not awaited")
 def _(original: Any) -> Any:
     tasks: list[Any] = []
 
-    async def refuse(self: LetterPublisher, refused: Any) -> Any:
+    async def refuse(self: DeadLetterPublisher, refused: Any) -> Any:
         if any(item.k is not None for item in refused):
             return await original(self, refused)
         tasks.append(asyncio.create_task(original(self, refused)))

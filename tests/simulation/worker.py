@@ -1,4 +1,4 @@
-"""One worker process: the real `Rooms` under the real hooks of `streams.faust_host.app`, with Faust's part played here.
+"""One worker process: the real `Pipeline` under the real hooks of `streams.faust_host.app`, with Faust's part played here.
 
 What `streams.faust_host.transport` does for the app is done here in the same order: positions, `on_assigned`, batches one at a time per
 partition, a commit of watermarks every second, and `before_release` when the group takes the partitions back.
@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streams.config.load import Config
-from streams.faust_host.app import Pipeline
+from streams.faust_host.app import StreamsApp
 from streams.faust_host.transport import TP, Batch, Start
 from streams.faust_host.watermarks import Counts, Progress, decode_counts, encode_counts
 from streams.kafka.client import Committed
 from streams.ports import Ports
-from streams.worker.pipeline import INPUTS, Rooms
+from streams.worker.pipeline import INPUTS, Pipeline
 from tests.simulation.broker import EPOCH_S, Broker
 from tests.simulation.loop import Process, VirtualLoop
 
@@ -41,15 +41,15 @@ class Worker:
     """Lifecycle: the group calls `assign` and `revoke`; `crashed` is called when the process ends by itself."""
 
     #: What is under test of the app, as it is.
-    on_assigned = Pipeline.on_assigned
-    before_release = Pipeline.before_release
-    _open_poster = Pipeline._open_poster
-    _open_stock = Pipeline._open_stock
-    _decided = Pipeline._decided
-    _stamp = Pipeline._stamp
-    _start = Pipeline._start
-    _ended = Pipeline._ended
-    _watch = staticmethod(Pipeline._watch)
+    on_assigned = StreamsApp.on_assigned
+    before_release = StreamsApp.before_release
+    _open_poster = StreamsApp._open_poster
+    _open_stock = StreamsApp._open_stock
+    _decided = StreamsApp._decided
+    _stamp = StreamsApp._stamp
+    _start = StreamsApp._start
+    _ended = StreamsApp._ended
+    _watch = staticmethod(StreamsApp._watch)
 
     def __init__(
         self, config: Config, ports: Ports, process: Process, broker: Broker,
@@ -57,7 +57,7 @@ class Worker:
         batch_size: int,
     ) -> None:  # fmt: skip
         self.process, self.generation = process, 0
-        self.rooms = Rooms(config, ports)
+        self.rooms = Pipeline(config, ports)
         self._config, self._ports, self._broker = config, ports, broker
         self._commit_at, self._on_crash, self._batch_size = commit, crashed, batch_size
         self._beside: set[asyncio.Task[None]] = set()

@@ -18,7 +18,7 @@ from schemas.events import (
     digest_of,
 )
 from schemas.letters import REASONS, headers_of
-from schemas.records import Document, LetterState, Outcome, Posting
+from schemas.records import DeadLetterState, Document, Outcome, Posting
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.config.load import Config
 from streams.faust_host.watermarks import encode_counts
@@ -111,7 +111,7 @@ class World:
     ) -> None:
         self.log.commit(self.config.group, self.config.topic(topic), partition, offset, encode_counts(counts or {}))
 
-    async def letter(self, kind: str, value: bytes = b"x", **changes: Any) -> LetterState:
+    async def letter(self, kind: str, value: bytes = b"x", **changes: Any) -> DeadLetterState:
         reason = REASONS[changes.get("reason", "erp_refused")]
         topic = fact_topic(kind)
         fields: dict[str, Any] = {
@@ -132,7 +132,7 @@ class World:
             "at": NOW,
             "attempts": 1,
         }
-        letter = LetterState(**{**fields, **changes})
+        letter = DeadLetterState(**{**fields, **changes})
         sent = await self.log.send(letter.letter_topic, 0, b"key", value, headers_of(letter))
         letter = replace(letter, letter_offset=sent.offset)
         await self.log.send(self.config.topic("dead-letter-state"), 0, letter.id.encode(), self.codec.encode(letter))

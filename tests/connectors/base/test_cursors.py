@@ -17,7 +17,7 @@ from connectors.base.cursors import (
 )
 from connectors.base.errors import FatalError
 from connectors.base.levels import Level, Pending
-from connectors.base.source import Span
+from connectors.base.source import TimeRange
 from schemas.events import StockAdjusted, digest_of
 
 TOPIC = "connector-cursors"
@@ -187,6 +187,6 @@ async def test_what_lies_directly_behind_is_known_and_what_others_wrote_between_
 
 
 def test_a_back_fill_has_a_cursor_of_its_own_and_belongs_to_its_connector():
-    name = backfill_name("shop", Span(AT, AT.replace(month=12)))
+    name = backfill_name("shop", TimeRange(AT, AT.replace(month=12)))
     assert name == "shop/backfill/2026-11-21T09:30:00+00:00/2026-12-21T09:30:00+00:00"
     assert (owner_of(name), owner_of("shop"), connector_of(cursor_key(name))) == ("shop", "shop", name)

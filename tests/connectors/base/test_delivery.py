@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.delivery import deliver
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
@@ -31,7 +31,7 @@ def order(number: str, lines: int = 1) -> OrderPlaced:
 
 async def test_an_order_too_large_for_its_topic_is_a_letter_and_those_around_it_are_published(broker, codec, clock):
     events = [order("1"), order("2", lines=10_000), order("3")]
-    publisher, letters = Publisher(broker, codec, clock, str), Letters(broker, codec, clock, str, lambda _: 0)
+    publisher, letters = Publisher(broker, codec, clock, str), DeadLetters(broker, codec, clock, str, lambda _: 0)
     for _ in range(2):  # said again it is the same letter
         told = await deliver(events, Shop(), publisher, letters, NoMetrics())
     assert [type(each) for each in told] == [OrderPlaced, RefusedRecord, OrderPlaced]
@@ -48,7 +48,7 @@ async def test_the_order_of_what_is_said_is_the_order_of_what_is_sent(broker, co
     refused = RefusedRecord(
         event_type="order_placed", reason="invalid_event", error="no", value=b"x", origin="o", digest="d", number=1
     )
-    publisher, letters = Publisher(broker, codec, clock, str), Letters(broker, codec, clock, str, lambda _: 0)
+    publisher, letters = Publisher(broker, codec, clock, str), DeadLetters(broker, codec, clock, str, lambda _: 0)
     await deliver([order("1"), refused, order("2")], Shop(), publisher, letters, NoMetrics())
     assert broker.calls == [
         "send order-placed", "send order-placed-dead-letter", "send dead-letter-state", "send order-placed",

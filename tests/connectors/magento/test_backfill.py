@@ -5,20 +5,20 @@ from datetime import timedelta
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.source import Span
-from connectors.magento.backfill import MagentoSpan
+from connectors.base.source import TimeRange
+from connectors.magento.backfill import MagentoBackfill
 from connectors.magento.source import MagentoSource
 from tests.connectors.magento.conftest import NOW, settings_of
 from tests.connectors.reading import names, read_all
 from tests.connectors.wire import Wire
 
-DAY = Span(NOW - timedelta(hours=1), NOW + timedelta(days=1))
+DAY = TimeRange(NOW - timedelta(hours=1), NOW + timedelta(days=1))
 
 
 @pytest.fixture
 async def make_span(stall):
     def make(span=DAY, live=None, **fields):
-        made = MagentoSpan("shop", settings_of(**fields), stall.clock, span, live, transport=Wire(stall.app))
+        made = MagentoBackfill("shop", settings_of(**fields), stall.clock, span, live, transport=Wire(stall.app))
         stall.sources.append(made)
         return made
 
@@ -56,7 +56,7 @@ async def test_what_was_made_outside_of_the_span_stays_outside(stall, wish, make
     within = stall.shop.place(wish(), state="processing")
     stall.shop.invoice(before)
     stall.shop.ship(before)
-    span = Span(stall.clock.at - timedelta(hours=1), stall.clock.at + timedelta(hours=1))
+    span = TimeRange(stall.clock.at - timedelta(hours=1), stall.clock.at + timedelta(hours=1))
     stall.clock.passes(days=1)
     stall.shop.place(wish(), state="processing")
     stall.shop.invoice(within)
@@ -72,7 +72,7 @@ async def test_an_older_order_that_the_live_source_told_is_cancelled_and_one_it_
     await stall.events(source)
     never = stall.shop.place(wish(), state="processing")
     stall.clock.passes(days=1)
-    span = Span(stall.clock.at - timedelta(hours=1), stall.clock.at + timedelta(hours=1))
+    span = TimeRange(stall.clock.at - timedelta(hours=1), stall.clock.at + timedelta(hours=1))
     stall.shop.cancel(told)
     stall.shop.cancel(never)
     assert names(await read_all(make_span(span, stall.cursor))) == [("OrderCancelled", f"{told}-cancel")]
@@ -112,4 +112,4 @@ async def test_a_cursor_of_another_is_refused(make_span, cursor):
 
 
 def test_it_is_the_live_source_but_for_its_reading():
-    assert issubclass(MagentoSpan, MagentoSource)
+    assert issubclass(MagentoBackfill, MagentoSource)

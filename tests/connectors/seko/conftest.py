@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.source import RefusedRecord
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
-from connectors.webhooks import Door, Intake, WebhookSettings
+from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.seko.app import AVAILABLE, Hub
 from schemas.events import EVENT_TYPES
 from tests.connectors.wire import Wire
@@ -58,12 +58,12 @@ class Play:
     def __post_init__(self) -> None:
         self.source = SekoSource("seko", self.settings, self.time, transport=Wire(self.hub), sleep=self.time.sleep)
         broker, codec, time = self.broker, self.codec, self.time
-        intake = Intake(
-            Publisher(broker, codec, time, str), Letters(broker, codec, time, str, lambda _: 0), NoMetrics()
+        intake = WebhookIngest(
+            Publisher(broker, codec, time, str), DeadLetters(broker, codec, time, str, lambda _: 0), NoMetrics()
         )
         hook = hook_of("seko", self.settings)
         assert hook is not None
-        door = Door([hook], intake, time, WebhookSettings(), wake=self.woken.append)
+        door = WebhookServer([hook], intake, time, WebhookSettings(), wake=self.woken.append)
         self.door = httpx.AsyncClient(transport=httpx.ASGITransport(door.app), base_url="http://door")
 
     async def post(self, headers: Any, body: bytes) -> int:

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.source import RefusedRecord, Span
+from connectors.base.source import RefusedRecord, TimeRange
 from connectors.shopify import backfill as module
 from connectors.shopify import client
-from connectors.shopify.backfill import Place, ShopifySpan
+from connectors.shopify.backfill import Place, ShopifyBackfill
 from schemas.events import OrderPlaced, identity
 from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-ALL = Span(START - timedelta(days=1), START + timedelta(days=1))
+ALL = TimeRange(START - timedelta(days=1), START + timedelta(days=1))
 LINE = {"sku": "A", "quantity": 3, "price": "12.00"}
 
 
@@ -26,7 +26,7 @@ async def make_span(play):
     def make(span=ALL, live=None, **changes):
         settings = play.settings.model_copy(update=changes)
         opened.append(
-            ShopifySpan("shop", settings, play.time, span, live, transport=Wire(play.shop), sleep=play.time.sleep)
+            ShopifyBackfill("shop", settings, play.time, span, live, transport=Wire(play.shop), sleep=play.time.sleep)
         )
         return opened[-1]
 
@@ -101,7 +101,7 @@ async def test_units_that_counts_take_off_are_given_back_as_the_live_source_does
     await play.look()
     await story(play, play.look)
     wire = Wire(play.shop)
-    span = ShopifySpan("shop", play.settings, play.time, ALL, play.cursor, transport=wire, sleep=play.time.sleep)
+    span = ShopifyBackfill("shop", play.settings, play.time, ALL, play.cursor, transport=wire, sleep=play.time.sleep)
     items = await items_of(span)
     await span.close()
     adjustments = {name for name in said(items) if name[0] == "StockAdjusted"}
@@ -118,7 +118,7 @@ async def test_spans_that_meet_say_everything_once(play, make_span):
     parts = []
     for minute in range(-1, 10):
         since = START + timedelta(minutes=minute)
-        parts += await items_of(make_span(Span(since, since + timedelta(minutes=1))))
+        parts += await items_of(make_span(TimeRange(since, since + timedelta(minutes=1))))
     events = [item for item in parts if not isinstance(item, RefusedRecord)]
     assert said(parts) == said(whole)
     assert len(events) == len(said(events))
@@ -140,7 +140,7 @@ async def test_it_goes_on_from_every_cursor_and_says_the_same_again(play, make_s
 
 async def test_how_far_it_is_and_what_it_does_is_told(play, make_span):
     await story(play, play.look)
-    batches = await batches_of(make_span(Span(START, START + timedelta(hours=1))))
+    batches = await batches_of(make_span(TimeRange(START, START + timedelta(hours=1))))
     assert "gather" in batches[0].doing
     assert "rows so far" in batches[1].doing
     assert sum(batch.records for batch in batches) == len(play.shop.orders)
@@ -167,7 +167,7 @@ async def test_an_operation_that_always_fails_waits_longer_and_never_ends_a_span
     play.shop.place_order(LINE)
     play.shop.bulk_failures.extend(["TIMEOUT"] * 60)
     began = play.time.at
-    items = await items_of(make_span(Span(START - timedelta(minutes=1), START + timedelta(minutes=5))))
+    items = await items_of(make_span(TimeRange(START - timedelta(minutes=1), START + timedelta(minutes=5))))
     assert len(items) == 1
     assert play.time.at - began > timedelta(minutes=20)
 
@@ -259,7 +259,7 @@ async def test_what_happened_to_an_older_order_in_the_span_comes_and_the_order_d
     play.shop.fulfil(number, "31", {0: 1})
     play.time.at += timedelta(days=3)
     play.shop.refund(number, [(0, 1, "RETURN", "31")])
-    span = Span(START + timedelta(days=2), START + timedelta(days=4))
+    span = TimeRange(START + timedelta(days=2), START + timedelta(days=4))
     items = await items_of(make_span(span))
     assert [type(item).__name__ for item in items] == ["DispatchConfirmed"]
     assert not any(isinstance(item, OrderPlaced) for item in items)

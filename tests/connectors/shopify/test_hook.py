@@ -8,12 +8,12 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from connectors.base.dead_letters import Letters
+from connectors.base.dead_letters import DeadLetters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.source import hook_of
-from connectors.webhooks import Door, Intake, WebhookSettings, sign
+from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings, sign
 from lab.simulators.shopify.app import Webhook
 
 TEA = {"sku": "TEA", "quantity": 3, "price": "24.00"}
@@ -22,10 +22,10 @@ TEA = {"sku": "TEA", "quantity": 3, "price": "24.00"}
 @pytest.fixture
 async def door(play, broker, codec):
     woken: list[str] = []
-    intake = Intake(
-        Publisher(broker, codec, play.time, str), Letters(broker, codec, play.time, str, lambda _: 0), NoMetrics()
+    intake = WebhookIngest(
+        Publisher(broker, codec, play.time, str), DeadLetters(broker, codec, play.time, str, lambda _: 0), NoMetrics()
     )
-    app = Door([hook_of("shop", play.settings)], intake, play.time, WebhookSettings(), wake=woken.append).app
+    app = WebhookServer([hook_of("shop", play.settings)], intake, play.time, WebhookSettings(), wake=woken.append).app
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
 
         async def post(headers, body):
@@ -126,7 +126,7 @@ async def test_a_wake_up_ends_the_wait_for_the_next_look(play, broker, codec, ma
 
     runtime = Runtime(
         play.source, cursors=make_cursors("shop"), publisher=Publisher(broker, codec, play.time, str),
-        letters=Letters(broker, codec, play.time, str, lambda _: 0), metrics=Metrics(), poll_interval_s=3600,
+        letters=DeadLetters(broker, codec, play.time, str, lambda _: 0), metrics=Metrics(), poll_interval_s=3600,
     )  # fmt: skip
     stop = asyncio.Event()
     running = asyncio.create_task(runtime.run(stop))

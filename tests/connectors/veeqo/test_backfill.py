@@ -4,19 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.base.source import Span
-from connectors.veeqo.backfill import VeeqoSpan
+from connectors.base.source import TimeRange
+from connectors.veeqo.backfill import VeeqoBackfill
 from lab.simulators.veeqo.app import Line
 from tests.connectors.reading import names, read_all
 from tests.connectors.veeqo.conftest import MAIN, START, QuotingWire, settings
 
-DAY = Span(START - timedelta(hours=1), START + timedelta(days=1))
+DAY = TimeRange(START - timedelta(hours=1), START + timedelta(days=1))
 
 
 @pytest.fixture
 async def make_span(stand):
     def make(span=DAY, live=None, **changes):
-        made = VeeqoSpan("vq", settings(**changes), stand.clock, span, live, transport=QuotingWire(stand.server))
+        made = VeeqoBackfill("vq", settings(**changes), stand.clock, span, live, transport=QuotingWire(stand.server))
         stand.opened.append(made)
         return made
 
@@ -63,7 +63,7 @@ async def test_only_what_happened_in_the_span_comes(stand, make_span):
     stand.clock.pass_s(86_400)
     order(stand, 2)
     stand.account.dispatch(1, MAIN, {"TEA": 1})
-    span = Span(stand.clock.at - timedelta(hours=1), stand.clock.at + timedelta(hours=1))
+    span = TimeRange(stand.clock.at - timedelta(hours=1), stand.clock.at + timedelta(hours=1))
     stand.clock.pass_s(86_400)
     order(stand, 3)
     stand.account.dispatch(2, MAIN, {"TEA": 1})

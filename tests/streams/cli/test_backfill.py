@@ -13,8 +13,8 @@ import pytest
 from connectors import registry
 from connectors.base.cursors import CURSORS, LostRaceError, connector_of
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.source import Span, SpanBatch
-from connectors.veeqo.backfill import VeeqoSpan
+from connectors.base.source import BackfillBatch, TimeRange
+from connectors.veeqo.backfill import VeeqoBackfill
 from lab.simulators.veeqo.app import Account, Line, Veeqo
 from schemas.codec import embedded_codec
 from schemas.events import OrderPlaced
@@ -53,9 +53,9 @@ def account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     account.cancel(3)
     account.touch(4, line_items=[])
 
-    def make(name: str, settings: Any, clock: Any, span: Span, live: str | None) -> VeeqoSpan:
+    def make(name: str, settings: Any, clock: Any, span: TimeRange, live: str | None) -> VeeqoBackfill:
         server = Veeqo(account, frozenset({"canary-key"}), lambda: 0.0)
-        return VeeqoSpan(name, settings, clock, span, live, transport=httpx.ASGITransport(server))
+        return VeeqoBackfill(name, settings, clock, span, live, transport=httpx.ASGITransport(server))
 
     kind = replace(registry.KINDS["veeqo"], backfill=make)
     monkeypatch.setitem(registry.KINDS, "veeqo", kind)
@@ -140,11 +140,11 @@ def test_a_vendor_that_is_away_is_asked_again_and_that_is_told(
             self._source, self._asked = source, 0
             self.name, self.company = source.name, source.company
 
-        async def read(self, cursor: str | None) -> SpanBatch:
+        async def read(self, cursor: str | None) -> BackfillBatch:
             self._asked += 1
             if self._asked == 2:
                 raise RetriableError("away", retry_after_s=0.0)
-            found: SpanBatch = await self._source.read(cursor)
+            found: BackfillBatch = await self._source.read(cursor)
             return found
 
         async def close(self) -> None:

@@ -155,7 +155,8 @@ def test_metrics_are_served_while_it_runs(streams: Streams, rooms: Any) -> None:
 def test_sigterm_before_anything_is_imported_ends_a_service_as_if_it_had_run(folder: Path, command: str) -> None:
     script = (
         "import os, signal, sys\n"
-        "from streams import cli, signals\n"
+        "from streams import cli\n"
+        "from streams.cli import signals\n"
         "remember = signals.remember\n"
         "def at_once():\n"
         "    remember()\n"

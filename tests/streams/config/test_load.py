@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.config.load import ConfigError, Fault, load, parse
+from streams.config.load import ConfigError, ConfigProblem, load, parse
 from tests.streams.fakes import ENVIRON, PASSWORD, ROOT, example
 
 GONE = object()
@@ -28,7 +28,7 @@ def changed(*changes: tuple[tuple[str, ...], Any]) -> dict[str, Any]:
     return data
 
 
-def faults_of(data: dict[str, Any], environ: dict[str, str] | None = None, folder: Path = ROOT) -> list[Fault]:
+def faults_of(data: dict[str, Any], environ: dict[str, str] | None = None, folder: Path = ROOT) -> list[ConfigProblem]:
     with pytest.raises(ConfigError) as caught:
         parse(data, folder, ENVIRON if environ is None else environ)
     assert PASSWORD not in str(caught.value) + repr(caught.value)

@@ -10,18 +10,18 @@ from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
 from streams.config.load import parse
-from streams.connect.runner import Crew, LogBroker, Stage
+from streams.connect.runner import ConnectorFactory, ConnectorGroup, LogBroker
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 
 SHOPIFY = {"kind": "shopify", "company": "acme", "shop": "acme.myshopify.com", "access_token": "env:TOKEN"}
 
 
-def stage_of(folder: Path, **shopify: Any) -> Stage:
+def stage_of(folder: Path, **shopify: Any) -> ConnectorFactory:
     data = example()
     data["webhooks"] = {"port": 0}
     data["connectors"]["web"] = {**SHOPIFY, **shopify}
     config = parse(data, folder, {**ENVIRON, "TOKEN": "t", "SECRET": "s"})
-    return Stage(config, LogBroker(MemoryLog.of(config)), embedded_codec(), SystemClock(), NoMetrics())
+    return ConnectorFactory(config, LogBroker(MemoryLog.of(config)), embedded_codec(), SystemClock(), NoMetrics())
 
 
 def test_without_a_webhook_there_is_no_door(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ async def test_a_wake_up_reaches_the_connector_that_runs_here_and_no_other(tmp_p
             await stop.wait()
 
     stage = stage_of(tmp_path)
-    crew = Crew(stage.config, lambda _name, _settings: Running())  # type: ignore[arg-type,return-value]
+    crew = ConnectorGroup(stage.config, lambda _name, _settings: Running())  # type: ignore[arg-type,return-value]
     crew.wake("web")
     crew.take(range(stage.config.kafka.partitions))
     await running.wait()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.letters import OPEN_STATES, RANKS, REASONS
-from schemas.records import LetterState
-from streams.dead_letters.index import LetterBook
+from schemas.records import DeadLetterState
+from streams.dead_letters.index import DeadLetterIndex
 from tests.streams.virtual import NOW
 
 TYPES = sorted(RANKS)
@@ -24,8 +24,8 @@ def letter(
     *,
     order_id: str | None = "1",
     source: str = "shop",
-) -> LetterState:
-    return LetterState(
+) -> DeadLetterState:
+    return DeadLetterState(
         id=f"l{number}",
         state=state,
         reason=reason,
@@ -49,7 +49,7 @@ def letter(
 
 
 def blocker(
-    book: LetterBook, event_type: str, before: LetterState | None = None, sources: tuple[str, ...] = ("shop",)
+    book: DeadLetterIndex, event_type: str, before: DeadLetterState | None = None, sources: tuple[str, ...] = ("shop",)
 ) -> str | None:
     found = book.blocker("1", event_type, before, sources, lambda one: (one.source or "",))
     return None if found is None else found.id
@@ -70,7 +70,7 @@ HELD_BY = {
 def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
     earlier: str, later: str, reason: str
 ) -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     book.put(letter(1, earlier, REASONS[reason].ends_as, reason))
     holds = later in HELD_BY[earlier] and reason not in HOLD_NOTHING
     assert blocker(book, later) == ("l1" if holds else None)
@@ -92,12 +92,12 @@ def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
 def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the_one_that_holds(
     drawn: list[tuple[str, str, str, str]], later: str, data: st.DataObject
 ) -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     letters = [letter(n, kind, state, reason, source=source) for n, (kind, state, reason, source) in enumerate(drawn)]
     for one in data.draw(st.permutations(letters)):  # they come from a compacted topic in any order
         book.put(one)
 
-    def first(candidates: list[LetterState], sources: set[str]) -> str | None:
+    def first(candidates: list[DeadLetterState], sources: set[str]) -> str | None:
         return next(
             (
                 one.id
@@ -120,7 +120,7 @@ def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the
 
 @pytest.mark.parametrize("closed", ["posted", "no_op", "discarded", "replayed"])
 def test_a_closed_letter_holds_nothing_and_still_speaks_for_its_key(closed: str) -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     book.put(letter(1))
     assert book.put(replace(letter(1), state=closed)) is None
     assert blocker(book, "dispatch_confirmed") is None
@@ -131,7 +131,7 @@ def test_a_closed_letter_holds_nothing_and_still_speaks_for_its_key(closed: str)
 
 
 def test_of_several_letters_of_one_key_the_open_one_speaks() -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     first = letter(1)
     second = replace(letter(2), k="k1")
     book.put(replace(first, state="posted"))
@@ -142,7 +142,7 @@ def test_of_several_letters_of_one_key_the_open_one_speaks() -> None:
 
 @pytest.mark.parametrize("reason", ["id_reuse", "key_conflict"])
 def test_what_was_refused_for_its_identity_does_not_speak_for_it(reason: str) -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     book.put(replace(letter(2, reason=reason), k="k1"))
     assert book.of_key("k1") is None
     book.put(letter(1))
@@ -151,7 +151,7 @@ def test_what_was_refused_for_its_identity_does_not_speak_for_it(reason: str) ->
 
 
 def test_a_letter_that_changes_keeps_its_place_and_its_entry() -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     entry = book.put(letter(1))
     assert entry is not None
     entry.due, entry.running = 5.0, True
@@ -161,7 +161,7 @@ def test_a_letter_that_changes_keeps_its_place_and_its_entry() -> None:
 
 
 def test_letters_without_an_order_are_open_and_hold_nothing() -> None:
-    book = LetterBook()
+    book = DeadLetterIndex()
     book.put(letter(1, "refund_issued", order_id=None))
     assert len(list(book.open())) == 1
     assert blocker(book, "refund_issued") is None

@@ -6,8 +6,8 @@ import pytest
 
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS, letter_id
-from schemas.records import Header, LetterState
-from streams.dead_letters.publisher import LetterPublisher, Refused, flow_of
+from schemas.records import DeadLetterState, Header
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
 from streams.kafka.client import LogError
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog
@@ -30,11 +30,12 @@ class Desk:
         self.config = two_companies(topic_prefix="t-")
         self.log, self.metrics = MemoryLog.of(self.config), Metrics(self.config)
         place = lambda company: self.config.company_partition(company) if company else 0  # noqa: E731
-        self.letters = LetterPublisher(self.log, CODEC, self.config.topic, place, StoppedClock(), self.metrics)
+        self.letters = DeadLetterPublisher(self.log, CODEC, self.config.topic, place, StoppedClock(), self.metrics)
 
-    def states(self, partition: int = 0) -> list[LetterState]:
+    def states(self, partition: int = 0) -> list[DeadLetterState]:
         return [
-            CODEC.decode(one.value or b"", LetterState) for one in self.log._records["t-dead-letter-state", partition]
+            CODEC.decode(one.value or b"", DeadLetterState)
+            for one in self.log._records["t-dead-letter-state", partition]
         ]
 
 

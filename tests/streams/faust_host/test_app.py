@@ -6,7 +6,7 @@ from typing import Any
 
 from streams.chain.loss import ACCEPTED
 from streams.faust_host import app
-from streams.faust_host.app import Pipeline
+from streams.faust_host.app import StreamsApp
 from streams.faust_host.transport import TP, Start
 from streams.windows.partition import InputLostError
 from tests.streams.virtual import Loop
@@ -32,9 +32,9 @@ class Room:
 
 
 class Worker:
-    """Faust's part of a `Pipeline`; its first rewinds come before its reading has begun."""
+    """Faust's part of a `StreamsApp`; its first rewinds come before its reading has begun."""
 
-    _open_stock, _decided = Pipeline._open_stock, Pipeline._decided
+    _open_stock, _decided = StreamsApp._open_stock, StreamsApp._decided
 
     def __init__(self, room: Room, committed: Start | None, early: int = 0) -> None:
         self.rooms = SimpleNamespace(stock_partition=lambda _number: room)

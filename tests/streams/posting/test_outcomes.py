@@ -8,7 +8,7 @@ from schemas.codec import embedded_codec
 from schemas.records import Outcome
 from streams.kafka.client import LogError, partition_of
 from streams.posting import outcomes
-from streams.posting.outcomes import Trail
+from streams.posting.outcomes import OutcomeLog
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.virtual import NOW
 
@@ -36,7 +36,7 @@ def lying(log: MemoryLog) -> list[tuple[int, str]]:
 
 
 async def test_what_is_added_is_sent_in_groups_until_it_is_cancelled(log: MemoryLog) -> None:
-    trail = Trail(log, CODEC, CONFIG.topic)
+    trail = OutcomeLog(log, CODEC, CONFIG.topic)
     running = asyncio.create_task(trail.run())
     for n in range(5):
         trail.add(outcome(f"k{n}"))
@@ -53,7 +53,7 @@ async def test_what_is_added_is_sent_in_groups_until_it_is_cancelled(log: Memory
 async def test_it_lies_where_its_order_its_sku_or_its_key_says(
     log: MemoryLog, order_id: str | None, sku: str | None, place: bytes
 ) -> None:
-    trail = Trail(log, CODEC, CONFIG.topic)
+    trail = OutcomeLog(log, CODEC, CONFIG.topic)
     trail.add(outcome("k", order_id, sku))
     await trail.flush()
     assert lying(log) == [(partition_of(place, 2), "k")]
@@ -63,12 +63,12 @@ async def test_it_lies_where_its_order_its_sku_or_its_key_says(
 
 async def test_nothing_to_send_is_no_send(log: MemoryLog) -> None:
     log.away = "gone"
-    await Trail(log, CODEC, CONFIG.topic).flush()
+    await OutcomeLog(log, CODEC, CONFIG.topic).flush()
 
 
 async def test_what_waits_is_bounded_and_the_oldest_goes(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes, "_MOST", 3)
-    trail = Trail(log, CODEC, CONFIG.topic)
+    trail = OutcomeLog(log, CODEC, CONFIG.topic)
     for n in range(9):
         trail.add(outcome(f"k{n}"))
     await trail.flush()
@@ -77,7 +77,7 @@ async def test_what_waits_is_bounded_and_the_oldest_goes(log: MemoryLog, monkeyp
 
 async def test_a_broker_that_is_away_ends_nothing(log: MemoryLog) -> None:
     """Nothing waits for the trail: it goes on when the broker is back."""
-    trail = Trail(log, CODEC, CONFIG.topic)
+    trail = OutcomeLog(log, CODEC, CONFIG.topic)
     running = asyncio.create_task(trail.run())
     log.away = "gone"
     trail.add(outcome("a"))

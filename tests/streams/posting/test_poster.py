@@ -15,11 +15,11 @@ from connectors.sap_b1 import claims
 from lab.simulators.sap_b1 import ledger
 from schemas.codec import embedded_codec
 from schemas.events import DispatchConfirmed, DispatchLine, FactEvent, OrderCancelled, OrderLine, OrderPlaced, digest_of
-from schemas.records import LetterState, Posting
+from schemas.records import DeadLetterState, Posting
 from schemas.topics import fact_topic
 from streams.chain.keys import event_key
 from streams.chain.log import ANCHORS, Anchors
-from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TENURE
 from streams.kafka.client import LogError
 from streams.ports import Ports
@@ -86,7 +86,7 @@ class Desk:
     ) -> Poster:
         clock, metrics = Clock(), Metrics(CONFIG)
         ports = Ports(log or self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
-        letters = LetterPublisher(log or self.log, CODEC, CONFIG.topic, lambda _: 0, clock, metrics)
+        letters = DeadLetterPublisher(log or self.log, CODEC, CONFIG.topic, lambda _: 0, clock, metrics)
         self.poster = Poster("acme", CONFIG, ports, letters, Anchors(self.log, CODEC, ANCHORS))
 
         async def accept(tenure: int) -> bool:
@@ -136,14 +136,14 @@ class Desk:
             while not all(batch.all_finished for batch in batches):  # noqa: ASYNC110  # virtual time
                 await asyncio.sleep(0.1)
 
-    def states(self) -> dict[str, LetterState]:
+    def states(self) -> dict[str, DeadLetterState]:
         """As everybody reads them: the last state of an id."""
-        states: dict[str, LetterState] = {}
+        states: dict[str, DeadLetterState] = {}
         for one in self.log._records["dead-letter-state", 0]:
             if one.value is None:
                 states.pop((one.key or b"").decode(), None)
             else:
-                state = CODEC.decode(one.value, LetterState)
+                state = CODEC.decode(one.value, DeadLetterState)
                 states[state.id] = state
         return states
 
@@ -453,7 +453,7 @@ async def test_a_tenure_is_committed_before_it_begins_and_is_higher_than_all_bef
 
 async def connector_refuses(desk: Desk) -> None:
     """A second dispatch of order 1, which nobody can read."""
-    state = LetterState(
+    state = DeadLetterState(
         id="c" * 16, state="dead", reason="invalid_event", owner="integration", company="acme", event_type="dispatch_confirmed",
         event_id="D2", source="warehouse", order_id="1", topic="dispatch-confirmed", partition=-1, offset=3,
         letter_topic="dispatch-confirmed-dead-letter", letter_partition=0, letter_offset=0, first_failed_at=NOW, at=NOW,

@@ -53,7 +53,7 @@ async def test_a_story_names_documents_and_says_why_not_and_who_acts(world: Worl
         "reason": "unmapped_carrier",
         "error": "B1 says no; change a setting",
         "owner": "operations",
-        "mended_by": "companies.*.shipping_types",
+        "remedy": "companies.*.shipping_types",
         "waits_for": None,
         "blocked_by": None,
         "letter": "abc",

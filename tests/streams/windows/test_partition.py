@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from schemas.codec import embedded_codec
 from schemas.events import StockAdjusted
-from schemas.records import LetterState, Posting, SealedEpoch, StockBatch
+from schemas.records import DeadLetterState, Posting, SealedEpoch, StockBatch
 from streams.chain.log import ANCHORS, Anchors
 from streams.chain.loss import Disagreement, OvertakenError, accept
 from streams.chain.rule import ChainRootError
 from streams.config.load import parse
-from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.kafka.client import LogError, Outgoing, Sent
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
@@ -52,7 +52,7 @@ class Worker:
         points = {"crash_point": crash_point} if crash_point else {}
         ports = Ports(log, CODEC, clock, Random(1), self.metrics, lambda _: None, **points)  # type: ignore[arg-type, return-value]
         rules = StockRules(config.maps)
-        letters = LetterPublisher(log, CODEC, config.topic, lambda _: 0, clock, self.metrics)
+        letters = DeadLetterPublisher(log, CODEC, config.topic, lambda _: 0, clock, self.metrics)
         limits = config.companies["acme"].window
         self.room = StockPartition(
             0, config, ports, Composer(CODEC, rules, config.version), rules, letters, Anchors(log, CODEC, ANCHORS), lambda _: limits,
@@ -445,7 +445,7 @@ async def test_an_accepted_epoch_becomes_postings_and_letters_and_is_finished_af
     nets = [CODEC.decode(posting.value, StockBatch).net for posting in queued(log)]
     assert nets == [Decimal(2), Decimal(3)]
     letters = log._records["stock-adjusted-dead-letter", 0]
-    states = [CODEC.decode(one.value or b"", LetterState) for one in log._records["dead-letter-state", 0]]
+    states = [CODEC.decode(one.value or b"", DeadLetterState) for one in log._records["dead-letter-state", 0]]
     assert [(state.reason, state.offset) for state in states] == [("unmapped_location", 2), ("unreadable", 3)]
     assert [one.value for one in letters] == [log._records[STOCK, 0][offset].value for offset in (2, 3)]
 

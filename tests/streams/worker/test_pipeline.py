@@ -8,7 +8,7 @@ import pytest
 from schemas.codec import embedded_codec
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Rooms
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 from tests.streams.facts import NOW, adjustment, order
 from tests.streams.fakes import MemoryLog
 from tests.streams.records import FakeBatch, raw, raw_of, two_companies
@@ -42,21 +42,21 @@ class NoServiceLayer:
 
 
 @pytest.fixture
-def rooms() -> Rooms:
+def rooms() -> Pipeline:
     config = two_companies()
     ports = Ports(MemoryLog.of(config), CODEC, StoppedClock(), Random(1), Metrics(config), lambda _: NoServiceLayer())  # type: ignore[arg-type, return-value]
-    return Rooms(config, ports)
+    return Pipeline(config, ports)
 
 
-def log(rooms: Rooms) -> MemoryLog:
+def log(rooms: Pipeline) -> MemoryLog:
     return rooms._ports.log  # type: ignore[return-value]
 
 
-def test_a_company_sits_on_its_partition_and_the_others_have_none(rooms: Rooms) -> None:
+def test_a_company_sits_on_its_partition_and_the_others_have_none(rooms: Pipeline) -> None:
     assert [rooms.company_of(number) for number in range(3)] == ["acme", None, "beta"]
 
 
-def test_an_event_of_no_known_company_is_sealed_by_the_strictest_limits(rooms: Rooms) -> None:
+def test_an_event_of_no_known_company_is_sealed_by_the_strictest_limits(rooms: Pipeline) -> None:
     assert [(limits.length_s, limits.max_members) for limits in map(rooms.limits, ("acme", "beta", ""))] == [
         (60, 10),
         (5, 900),
@@ -77,7 +77,7 @@ def test_every_input_has_a_room() -> None:
     )
 
 
-async def test_orders_go_to_the_queue_and_stock_through_its_window(rooms: Rooms) -> None:
+async def test_orders_go_to_the_queue_and_stock_through_its_window(rooms: Pipeline) -> None:
     batch = FakeBatch([raw("order-placed", 0, CODEC.encode(order("1")))])
     await rooms.take("order-placed", 0, batch)
     assert batch.all_finished
@@ -91,7 +91,7 @@ async def test_orders_go_to_the_queue_and_stock_through_its_window(rooms: Rooms)
     assert len(log(rooms)._records[ERP_STOCK, 0]) == 1
 
 
-async def test_postings_of_a_company_that_left_the_configuration_stay_where_they_are(rooms: Rooms) -> None:
+async def test_postings_of_a_company_that_left_the_configuration_stay_where_they_are(rooms: Pipeline) -> None:
     assert await rooms.open_poster(1, {}, 0) is None
     batch = FakeBatch([raw(ERP_ORDERS, 0, b"x", partition=1)])
     await rooms.take(ERP_ORDERS, 1, batch)
@@ -99,7 +99,7 @@ async def test_postings_of_a_company_that_left_the_configuration_stay_where_they
 
 
 async def test_a_released_poster_is_closed_and_a_stock_room_stays_until_its_partition_is_somebody_elses(
-    rooms: Rooms,
+    rooms: Pipeline,
 ) -> None:
     before = NoServiceLayer.closed
     assert await rooms.open_poster(0, {}, 0) is not None
@@ -113,5 +113,5 @@ async def test_a_released_poster_is_closed_and_a_stock_room_stays_until_its_part
     assert rooms.stock_partition(0) is not room
 
 
-async def test_releasing_what_was_never_here_is_nothing(rooms: Rooms) -> None:
+async def test_releasing_what_was_never_here_is_nothing(rooms: Pipeline) -> None:
     await rooms.release({0, 1}, {0, 1, 2})

@@ -7,9 +7,9 @@ import pytest
 
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent
-from schemas.records import LetterState, Posting
+from schemas.records import DeadLetterState, Posting
 from streams.chain.keys import event_key
-from streams.dead_letters.publisher import LetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.kafka.client import LogError
 from streams.telemetry.metrics import Metrics
 from streams.worker.routing import OrderRouter
@@ -35,7 +35,7 @@ class Road:
         self.config = two_companies(topic_prefix="t-")
         self.log = MemoryLog.of(self.config)
         metrics, clock = Metrics(self.config), StoppedClock()
-        letters = LetterPublisher(
+        letters = DeadLetterPublisher(
             self.log, CODEC, self.config.topic, lambda company: 2 if company == "beta" else 0, clock, metrics
         )
         self.router = OrderRouter(self.config, self.log, CODEC, letters, clock, metrics)
@@ -92,7 +92,7 @@ async def test_what_cannot_be_read_is_a_letter_and_its_neighbours_go_on(value: b
     (letter,) = road.log._records["t-order-placed-dead-letter", 1]
     assert (letter.key, letter.value) == (b"k", value)
     (state,) = road.log._records["t-dead-letter-state", 0]
-    assert CODEC.decode(state.value or b"", LetterState).reason == reason
+    assert CODEC.decode(state.value or b"", DeadLetterState).reason == reason
     assert batch.all_finished
 
 
