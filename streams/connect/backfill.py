@@ -27,7 +27,7 @@ from schemas.codec import Codec
 from schemas.events import TYPE_NAMES
 from schemas.letters import letter_id
 from streams.config.load import Config
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.kafka.client import Log
 from streams.kafka.client import Sent as SentRecord
 from streams.query import orders as trail

@@ -20,10 +20,10 @@ from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
-from streams.connect.runner import positions
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.client import Committed, Log
 from streams.query.orders import LETTERS, letters, partitions_of
+from streams.query.positions import positions
 
 QUEUES = ("erp-orders", "erp-stock")
 #: Upstream to downstream: the order of reading (design section 16.13).

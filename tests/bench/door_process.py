@@ -14,7 +14,8 @@ from typing import Any
 from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
-from streams.connect.runner import LogBroker, Stage
+from streams.connect.broker import LogBroker
+from streams.connect.group import ConnectorFactory
 from streams.kafka.client import KafkaLog
 from streams.worker.main import settle_collector
 from tests.bench import world
@@ -31,7 +32,7 @@ async def serve(spec: dict[str, Any]) -> None:
     log = KafkaLog(spec["servers"])
     await log.start()
     settle_collector()
-    stage = Stage(config, LogBroker(log), embedded_codec(), SystemClock(), NoMetrics())
+    stage = ConnectorFactory(config, LogBroker(log), embedded_codec(), SystemClock(), NoMetrics())
     door = stage.door(lambda _connector: None)
     assert door is not None
     loop, told = asyncio.get_running_loop(), asyncio.Event()

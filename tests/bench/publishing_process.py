@@ -35,7 +35,7 @@ from connectors.shopify.settings import ShopifySettings
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent, OrderLine, OrderPlaced, digest_of
 from streams.connect.backfill import TalliedSource, Tally, drive
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.kafka.client import KafkaLog
 from tests.bench import corpus, world
 

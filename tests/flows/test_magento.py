@@ -19,7 +19,7 @@ from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.magento.source import MagentoSource
 from connectors.runtime import Runtime
 from lab.simulators.magento.app import Kind, Part, Shop, Wish, build_app
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World

@@ -16,7 +16,7 @@ from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
 from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.seko.app import AVAILABLE, Hub
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World, order, order_line

@@ -16,7 +16,7 @@ from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
 from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.shopify.app import Shop
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World

@@ -18,7 +18,7 @@ from connectors.base.publisher import Outgoing, Publisher, Sent
 from connectors.runtime import Runtime
 from connectors.veeqo.source import VeeqoSource
 from lab.simulators.veeqo.app import Account, Fault, Line, Manners, Veeqo
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World

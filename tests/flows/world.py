@@ -34,7 +34,7 @@ from schemas.letters import REASONS
 from schemas.records import DeadLetterState, Outcome, Posting, SealedEpoch, StockDocument
 from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
-from streams.connect.runner import LogBroker
+from streams.connect.broker import LogBroker
 from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
 from streams.kafka.client import Committed, Outgoing, Record, Sent
 from streams.ports import Ports

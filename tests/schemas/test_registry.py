@@ -38,7 +38,10 @@ def expected(hint: Any) -> Node:
     if hint in SCALARS:
         return Scalar(SCALARS[hint])
     hints = get_type_hints(hint)
-    return Record(ON_THE_WIRE.get(hint.__name__, hint.__name__), tuple(expected_field(own, hints[own.name]) for own in dataclasses.fields(hint)))
+    return Record(
+        ON_THE_WIRE.get(hint.__name__, hint.__name__),
+        tuple(expected_field(own, hints[own.name]) for own in dataclasses.fields(hint)),
+    )
 
 
 def expected_field(own: dataclasses.Field[Any], hint: Any) -> Field:

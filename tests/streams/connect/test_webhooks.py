@@ -10,7 +10,8 @@ from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
 from streams.config.load import parse
-from streams.connect.runner import ConnectorFactory, ConnectorGroup, LogBroker
+from streams.connect.broker import LogBroker
+from streams.connect.group import ConnectorFactory, ConnectorGroup
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 
 SHOPIFY = {"kind": "shopify", "company": "acme", "shop": "acme.myshopify.com", "access_token": "env:TOKEN"}

@@ -1,0 +1,138 @@
+"""The connectors of one process: what they share, and which of them run here."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from connectors.base.clock import Clock
+from connectors.base.cursors import CURSORS, Cursors, LostRaceError, partition_of
+from connectors.base.dead_letters import DeadLetters
+from connectors.base.metrics import ConnectorMetrics
+from connectors.base.publisher import Publisher
+from connectors.base.settings import ConnectorSettings
+from connectors.registry import KINDS
+from connectors.runtime import Runtime, wait
+from connectors.webhooks import Server, WebhookIngest, WebhookServer
+from schemas.codec import Codec
+from streams.config.load import Config
+from streams.connect.broker import LogBroker
+
+log = structlog.get_logger(__name__)
+
+#: A process that is gone is noticed after this; its connectors then start elsewhere.
+SESSION_S = 10.0
+#: What a connector may take to see its batch through when it has to let go: below the session, so that the group waits.
+#: What takes longer is cut off, and done again by whoever comes next.
+RELEASE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorFactory:
+    """What the connectors of a process share."""
+
+    config: Config
+    broker: LogBroker
+    codec: Codec
+    clock: Clock
+    metrics: ConnectorMetrics
+
+    def cursors(self, name: str) -> Cursors:
+        topic, partition = self.config.topic(CURSORS), partition_of(name, self.config.kafka.partitions)
+        return Cursors(name, self.broker, self.codec, self.clock, topic=topic, partition=partition)
+
+    def door(self, wake: Callable[[str], None]) -> Server | None:
+        """Where vendors push to; None where no connector has a webhook."""
+        connectors = [(name, each) for name, each in self.config.connectors.items() if each.enabled]
+        hooks = [hook for name, each in connectors if (hook := KINDS[each.kind].hook(name, each)) is not None]
+        if not hooks:
+            return None
+        topic, settings = self.config.topic, self.config.webhooks
+        publisher = Publisher(self.broker, self.codec, self.clock, topic)
+        letters = DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition)
+        intake = WebhookIngest(publisher, letters, self.metrics)
+        return Server(WebhookServer(hooks, intake, self.clock, settings, wake=wake).app, settings)
+
+    def runtime(self, name: str, settings: ConnectorSettings) -> Runtime:
+        topic = self.config.topic
+        return Runtime(
+            KINDS[settings.kind].source(name, settings, self.clock),
+            cursors=self.cursors(name),
+            publisher=Publisher(self.broker, self.codec, self.clock, topic),
+            letters=DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition),
+            metrics=self.metrics,
+            poll_interval_s=settings.poll_interval_s,
+        )
+
+
+class ConnectorGroup:
+    """The connectors that run in this process.
+
+    Lifecycle: `take` partitions, `release` all, as often as the group changes; `close` once.
+
+    Attributes:
+        failed: Done when a connector has ended with an error; the process has to stop.
+    """
+
+    def __init__(self, config: Config, runtime: Callable[[str, ConnectorSettings], Runtime]) -> None:
+        self._connectors: Mapping[str, ConnectorSettings] = config.connectors
+        self._partitions = config.kafka.partitions
+        self._runtime = runtime
+        self._running: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+        self._runtimes: dict[str, Runtime] = {}
+        self._closed = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(self, partitions: Collection[int]) -> None:
+        """Start the connectors of these partitions; none once closed: the group may change while we leave it."""
+        if self._closed:
+            return
+        for name, settings in self._connectors.items():
+            if settings.enabled and partition_of(name, self._partitions) in partitions and name not in self._running:
+                stop = asyncio.Event()
+                task = asyncio.create_task(self._tend(name, settings, stop), name=f"connector {name}")
+                task.add_done_callback(self._look_at)
+                self._running[name] = stop, task
+                log.info("connector_started", connector=name)
+
+    def wake(self, name: str) -> None:
+        """Let a connector look now, if it runs here; elsewhere its poll comes to it."""
+        if name in self._running and name in self._runtimes:
+            self._runtimes[name].wake()
+
+    async def release(self) -> None:
+        """Stop all of them: after their batches where those end in time, else at once."""
+        running, self._running = self._running, {}
+        if not running:
+            return
+        for stop, _ in running.values():
+            stop.set()
+        tasks = [task for _, task in running.values()]
+        _, late = await asyncio.wait(tasks, timeout=RELEASE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        log.info("connectors_stopped", items=sorted(running), count=len(running), failures=len(late))
+
+    async def close(self) -> None:
+        """Stop all of them for good."""
+        self._closed = True
+        await self.release()
+
+    async def _tend(self, name: str, settings: ConnectorSettings, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._runtimes[name] = self._runtime(name, settings)
+                await self._runtimes[name].run(stop)
+            except LostRaceError as error:
+                # Whoever has it now runs it. If the group still says that it is ours by then, we take it back.
+                log.warning("connector_taken_over", connector=name, error=str(error))
+                await wait(stop, SESSION_S)
+
+    def _look_at(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.failed.done():
+            log.error("connector_ended", connector=task.get_name(), error=str(error))
+            self.failed.set_exception(error)
+            self.failed.exception()  # whoever looks at it later, it is not lost news to the event loop
