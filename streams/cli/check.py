@@ -13,7 +13,8 @@ from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.settings import CompanySettings
 from streams.cli import shell
-from streams.config.load import Config, ConfigProblem
+from streams.config.load import Config
+from streams.config.problems import ConfigProblem
 from streams.kafka import topics
 from streams.kafka.client import Log, LogError
 
@@ -69,7 +70,7 @@ async def _ask_company(name: str, company: CompanySettings) -> list[ConfigProble
             return await company_faults(service_layer, name, company)
     except ConnectorError as error:
         return [
-            ConfigProblem(f"companies.{name}.service_layer_url", str(error), "mend that; streams doctor looks closer")
+            ConfigProblem(f"companies.{name}.service_layer_url", str(error), "fix that; streams doctor looks closer")
         ]
 
 
@@ -95,7 +96,7 @@ def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[Co
         warehouse = data.warehouses.get(code)
         if warehouse is None:
             yield ConfigProblem(
-                f"{at}.warehouses.{code}", "B1 has no such warehouse", "make it in B1 first, or mend the code"
+                f"{at}.warehouses.{code}", "B1 has no such warehouse", "make it in B1 first, or fix the code"
             )
         elif not warehouse.active:
             yield ConfigProblem(f"{at}.warehouses.{code}", "is inactive in B1", "activate it, or take it out")
@@ -106,7 +107,7 @@ def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[Co
         tax_code = data.tax_codes.get(code)
         if tax_code is None:
             yield ConfigProblem(
-                path, f"B1 has no {company.tax.field} {code}", "define it in B1, or mend the code or tax.field"
+                path, f"B1 has no {company.tax.field} {code}", "define it in B1, or fix the code or tax.field"
             )
         elif not tax_code.active:
             yield ConfigProblem(path, f"{company.tax.field} {code} is inactive in B1", "activate it, or map another")
@@ -115,11 +116,11 @@ def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[Co
         card = data.cards.get(card_code)
         path = f"{at}.customers.card_code"
         if card is None:
-            yield ConfigProblem(path, "B1 has no such business partner", "make it in B1, or mend the code")
+            yield ConfigProblem(path, "B1 has no such business partner", "make it in B1, or fix the code")
         elif not card.customer:
             yield ConfigProblem(path, "is no customer in B1", "name one of type Customer")
         elif not card.active:
             yield ConfigProblem(path, "is inactive in B1", "activate it, or name another")
     for sku, code in company.items.items():
         if code not in data.items:
-            yield ConfigProblem(f"{at}.items.{sku!r}", f"B1 has no item {code}", "make it in B1, or mend the ItemCode")
+            yield ConfigProblem(f"{at}.items.{sku!r}", f"B1 has no item {code}", "make it in B1, or fix the ItemCode")

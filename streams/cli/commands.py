@@ -10,7 +10,7 @@ from connectors.base.errors import ConnectorError
 from schemas.codec import CodecError
 from streams.cli import check, connect, demo, dlq, doctor, order, status, topics, up, worker
 from streams.cli.shell import CommandError, errors_console
-from streams.config.load import ConfigError
+from streams.config.problems import ConfigError
 from streams.kafka.client import LogError
 from streams.telemetry.health import PortTakenError
 from streams.telemetry.logs import escape
@@ -41,17 +41,21 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else NO
     except ConfigError as error:
-        return _tell_faults(error, as_json="--json" in arguments)
+        return _show_problems(error, as_json="--json" in arguments)
     except CommandError as error:
-        return _tell(str(error), error.remedy, error.code)
+        return _show_error(str(error), error.remedy, error.code)
     except PortTakenError as error:
-        return _tell(*_split(str(error)), WRONG_USE)
+        return _show_error(*_split(str(error)), WRONG_USE)
     except LogError as error:
-        return _tell(f"Kafka: {error}", "see that the broker runs and kafka.bootstrap_servers names it, then again", NO)
+        return _show_error(
+            f"Kafka: {error}", "see that the broker runs and kafka.bootstrap_servers names it, then again", NO
+        )
     except CodecError as error:
-        return _tell(f"a record cannot be read: {error}", "use the newest b1-streams that writes to these topics", NO)
+        return _show_error(
+            f"a record cannot be read: {error}", "use the newest b1-streams that writes to these topics", NO
+        )
     except ConnectorError as error:
-        return _tell(*_split(str(error)), NO)
+        return _show_error(*_split(str(error)), NO)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -59,24 +63,25 @@ def run(arguments: Sequence[str]) -> int:
 
 def _split(text: str) -> tuple[str, str]:
     message, _, remedy = text.partition("; ")
-    return message, remedy or "mend that, then again"
+    return message, remedy or "fix that, then again"
 
 
-def _tell_faults(error: ConfigError, *, as_json: bool) -> int:
+def _show_problems(error: ConfigError, *, as_json: bool) -> int:
     if as_json:
-        faults = [{"path": f.path, "message": f.message, "remedy": f.remedy} for f in error.faults]
-        typer.echo(json.dumps({"ok": False, "faults": faults}, indent=2))
+        problems = [{"path": p.path, "message": p.message, "remedy": p.remedy} for p in error.problems]
+        typer.echo(json.dumps({"ok": False, "faults": problems}, indent=2))
     console = errors_console()
-    for fault in error.faults:
+    for problem in error.problems:
         console.print(
-            f"[red]error[/] [bold]{_plain(fault.path)}[/]: {_plain(fault.message)}; [cyan]{_plain(fault.remedy)}[/]"
+            f"[red]error[/] [bold]{_plain(problem.path)}[/]: {_plain(problem.message)}; "
+            f"[cyan]{_plain(problem.remedy)}[/]"
         )
-    count = len(error.faults)
-    console.print(f"The configuration has {count} fault{'s' if count > 1 else ''}. Mend it, then: streams check")
+    count = len(error.problems)
+    console.print(f"The configuration has {count} problem{'s' if count > 1 else ''}. Fix it, then: streams check")
     return WRONG_USE
 
 
-def _tell(message: str, remedy: str, code: int) -> int:
+def _show_error(message: str, remedy: str, code: int) -> int:
     errors_console().print(f"[red]error[/] {_plain(message)}\n[cyan]next[/]  {_plain(remedy)}")
     return code
 

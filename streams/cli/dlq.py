@@ -90,7 +90,7 @@ def list_letters(
     as_json: shell.JsonOption = False,
     reason: Annotated[list[str] | None, typer.Option(help="Only this reason; may be repeated")] = None,
     topic: Annotated[str | None, typer.Option(help="Only this topic, as order-placed")] = None,
-    owner: Annotated[str | None, typer.Option(help="Only what this owner mends")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only what this owner fixes")] = None,
     order: Annotated[str | None, typer.Option(help="Only this order id")] = None,
     item: Annotated[str | None, typer.Option(help="Only this sku, or what waits for this item")] = None,
     since: Annotated[datetime | None, typer.Option(help="First failed at or after (UTC)")] = None,
@@ -99,7 +99,7 @@ def list_letters(
         list[str] | None, typer.Option(help="dead, parked, held, ... or all; default: what is open")
     ] = None,
 ) -> None:
-    """List what could not be posted; without --state what somebody or something still has to mend."""
+    """List what could not be posted; without --state what somebody or something still has to fix."""
     _refuse_unknown("--reason", reason, REASONS)
     _refuse_unknown("--state", state, (*STATES, "all"))
     settings = shell.read_config(config)

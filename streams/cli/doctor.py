@@ -72,7 +72,7 @@ async def _examine_kafka(config: Config) -> list[Finding]:
         async with shell.open_log(config) as log:
             differences = await topics.check(log, config)
     except LogError as error:
-        return [Finding("reachable", False, f"{servers}: {error}", "start the broker, or mend [kafka]")]
+        return [Finding("reachable", False, f"{servers}: {error}", "start the broker, or fix [kafka]")]
     return [
         Finding("reachable", True, servers),
         *(Finding(each.topic, False, f"{each.setting}: {each.found}", each.remedy) for each in differences),

@@ -120,5 +120,5 @@ async def _drain(tasks: Mapping[str, asyncio.Task[None]], stop: asyncio.Event) -
             known = isinstance(error, ConnectorError | LogError | shell.CommandError)
             words = str(error) if known else type(error).__name__
             raise shell.CommandError(
-                f"{name} has stopped: {words}", "see the log above; mend that, then start again"
+                f"{name} has stopped: {words}", "see the log above; fix that, then start again"
             ) from error

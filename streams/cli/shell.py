@@ -20,7 +20,7 @@ from connectors.sap_b1.settings import CompanySettings
 from connectors.schema_registry import HttpRegistry
 from schemas.codec import Codec, embedded_codec
 from schemas.registry import known_schemas
-from streams.config.load import DEFAULT_FILE, Config, load
+from streams.config.load import Config, load
 from streams.kafka.client import KafkaLog, Log
 from streams.telemetry.logs import escape
 
@@ -30,7 +30,7 @@ ConfigOption = Annotated[
     Path, typer.Option("-c", "--config", envvar="STREAMS_CONFIG", help="The configuration file", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines")]
-CONFIG = Path(DEFAULT_FILE)
+CONFIG = Path("streams.toml")
 _PIPE_WIDTH = 220  # columns where nobody has a terminal: rows stay whole for grep
 
 
@@ -69,7 +69,7 @@ def codec_of(config: Config) -> Codec:
         for schema in known_schemas().values():
             registry.id_of(schema)
     except ConnectorError as error:
-        raise CommandError(str(error), "mend schema_registry.url or the registry, or leave the url empty") from error
+        raise CommandError(str(error), "fix schema_registry.url or the registry, or leave the url empty") from error
     return Codec(registry)
 
 

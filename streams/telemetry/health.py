@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from streams.config.load import DEFAULT_METRICS_PORT, MetricsSettings
+from streams.config.sections import DEFAULT_METRICS_PORT, MetricsSettings
 from streams.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)

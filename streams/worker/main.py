@@ -12,7 +12,8 @@ from connectors.base.clock import SystemClock
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
 from schemas.codec import Codec
-from streams.config.load import Config, KafkaSettings
+from streams.config.load import Config
+from streams.config.sections import KafkaSettings
 from streams.faust_host.app import StreamsApp
 from streams.kafka.client import Log
 from streams.ports import Ports

@@ -35,7 +35,7 @@ def test_a_faulty_configuration_is_exit_2_for_every_command(streams: Streams, ar
     assert ran.code == 2
     for path in ("kafka.replication_factor", "companies", "connectors.shop.company", "connectors.shop.inbox"):
         assert path in ran.err
-    assert "faults" in ran.err
+    assert "problems" in ran.err
 
 
 def test_a_missing_file_says_how_to_name_one(streams: Streams) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.registry import KINDS
-from streams.config.load import ConfigError, parse
+from streams.config.load import parse
+from streams.config.problems import ConfigError
 from tests.streams.fakes import ENVIRON, ROOT
 
 TEXT = (ROOT / "streams.example.toml").read_text(encoding="utf-8")
@@ -43,9 +44,9 @@ def test_a_warehouse_that_its_owner_counts_cannot_take_returns_by_refund(tmp_pat
     data["companies"]["acme"]["warehouses"][code]["returns_by"] = "refund"
     with pytest.raises(ConfigError) as caught:
         parse(data, tmp_path, ENVIRON | SECRETS)
-    (fault,) = caught.value.faults
-    assert fault.path == f"companies.acme.warehouses.{code}.returns_by"
-    assert fault.remedy == 'write returns_by = "adjustment"'
+    (problem,) = caught.value.problems
+    assert problem.path == f"companies.acme.warehouses.{code}.returns_by"
+    assert problem.remedy == 'write returns_by = "adjustment"'
     data["companies"]["acme"]["flows"] = {"refund_issued": "off"}
     assert parse(data, tmp_path, ENVIRON | SECRETS)
 

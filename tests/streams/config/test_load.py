@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streams.config.load import ConfigError, ConfigProblem, load, parse
+from streams.config.load import load, parse
+from streams.config.problems import ConfigError, ConfigProblem
 from tests.streams.fakes import ENVIRON, PASSWORD, ROOT, example
 
 GONE = object()
@@ -28,16 +29,18 @@ def changed(*changes: tuple[tuple[str, ...], Any]) -> dict[str, Any]:
     return data
 
 
-def faults_of(data: dict[str, Any], environ: dict[str, str] | None = None, folder: Path = ROOT) -> list[ConfigProblem]:
+def problems_of(
+    data: dict[str, Any], environ: dict[str, str] | None = None, folder: Path = ROOT
+) -> list[ConfigProblem]:
     with pytest.raises(ConfigError) as caught:
         parse(data, folder, ENVIRON if environ is None else environ)
     assert PASSWORD not in str(caught.value) + repr(caught.value)
-    return list(caught.value.faults)
+    return list(caught.value.problems)
 
 
 ACME, SHOP, WAREHOUSE = ("companies", "acme"), ("connectors", "shop"), ("connectors", "warehouse")
 
-# what is changed, to what; the fault's path, a word of its message, a word of its remedy
+# what is changed, to what; the problem's path, a word of its message, a word of its remedy
 OWNER, SELLERS = "companies.acme.warehouses.LON1.owner", "companies.acme.warehouses.LON1.sellable_on[0]"
 B1_URL = "companies.acme.service_layer_url"
 BROKEN = [
@@ -101,16 +104,16 @@ BROKEN = [
 def test_a_broken_configuration_says_where_what_and_what_to_do(
     at: tuple[str, ...], value: Any, path: str, message: str, remedy: str
 ) -> None:
-    faults = {fault.path: fault for fault in faults_of(changed((at, value)))}
-    assert path in faults, faults
-    assert any(word in faults[path].message for word in message.split("|")), faults[path]
-    assert remedy in faults[path].remedy
+    problems = {problem.path: problem for problem in problems_of(changed((at, value)))}
+    assert path in problems, problems
+    assert any(word in problems[path].message for word in message.split("|")), problems[path]
+    assert remedy in problems[path].remedy
 
 
 def test_one_fault_is_one_line() -> None:
-    assert len(faults_of(changed(((*ACME, "timezone"), "London")))) == 1
-    assert len(faults_of(changed(((*ACME, "customers", "card_code"), GONE)))) == 1
-    assert len(faults_of(changed(((*ACME, "warehouses", "LON2"), LON1)))) == 1
+    assert len(problems_of(changed(((*ACME, "timezone"), "London")))) == 1
+    assert len(problems_of(changed(((*ACME, "customers", "card_code"), GONE)))) == 1
+    assert len(problems_of(changed(((*ACME, "warehouses", "LON2"), LON1)))) == 1
 
 
 def test_every_fault_is_told_at_once_wherever_it_is() -> None:
@@ -118,8 +121,10 @@ def test_every_fault_is_told_at_once_wherever_it_is() -> None:
     hide_others = [("companies",), SHOP, (*SHOP, "company"), (*SHOP, "kind"), (*SHOP, "inbox")]
     for at in [*hide_others, (*ACME, "warehouses", "LON1", "owner")]:
         del one_of_each[at]
-    faults = {fault.path for fault in faults_of(changed(*((at, value) for at, (value, _) in one_of_each.items())))}
-    assert {path for _, path in one_of_each.values()} - faults == set()
+    problems = {
+        problem.path for problem in problems_of(changed(*((at, value) for at, (value, _) in one_of_each.items())))
+    }
+    assert {path for _, path in one_of_each.values()} - problems == set()
     assert len(one_of_each) > 30
 
 
@@ -130,7 +135,7 @@ def test_an_unencrypted_broker_or_b1_elsewhere_needs_local() -> None:
         (("schema_registry", "url"), "http://registry.example"),
         ((*ACME, "service_layer_url"), "http://b1.example:50001/b1s/v2"),
     )
-    assert {fault.path for fault in faults_of(data)} == {
+    assert {problem.path for problem in problems_of(data)} == {
         "kafka.security_protocol",
         "kafka.replication_factor",
         "schema_registry.url",
@@ -141,8 +146,10 @@ def test_an_unencrypted_broker_or_b1_elsewhere_needs_local() -> None:
 
 
 def test_sasl_needs_a_user_and_a_password() -> None:
-    faults = faults_of(changed((("kafka", "security_protocol"), "SASL_SSL"), (("kafka", "ssl_certfile"), "cert.pem")))
-    assert {f.path for f in faults} == {
+    problems = problems_of(
+        changed((("kafka", "security_protocol"), "SASL_SSL"), (("kafka", "ssl_certfile"), "cert.pem"))
+    )
+    assert {f.path for f in problems} == {
         "kafka.sasl_username",
         "kafka.sasl_password",
         "kafka.ssl_keyfile",
@@ -167,9 +174,9 @@ def test_two_companies_need_two_partitions() -> None:
     second = {**example()["companies"]["acme"], "warehouses": {"PAR1": {"owner": "paris", "location": "MAIN"}}}
     paris = {**example()["connectors"]["shop"], "company": "beta", "inbox": "in/paris", "orders": {}}
     data = changed((("companies", "beta"), second), (("connectors", "paris"), paris))
-    assert [fault.path for fault in faults_of(data)] == ["companies.beta.partition"]
+    assert [problem.path for problem in problems_of(data)] == ["companies.beta.partition"]
     del data["companies"]["beta"]["partition"]
-    assert [(f.path, f.message) for f in faults_of(data)] == [
+    assert [(f.path, f.message) for f in problems_of(data)] == [
         ("companies.beta.partition", "is missing, and there are several companies")
     ]
     data["companies"]["beta"]["partition"] = 7
@@ -184,7 +191,7 @@ def test_an_owner_must_feed_the_company_it_counts_for() -> None:
         "warehouses": {"PAR1": {"owner": "shop", "location": "X"}},
     }
     data = changed((("companies", "beta"), beta), (("connectors", "paris"), paris))
-    assert [(f.path, f.message) for f in faults_of(data)] == [
+    assert [(f.path, f.message) for f in problems_of(data)] == [
         ("companies.beta.warehouses.PAR1.owner", "names a connector that does not feed beta")
     ]
 
@@ -221,17 +228,17 @@ def test_the_environment_overrides_the_file(variable: str, value: str, path: tup
 
 def test_a_wrong_override_names_its_variable() -> None:
     variable = "STREAMS__COMPANIES__ACME__PASSWORD"
-    (fault,) = faults_of(example(), ENVIRON | {variable: PASSWORD})
-    assert fault.path == "companies.acme.password"
-    assert variable in fault.message
-    faults = faults_of(example(), ENVIRON | {"STREAMS__KAFKA__LOCAL__X": "1", "STREAMS____A": "1"})
-    assert {fault.path for fault in faults} == {"STREAMS__KAFKA__LOCAL__X", "STREAMS____A"}
+    (problem,) = problems_of(example(), ENVIRON | {variable: PASSWORD})
+    assert problem.path == "companies.acme.password"
+    assert variable in problem.message
+    problems = problems_of(example(), ENVIRON | {"STREAMS__KAFKA__LOCAL__X": "1", "STREAMS____A": "1"})
+    assert {problem.path for problem in problems} == {"STREAMS__KAFKA__LOCAL__X", "STREAMS____A"}
 
 
 def test_an_override_that_could_mean_two_keys_is_refused() -> None:
     data = changed(((*ACME, "items"), {"a-b": "X", "A_B": "Y"}))
-    (fault,) = faults_of(data, ENVIRON | {"STREAMS__COMPANIES__ACME__ITEMS__A_B": "Z"})
-    assert "more than one key" in fault.message
+    (problem,) = problems_of(data, ENVIRON | {"STREAMS__COMPANIES__ACME__ITEMS__A_B": "Z"})
+    assert "more than one key" in problem.message
 
 
 def test_the_version_follows_the_configuration_and_no_secret() -> None:
@@ -284,6 +291,6 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes | 
         file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         load(file, {})
-    (fault,) = caught.value.faults
-    assert message in fault.message
-    assert fault.remedy
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert problem.remedy

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.config.load import MetricsSettings
+from streams.config.sections import MetricsSettings
 from streams.telemetry import health
 from streams.telemetry.health import Health, PortTakenError, make_app
 from streams.telemetry.metrics import Metrics
