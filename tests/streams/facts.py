@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from schemas.codec import embedded_codec
@@ -10,18 +9,16 @@ from schemas.events import (
     Address,
     Customer,
     DispatchConfirmed,
-    DispatchLine,
     FactEvent,
-    OrderLine,
     OrderPlaced,
     StockAdjusted,
-    digest_of,
 )
 from schemas.letters import REASONS, headers_of
 from schemas.records import DeadLetterState, Document, Outcome, Posting
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.config.load import Config
 from streams.faust_host.watermarks import encode_counts
+from tests import builders
 from tests.streams.fakes import MemoryLog
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -30,61 +27,33 @@ PERSON = "Jane Canary"
 
 
 def order(order_id: str, number: str | None = None) -> OrderPlaced:
-    return _digested(
-        OrderPlaced(
-            source="shop",
-            company="acme",
-            event_id=f"e-{order_id}",
-            occurred_at=NOW - timedelta(minutes=5),
-            observed_at=NOW - timedelta(minutes=4),
-            digest=b"",
-            order_id=order_id,
-            order_number=number,
-            currency="GBP",
-            customer=Customer(email=f"{PERSON}@example.com", name=PERSON),
-            ship_to=Address(name=PERSON, street="1 Canary Wharf", city="London", country="GB"),
-            lines=(OrderLine(line_id="1", sku="TSHIRT", quantity=Decimal("2"), unit_price=Decimal("9.5")),),
-            note=f"for {PERSON}",
-        )
+    """An order that has personal data in every field that may have some."""
+    return builders.order(
+        order_id,
+        builders.order_line(sku="TSHIRT", price="9.5"),
+        event_id=f"e-{order_id}",
+        occurred_at=NOW - timedelta(minutes=5),
+        observed_at=NOW - timedelta(minutes=4),
+        order_number=number,
+        customer=Customer(email=f"{PERSON}@example.com", name=PERSON),
+        ship_to=Address(name=PERSON, street="1 Canary Wharf", city="London", country="GB"),
+        note=f"for {PERSON}",
     )
 
 
 def dispatch(shipment_id: str, order_id: str) -> DispatchConfirmed:
-    return _digested(
-        DispatchConfirmed(
-            source="warehouse",
-            company="acme",
-            event_id=f"e-{shipment_id}",
-            occurred_at=NOW - timedelta(minutes=2),
-            observed_at=NOW - timedelta(minutes=1),
-            digest=b"",
-            shipment_id=shipment_id,
-            order_id=order_id,
-            location="MAIN",
-            lines=(DispatchLine(sku="TSHIRT", quantity=Decimal("2")),),
-        )
+    return builders.dispatch(
+        shipment_id,
+        order_id,
+        builders.dispatch_line("TSHIRT"),
+        event_id=f"e-{shipment_id}",
+        occurred_at=NOW - timedelta(minutes=2),
+        observed_at=NOW - timedelta(minutes=1),
     )
 
 
 def adjustment(event_id: str) -> StockAdjusted:
-    return _digested(
-        StockAdjusted(
-            source="warehouse",
-            company="acme",
-            event_id=event_id,
-            occurred_at=NOW,
-            observed_at=NOW,
-            digest=b"",
-            sku="TSHIRT",
-            location="MAIN",
-            delta=Decimal("1"),
-            reason="found",
-        )
-    )
-
-
-def _digested(event: Any) -> Any:
-    return replace(event, digest=digest_of(event))
+    return builders.adjustment(event_id, sku="TSHIRT")
 
 
 class World:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from schemas.events import TYPE_NAMES, BatchQuantity, FactEvent, identity
 from schemas.records import DocumentLine, StockBatch
 from streams.chain.keys import batch_key, document_key, event_key, invoice_key, key_of, order_key
+from tests import builders
 from tests.strategies import examples, fact, facts, names, read_example, stock_batches
 from tests.streams.facts import dispatch, order
 
@@ -21,11 +22,8 @@ PARTS = st.lists(names | st.none() | st.integers() | st.lists(names, max_size=3)
 
 
 def batch(**changes: Any) -> StockBatch:
-    fields: dict[str, Any] = {
-        "company": "acme", "source": "warehouse", "sku": "A", "location": "MAIN", "reason": "found", "posting_date": date(2026, 11, 21),
-        "net": Decimal(3), "event_ids": ("e1", "e2"), "offsets": (7, 9), "deltas": (Decimal(1), Decimal(2)), "digests": bytes(32),
-    }  # fmt: skip
-    return StockBatch(**{**fields, **changes})
+    two = {"event_ids": ("e1", "e2"), "offsets": (7, 9), "deltas": (Decimal(1), Decimal(2)), "digests": bytes(32)}
+    return builders.batch(net=3, **{**two, **changes})
 
 
 def test_keys_that_lie_in_customers_databases_never_change() -> None:

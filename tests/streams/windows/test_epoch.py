@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codec import embedded_codec
-from schemas.events import BatchQuantity, StockAdjusted, digest_of
+from schemas.events import BatchQuantity, StockAdjusted
 from schemas.records import NO_OPS, SealedEpoch, StockBatch
 from streams.chain.keys import batch_key
 from streams.chain.rule import Head
@@ -19,7 +19,7 @@ from streams.config.load import parse
 from streams.windows.epoch import REPLAY_HEADER, Composer
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
-from tests import strategies
+from tests import builders, strategies
 from tests.streams.fakes import ENVIRON, ROOT, example
 from tests.streams.records import raw, rows_of
 
@@ -42,22 +42,8 @@ COMPOSER = Composer(CODEC, StockRules(_config().maps), "v1")
 
 
 def event(event_id: str, delta: str | Decimal = "1", sku: str = "A", **fields: Any) -> StockAdjusted:
-    made = StockAdjusted(
-        **{
-            "source": "warehouse",
-            "company": "acme",
-            "event_id": event_id,
-            "occurred_at": NOW - timedelta(minutes=5),
-            "observed_at": NOW,
-            "digest": b"",
-            "sku": sku,
-            "location": "MAIN",
-            "delta": Decimal(delta),
-            "reason": "found",
-            **fields,
-        }
-    )
-    return replace(made, digest=digest_of(made))
+    own = {"occurred_at": NOW - timedelta(minutes=5), "observed_at": NOW, **fields}
+    return builders.adjustment(event_id, delta, sku, **own)
 
 
 class Chain:

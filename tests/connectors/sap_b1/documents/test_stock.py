@@ -12,28 +12,14 @@ from connectors.sap_b1.documents import stock
 from connectors.sap_b1.master import Item, Warehouse
 from schemas.events import BatchQuantity
 from schemas.records import StockBatch, StockDocument
+from tests import builders
 from tests.connectors.sap_b1.documents.world import B1, MASTER, company_map
 
 DAY = date(2026, 3, 2)
 
 
 def batch(net: str = "5", sku: str = "A", reason: str = "found", **fields: Any) -> StockBatch:
-    return StockBatch(
-        **{
-            "company": "acme",
-            "source": "warehouse",
-            "sku": sku,
-            "location": "MAIN",
-            "reason": reason,
-            "posting_date": DAY,
-            "net": Decimal(net),
-            "event_ids": ("e",),
-            "offsets": (0,),
-            "deltas": (Decimal(net),),
-            "digests": b"\0" * 16,
-            **fields,
-        }
-    )
+    return builders.batch("e", net, sku, **{"reason": reason, "posting_date": DAY, **fields})
 
 
 def resolve(one: StockBatch, **settings: Any) -> stock.ResolvedBatch:

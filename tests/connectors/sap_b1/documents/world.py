@@ -32,6 +32,7 @@ from schemas.events import (
     RefundLine,
 )
 from schemas.records import Document
+from tests import builders
 
 AT = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
 K = "order_placed-" + "A" * 26
@@ -74,6 +75,10 @@ MASTER = MasterData(
 )
 
 
+#: Half past eleven at night in winter: the day is the same in London and in UTC, the hour is not everywhere.
+COMMON = {"event_id": "e1", "occurred_at": AT, "observed_at": AT}
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for name, value in changes.items():
@@ -89,47 +94,29 @@ def company_map(**changes: Any) -> CompanyMap:
     return CompanyMap("acme", settings, CONNECTORS)
 
 
-def _common(**fields: Any) -> dict[str, Any]:
-    return {
-        "source": "shop",
-        "company": "acme",
-        "event_id": "e1",
-        "occurred_at": AT,
-        "observed_at": AT,
-        "digest": b"\0" * 16,
-        **fields,
-    }
-
-
 def order_line(
     line_id: str = "1", sku: str = "A", quantity: str = "2", price: str = "10.00", **fields: Any
 ) -> OrderLine:
-    return OrderLine(line_id=line_id, sku=sku, quantity=Decimal(quantity), unit_price=Decimal(price), **fields)
+    return builders.order_line(line_id, sku, quantity, price, **fields)
 
 
 def placed(*lines: OrderLine, **fields: Any) -> OrderPlaced:
-    return OrderPlaced(
-        **_common(order_id="1001", currency="GBP", **fields), lines=lines or (order_line(tax_amount=Decimal("4.00")),)
-    )
+    return builders.order("1001", *(lines or (order_line(tax_amount=Decimal("4.00")),)), **{**COMMON, **fields})
 
 
 def dispatched(*lines: DispatchLine, shipment_id: str = "S1", **fields: Any) -> DispatchConfirmed:
-    fields = {"source": "warehouse", "location": "MAIN", **fields}
-    return DispatchConfirmed(**{**_common(), **fields}, shipment_id=shipment_id, order_id="1001", lines=lines)
+    return builders.dispatch(shipment_id, "1001", **{"lines": lines, **COMMON, **fields})
 
 
 def cancelled(**fields: Any) -> OrderCancelled:
-    return OrderCancelled(**_common(order_id="1001", **fields))
+    return builders.cancellation("1001", **{**COMMON, **fields})
 
 
 def refunded(*lines: RefundLine, refund_id: str = "R1", **fields: Any) -> RefundIssued:
-    return RefundIssued(
-        **_common(refund_id=refund_id, **{"currency": "GBP", "order_id": "1001", **fields}), lines=lines
-    )
+    return builders.refund(refund_id, *lines, **{**COMMON, "order_id": "1001", **fields})
 
 
-def refund_line(sku: str = "A", quantity: str = "1", amount: str = "10.00", **fields: Any) -> RefundLine:
-    return RefundLine(sku=sku, quantity=Decimal(quantity), amount=Decimal(amount), **{"restock": True, **fields})
+refund_line = builders.refund_line
 
 
 @dataclass
