@@ -355,7 +355,7 @@ def _items(hook: Hook, delivery: Delivery) -> Sequence[Pushed]:
             RefusedRecord(
                 event_type=None,
                 reason="unreadable",
-                error=f"{error}; ask the vendor what it sent, mend it and replay",
+                error=f"{error}; ask the vendor what it sent, fix it and replay",
                 value=delivery.body,
                 origin=f"webhook {hook.path}",
                 digest=hashlib.sha256(delivery.body).hexdigest(),

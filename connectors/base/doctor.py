@@ -1,13 +1,22 @@
-"""What the doctors of all vendors share. A doctor looks and writes nothing; what it cannot see is a finding too."""
+"""What the doctors of all vendors share. A doctor looks and writes nothing; what it cannot see is a finding too.
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+async with examination(clock, lambda wire: VeeqoClient(settings, clock, wire), transport) as (exam, client):
+if await exam.check("credentials", lambda: _ask_warehouses(client)):
+exam.check_clock()
+...
+return exam.findings
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from typing import Protocol, TypeVar
 
 import httpx
 
 from connectors.base.clock import Clock
 from connectors.base.errors import ConnectorError
+from connectors.base.http import http_date
 
 #: Signed requests are refused beyond some minutes, and "a day ahead" is judged by our clock: this is well below.
 MAX_SKEW_S = 60.0
@@ -31,8 +40,8 @@ class Finding:
     remedy: str = ""
 
 
-class Heard(httpx.AsyncBaseTransport):
-    """Passes requests on and remembers what the last answer said of itself.
+class ObservedTransport(httpx.AsyncBaseTransport):
+    """Passes requests on and remembers the headers of the last answer.
 
     Args:
         inner: Instead of the network.
@@ -52,14 +61,78 @@ class Heard(httpx.AsyncBaseTransport):
 
     def skew(self, clock: Clock) -> Finding:
         """How far the vendor's clock is from ours, by its last answer (whole seconds)."""
-        try:
-            theirs = parsedate_to_datetime(self.headers["date"])
-            skew_s = (theirs - clock.now()).total_seconds()
-        except (KeyError, ValueError, TypeError):
+        theirs = http_date(self.headers.get("date"))
+        if theirs is None:
             return Finding("clock", True, "the answers have no Date, so nothing is known of the vendor's clock")
-        told = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} ours" if round(skew_s) else "as ours"
+        skew_s = (theirs - clock.now()).total_seconds()
+        text = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} ours" if round(skew_s) else "as ours"
         ok = abs(skew_s) <= MAX_SKEW_S
-        return Finding("clock", ok, f"the vendor's clock is {told}", "" if ok else "set this machine's clock by NTP")
+        return Finding("clock", ok, f"the vendor's clock is {text}", "" if ok else "set this machine's clock by NTP")
+
+
+class Closable(Protocol):
+    """A vendor's client."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+_C = TypeVar("_C", bound=Closable)
+
+
+class Examination:
+    """One run of a doctor.
+
+    Attributes:
+        findings: In the order in which they were made.
+        observed: What the vendor's answers say of themselves.
+    """
+
+    def __init__(self, clock: Clock, observed: ObservedTransport) -> None:
+        self._clock, self.observed = clock, observed
+        self.findings: list[Finding] = []
+
+    async def check(self, name: str, check: Callable[[], Awaitable[str]], remedy: str = "") -> bool:
+        """Do a check, see `look`; whether it is as it must be."""
+        self.findings.append(await look(name, check, remedy))
+        return self.findings[-1].ok
+
+    def note(self, name: str, detail: str) -> None:
+        """Something that is as it must be."""
+        self.findings.append(Finding(name, True, detail))
+
+    def fail(self, name: str, detail: str, remedy: str) -> None:
+        """Something that is not."""
+        self.findings.append(Finding(name, False, detail, remedy))
+
+    def check_clock(self) -> None:
+        """Compare the clocks, where the vendor has answered at all."""
+        if self.observed.headers:
+            self.findings.append(self.observed.skew(self._clock))
+
+    def check_places(self, wanted: Iterable[str], there: Mapping[str, str], where: str) -> None:
+        """Compare the configuration's places with the vendor's, see `places`."""
+        self.findings.append(places(wanted, there, where))
+
+
+@asynccontextmanager
+async def examination(
+    clock: Clock, make: Callable[[httpx.AsyncBaseTransport], _C], transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[tuple[Examination, _C]]:
+    """An examination and the vendor's client for it, which is closed at the end.
+
+    Args:
+        clock: Ours.
+        make: Makes the client on a transport.
+        transport: Instead of the network.
+    """
+    observed = ObservedTransport(transport)
+    client = make(observed)
+    try:
+        yield Examination(clock, observed), client
+    finally:
+        await client.close()
+        await observed.aclose()
 
 
 async def look(name: str, check: Callable[[], Awaitable[str]], remedy: str = "") -> Finding:
@@ -74,7 +147,7 @@ async def look(name: str, check: Callable[[], Awaitable[str]], remedy: str = "")
         return Finding(name, True, await check())
     except ConnectorError as error:
         what, _, own = str(error).partition("; ")
-        return Finding(name, False, what, own or remedy or "mend what it says, and run streams doctor again")
+        return Finding(name, False, what, own or remedy or "fix what it says, and run streams doctor again")
 
 
 def places(wanted: Iterable[str], there: Mapping[str, str], where: str) -> Finding:
@@ -93,6 +166,6 @@ def places(wanted: Iterable[str], there: Mapping[str, str], where: str) -> Findi
             "places",
             False,
             f"unknown to the vendor: {', '.join(gone)}; it has {known or 'none'}{more}",
-            f"mend {where}",
+            f"fix {where}",
         )
     return Finding("places", True, f"all there of {known or 'none'}{more}")

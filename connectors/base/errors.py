@@ -1,4 +1,21 @@
-"""Our own errors, by what the caller does about them. Foreign exceptions are translated to these at the door, once."""
+"""Our own errors, one tree, by what the caller does about them. Foreign exceptions become these where they are met, once.
+
+    ConnectorError              anything that goes wrong at the outside world
+    +-- RetriableError          nothing happened: try again, after retry_after_s where the other side said so
+    |   +-- LogAwayError        Kafka does not answer (it is a LogError too)
+    |   +-- AnswerTooLargeError (http.py), NotSentError, UnavailableError (sap_b1), ServiceError (seko) ...
+    +-- RejectedError           this record will never be taken as it is: dead-letter it
+    |   +-- RecordError         a vendor's record is not what it must be, before it was an event
+    |   +-- Refusal             an event is refused for one of the reasons of the contract
+    +-- OutcomeUnknownError     sent, and nobody knows whether it was applied: find out before sending again
+    |   +-- AnswerUnknownError  (sap_b1)
+    +-- FatalError              stop the process: a person has to act
+    |   +-- LogRefusedError     Kafka refuses what was asked (it is a LogError too)
+    +-- LogError                Kafka did not do what was asked, or did not say so in time
+
+A module may refine a leaf for its own callers; the handler of the leaf's parent must then still be right. A new branch
+is added here and to architecture section 11, or not at all. No message holds a secret or personal data.
+"""
 
 from schemas.letters import REASONS
 
@@ -23,12 +40,16 @@ class RejectedError(ConnectorError):
     """This record will never be taken as it is: dead-letter it."""
 
 
+class RecordError(RejectedError):
+    """A vendor's record cannot become an event. The message has every problem, up to five, and none of the values."""
+
+
 class Refusal(RejectedError):  # noqa: N818 -- a name of the contract: it is an answer, decided by us or by B1
-    """A record refused for one of the reasons of the contract (section 6).
+    """A record refused for one of the reasons of the contract (contract section 6).
 
     Attributes:
         reason: A name of `schemas.letters.REASONS`.
-        error: In our own words: what was wrong, where, what mends it. No personal data, no secrets.
+        error: In our own words: what was wrong, where, what to do. No personal data, no secrets.
         waits_for: What releases it, where the reason is one that parks: a K, `item:CODE`, `period:DATE` ...
     """
 
@@ -45,11 +66,27 @@ class Refusal(RejectedError):  # noqa: N818 -- a name of the contract: it is an 
 
 
 class OutcomeUnknownError(ConnectorError):
-    """Sent, and nobody knows whether it landed (design section 4)."""
+    """Sent, and nobody knows whether it was applied (architecture section 4)."""
 
 
 class FatalError(ConnectorError):
     """Stop the process: credentials, configuration, damaged state. A person has to act."""
+
+
+class LogError(ConnectorError):
+    """Kafka did not do what was asked, or did not say so in time; one of the two below.
+
+    After a failed send nobody knows whether the record lies in the log: sending it again may write it twice, and its
+    readers must know it by its identity.
+    """
+
+
+class LogAwayError(LogError, RetriableError):
+    """The same call may succeed later."""
+
+
+class LogRefusedError(LogError, FatalError):
+    """The same call never will succeed."""
 
 
 def _refusal(reason: str, error: str, waits_for: str | None) -> Refusal:

@@ -67,7 +67,7 @@ class Secret:
             if not value:
                 raise PydanticCustomError(
                     "secret_missing",
-                    "the file {name} cannot be read or is empty; put the secret there, as text, or mend its rights",
+                    "the file {name} cannot be read or is empty; put the secret there, as text, or fix its rights",
                     {"name": name},
                 )
             return cls(reference, value)
@@ -126,7 +126,7 @@ def listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def fault(kind: str, text: str) -> PydanticCustomError:
+def invalid(kind: str, text: str) -> PydanticCustomError:
     """What a check of settings raises; the text is shown as it stands."""
     # A template in braces would be filled in by pydantic; our messages are finished text.
     return PydanticCustomError(kind, "{text}", {"text": text})
@@ -162,7 +162,7 @@ def one_to_one(locations: dict[str, str], what: str) -> dict[str, str]:
     first: dict[str, str] = {}
     for name, code in locations.items():
         if first.setdefault(code, name) != name:
-            raise fault("twins", f"{first[code]} and {name} are both {code}; {what} is one WhsCode, one to one")
+            raise invalid("twins", f"{first[code]} and {name} are both {code}; {what} is one WhsCode, one to one")
     return locations
 
 

@@ -1,6 +1,6 @@
 """What every event must be before it leaves a connector (contract section 1), whatever its vendor's numbers came to.
 
-A vendor's fields are checked one by one where they are read. What is reckoned of them (a price times a quantity, a number
+A vendor's fields are checked one by one where they are read. What is computed of them (a price times a quantity, a number
 that stands for an id) can still be no event: one that Kafka's codec refuses would stop its connector at that record.
 """
 
@@ -41,17 +41,17 @@ _R = TypeVar("_R")
 
 
 def exactly(function: Callable[_Args, _R]) -> Callable[_Args, _R]:
-    """Reckon with all digits that two numbers of 19 can come to, so that nothing is rounded or fails on the way."""
+    """Compute with all digits that two numbers of 19 can come to, so that nothing is rounded or fails on the way."""
 
     @wraps(function)
-    def reckon(*args: _Args.args, **kwargs: _Args.kwargs) -> _R:
+    def computed(*args: _Args.args, **kwargs: _Args.kwargs) -> _R:
         with localcontext(prec=80):
             return function(*args, **kwargs)
 
-    return reckon
+    return computed
 
 
-def fault_of(event: FactEvent) -> str | None:
+def violation_of(event: FactEvent) -> str | None:
     """Why an event is none: which field, and what is wrong with it, without its value; None: it is one."""
     if event.occurred_at > event.observed_at + MAX_AHEAD:
         return "occurred_at is more than a day ahead of our clock"
@@ -59,32 +59,34 @@ def fault_of(event: FactEvent) -> str | None:
         return "occurred_at is before 1970"  # it has no date in every time zone
     if isinstance(event, OrderPlaced) and len({line.line_id for line in event.lines}) < len(event.lines):
         return "two lines have the same line_id"
-    return _fault_in(event)
+    return _violation_in(event)
 
 
-def _fault_in(value: Any) -> str | None:
+def _violation_in(value: Any) -> str | None:
     for name, is_identity, least in _PLANS.get(type(value)) or _plan(type(value)):
         found = getattr(value, name)
-        fault = None
+        violation = None
         if found is None:
             continue
         if type(found) is Decimal:
-            fault = _fault_of_number(found, least)
+            violation = _violation_of_number(found, least)
         elif type(found) is str:
-            fault = _fault_of_identity(found) if is_identity else None
+            violation = _violation_of_identity(found) if is_identity else None
         elif type(found) is tuple:
             for index, each in enumerate(found):
                 inner = (
-                    (_fault_of_identity(each) if is_identity else None) if isinstance(each, str) else _fault_in(each)
+                    (_violation_of_identity(each) if is_identity else None)
+                    if isinstance(each, str)
+                    else _violation_in(each)
                 )
                 if inner is not None:
                     return f"{name}[{index}]{' ' if isinstance(each, str) else '.'}{inner}"
         elif hasattr(found, "__dataclass_fields__"):
-            inner = _fault_in(found)
+            inner = _violation_in(found)
             if inner is not None:
                 return f"{name}.{inner}"
-        if fault is not None:
-            return f"{name} {fault}"
+        if violation is not None:
+            return f"{name} {violation}"
     return None
 
 
@@ -106,7 +108,7 @@ def _plan(kind: type[Any]) -> _Plan:
     return _PLANS[kind]
 
 
-def _fault_of_number(number: Decimal, least: str) -> str | None:
+def _violation_of_number(number: Decimal, least: str) -> str | None:
     try:
         fits = number.quantize(_STEP, None, _FITTING).is_finite()
     except DecimalException:
@@ -118,7 +120,7 @@ def _fault_of_number(number: Decimal, least: str) -> str | None:
     return "is below 0" if least == "zero" and number < 0 else None
 
 
-def _fault_of_identity(text: str) -> str | None:
+def _violation_of_identity(text: str) -> str | None:
     if not text.strip():
         return "is empty"
     if len(text) > MAX_IDENTITY_CHARS:

@@ -1,7 +1,7 @@
 """What the records of vendors are made of: single values, checked exactly; no value ever gets into a message.
 
 Each `connectors/<vendor>/records.py` says what its vendor's objects have; how a decimal, a time, an identity or a text is
-read, and how a fault is told, is here.
+read, and how a problem is worded, is here.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from connectors.base.errors import RecordError
 from connectors.base.validate import MAX_IDENTITY_CHARS
 
 #: decimal(19,6): 13 digits before the point, 6 after it.
@@ -22,12 +23,8 @@ STEP = Decimal("0.000001")
 NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 #: The same without an exponent, for vendors that never write one.
 PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
-#: Faults that a message names; more are counted.
-MAX_FAULTS = 5
-
-
-class RecordError(Exception):
-    """A record cannot be taken. The message has every fault, up to five, and none of the values."""
+#: Problems that a message names; more are counted.
+MAX_NAMED_PROBLEMS = 5
 
 
 class Record(BaseModel):
@@ -36,7 +33,8 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-def fault(message: str) -> PydanticCustomError:
+def invalid(message: str) -> PydanticCustomError:
+    """What a check of a value raises; the text is shown behind the field's path."""
     # A template in braces would be filled in by pydantic; ours are finished text.
     return PydanticCustomError("value", "{message}", {"message": message})
 
@@ -45,20 +43,20 @@ def fault(message: str) -> PydanticCustomError:
 
 
 def encodable(text: str) -> str:
-    """The text; a fault where UTF-8 cannot have it."""
+    """The text; invalid where UTF-8 cannot have it."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise fault("has half of a surrogate pair") from None
+        raise invalid("has half of a surrogate pair") from None
     return text
 
 
 def a_text(value: object) -> str:
     """A text without what surrounds it; a number is one by its digits."""
     if value is None:
-        raise fault("is missing")
+        raise invalid("is missing")
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise fault("must be a text")
+        raise invalid("must be a text")
     return encodable(str(value).strip())
 
 
@@ -67,13 +65,13 @@ def text_or_none(value: object) -> str | None:
 
 
 def identity_of(text: str) -> str:
-    """The text; a fault where no identity can be so: contract section 1."""
+    """The text; invalid where no identity can be so: contract section 1."""
     if not text.strip():
-        raise fault("must not be empty")
+        raise invalid("must not be empty")
     if len(text) > MAX_IDENTITY_CHARS:
-        raise fault(f"has more than {MAX_IDENTITY_CHARS} characters")
+        raise invalid(f"has more than {MAX_IDENTITY_CHARS} characters")
     if any(unicodedata.category(each) == "Cc" for each in text):
-        raise fault("has a control character")
+        raise invalid("has a control character")
     return text
 
 
@@ -86,7 +84,7 @@ def matching(pattern: str, what: str, text: Callable[[object], str] = a_text) ->
 
     Args:
         pattern: The whole text's.
-        what: How a fault is told: `must be ...`.
+        what: How a problem is worded: `must be ...`.
         text: How a text is read.
     """
     compiled = re.compile(pattern)
@@ -94,7 +92,7 @@ def matching(pattern: str, what: str, text: Callable[[object], str] = a_text) ->
     def check(value: object) -> str:
         found = text(value)
         if not compiled.fullmatch(found):
-            raise fault(what)
+            raise invalid(what)
         return found
 
     return check
@@ -106,29 +104,29 @@ def matching(pattern: str, what: str, text: Callable[[object], str] = a_text) ->
 def a_number(value: object, *, limit: Decimal = LIMIT, form: re.Pattern[str] = NUMBER) -> Decimal:
     """A number of any precision below the limit, from a JSON number or its text; never from a float."""
     if value is None:
-        raise fault("is missing")
+        raise invalid("is missing")
     if isinstance(value, str) and form.fullmatch(value.strip()):
         value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise fault("must be a number")
+        raise invalid("must be a number")
     number = Decimal(value)
     # Compared without arithmetic, which overflows on 1e9999999.
     if not number.is_finite() or number.copy_abs() >= limit:
-        raise fault("is too large")
+        raise invalid("is too large")
     return number
 
 
 def exact(number: Decimal) -> Decimal:
-    """The number as decimal(19,6); a fault where it would have to be rounded."""
+    """The number as decimal(19,6); invalid where it would have to be rounded."""
     rounded = number.quantize(STEP)
     if rounded != number:
-        raise fault("has more than 6 digits after the point")
+        raise invalid("has more than 6 digits after the point")
     return rounded
 
 
 def not_below_zero(number: Decimal) -> Decimal:
     if number < 0:
-        raise fault("must not be below 0")
+        raise invalid("must not be below 0")
     return number
 
 
@@ -149,7 +147,7 @@ def a_moment(value: object, *, unmarked: tzinfo | None = None) -> datetime:
 
     Args:
         value: Its text, with its offset.
-        unmarked: What holds where it has none; None: that is a fault.
+        unmarked: What holds where it has none; None: that is invalid.
     """
     text = a_text(value)
     try:
@@ -159,14 +157,14 @@ def a_moment(value: object, *, unmarked: tzinfo | None = None) -> datetime:
         if moment.tzinfo is not None:
             return of_our_time(moment.astimezone(UTC))
     except (ValueError, OverflowError) as error:
-        raise error if isinstance(error, PydanticCustomError) else fault("must be an ISO 8601 time") from None
-    raise fault("has no offset from UTC")
+        raise error if isinstance(error, PydanticCustomError) else invalid("must be an ISO 8601 time") from None
+    raise invalid("has no offset from UTC")
 
 
 def of_our_time(moment: datetime) -> datetime:
-    """The moment; a fault before 1970: it is no time of an event, and has no date in every time zone."""
+    """The moment; invalid before 1970: it is no time of an event, and has no date in every time zone."""
     if moment.year < 1970:
-        raise fault("is before 1970")
+        raise invalid("is before 1970")
     return moment
 
 
@@ -206,17 +204,19 @@ def validate(model: type[_R], value: object, remedy: str = "", context: Mapping[
         context: For the model's own checks.
 
     Raises:
-        RecordError: With every fault, up to five.
+        RecordError: With every problem, up to five.
     """
     try:
         return model.model_validate(value, context=context)
     except ValidationError as error:
-        faults = [_told(each) for each in error.errors(include_url=False, include_input=False, include_context=False)]
-        more = f", and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
-        raise RecordError(f"{'; '.join(faults[:MAX_FAULTS])}{more}{remedy and f'. {remedy}'}") from None
+        problems = [
+            _worded(each) for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        more = f", and {len(problems) - MAX_NAMED_PROBLEMS} more" if len(problems) > MAX_NAMED_PROBLEMS else ""
+        raise RecordError(f"{'; '.join(problems[:MAX_NAMED_PROBLEMS])}{more}{remedy and f'. {remedy}'}") from None
 
 
-def _told(error: ErrorDetails) -> str:
+def _worded(error: ErrorDetails) -> str:
     path = ""
     for part in error["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"

@@ -18,7 +18,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings, fault, folder_of, is_bare_http
+from connectors.base.settings import ConnectorSettings, Secret, Settings, folder_of, invalid, is_bare_http
 from connectors.ims.records import RECORDS
 from schemas.events import EVENT_TYPES
 
@@ -49,14 +49,14 @@ class MappingSettings(Settings):
     @classmethod
     def _is_a_name(cls, files: str) -> str:
         if "/" in files or "\\" in files:
-            raise fault("files", "names a folder; write the names of files in the inbox itself, as adj-*.csv")
+            raise invalid("files", "names a folder; write the names of files in the inbox itself, as adj-*.csv")
         return files
 
     @field_validator("event")
     @classmethod
     def _is_known(cls, event: str) -> str:
         if event not in EVENT_TYPES:
-            raise fault("event", f"is not an event type; write one of: {', '.join(EVENT_TYPES)}")
+            raise invalid("event", f"is not an event type; write one of: {', '.join(EVENT_TYPES)}")
         return event
 
     @field_validator("timezone")
@@ -66,7 +66,9 @@ class MappingSettings(Settings):
             try:
                 ZoneInfo(name)
             except (OSError, ValueError, LookupError):
-                raise fault("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
+                raise invalid(
+                    "timezone", "is no time zone; write one of the IANA names, such as Europe/London"
+                ) from None
         return name
 
     @model_validator(mode="after")
@@ -76,11 +78,11 @@ class MappingSettings(Settings):
         try:
             datetime.strptime(datetime(2026, 11, 21, 9, 30).strftime(self.time_format), self.time_format)  # noqa: DTZ001, DTZ007 -- a trial
         except ValueError:
-            raise fault(
+            raise invalid(
                 "time_format", "time_format cannot be read; write it as strptime has it, %d/%m/%Y %H:%M"
             ) from None
         if self.timezone is None and "%z" not in self.time_format:
-            raise fault("timezone", "time_format has no offset; add timezone, such as Europe/London")
+            raise invalid("timezone", "time_format has no offset; add timezone, such as Europe/London")
         return self
 
     def _check_fields(self, given: Mapping[str, object], key: str, what: str) -> None:
@@ -92,10 +94,10 @@ class MappingSettings(Settings):
             needed |= {"level", "sequence"}
         missing = sorted(needed - first) + sorted(_missing_inside(record, tuple(given)))
         if missing:
-            raise fault(key, f"{key} has no {what} for {', '.join(missing)}; add it")
+            raise invalid(key, f"{key} has no {what} for {', '.join(missing)}; add it")
         for field in self.values:
             if field not in given:
-                raise fault("values", f"values maps {field}, which {key} does not name; add it there")
+                raise invalid("values", f"values maps {field}, which {key} does not name; add it there")
 
 
 class CsvSettings(MappingSettings):
@@ -134,20 +136,20 @@ class CsvSettings(MappingSettings):
                 return encoding
         except (LookupError, ValueError):
             pass
-        raise fault("encoding", "is no encoding that we can read by lines; write one such as utf-8, utf-16 or cp1252")
+        raise invalid("encoding", "is no encoding that we can read by lines; write one such as utf-8, utf-16 or cp1252")
 
     @field_validator("delimiter")
     @classmethod
     def _is_no_quote(cls, delimiter: str) -> str:
         if delimiter in '"' + _QUOTE_FREE or not delimiter.isascii():
-            raise fault("delimiter", 'cannot separate cells; write one such as ",", ";" or "\\t"')
+            raise invalid("delimiter", 'cannot separate cells; write one such as ",", ";" or "\\t"')
         return delimiter
 
     @field_validator("quote")
     @classmethod
     def _can_quote(cls, quote: str) -> str:
         if quote in tuple(_QUOTE_FREE) or quote.isalnum() or not quote.isascii():
-            raise fault("quote", 'cannot quote cells; write "\'" or \'"\', or "" where nothing is quoted')
+            raise invalid("quote", 'cannot quote cells; write "\'" or \'"\', or "" where nothing is quoted')
         return quote
 
     @model_validator(mode="after")
@@ -155,22 +157,24 @@ class CsvSettings(MappingSettings):
         record = RECORDS[self.event]
         for field in self.columns:
             if not has_field(record, field):
-                raise fault(
+                raise invalid(
                     "columns",
                     f"columns names {field}, which {self.event} does not have; take a field of that event type",
                 )
         self._check_fields(self.columns, "columns", "column")
         if self.delimiter == self.quote:
-            raise fault("quote", "quote is the delimiter; write another one")
+            raise invalid("quote", "quote is the delimiter; write another one")
         if self.comment and self.comment[0] in (self.quote, self.delimiter):
-            raise fault("comment", "comment begins as a cell can; write another one")
+            raise invalid("comment", "comment begins as a cell can; write another one")
         if self.thousands == self.decimal:
-            raise fault("thousands", "thousands is the same as decimal; nobody could tell 1.500 from 1500")
+            raise invalid("thousands", "thousands is the same as decimal; nobody could tell 1.500 from 1500")
         for field, column in self.columns.items():
             if self.header and not isinstance(column, str):
-                raise fault("columns", f"columns has a number for {field}; write the column's name, or header = false")
+                raise invalid(
+                    "columns", f"columns has a number for {field}; write the column's name, or header = false"
+                )
             if not self.header and not (str(column).isdecimal() and 1 <= int(column) <= 1000):
-                raise fault(
+                raise invalid(
                     "columns", f"columns has no number for {field}, but header is false; write the column's number"
                 )
         return self
@@ -203,16 +207,16 @@ class JsonSettings(MappingSettings):
             _compile(f"fields.{field}", path)
             inner = _inner_at(record, field)
             if inner is None and not has_field(record, field):
-                raise fault(
+                raise invalid(
                     "fields",
                     f"fields names {field}, which {self.event} does not have; take a field of that event type",
                 )
             if inner is not None and not any(each.startswith(f"{field}.") for each in self.fields):
                 names = ", ".join(f'"{field}.{name}"' for name in inner.model_fields)
-                raise fault("fields", f"fields names {field}, but none of its fields; add some of {names}")
+                raise invalid("fields", f"fields names {field}, but none of its fields; add some of {names}")
             for above in _above(field):
                 if _is_list_at(record, above) and above not in self.fields:
-                    raise fault("fields", f'fields names {field}, but not the list; add {above} = "path of the list"')
+                    raise invalid("fields", f'fields names {field}, but not the list; add {above} = "path of the list"')
         self._check_fields(self.fields, "fields", "path")
         return self
 
@@ -221,7 +225,7 @@ def _compile(what: str, path: str) -> None:
     try:
         jmespath.compile(path)
     except (JMESPathError, ValueError):
-        raise fault("path", f"{what} is no JMESPath; write one such as id, customer.email or items[*]") from None
+        raise invalid("path", f"{what} is no JMESPath; write one such as id, customer.email or items[*]") from None
 
 
 def _above(path: str) -> list[str]:
@@ -350,25 +354,27 @@ def _an_inbox(inbox: object, info: ValidationInfo) -> Path | Address:
     if isinstance(inbox, Path | Address):
         return folder_of(info) / inbox if isinstance(inbox, Path) else inbox
     if not isinstance(inbox, str) or not inbox.strip():
-        raise fault("inbox", "is not a folder; write a path, relative to the configuration file")
+        raise invalid("inbox", "is not a folder; write a path, relative to the configuration file")
     if "://" not in inbox:
         return folder_of(info) / inbox
     try:
         parts = urlsplit(inbox)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise fault("inbox", "is no URL; write sftp://user@host/path or https://host/path/") from None
+        raise invalid("inbox", "is no URL; write sftp://user@host/path or https://host/path/") from None
     if parts.scheme not in _PORTS or not host:
-        raise fault("inbox", "is no URL that we can read; write a folder, sftp://user@host/path or https://host/path/")
+        raise invalid(
+            "inbox", "is no URL that we can read; write a folder, sftp://user@host/path or https://host/path/"
+        )
     if parts.password is not None:
-        raise fault("inbox_secret", 'carries a password; take it out, and write password = "env:NAME"')
+        raise invalid("inbox_secret", 'carries a password; take it out, and write password = "env:NAME"')
     if parts.query or parts.fragment:
-        raise fault("inbox", "carries more than an address; take out what follows ? or #")
+        raise invalid("inbox", "carries more than an address; take out what follows ? or #")
     if is_bare_http(parts, info):
-        raise fault("plain_http", "would send credentials and files unencrypted; use https://")
+        raise invalid("plain_http", "would send credentials and files unencrypted; use https://")
     path = unquote(parts.path) or "/"
     if any(part in (".", "..") for part in path.split("/")) or "\0" in path:
-        raise fault("inbox", "has . or .. in its path; write the path as it is")
+        raise invalid("inbox", "has . or .. in its path; write the path as it is")
     user = unquote(parts.username) if parts.username else None
     scheme = cast(Literal["sftp", "https", "http"], parts.scheme)
     return Address(scheme, user, host, port or _PORTS[scheme], path.rstrip("/") + "/")
@@ -428,14 +434,16 @@ with warnings.catch_warnings():
             if file is None:
                 return None
             if not (folder_of(info) / file).is_file():
-                raise fault("no_file", "names no file; put the file there, or mend the path")
+                raise invalid("no_file", "names no file; put the file there, or mend the path")
             return folder_of(info) / file
 
         @field_validator("host_key")
         @classmethod
         def _is_a_fingerprint(cls, key: str | None) -> str | None:
             if key is not None and not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", key):
-                raise fault("host_key", "is no fingerprint; write SHA256: and 43 characters, as ssh-keygen -l shows it")
+                raise invalid(
+                    "host_key", "is no fingerprint; write SHA256: and 43 characters, as ssh-keygen -l shows it"
+                )
             return key.rstrip("=") if key is not None else None
 
         @model_validator(mode="after")
@@ -445,34 +453,36 @@ with warnings.catch_warnings():
             for name, schemes in _ONLY_FOR.items():
                 if name in self.model_fields_set and getattr(self, name) is not None and scheme not in schemes:
                     kinds = " and ".join(f"{each}://" for each in schemes)
-                    raise fault("inbox_settings", f"{name} is for an inbox at {kinds}; take it out")
+                    raise invalid("inbox_settings", f"{name} is for an inbox at {kinds}; take it out")
             match self.inbox:
                 case Address(scheme="sftp", user=user):
                     self._check_sftp(user)
                 case Address(user=user):
                     if (user is None) != (self.password is None):
-                        raise fault(
+                        raise invalid(
                             "password", "a password goes with a user; write https://user@host/path/ and password"
                         )
                     if self.token is not None and self.password is not None:
-                        raise fault("token", "token and password are both there; keep the one that the server wants")
+                        raise invalid("token", "token and password are both there; keep the one that the server wants")
                 case _:
                     pass
             return self
 
         def _check_sftp(self, user: str | None) -> None:
             if user is None:
-                raise fault("inbox", "inbox names no user; write sftp://user@host/path")
+                raise invalid("inbox", "inbox names no user; write sftp://user@host/path")
             if (self.known_hosts is None) == (self.host_key is None):
-                raise fault(
+                raise invalid(
                     "host_key",
                     "the server's key must be known beforehand, by one of known_hosts and host_key; "
                     "ask its owner for the fingerprint (ssh-keygen -l) and write it as host_key",
                 )
             if self.password is None and self.key_file is None:
-                raise fault("password", 'nothing to sign on with; add key_file = "file:path" or password = "env:NAME"')
+                raise invalid(
+                    "password", 'nothing to sign on with; add key_file = "file:path" or password = "env:NAME"'
+                )
             if self.key_passphrase is not None and self.key_file is None:
-                raise fault("key_passphrase", "key_passphrase opens nothing; add key_file, or take it out")
+                raise invalid("key_passphrase", "key_passphrase opens nothing; add key_file, or take it out")
 
 
 def mapping_of(name: str, settings: ImsSettings) -> MappingSettings | None:

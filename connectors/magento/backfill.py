@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError, RetriableError
+from connectors.base.errors import FatalError, RecordError, RetriableError
 from connectors.base.source import BackfillBatch, Item, TimeRange
-from connectors.base.values import RecordError
 from connectors.magento.client import Filter
 from connectors.magento.records import TIME_FORMAT, OrderRecord, a_moment, validate
 from connectors.magento.settings import MagentoSettings

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, Heard, look, places
+from connectors.base.doctor import Finding, ObservedTransport, look, places
 from connectors.base.errors import ConnectorError, RetriableError
 from connectors.magento.client import MagentoClient
 from connectors.magento.settings import MagentoSettings
@@ -28,7 +28,7 @@ async def examine(
         clock: Ours.
         transport: Instead of the network.
     """
-    heard = Heard(transport)
+    heard = ObservedTransport(transport)
     client = MagentoClient(name, settings, clock, transport=heard)
     lists = [*settings.flows, *(["invoices"] if settings.virtual_source is not None else [])]
     try:

@@ -11,19 +11,10 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AliasPath, BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
+from connectors.base.errors import RecordError
 from connectors.base.json_numbers import exact, whole
 from connectors.base.validate import MAX_AHEAD
-from connectors.base.values import (
-    PLAIN,
-    STEP,
-    RecordError,
-    a_number,
-    encodable,
-    fault,
-    identity_of,
-    matching,
-    not_below_zero,
-)
+from connectors.base.values import PLAIN, STEP, a_number, encodable, identity_of, invalid, matching, not_below_zero
 from connectors.base.values import Record as _Record
 from connectors.base.values import validate as check
 from connectors.magento.settings import MagentoSettings
@@ -143,30 +134,30 @@ def _next(text: str, at: int, end: str) -> int:
 
 def an_id(value: object) -> int:
     if value is None:
-        raise fault("is missing")
+        raise invalid("is missing")
     text = str(value) if isinstance(value, int | Decimal | str) and not isinstance(value, bool) else ""
     if not re.fullmatch("[0-9]{1,16}", text) or not 0 < int(text) <= _MAX_ID:
-        raise fault("must be a whole number above 0")
+        raise invalid("must be a whole number above 0")
     return int(text)
 
 
 def a_moment(value: object) -> datetime:
     """A time as the shop writes it: UTC, whole seconds, no mark."""
     if value is None:
-        raise fault("is missing")
+        raise invalid("is missing")
     try:
         if isinstance(value, str) and _TIME.fullmatch(value):
             return datetime.strptime(value, TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         pass
-    raise fault("must be a time, as 2026-03-02 09:15:00")
+    raise invalid("must be a time, as 2026-03-02 09:15:00")
 
 
 def _a_text(value: object) -> str:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise fault("is missing" if value is None else "must be a text")
+        raise invalid("is missing" if value is None else "must be a text")
     return encodable(value)
 
 
@@ -180,7 +171,7 @@ def _a_decimal(value: object) -> Decimal:
     if kept != number:
         kept = number.quantize(_SHOP_STEP, ROUND_HALF_EVEN)
         if abs(kept - number) >= _NOISE:
-            raise fault("has more than 6 digits after the point")
+            raise invalid("has more than 6 digits after the point")
     return kept
 
 
@@ -359,7 +350,7 @@ class OrderRecord(_Document):
     @model_validator(mode="after")
     def _rows_differ(self) -> Self:
         if len({item.item_id for item in self.items}) < len(self.items):
-            raise fault("two items have the same item_id")
+            raise invalid("two items have the same item_id")
         return self
 
     @property

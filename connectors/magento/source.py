@@ -22,9 +22,8 @@ import structlog
 from pydantic_core import PydanticCustomError
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError, RetriableError
+from connectors.base.errors import FatalError, RecordError, RetriableError
 from connectors.base.source import Batch, Item, RefusedRecord
-from connectors.base.values import RecordError
 from connectors.magento.client import Filter, MagentoClient
 from connectors.magento.records import (
     TIME_FORMAT,

@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, localcontext
 from typing import Any, TypeVar
 
-from connectors.base.validate import exactly, fault_of
-from connectors.base.values import RecordError
+from connectors.base.errors import RecordError
+from connectors.base.validate import exactly, violation_of
 from connectors.magento.records import (
     ZERO,
     AddressRecord,
@@ -79,7 +79,7 @@ class Frame:
 
 
 def _sealed(event: E) -> E:
-    fault = fault_of(event)
+    fault = violation_of(event)
     if fault is not None:
         raise RecordError(f"{fault}; mend it in the shop, or edit and replay")
     return replace(event, digest=digest_of(event))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from connectors.sap_b1.money import ZERO
+from connectors.base.money import ZERO
 from connectors.sap_b1.service_layer import quote_literal
 from schemas.records import Document
 

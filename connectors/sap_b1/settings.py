@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from connectors.base.settings import Secret, Settings, fault, folder_of, is_bare_http
+from connectors.base.settings import Secret, Settings, folder_of, invalid, is_bare_http
 
 EventType = Literal["order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued", "stock_adjusted"]
 StockReason = Literal["receipt", "return", "damaged", "lost", "found", "count", "transfer", "other"]
@@ -23,7 +23,7 @@ _LIMITS_WHS_CODE = 8  # OWHS.WhsCode
 
 def _text(value: object) -> object:
     if isinstance(value, str) and not value.strip():
-        raise fault("empty", "is empty; name it, or leave the key out where it is optional")
+        raise invalid("empty", "is empty; name it, or leave the key out where it is optional")
     return value
 
 
@@ -48,7 +48,7 @@ class CustomerSettings(Settings):
     @model_validator(mode="after")
     def _account_has_a_card(self) -> "CustomerSettings":
         if self.policy == "account" and self.card_code is None:
-            raise fault("no_card", "policy account has no card_code; name the CardCode that all orders go to")
+            raise invalid("no_card", "policy account has no card_code; name the CardCode that all orders go to")
         return self
 
 
@@ -77,7 +77,7 @@ class InvoiceSettings(Settings):
     def _no_boolean(cls, value: object) -> object:
         # TOML has no `on`, YAML-minded people write true.
         if isinstance(value, bool):
-            raise fault("boolean", 'is a boolean; write "dispatch" or "never"')
+            raise invalid("boolean", 'is a boolean; write "dispatch" or "never"')
         return value
 
 
@@ -110,9 +110,11 @@ class WarehouseSettings(Settings):
     @classmethod
     def _one_owner(cls, value: object) -> object:
         if isinstance(value, list | tuple):
-            raise fault("owners", "has several owners; a count has one: name the connector that counts this warehouse")
+            raise invalid(
+                "owners", "has several owners; a count has one: name the connector that counts this warehouse"
+            )
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise fault("no_owner", "has no owner; name the connector that counts this warehouse")
+            raise invalid("no_owner", "has no owner; name the connector that counts this warehouse")
         return value
 
 
@@ -160,28 +162,28 @@ class CompanySettings(Settings):
     def _safe_url(cls, value: str, info: ValidationInfo) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise fault("url", "is not a URL; write https://HOST:50000/b1s/v2")
+            raise invalid("url", "is not a URL; write https://HOST:50000/b1s/v2")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise fault("url", "carries more than an address; credentials belong in username and password")
+            raise invalid("url", "carries more than an address; credentials belong in username and password")
         if is_bare_http(parts, info):
-            raise fault(
+            raise invalid(
                 "plain_http", "would send the password unencrypted; use https://, or kafka.local = true in a demo setup"
             )
         if not parts.path.rstrip("/").endswith("/b1s/v2"):
-            raise fault("url", "is not the OData v4 root; end it with /b1s/v2")
+            raise invalid("url", "is not the OData v4 root; end it with /b1s/v2")
         return value.rstrip("/")
 
     @field_validator("verify_tls", mode="before")
     @classmethod
     def _verified(cls, value: object, info: ValidationInfo) -> object:
         if value is False or (isinstance(value, str) and value.strip().lower() in ("false", "no", "off", "0", "")):
-            raise fault("verify_tls", "cannot be switched off; name a file with the CA that signed the certificate")
+            raise invalid("verify_tls", "cannot be switched off; name a file with the CA that signed the certificate")
         if isinstance(value, str) and value.strip().lower() in ("true", "yes", "on", "1"):
             return True
         if isinstance(value, str | Path):
             file = folder_of(info) / value
             if not file.is_file():
-                raise fault("ca_file", "names no file; put the CA's certificate (PEM) there, or mend the path")
+                raise invalid("ca_file", "names no file; put the CA's certificate (PEM) there, or mend the path")
             return file
         return value
 
@@ -191,21 +193,21 @@ class CompanySettings(Settings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-            raise fault("timezone", "is no IANA time zone; write one as Europe/London") from exc
+            raise invalid("timezone", "is no IANA time zone; write one as Europe/London") from exc
         return value
 
     @field_validator("currency")
     @classmethod
     def _known_currency(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Z]{3}", value):
-            raise fault("currency", "is no ISO 4217 code; write three capital letters, as GBP")
+            raise invalid("currency", "is no ISO 4217 code; write three capital letters, as GBP")
         return value
 
     @field_validator("idempotency")
     @classmethod
     def _only_claims(cls, value: str) -> str:
         if value != "claim":
-            raise fault("idempotency", 'is not yet supported; write "claim"')
+            raise invalid("idempotency", 'is not yet supported; write "claim"')
         return value
 
     @field_validator("shipping_types")
@@ -218,10 +220,10 @@ class CompanySettings(Settings):
     @classmethod
     def _places_once(cls, value: dict[str, WarehouseSettings]) -> dict[str, WarehouseSettings]:
         if not value:
-            raise fault("no_warehouse", "is empty; map at least one warehouse")
+            raise invalid("no_warehouse", "is empty; map at least one warehouse")
         long = [code for code in value if len(code) > _LIMITS_WHS_CODE]
         if long:
-            raise fault("whs_code", f"{', '.join(long)} is longer than a WhsCode (8); write B1's own code")
+            raise invalid("whs_code", f"{', '.join(long)} is longer than a WhsCode (8); write B1's own code")
         _refuse_twins(
             value,
             ((w.owner, w.location) for w in value.values()),
@@ -236,4 +238,4 @@ def _refuse_twins(names: Iterable[str], keys: Iterable[object], remedy: str) -> 
         groups.setdefault(key, []).append(name)
     twins = [" and ".join(group) for group in groups.values() if len(group) > 1]
     if twins:
-        raise fault("twins", f"{', '.join(twins)} {remedy}")
+        raise invalid("twins", f"{', '.join(twins)} {remedy}")

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 
 import httpx
 
-from connectors.base.errors import FatalError, RetriableError
+from connectors.base.errors import FatalError, RecordError, RetriableError
 from connectors.base.json_numbers import is_deep
 from connectors.base.settings import Secret
-from connectors.base.values import RecordError
 from connectors.seko.records import Message, messages
 from connectors.seko.settings import SekoSettings, Service
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, Heard, look
+from connectors.base.doctor import Finding, ObservedTransport, look
 from connectors.base.errors import RetriableError
 from connectors.base.source import RefusedRecord
 from connectors.seko.client import Client
@@ -31,7 +31,7 @@ async def examine(
         clock: Ours.
         transport: Instead of the network.
     """
-    heard = Heard(transport)
+    heard = ObservedTransport(transport)
     client = Client(settings, transport=heard)
     seen: set[str] = set()
     try:

@@ -16,14 +16,14 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
 
+from connectors.base.errors import RecordError
 from connectors.base.values import (
     Record,
-    RecordError,
     a_moment,
     a_quantity,
     a_text,
     an_identity,
-    fault,
+    invalid,
     or_none,
     text_or_none,
     validate,
@@ -137,13 +137,13 @@ def _a_day(value: object) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise fault("must be a date, as 2026-03-02") from None
+        raise invalid("must be a date, as 2026-03-02") from None
 
 
 def _a_direction(value: object) -> int:
     word = a_text(value).casefold()
     if word not in ("increase", "decrease"):
-        raise fault("must be Increase or Decrease")
+        raise invalid("must be Increase or Decrease")
     return 1 if word == "increase" else -1
 
 

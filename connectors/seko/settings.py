@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings, fault, is_bare_http, listed, one_to_one
+from connectors.base.settings import ConnectorSettings, Secret, Settings, invalid, is_bare_http, listed, one_to_one
 from connectors.seko.journal import Journal
 from connectors.seko.records import FIELDS
 
@@ -32,7 +32,9 @@ class PathSettings(Settings):
         if value and (
             value.count("{from}") != 1 or value.count("{to}") != 1 or value.startswith("/") or "://" in value
         ):
-            raise fault("path", 'is no path below url with {from} and {to}; write "stock/v1/movement/{from}/{to}.json"')
+            raise invalid(
+                "path", 'is no path below url with {from} and {to}; write "stock/v1/movement/{from}/{to}.json"'
+            )
         return value
 
 
@@ -146,11 +148,11 @@ class SekoSettings(ConnectorSettings):
     def _safe_url(cls, value: str, info: ValidationInfo) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise fault("url", "is not the hub's address; write https://hub.supplystream.com/hub/api")
+            raise invalid("url", "is not the hub's address; write https://hub.supplystream.com/hub/api")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise fault("url", "carries more than an address; the key belongs in api_key")
+            raise invalid("url", "carries more than an address; the key belongs in api_key")
         if is_bare_http(parts, info):
-            raise fault("plain_http", "would send the key unencrypted; use https://")
+            raise invalid("plain_http", "would send the key unencrypted; use https://")
         return value.rstrip("/")
 
     @field_validator("locations")
@@ -165,7 +167,7 @@ class SekoSettings(ConnectorSettings):
             known = FIELDS[service] - {"lines"}
             for name in names:
                 if name not in known:
-                    raise fault(
+                    raise invalid(
                         "fields", f"{service}.{name} is no field of ours; write one of: {', '.join(sorted(known))}"
                     )
         return value
@@ -176,7 +178,7 @@ class SekoSettings(ConnectorSettings):
         try:
             re.compile(value)
         except re.error:
-            raise fault("pattern", 'is no regular expression; write one such as "TR-.*"') from None
+            raise invalid("pattern", 'is no regular expression; write one such as "TR-.*"') from None
         return value
 
     @field_validator("timezone")
@@ -185,26 +187,26 @@ class SekoSettings(ConnectorSettings):
         try:
             ZoneInfo(name)
         except (OSError, ValueError, LookupError):
-            raise fault("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
+            raise invalid("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
         return name
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
         if self.slice_s < 2 * self.overlap_s:
-            raise fault(
+            raise invalid(
                 "slice", "slice_s is below twice overlap_s, so that a look would hardly move on; make it longer"
             )
         if not self.push_secrets and not self.polled:
-            raise fault(
+            raise invalid(
                 "deaf", "neither push_secrets nor api_key is set, so nothing would be heard; set one, best both"
             )
         if self.push_auth == "basic" and any(":" not in each.reveal() for each in self.push_secrets):
-            raise fault("basic", "push_auth is basic, and a secret has no colon; write user:password")
+            raise invalid("basic", "push_auth is basic, and a secret has no colon; write user:password")
         by_name: dict[str, str] = {}
         for label in ("sellable_types", "segregated_types", "held_types"):
             for each in getattr(self, label):
                 if by_name.setdefault(each.casefold(), label) != label:
-                    raise fault("types", f"{each} is in {by_name[each.casefold()]} and in {label}; keep it in one")
+                    raise invalid("types", f"{each} is in {by_name[each.casefold()]} and in {label}; keep it in one")
         for label, names in (
             ("received_into", [self.received_into]),
             ("returned_into", [self.returned_into]),
@@ -212,7 +214,7 @@ class SekoSettings(ConnectorSettings):
         ):
             for each in names:
                 if each.casefold() not in by_name:
-                    raise fault(
+                    raise invalid(
                         "types",
                         f"{label} names {each}, which is in none of sellable_types, segregated_types and held_types; add it",
                     )

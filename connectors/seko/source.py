@@ -17,8 +17,8 @@ import httpx
 import structlog
 
 from connectors.base.clock import Clock
+from connectors.base.errors import RecordError
 from connectors.base.source import Batch, Item, RefusedRecord
-from connectors.base.values import RecordError
 from connectors.seko import records
 from connectors.seko.client import Client, ServiceError
 from connectors.seko.journal import Told

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from connectors.base.errors import RecordError
 from connectors.base.source import RefusedRecord
-from connectors.base.validate import MAX_IDENTITY_CHARS, exactly, fault_of
-from connectors.base.values import RecordError
+from connectors.base.validate import MAX_IDENTITY_CHARS, exactly, violation_of
 from connectors.seko import records
 from connectors.seko.records import Message, check
 from connectors.seko.settings import SekoSettings
@@ -85,7 +85,7 @@ def _translate(message: Message, voice: Voice) -> tuple[FactEvent, ...]:
         case records.Summary():
             stocks_of(found, voice.settings)
             events = ()
-    fault = next((wrong for each in events if (wrong := fault_of(each)) is not None), None)
+    fault = next((wrong for each in events if (wrong := violation_of(each)) is not None), None)
     if fault is not None:
         raise RecordError(f"{fault}; mend it at SEKO, or edit and replay")
     if len({(type(each), identity(each)) for each in events}) < len(events):

@@ -20,9 +20,9 @@ import httpx
 import structlog
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError
+from connectors.base.errors import FatalError, RecordError
 from connectors.base.source import BackfillBatch, Item, TimeRange
-from connectors.base.values import RecordError, validate
+from connectors.base.values import validate
 from connectors.shopify import records, source
 from connectors.shopify.client import ORDERS_IN_BULK, Bulk, BulkGoneError, ShopifyClient
 from connectors.shopify.orders import Orders, incomplete, searched

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, Heard, look, places
+from connectors.base.doctor import Finding, ObservedTransport, look, places
 from connectors.base.errors import ConnectorError, FatalError
 from connectors.shopify.client import LEVELS, ShopifyClient, page_of
 from connectors.shopify.settings import ShopifySettings
@@ -46,7 +46,7 @@ async def examine(
         clock: Ours.
         transport: Instead of the network.
     """
-    heard = Heard(transport)
+    heard = ObservedTransport(transport)
     client = ShopifyClient(settings, clock, transport=heard)
     try:
         scopes: set[str] = set()
@@ -83,7 +83,7 @@ def _scopes(scopes: set[str], settings: ShopifySettings) -> Finding:
     return Finding("scopes", True, "all there" + (f"; more than needed: {', '.join(more)}" if more else ""))
 
 
-def _version(heard: Heard, settings: ShopifySettings) -> Finding:
+def _version(heard: ObservedTransport, settings: ShopifySettings) -> Finding:
     served = heard.headers.get("x-shopify-api-version")
     ok = served in (None, settings.api_version)
     told = f"asked for {settings.api_version}, answered by {served or 'one that does not say'}"

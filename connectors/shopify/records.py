@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from connectors.base.values import PLAIN, Record, a_moment, a_number, exact, fault, identity_of, or_none, text_or_none
+from connectors.base.values import PLAIN, Record, a_moment, a_number, exact, identity_of, invalid, or_none, text_or_none
 
 _GID = re.compile(r"gid://shopify/[A-Za-z]{1,60}/([A-Za-z0-9_-]{1,30})(\?[A-Za-z0-9_=&-]{1,200})?")
 _MAX_QUANTITY = 1_000_000_000  # Shopify's own cap
@@ -25,14 +25,14 @@ def _an_amount(value: object) -> Decimal:
 
 def _a_count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MAX_QUANTITY:
-        raise fault("must be a whole number")
+        raise invalid("must be a whole number")
     return value
 
 
 def _an_id(value: object) -> str:
     found = _GID.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise fault("must be a gid://shopify/...")
+        raise invalid("must be a gid://shopify/...")
     return found[1]
 
 
@@ -43,7 +43,7 @@ def _a_sku(value: object) -> str | None:
 
 def _a_flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise fault("must be true or false")
+        raise invalid("must be true or false")
     return value
 
 

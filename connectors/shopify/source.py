@@ -18,9 +18,9 @@ import httpx
 import structlog
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError
+from connectors.base.errors import FatalError, RecordError
 from connectors.base.source import Batch, Item
-from connectors.base.values import RecordError, validate
+from connectors.base.values import validate
 from connectors.shopify import records
 from connectors.shopify.client import (
     CHANGED,

@@ -16,9 +16,9 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any, TypeVar
 
+from connectors.base.errors import RecordError
 from connectors.base.source import RefusedRecord, StockLevel
-from connectors.base.validate import exactly, fault_of
-from connectors.base.values import RecordError
+from connectors.base.validate import exactly, violation_of
 from connectors.shopify import records
 from connectors.shopify.settings import ShopifySettings
 from schemas.events import (
@@ -763,7 +763,7 @@ _Event = TypeVar("_Event", OrderPlaced, OrderCancelled, DispatchConfirmed, Refun
 
 
 def _signed(event: _Event) -> _Event:
-    fault = fault_of(event)
+    fault = violation_of(event)
     if fault is not None:
         raise RecordError(f"its {TYPE_NAMES[type(event)]} cannot be: {fault}")
     return replace(event, digest=digest_of(event))

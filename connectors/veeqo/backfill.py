@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from connectors.base.clock import Clock
+from connectors.base.errors import RecordError
 from connectors.base.source import BackfillBatch, Item, TimeRange
-from connectors.base.values import RecordError
 from connectors.veeqo.memory import WALK, Memory, Told
 from connectors.veeqo.records import OrderHead, validate
 from connectors.veeqo.settings import VeeqoSettings

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, Heard, look, places
+from connectors.base.doctor import Finding, ObservedTransport, look, places
 from connectors.base.errors import FatalError
 from connectors.veeqo.client import Client
 from connectors.veeqo.settings import VeeqoSettings
@@ -31,7 +31,7 @@ async def examine(
         clock: Ours.
         transport: Instead of the network.
     """
-    heard = Heard(transport)
+    heard = ObservedTransport(transport)
     client = Client(settings, clock, heard)
     try:
         there: dict[str, str] = {}

@@ -24,7 +24,7 @@ from connectors.base.values import (
     a_number,
     a_quantity,
     an_identity,
-    fault,
+    invalid,
     listed,
     matching,
     not_below_zero,
@@ -45,14 +45,14 @@ def _amount(value: object) -> Decimal:
 def _rate(value: object) -> Decimal:
     number = a_level(value)
     if not 0 <= number < 1:
-        raise fault("must be a fraction from 0 to below 1, as 0.2 for 20 %")
+        raise invalid("must be a fraction from 0 to below 1, as 0.2 for 20 %")
     return number
 
 
 def _country_or_none(value: object) -> str | None:
     text = text_or_none(value)
     if text is not None and not re.fullmatch("[A-Za-z]{2}", text):
-        raise fault("must be an ISO 3166-1 alpha-2 code, as GB")
+        raise invalid("must be an ISO 3166-1 alpha-2 code, as GB")
     return text.upper() if text is not None else None
 
 

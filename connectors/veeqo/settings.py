@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from connectors.base.settings import ConnectorSettings, Secret, fault, is_bare_http, one_to_one
+from connectors.base.settings import ConnectorSettings, Secret, invalid, is_bare_http, one_to_one
 
 
 def _names(value: object) -> object:
@@ -86,11 +86,11 @@ class VeeqoSettings(ConnectorSettings):
     def _safe_url(cls, value: str, info: ValidationInfo) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-            raise fault("url", "is not the API's address; write https://api.veeqo.com")
+            raise invalid("url", "is not the API's address; write https://api.veeqo.com")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise fault("url", "carries more than an address; the key belongs in api_key")
+            raise invalid("url", "carries more than an address; the key belongs in api_key")
         if is_bare_http(parts, info):
-            raise fault("plain_http", "would send the key unencrypted; use https://")
+            raise invalid("plain_http", "would send the key unencrypted; use https://")
         return value.rstrip("/")
 
     @field_validator("locations")
@@ -104,5 +104,5 @@ class VeeqoSettings(ConnectorSettings):
         try:
             value.format(country="GB", rate="20")
         except (LookupError, ValueError, AttributeError):
-            raise fault("tax_code", 'cannot be filled in; write "{country}-{rate}"') from None
+            raise invalid("tax_code", 'cannot be filled in; write "{country}-{rate}"') from None
         return value

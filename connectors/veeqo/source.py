@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError
+from connectors.base.errors import FatalError, RecordError
 from connectors.base.source import Batch, Item, RefusedRecord
-from connectors.base.values import Record, RecordError
+from connectors.base.values import Record
 from connectors.veeqo.client import Client, Page
 from connectors.veeqo.memory import REPORT, REST, SWEEP, WALK, Count, Memory, Told
 from connectors.veeqo.records import (

@@ -10,9 +10,9 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import TypeVar
 
+from connectors.base.errors import RecordError
 from connectors.base.source import StockLevel
-from connectors.base.validate import fault_of
-from connectors.base.values import RecordError
+from connectors.base.validate import violation_of
 from connectors.veeqo.records import Address as AddressRecord
 from connectors.veeqo.records import Allocation, Order
 from connectors.veeqo.settings import VeeqoSettings
@@ -124,7 +124,7 @@ def order_placed(
 
 
 def _sealed(event: _Event) -> _Event:
-    fault = fault_of(event)
+    fault = violation_of(event)
     if fault is not None:
         raise RecordError(f"{fault}. Mend it in Veeqo; it is read again when it changes")
     return replace(event, digest=digest_of(event))

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.money import ZERO, part
 from connectors.sap_b1.documents import Plan
 from connectors.sap_b1.documents.allocation import Place, Want, fill
 from connectors.sap_b1.documents.fields import (
@@ -26,7 +27,6 @@ from connectors.sap_b1.documents.fields import (
 from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.money import ZERO, part
 from connectors.sap_b1.order import ORDER, OrderLineView, OrderView
 from connectors.sap_b1.service_layer import Request
 from schemas.events import DispatchConfirmed

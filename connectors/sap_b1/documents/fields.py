@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.money import ZERO
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Item, MasterData, TaxCode
-from connectors.sap_b1.money import ZERO
 from connectors.sap_b1.order import OrderView
 from schemas.events import Address, BatchQuantity
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.money import part
 from connectors.sap_b1.documents import Plan
 from connectors.sap_b1.documents.fields import branch_of, given, order_header
 from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.money import part
 from connectors.sap_b1.order import DELIVERY, DocumentView, FreightView, LineView, OrderView, Taken
 from connectors.sap_b1.service_layer import Request
 from schemas.events import DispatchConfirmed

@@ -4,11 +4,11 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.money import ZERO, part
 from connectors.sap_b1.documents import Plan
 from connectors.sap_b1.documents.fields import at
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.money import ZERO, part
 from connectors.sap_b1.order import OrderLineView, OrderView, cancelled_note
 from connectors.sap_b1.service_layer import Request
 from schemas.events import OrderCancelled

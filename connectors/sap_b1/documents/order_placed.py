@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.money import ZERO, line_net, rounded
 from connectors.sap_b1.documents import Plan
 from connectors.sap_b1.documents.allocation import check_order_lines
 from connectors.sap_b1.documents.fields import (
@@ -31,7 +32,6 @@ from connectors.sap_b1.documents.fields import (
 )
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.money import ZERO, line_net, rounded
 from connectors.sap_b1.order import OrderView
 from connectors.sap_b1.service_layer import Request
 from schemas.events import Customer, OrderPlaced, Payment

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.money import ZERO, rounded, split
 from connectors.sap_b1.documents import Plan
 from connectors.sap_b1.documents.allocation import Place, Want, check_line, fill
 from connectors.sap_b1.documents.fields import (
@@ -31,7 +32,6 @@ from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.documents.order_placed import customer_codes, find_card
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, Item, MasterData
-from connectors.sap_b1.money import ZERO, rounded, split
 from connectors.sap_b1.order import BASE_TYPES, DocumentView, LineView, OrderView
 from connectors.sap_b1.service_layer import Request
 from schemas.events import RefundIssued, RefundLine

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.base.json_numbers import MAX_DEPTH, exact, is_deep, whole
+from connectors.base.json_numbers import MAX_DEPTH, NotJsonError, exact, is_deep, read_json, whole
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,22 @@ def test_depth_is_measured_without_falling_over():
     assert (is_deep(nested(2), 2), is_deep(nested(3), 2)) == (False, True)
     assert is_deep(nested(100_000))
     assert not is_deep([[1], {"a": [2]}, "x"])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "is not JSON"), (b"{", "is not JSON"), (b"<html>", "is not JSON"), (b'"\xff"', "is not JSON"), (b"[NaN]", "is not JSON"),
+        (b"[-Infinity]", "is not JSON"), (b"[" * 100_000, "is not JSON"), (b"[" * 70 + b"]" * 70, "is nested more than 64 deep"),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_json_says_why(body, why):
+    for numbers_as_text in (False, True):
+        with pytest.raises(NotJsonError, match=why):
+            read_json(body, numbers_as_text=numbers_as_text)
+
+
+def test_a_body_is_read_with_its_numbers():
+    body = b'{"a": 1.50, "b": [7, null]}'
+    assert read_json(body) == {"a": Decimal("1.50"), "b": [7, None]}
+    assert read_json(body, numbers_as_text=True) == {"a": "1.50", "b": ["7", None]}

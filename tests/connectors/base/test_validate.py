@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base.validate import exactly, fault_of
+from connectors.base.validate import exactly, violation_of
 from schemas.codec import UnencodableError, embedded_codec
 from schemas.events import (
     BatchQuantity,
@@ -37,7 +37,7 @@ def with_line(**changes: object) -> OrderPlaced:
 
 
 def test_what_is_an_event_has_no_fault():
-    assert [fault_of(each) for each in (ORDER, DISPATCH, MOVE)] == [None] * 3
+    assert [violation_of(each) for each in (ORDER, DISPATCH, MOVE)] == [None] * 3
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_an_event_has_no_fault():
     ],
 )  # fmt: skip
 def test_a_fault_is_told_by_its_field(event, words):
-    found = fault_of(event)
+    found = violation_of(event)
     assert found is not None
     assert words in found
 
@@ -72,9 +72,9 @@ def test_a_number_has_a_fault_just_when_it_cannot_be_written(number):
     try:
         embedded_codec().encode(event)
     except UnencodableError:
-        assert fault_of(event) is not None
+        assert violation_of(event) is not None
     else:
-        assert fault_of(event) is None
+        assert violation_of(event) is None
 
 
 def test_reckoning_keeps_every_digit_of_two_numbers():

@@ -8,10 +8,10 @@ import pytest
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
+from connectors.base.errors import RecordError
 from connectors.base.values import (
     PLAIN,
     Record,
-    RecordError,
     a_level,
     a_moment,
     a_number,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base.values import RecordError
+from connectors.base.errors import RecordError
 from connectors.magento.records import (
     CreditmemoRecord,
     OrderRecord,

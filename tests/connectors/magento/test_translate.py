@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from connectors.sap_b1.money import line_net
+from connectors.base.money import line_net
 from lab.simulators.magento.app import NotAllowedError, Part, Wish
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued
 

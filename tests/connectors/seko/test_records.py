@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.base.values import RecordError
+from connectors.base.errors import RecordError
 from connectors.seko.records import Dispatch, check, messages
 from connectors.webhooks import parse_json
 

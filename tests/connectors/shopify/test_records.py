@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.base.values import RecordError, validate
+from connectors.base.errors import RecordError
+from connectors.base.values import validate
 from connectors.shopify import records
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.translate import Voice, find, find_level

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from connectors.base.values import RecordError
+from connectors.base.errors import RecordError
 from connectors.veeqo.records import Allocation, Order, OrderLine, Sellable, kept, validate
 from connectors.veeqo.source import VeeqoSource
 from lab.simulators.veeqo.app import Account, Line, dump

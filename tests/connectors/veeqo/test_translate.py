@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base.values import RecordError
+from connectors.base.errors import RecordError
 from connectors.veeqo.records import Order, validate
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.translate import order_placed

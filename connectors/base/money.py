@@ -2,48 +2,34 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import lru_cache
+
+from iso4217 import Currency
 
 ZERO = Decimal(0)
 
-# ISO 4217 list one (published 2026-01-01, read 2026-11-21): all that do not have two decimals.
-_MINOR_UNITS = {
-    **dict.fromkeys(
-        (
-            "BIF",
-            "CLP",
-            "DJF",
-            "GNF",
-            "ISK",
-            "JPY",
-            "KMF",
-            "KRW",
-            "PYG",
-            "RWF",
-            "UGX",
-            "UYI",
-            "VND",
-            "VUV",
-            "XAF",
-            "XOF",
-            "XPF",
-        ),
-        0,
-    ),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-    **dict.fromkeys(("CLF", "UYW"), 4),
-}
 _PRECISION = 60  # 13 + 6 digits times 13 + 6 digits, divided: nothing is rounded twice
 
 
-def minor_unit(currency: str) -> int:
-    """Decimals of a currency; two for one that we do not know."""
-    return _MINOR_UNITS.get(currency, 2)
+@lru_cache(maxsize=512)
+def minor_units(currency: str) -> int:
+    """How many decimals amounts of a currency have, by ISO 4217; two for a code that the list does not have."""
+    try:
+        digits: int | None = Currency(currency).exponent
+    except ValueError:
+        digits = None
+    return 2 if digits is None else digits  # metals and test codes are in the list without a number
+
+
+def smallest_unit(currency: str) -> Decimal:
+    """The smallest amount of a currency, as 0.01."""
+    return Decimal(1).scaleb(-minor_units(currency))
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
     """Half up (away from zero), to the currency's minor unit."""
     with localcontext(prec=_PRECISION):
-        return amount.quantize(Decimal(1).scaleb(-minor_unit(currency)), ROUND_HALF_UP)
+        return amount.quantize(smallest_unit(currency), ROUND_HALF_UP)
 
 
 def line_net(quantity: Decimal, unit_price: Decimal, discount: Decimal | None, currency: str) -> Decimal:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.sap_b1.money import line_net, part, rounded, split
+from connectors.base.money import line_net, minor_units, part, rounded, smallest_unit, split
 
 amounts = st.decimals(0, 10**7, places=2)
 quantities = st.decimals("0.000001", 10**4, places=6)
@@ -58,3 +58,16 @@ def test_a_cancellation_between_two_shares_loses_no_penny() -> None:
         Decimal("6.67"),
         Decimal("3.34"),
     )
+
+
+# ISO 4217 list one (2026-01-01). CLDR, which most libraries follow, has IQD 0 and HUF 2; ISO's figures are what counts.
+@pytest.mark.parametrize(
+    ("currency", "digits"),
+    [
+        ("EUR", 2), ("HUF", 2), ("TWD", 2), ("JPY", 0), ("ISK", 0), ("CLP", 0), ("XAF", 0), ("UYI", 0), ("BHD", 3), ("IQD", 3),
+        ("KWD", 3), ("TND", 3), ("CLF", 4), ("UYW", 4), ("XAU", 2), ("XXX", 2), ("ZZZ", 2), ("", 2), ("eur", 2),
+    ],
+)  # fmt: skip
+def test_minor_units_are_those_of_iso_4217(currency: str, digits: int) -> None:
+    assert minor_units(currency) == digits
+    assert smallest_unit(currency) == Decimal(10) ** -digits
