@@ -42,8 +42,8 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from streams.faust_host.watermarks import Counts, Progress, Start, Taken, decode_counts, encode_counts
-from streams.intake import RawRecord
 from streams.kafka.client import calm
+from streams.ports import RawRecord
 
 __all__ = ["SETTINGS", "TP", "App", "Batch", "Counts", "StalledError", "Start"]
 

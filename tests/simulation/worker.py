@@ -57,7 +57,7 @@ class Worker:
         batch_size: int,
     ) -> None:  # fmt: skip
         self.process, self.generation = process, 0
-        self.rooms = Pipeline(config, ports)
+        self.pipeline = Pipeline(config, ports)
         self._config, self._ports, self._broker = config, ports, broker
         self._commit_at, self._on_crash, self._batch_size = commit, crashed, batch_size
         self._beside: set[asyncio.Task[None]] = set()
@@ -89,7 +89,7 @@ class Worker:
         while True:
             batch = await queue.get()
             try:
-                await self.rooms.take(name, batch.tp.partition, batch)
+                await self.pipeline.take(name, batch.tp.partition, batch)
             except Exception as error:  # noqa: BLE001 -- whatever an agent raises ends the worker
                 await self.crash(error)
 
