@@ -8,7 +8,7 @@ from typing import Protocol
 from connectors.base.clock import Clock
 from connectors.sap_b1.service_layer import ServiceLayer
 from schemas.codec import Codec
-from streams.kafka.client import Log
+from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
 
 

@@ -32,7 +32,7 @@ from streams.dead_letters.states import STATES, TENURE, States
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.ports import Batch, Counts, Ports, RawRecord
 from streams.posting.barrier import Barrier
 from streams.posting.documents import SealedDocuments

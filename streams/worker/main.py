@@ -15,7 +15,7 @@ from schemas.codec import Codec
 from streams.config.load import Config
 from streams.config.sections import KafkaSettings
 from streams.faust_host.app import StreamsApp
-from streams.kafka.client import Log
+from streams.kafka.log import Log
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.worker.gauges import Gauges

@@ -33,7 +33,7 @@ from streams.faust_host.watermarks import Progress
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
-from streams.kafka.client import Outgoing
+from streams.kafka.log import Outgoing
 from streams.ports import Ports
 from streams.posting.erp import Erp
 from streams.telemetry.metrics import Metrics

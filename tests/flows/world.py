@@ -36,10 +36,10 @@ from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
 from streams.connect.broker import LogBroker
 from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
-from streams.kafka.client import Committed, Outgoing, Record, Sent
+from streams.kafka.log import Committed, Outgoing, Record, Sent
 from streams.ports import Ports
 from streams.query import status
-from streams.query.orders import letters
+from streams.query.dead_letters import standing
 from streams.telemetry.metrics import Metrics
 from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 from tests.connectors.wire import Wire
@@ -422,7 +422,7 @@ class World:
 
     async def letters(self, state: str | None = None) -> list[Letter]:
         """Dead letters as they stand, in order of arrival."""
-        found = [Letter(one, self._lying(one)) for one in (await letters(self.log, self.config, self.codec)).values()]
+        found = [Letter(one, self._lying(one)) for one in (await standing(self.log, self.config, self.codec)).values()]
         found.sort(key=lambda one: (one.state.first_failed_at, one.state.sequence, one.state.offset))
         return [one for one in found if state is None or one.state.state == state]
 

@@ -14,7 +14,7 @@ from streams.config.load import Config
 from streams.faust_host.app import StreamsApp
 from streams.faust_host.transport import TP, Batch, Start
 from streams.faust_host.watermarks import Counts, Progress, decode_counts, encode_counts
-from streams.kafka.client import Committed
+from streams.kafka.log import Committed
 from streams.ports import Ports
 from streams.worker.pipeline import INPUTS, Pipeline
 from tests.simulation.broker import EPOCH_S, Broker
