@@ -1,23 +1,36 @@
 # make demo   the whole thing on this machine, on real input, ending in the ledger proof
-# make test   every test suite that fits in a quarter of an hour
-PYTHON ?= python3
+# make test   every test suite that ends within 20 minutes
+# Both need Python 3.11 or later and make, and fetch everything else once. KAFKA_BOOTSTRAP_SERVERS spares Kafka's jars.
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13,$(if $(shell $(name) -c \
+	'import sys; print(sys.version_info[:2] >= (3, 11) or "")' 2>/dev/null),$(name))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOG := $(VENV)/setup.log
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
+OURS := --no-emit-package b1-streams --no-emit-package b1-streams-lab
 SEEDS ?= 20000
 RUNS ?= 5
 INPUTS ?= 1000000
 
-.PHONY: setup demo test bench simulate chaos fuzz lint lock
+.PHONY: setup demo test bench simulate chaos fuzz lint lock wheels
 
 setup: $(READY)
 
-$(READY): pyproject.toml requirements-test.lock lab/kafka/pom.xml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m lab.kafka.broker install
-	touch $@
+# Packages by their hashes, then our two distributions as they lie here, then Kafka's jars.
+$(READY): pyproject.toml lab/pyproject.toml requirements-test.lock lab/kafka/jars.sha256
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) -V 2>&1 || true); name another one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment; install its venv package (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "Installing Python's packages into $(VENV)"
+	@$(PIP) install --retries 2 --require-hashes -r requirements-test.lock >$(LOG) 2>&1 || { \
+		echo "Python's packages could not be installed: is the network there? pip's own words are in $(LOG)" >&2; exit 1; }
+	@$(PIP) install --no-deps --no-build-isolation -e . -e ./lab >$(LOG) 2>&1 || { \
+		echo "b1-streams could not be installed into $(VENV): see $(LOG)" >&2; exit 1; }
+	@$(BIN)/python -m lab.kafka
+	@touch $@
 
 demo: $(READY)
 	$(BIN)/streams demo
@@ -42,8 +55,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 lock: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra demo --extra test -o requirements-test.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --extra lab --extra test $(OURS) -o requirements-test.lock
+	$(COMPILE) --group build -o requirements-build.lock
+
+# Two wheels in dist/: what production runs, and the lab.
+wheels: $(READY)
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./lab

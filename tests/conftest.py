@@ -1,23 +1,81 @@
-"""Fixtures that every room may use."""
+"""Fixtures of the whole suite, and what makes a test independent of the others, of the day and of the machine."""
 
+import locale
+import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import structlog
+
+from tests.clock import moved
+
+#: Moves the clock before any module of ours is imported: some read it while they are imported.
+moved.start()
+
+
+@pytest.fixture(autouse=True)
+def process_state() -> Iterator[None]:
+    """Put back what belongs to the whole process, so that the order of tests does not matter.
+
+    That is the environment, the working directory, the time zone, the locale, every logger, and structlog. A test need
+    not clean up any of these itself.
+    """
+    environ, folder, words = dict(os.environ), Path.cwd(), locale.setlocale(locale.LC_ALL)
+    root, disabled = logging.getLogger(), logging.root.manager.disable
+    loggers = {logger: _settings(logger) for logger in [root, *_loggers()]}
+    is_configured, config = structlog.is_configured(), structlog.get_config().copy()
+    yield
+    if dict(os.environ) != environ:
+        for name in os.environ.keys() - environ.keys():
+            del os.environ[name]
+        os.environ.update(environ)
+    time.tzset()
+    os.chdir(folder)
+    locale.setlocale(locale.LC_ALL, words)
+    logging.disable(disabled)
+    for logger in [root, *_loggers()]:
+        handlers, level, propagate, is_off = loggers.get(logger, ([], logging.NOTSET, True, False))
+        logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, is_off
+        logger.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    if is_configured:
+        structlog.configure(**config)
+
+
+def _loggers() -> list[logging.Logger]:
+    return [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+
+
+def _settings(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bool]:
+    return logger.handlers[:], logger.level, logger.propagate, logger.disabled
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """Bootstrap servers of a real broker: `KAFKA_BOOTSTRAP_SERVERS`, or one started once for this session."""
-    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    if given:
-        yield given
-        return
-    from lab.kafka.broker import Kafka
+    from lab.kafka.broker import Kafka, check_reachable
+    from lab.kafka.errors import KafkaSetupError
 
-    with Kafka() as broker:
-        yield broker.bootstrap_servers
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    broker = None if given else Kafka()
+    try:
+        if broker is not None:
+            broker.start()
+        else:
+            check_reachable(str(given))
+    except KafkaSetupError as error:
+        # One line instead of one traceback for every test that wants it.
+        pytest.exit(str(error), returncode=1)
+    try:
+        yield given or broker.bootstrap_servers
+    finally:
+        if broker is not None:
+            broker.close()
 
 
 @pytest.fixture

@@ -34,18 +34,19 @@ from lab.demo.screen import Show, Snapshot, draw
 from lab.demo.vendors import Vendors
 from lab.feed import sales as feeding
 from lab.feed.sales import Feed
-from lab.kafka.broker import Kafka, KafkaSetupError, cache_folder, install
+from lab.kafka.broker import Kafka, check_reachable
+from lab.kafka.errors import KafkaSetupError
+from lab.kafka.jars import install
 from lab.proof import ledger_proof as proving
 from lab.proof.ledger_proof import Proof
 from schemas.letters import OPEN_STATES
 from streams.cli import shell
-from streams.cli.examination import examine
+from streams.cli.doctor import examine
 from streams.config.load import Config
 from streams.kafka import topics
-from streams.kafka.errors import LogError
-from streams.kafka.log import Log
+from streams.kafka.client import Log, LogError
+from streams.query import orders as trail
 from streams.query import status
-from streams.query.dead_letters import standing
 from streams.query.status import Status
 
 T = TypeVar("T")
@@ -270,12 +271,15 @@ class Demo:
         self._killed: str | None = None
         self._locks = 0
         self._locked: list[str] = []
-        self._history: deque[tuple[float, Mapping[str, status.FlowStatus], int]] = deque()
+        self._history: deque[tuple[float, Mapping[str, status.Flow], int]] = deque()
 
     async def play(self) -> Result:
         """All of it, up to the verdict."""
-        if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS") and not cache_folder().is_dir():
-            await _in_thread(lambda: install(self._show.say))  # as long as Maven takes
+        servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        if servers:
+            await asyncio.to_thread(check_reachable, servers)
+        else:
+            await _in_thread(lambda: install(self._show.say))  # as long as the network takes
         async with bounded("Kafka, B1 and what the sales come from", _SETUP_S):
             config = await self._start()
         async with bounded("a connection to Kafka", _LOOK_MAX_S):
@@ -525,7 +529,7 @@ class Demo:
         counters = await self._b1("GET", "counters")
         try:
             found = await status.read(log, config, codec, int(time.time() * 1000))
-            letters = await standing(log, config, codec)
+            letters = await trail.letters(log, config, codec)
         except LogError:
             return None
         b1 = next(iter(counters["companies"].values()))
@@ -559,9 +563,7 @@ class Demo:
         self._show.update(self._now)
         return found
 
-    def _rate(
-        self, flows: Mapping[str, status.FlowStatus], documents: int
-    ) -> tuple[dict[str, tuple[float, float]], float]:
+    def _rate(self, flows: Mapping[str, status.Flow], documents: int) -> tuple[dict[str, tuple[float, float]], float]:
         """Per second, over the last seconds: events received and posted by flow, and documents."""
         now = self._show.elapsed_s
         self._history.append((now, flows, documents))

@@ -1,29 +1,20 @@
-"""A real single-node Apache Kafka (KRaft) without Docker, for the demo and the tests.
-
-Its jars come from Maven's repositories by `pom.xml` (once, into a cache folder); it needs Java 17. `python -m
-lab.kafka.broker install` fetches them.
-"""
+"""A real single-node Apache Kafka (KRaft) without Docker, for the demo and the tests."""
 
 import base64
-import fcntl
-import os
-import re
 import shutil
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-VERSION = "4.1.0"
-POM = Path(__file__).with_name("pom.xml")
-JAVA_AT_LEAST = 17
+from lab.kafka.errors import KafkaSetupError
+from lab.kafka.jars import install
+from lab.kafka.java import find_java
 
 _CONFIG = """\
 process.roles=broker,controller
@@ -61,57 +52,6 @@ rootLogger.appenderRef.out.ref=out
 # Metadata request, version 5, no topics: header (api 3, version, correlation 1, no client id), an empty list of topics,
 # no auto-creation. The answer lists the brokers that take work, so it says more than an open port.
 _METADATA_REQUEST = struct.pack(">hhihib", 3, 5, 1, -1, 0, 0)
-
-
-class KafkaSetupError(Exception):
-    """The broker cannot be installed or started here; the message says what to do."""
-
-
-def cache_folder() -> Path:
-    """Where the jars lie: `$B1_STREAMS_CACHE`, or a folder in the user's cache, by version."""
-    cache = os.environ.get("B1_STREAMS_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "b1-streams") / f"kafka-{VERSION}"
-
-
-def install(on_progress: Callable[[str], None] = lambda _line: None) -> Path:
-    """Fetch Kafka's jars unless they are here; safe when several processes do it at once.
-
-    Args:
-        on_progress: Is told in one line what is being done.
-
-    Returns:
-        The folder with the jars.
-
-    Raises:
-        KafkaSetupError: Maven is missing or could not fetch them.
-    """
-    jars = cache_folder()
-    if jars.is_dir():
-        on_progress(f"Kafka {VERSION} is here")
-        return jars
-    jars.parent.mkdir(parents=True, exist_ok=True)
-    with (jars.parent / ".install.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if jars.is_dir():
-            return jars
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise KafkaSetupError(
-                "Maven (mvn) is not on the PATH; it fetches Kafka. Install it (Debian: apt install maven), or set "
-                "KAFKA_BOOTSTRAP_SERVERS to a cluster that you have."
-            )
-        on_progress(f"Fetching Kafka {VERSION} (43 MB, once)")
-        with tempfile.TemporaryDirectory(dir=jars.parent) as folder:
-            fetched = Path(folder) / "jars"
-            command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
-            command += ["-DincludeScope=runtime", f"-DoutputDirectory={fetched}"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- our own words
-            if done.returncode != 0 or not any(fetched.glob("kafka_*.jar")):
-                reason = (done.stdout + done.stderr).strip()[-2000:]
-                raise KafkaSetupError(f"Maven could not fetch Kafka's jars:\n{reason}")
-            fetched.rename(jars)
-    on_progress(f"Kafka {VERSION} is installed")
-    return jars
 
 
 class Kafka:
@@ -161,13 +101,13 @@ class Kafka:
         """Start the broker, or start it again, and wait until it takes work.
 
         Raises:
-            KafkaSetupError: Java or Maven are missing, a port is taken, or the broker did not come up in time.
+            KafkaSetupError: There is no Java or no jars, a port is taken, or the broker did not come up in time.
         """
         if self.pid is not None:
             return
         for port in (self.port, self._controller_port):
             _check_free(port)
-        java, jars = _find_java(), install()
+        java, jars = find_java(), install()
         self.data.mkdir(parents=True, exist_ok=True)
         config, log4j = self.data / "server.properties", self.data / "log4j2.properties"
         config.write_text(
@@ -228,7 +168,7 @@ class Kafka:
 
     def _wait_until_it_answers(self, deadline: float) -> None:
         assert self._process is not None  # noqa: S101 -- start() has just made it
-        while not _takes_work(self.port):
+        while not _takes_work("127.0.0.1", self.port):
             if self._process.poll() is not None:
                 self._process = None
                 raise KafkaSetupError(f"Kafka ended while it started:\n{self._tail()}")
@@ -241,10 +181,29 @@ class Kafka:
         return self._log_path.read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
-def _takes_work(port: int) -> bool:
+def check_reachable(bootstrap_servers: str) -> None:
+    """Ask a cluster that somebody named whether it is there, before anything else waits for it.
+
+    Args:
+        bootstrap_servers: `host:port`, several with commas; one that answers is enough.
+
+    Raises:
+        KafkaSetupError: Nobody answers there as a broker does.
+    """
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if port.isdecimal() and _takes_work(host.strip("[]") or "127.0.0.1", int(port)):
+            return
+    raise KafkaSetupError(
+        f"no Kafka answers at KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}: start it, correct the address, or unset the "
+        "variable and one is started here."
+    )
+
+
+def _takes_work(host: str, port: int) -> bool:
     """Ask for the metadata: at least one broker is registered and unfenced."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        with socket.create_connection((host, port), timeout=2) as connection:
             connection.sendall(struct.pack(">i", len(_METADATA_REQUEST)) + _METADATA_REQUEST)
             answer = connection.recv(16, socket.MSG_WAITALL)
     except OSError:
@@ -268,42 +227,3 @@ def _check_free(port: int) -> None:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         raise KafkaSetupError(f"port {port} is in use: {error.strerror}") from error
-
-
-def _find_java() -> str:
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin") if home else None
-    java = java or shutil.which("java")
-    advice = (
-        f"Kafka {VERSION} needs Java {JAVA_AT_LEAST} or later (Debian: apt install openjdk-17-jre-headless), or set "
-        "KAFKA_BOOTSTRAP_SERVERS to a cluster that you have."
-    )
-    if java is None:
-        raise KafkaSetupError(f"java is not on the PATH. {advice}")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 -- ditto
-    found = re.search(r'version "(\d+)', told)
-    if found is None or int(found[1]) < JAVA_AT_LEAST:
-        raise KafkaSetupError(f"{java} is {told.splitlines()[0] if told else 'unknown'}. {advice}")
-    return java
-
-
-def main(arguments: list[str]) -> int:
-    if arguments != ["install"]:
-        sys.stderr.write("usage: python -m lab.kafka.broker install\n")
-        return 2
-    try:
-        jars = install(_say)
-    except KafkaSetupError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    _say(str(jars))
-    return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -41,8 +41,13 @@ def run(
     as_json: shell.JsonOption = False,
 ) -> None:
     """Run a broker, a simulated B1, workers and connectors here, on real input, ending in the ledger proof."""
-    # Imported when it is needed, so that no other command waits for it.
-    demo = importlib.import_module("lab.demo.run")
+    try:
+        # Imported when it is needed, so that no other command waits for it; and it is a distribution of its own.
+        demo = importlib.import_module("lab.demo.run")
+    except ModuleNotFoundError as error:
+        if error.name != "lab":
+            raise
+        raise shell.CommandError("the demo is not installed", "pip install 'b1-streams[lab]'") from error
     code: int = demo.run(
         data=data,
         seconds=seconds,

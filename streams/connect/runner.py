@@ -20,8 +20,7 @@ from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config
 from streams.connect.broker import LogBroker
 from streams.connect.group import SESSION_S, ConnectorFactory, ConnectorGroup
-from streams.kafka.connection import slow_down_refused_updates
-from streams.kafka.log import Log
+from streams.kafka import client as kafka
 from streams.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -33,7 +32,7 @@ async def run(
     config: Config,
     stop: asyncio.Event,
     *,
-    log: Log,
+    log: kafka.Log,
     metrics: Metrics,
     codec: Codec | None = None,
     clock: Clock | None = None,
@@ -69,7 +68,7 @@ async def run(
         heartbeat_interval_ms=1000,
         **config.kafka.security(),
     )  # type: ignore[no-untyped-call]  # aiokafka has no types
-    slow_down_refused_updates(consumer._client)
+    kafka.calm(consumer._client)
     consumer.subscribe([config.topic(CURSORS)], listener=listener)
     try:
         if door is not None:

@@ -1,1 +1,0 @@
-"""Who waits for whom and for how long before an outside system is written to; knows no system (D4)."""

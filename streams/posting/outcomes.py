@@ -7,8 +7,7 @@ import structlog
 
 from schemas.codec import Codec
 from schemas.records import Outcome
-from streams.kafka.errors import LogError
-from streams.kafka.log import Log, Outgoing
+from streams.kafka.client import Log, LogError, Outgoing
 
 logger = structlog.get_logger(__name__)
 

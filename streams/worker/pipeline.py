@@ -1,4 +1,4 @@
-"""One worker's pipeline: who owns a partition of each topic while this worker has it. No Faust here."""
+"""One worker's rooms, put together: what owns a partition of each topic while this worker has it. No Faust here."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -10,7 +10,8 @@ from schemas.topics import ORDER_FACTS, event_type
 from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.ports import Batch, Counts, Ports
+from streams.intake import Batch, Counts
+from streams.ports import Ports
 from streams.posting.poster import Poster, alone
 from streams.windows.epoch import Composer
 from streams.windows.partition import Limits, StockPartition
@@ -24,7 +25,7 @@ INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class _StrictestLimits:
+class _Shortest:
     length_s: float
     max_members: int
 
@@ -48,14 +49,14 @@ class Pipeline:
         self._rules = StockRules(config.maps)
         self._composer = Composer(codec, self._rules, config.version)
         windows = [company.window for company in config.companies.values()]
-        self._strictest = _StrictestLimits(min(w.length_s for w in windows), min(w.max_members for w in windows))
+        self._shortest = _Shortest(min(w.length_s for w in windows), min(w.max_members for w in windows))
         self.partitions: dict[int, StockPartition] = {}
         self.posters: dict[int, Poster] = {}
 
     def limits(self, company: str) -> Limits:
         """When a window of this company's events is sealed; the strictest where the company is unknown."""
         settings = self._config.companies.get(company)
-        return self._strictest if settings is None else settings.window
+        return self._shortest if settings is None else settings.window
 
     def company_of(self, partition: int) -> str | None:
         return next(
@@ -65,10 +66,10 @@ class Pipeline:
     # ---- stock
 
     def stock_partition(self, number: int) -> StockPartition:
-        """The windows of an input partition; kept while the partition goes and comes back, so that only new records are walked."""
-        partition = self.partitions.get(number)
-        if partition is None:
-            partition = self.partitions[number] = StockPartition(
+        """The room of an input partition; kept while the partition goes and comes back, so that only new records are walked."""
+        room = self.partitions.get(number)
+        if room is None:
+            room = self.partitions[number] = StockPartition(
                 number,
                 self._config,
                 self._ports,
@@ -78,7 +79,7 @@ class Pipeline:
                 self._anchors,
                 self.limits,
             )
-        return partition
+        return room
 
     # ---- companies
 
@@ -97,7 +98,7 @@ class Pipeline:
     # ---- batches
 
     async def take(self, topic: str, partition: int, batch: Batch) -> None:
-        """Hand a batch of one of `INPUTS` to whoever owns its partition."""
+        """Hand a batch of one of `INPUTS` to its room."""
         if topic in ORDER_FACTS:
             await self._router.route(event_type(topic), batch)
         elif topic == STOCK:
@@ -112,15 +113,13 @@ class Pipeline:
     # ---- giving back
 
     async def release(self, stock: Collection[int], companies: Collection[int]) -> None:
-        """Seal what is open, let what is under way end for a moment, and close; stock partitions stay in memory."""
+        """Seal what is open, let what is under way end for a moment, and close; rooms of stock partitions stay in memory."""
         posters = [self.posters.pop(number) for number in companies if number in self.posters]
         for poster in posters:
             poster.quiesce()
-        partitions = [self.partitions[number] for number in stock if number in self.partitions]
+        rooms = [self.partitions[number] for number in stock if number in self.partitions]
         results = await asyncio.gather(
-            *(partition.release() for partition in partitions),
-            *(poster.close() for poster in posters),
-            return_exceptions=True,
+            *(room.release() for room in rooms), *(poster.close() for poster in posters), return_exceptions=True
         )
         errors = [result for result in results if isinstance(result, Exception)]
         if errors:

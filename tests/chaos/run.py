@@ -19,7 +19,8 @@ from typing import Any
 
 import httpx
 
-from lab.kafka.broker import Kafka, KafkaSetupError
+from lab.kafka.broker import Kafka
+from lab.kafka.errors import KafkaSetupError
 from tests.chaos import generator
 from tests.chaos.checker import Verdict, check
 from tests.chaos.evidence import Ended, Evidence, Monitor, read_records

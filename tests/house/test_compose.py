@@ -24,9 +24,22 @@ def instructions():
     return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
 
 
-def final_stage():
-    found = instructions()
-    return found[max(n for n, (word, _) in enumerate(found) if word == "FROM") :]
+def stages():
+    """The instructions of each stage, by its name, without its FROM; and what each is made from."""
+    found, made_from = {}, {}
+    for word, rest in instructions():
+        if word == "FROM":
+            base, _, name = rest.partition(" AS ")
+            found[name], made_from[name] = [], base
+        else:
+            found[name].append((word, rest))
+    return found, made_from
+
+
+def stage(name):
+    """The instructions of a stage and of those that it is made from, in order."""
+    found, made_from = stages()
+    return [*(stage(made_from[name]) if made_from[name] in found else []), *found[name]]
 
 
 def test_the_stack_has_every_part():
@@ -142,10 +155,17 @@ def test_grafana_lets_nobody_in_without_the_password():
     assert settings["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
 
 
-def test_one_image_serves_every_part_of_ours():
-    ours = [one for one in SERVICES.values() if one["image"].startswith("b1-streams:")]
-    assert len(ours) == 7 + len(STAGES)
-    assert all(one["build"] == "." for one in ours)
+def test_one_image_serves_every_part_of_ours_and_another_one_the_demo():
+    images = {name: (one["image"].partition(":")[0], one["build"]) for name, one in SERVICES.items() if "build" in one}
+    lab = {"demo-files", "demo-feed", "simulator", *STAGES}
+    for name, found in images.items():
+        image, target = ("b1-streams-demo", "demo") if name in lab else ("b1-streams", "production")
+        assert found == (image, {"context": ".", "target": target}), name
+    assert images.keys() == {"topics", "worker", "connectors", "demo-doctor"} | lab
+    # What a service runs of the lab is in the image that has it.
+    for name, service in SERVICES.items():
+        if any("lab." in word for word in service.get("entrypoint", [])):
+            assert name in lab
 
 
 def test_the_drain_fits_into_the_time_to_stop():
@@ -153,31 +173,63 @@ def test_the_drain_fits_into_the_time_to_stop():
 
 
 def test_the_image_is_built_in_stages_from_pinned_bases():
-    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    found, made_from = stages()
+    bases = [base for base in made_from.values() if base not in found]
     assert len(bases) == 2
     assert all(PINNED.match(base) and "-slim" in base for base in bases)
 
 
-def test_the_image_runs_as_a_user_without_rights():
-    users = [rest for word, rest in final_stage() if word == "USER"]
+def test_what_is_built_without_a_target_is_production_and_has_no_lab():
+    found, _ = stages()
+    assert list(found)[-1] == "production"
+    assert not any("lab" in rest for word, rest in stage("production") if word == "COPY")
+    assert not any("lab" in rest for word, rest in stage("build") if word == "COPY")
+    assert ("COPY", "lab /opt/lab/lab") in stage("demo")
+
+
+@pytest.mark.parametrize("name", ["production", "demo"])
+def test_the_image_runs_as_a_user_without_rights(name):
+    users = [rest for word, rest in stage(name) if word == "USER"]
     assert users
     assert all(re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user) for user in users)
-    last = max(n for n, (word, _) in enumerate(final_stage()) if word == "USER")
-    assert all(word != "RUN" for word, _ in final_stage()[last:])
+    last = max(n for n, (word, _) in enumerate(stage(name)) if word == "USER")
+    assert all(word != "RUN" for word, _ in stage(name)[last:])
 
 
-def test_packages_are_what_the_lock_names():
-    runs = " ".join(rest for word, rest in instructions() if word == "RUN")
-    assert "--require-hashes --only-binary :all: -r requirements.lock" in runs
-    assert all("pip install" not in rest and "apt-get" not in rest for word, rest in final_stage() if word == "RUN")
-    assert "--hash=sha256:" in (ROOT / "requirements.lock").read_text(encoding="utf-8")
+def test_packages_are_what_the_locks_name():
+    """Wheels, and the one sdist whose code has no wheel on arm64: built by locked tools, not by what pip would fetch."""
+    runs = " ".join(" ".join(rest.split()) for word, rest in instructions() if word == "RUN")
+    installs = re.findall(r"/pip install (.*?)(?= &&| /opt|$)", runs)
+    assert installs == [
+        "--require-hashes --only-binary :all: -r requirements-build.lock",
+        "--require-hashes --only-binary :all: --no-binary faust-streaming --no-build-isolation -r requirements.lock",
+        "--no-deps --no-build-isolation .",
+    ]
+    for name in ("production", "demo"):
+        assert all("pip install" not in rest and "apt-get" not in rest for word, rest in stage(name) if word == "RUN")
+    for lock in ("requirements-build.lock", "requirements.lock"):
+        blocks = re.split(r"\n(?=\S)", (ROOT / lock).read_text(encoding="utf-8").strip())
+        assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_what_only_the_build_needs_is_taken_out_again():
+    built = {
+        line.split("==")[0]
+        for line in (ROOT / "requirements-build.lock").read_text("utf-8").splitlines()
+        if "==" in line
+    }
+    kept = {
+        line.split("==")[0] for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if "==" in line
+    }
+    (removed,) = re.findall(r"pip uninstall --yes ([a-z -]+)$", "\n".join(rest for _, rest in stage("build")), re.M)
+    assert set(removed.split()) == built - kept | {"pip"}
 
 
 def test_the_image_holds_no_secret_and_starts_without_a_shell():
     words = {word for word, _ in instructions()}
     assert not words & {"ADD", "ARG"}
     assert not re.search(r"(?i)password|secret|token", DOCKERFILE)
-    assert all(rest.startswith("[") for word, rest in final_stage() if word in ("CMD", "ENTRYPOINT"))
+    assert all(rest.startswith("[") for word, rest in stage("demo") if word in ("CMD", "ENTRYPOINT"))
 
 
 def test_only_what_the_image_is_made_of_reaches_the_builder():

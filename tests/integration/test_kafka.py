@@ -3,11 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.kafka import broker as kafka
-from lab.kafka.broker import Kafka, KafkaSetupError
-from streams.kafka.client import KafkaLog
-from streams.kafka.errors import LogError
-from streams.kafka.log import BrokerTopic
+from lab.kafka.broker import Kafka
+from lab.kafka.errors import KafkaSetupError
+from streams.kafka.client import KafkaLog, LogError, Topic
 
 pytestmark = pytest.mark.kafka
 
@@ -16,7 +14,7 @@ async def test_data_and_port_outlive_a_kill_and_a_stop(own_broker: Kafka, topic_
     address, topic = own_broker.bootstrap_servers, f"{topic_prefix}facts"
     log = KafkaLog(address)
     await log.start()
-    await log.create_topics([BrokerTopic(topic, 1, 1)])
+    await log.create_topics([Topic(topic, 1, 1)])
     await log.send(topic, 0, None, b"kept")
     for end in (own_broker.kill, own_broker.stop):
         await asyncio.to_thread(end)
@@ -40,23 +38,3 @@ def test_a_broker_that_cannot_start_says_why(own_broker: Kafka, tmp_path: Path) 
     """Its port is taken."""
     with pytest.raises(KafkaSetupError, match="in use"), Kafka(tmp_path / "data", port=own_broker.port):
         pass
-
-
-def test_without_java_or_maven_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("B1_STREAMS_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(KafkaSetupError, match=r"needs Java 17.*KAFKA_BOOTSTRAP_SERVERS"):
-        kafka._find_java()
-    with pytest.raises(KafkaSetupError, match=r"apt install maven.*KAFKA_BOOTSTRAP_SERVERS"):
-        kafka.install()
-
-
-def test_an_old_java_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    java = tmp_path / "java"
-    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
-    java.chmod(0o755)
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(KafkaSetupError, match=r"11\.0\.2.*needs Java 17"):
-        kafka._find_java()

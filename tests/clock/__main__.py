@@ -1,0 +1,68 @@
+"""`python -m tests.clock`: a part of the suite on five days, each in another time zone and locale. Exit 1 when one fails.
+
+Each run begins half a minute before its day's odd moment and goes over it. The seed of the random order is printed by
+each; `TEST_CLOCK=... TZ=... LC_ALL=... python -m pytest -p randomly -p "randomly_seed=..."` repeats one.
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from dataclasses import dataclass
+
+#: What reads clocks, dates, files and texts. Not: the codec, Kafka (a broker keeps the real time), the long forms.
+PART = ("tests/connectors", "tests/flows", "tests/lab", "tests/streams", "tests/clock")
+TOGETHER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One run: when it begins, where it takes itself to be, and how its texts are encoded when nobody says."""
+
+    name: str
+    begins: str
+    zone: str
+    locale: str
+    utf8: bool = True
+
+
+DAYS = (
+    Day("year's end", "2026-12-31T23:59:30+00:00", "Pacific/Kiritimati", "C.UTF-8"),
+    Day("leap day", "2028-02-28T23:59:30+00:00", "America/St_Johns", "C"),
+    Day("London's clocks go forward", "2027-03-28T00:59:30+00:00", "Europe/London", "C.UTF-8"),
+    Day("London's clocks go back", "2027-10-31T00:59:30+00:00", "Europe/London", "POSIX"),
+    Day("an ordinary day, ASCII", "2026-06-17T12:00:00+00:00", "Asia/Kathmandu", "C", utf8=False),
+)
+
+
+def environ(day: Day) -> dict[str, str]:
+    """The environment of a run: not even Python's own rescue from an ASCII locale where `utf8` is false."""
+    kept = {name: text for name, text in os.environ.items() if name != "LANG" and not name.startswith("LC_")}
+    found = {**kept, "TEST_CLOCK": day.begins, "TZ": day.zone, "LC_ALL": day.locale}
+    return found if day.utf8 else {**found, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+async def run(day: Day, arguments: list[str], turn: asyncio.Semaphore) -> int:
+    """Run the part on that day and print what pytest said; its exit code."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka and not long", "-p", "no:cacheprovider"]
+    async with turn:
+        process = await asyncio.create_subprocess_exec(
+            *command, *(arguments or PART), env=environ(day), stdout=PIPE, stderr=STDOUT
+        )
+        said, _ = await process.communicate()
+    lines = said.decode(errors="replace").splitlines()
+    shown = (
+        lines if process.returncode else [line for line in lines if line.startswith("Using --randomly")] + lines[-1:]
+    )
+    print(f"{day.name} ({day.begins}, TZ={day.zone}, LC_ALL={day.locale})", *shown, sep="\n  ", flush=True)  # noqa: T201
+    return process.returncode or 0
+
+
+async def main(arguments: list[str]) -> int:
+    """All five days, two at a time."""
+    turn = asyncio.Semaphore(TOGETHER)
+    return max(await asyncio.gather(*(run(day, arguments, turn) for day in DAYS)))
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))
