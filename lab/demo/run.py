@@ -41,12 +41,13 @@ from lab.proof import ledger_proof as proving
 from lab.proof.ledger_proof import Proof
 from schemas.letters import OPEN_STATES
 from streams.cli import shell
-from streams.cli.doctor import examine
+from streams.cli.examination import examine
 from streams.config.load import Config
 from streams.kafka import topics
-from streams.kafka.client import Log, LogError
-from streams.query import orders as trail
+from streams.kafka.errors import LogError
+from streams.kafka.log import Log
 from streams.query import status
+from streams.query.dead_letters import standing
 from streams.query.status import Status
 
 T = TypeVar("T")
@@ -271,7 +272,7 @@ class Demo:
         self._killed: str | None = None
         self._locks = 0
         self._locked: list[str] = []
-        self._history: deque[tuple[float, Mapping[str, status.Flow], int]] = deque()
+        self._history: deque[tuple[float, Mapping[str, status.FlowStatus], int]] = deque()
 
     async def play(self) -> Result:
         """All of it, up to the verdict."""
@@ -529,7 +530,7 @@ class Demo:
         counters = await self._b1("GET", "counters")
         try:
             found = await status.read(log, config, codec, int(time.time() * 1000))
-            letters = await trail.letters(log, config, codec)
+            letters = await standing(log, config, codec)
         except LogError:
             return None
         b1 = next(iter(counters["companies"].values()))
@@ -563,7 +564,9 @@ class Demo:
         self._show.update(self._now)
         return found
 
-    def _rate(self, flows: Mapping[str, status.Flow], documents: int) -> tuple[dict[str, tuple[float, float]], float]:
+    def _rate(
+        self, flows: Mapping[str, status.FlowStatus], documents: int
+    ) -> tuple[dict[str, tuple[float, float]], float]:
         """Per second, over the last seconds: events received and posted by flow, and documents."""
         now = self._show.elapsed_s
         self._history.append((now, flows, documents))

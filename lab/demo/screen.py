@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from streams.query.status import Flow
+from streams.query.status import FlowStatus
 
 _LINE_EVERY_S = 5.0
 _SHOWN = 5  # happenings on the screen
@@ -57,7 +57,7 @@ class Snapshot:
         phase: What it is doing, in words.
         written, lines: Lines of the files: put in so far, and all.
         flows: As `streams status` has them.
-        rates: Flow -> events received and posted per second, over the last seconds.
+        rates: FlowStatus -> events received and posted per second, over the last seconds.
         reasons: Reason -> letters of it that are open, parked ones included.
         windows: Stock windows sealed.
         lanes, queued: Items that the poster is at work on, and those of them that another posting waits for.
@@ -73,7 +73,7 @@ class Snapshot:
     phase: str = ""
     written: int = 0
     lines: int = 0
-    flows: Mapping[str, Flow] = field(default_factory=dict)
+    flows: Mapping[str, FlowStatus] = field(default_factory=dict)
     rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     windows: int = 0

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from schemas.codec import Codec, UnreadableError
 from schemas.records import Anchor
 from streams.chain.rule import Head, start_of_walk
-from streams.kafka.client import Log, Outgoing
+from streams.kafka.log import Log, Outgoing
 
 ANCHORS = "chain-anchors"
 

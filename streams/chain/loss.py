@@ -14,7 +14,7 @@ from schemas.records import Anchor, SealedEpoch
 from streams.chain.log import ANCHORS, Anchors, ChainLog
 from streams.config.load import Config
 from streams.faust_host.watermarks import decode_counts
-from streams.kafka.client import Log
+from streams.kafka.log import Log
 
 INPUT, CHAIN = "stock-adjusted", "stock-sealed"
 #: How the cause of such an epoch begins; who and why follow.

@@ -1,22 +1,10 @@
-"""`streams check [--live]`: every fault of the configuration at once; live also against Kafka and B1."""
+"""`streams check [--live]`: every problem of the configuration at once; live also against Kafka and B1."""
 
-import asyncio
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from connectors.base.clock import SystemClock
-from connectors.base.errors import ConnectorError
-from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.service_layer import ServiceLayer
-from connectors.sap_b1.settings import CompanySettings
 from streams.cli import shell
-from streams.config.load import Config
-from streams.config.problems import ConfigProblem
-from streams.kafka import topics
-from streams.kafka.client import Log, LogError
 
 
 def run(
@@ -24,103 +12,18 @@ def run(
     live: Annotated[bool, typer.Option("--live", help="Compare with Kafka and B1 as well")] = False,
     as_json: shell.JsonOption = False,
 ) -> None:
-    """Check the configuration: every fault at once, each with its path and remedy."""
+    """Check the configuration: every problem at once, each with its path and remedy."""
+    from streams.cli.live_check import check_live
+
     settings = shell.read_config(config)
-    faults = shell.wait_for(check_live(settings)) if live else []
+    problems = shell.run_async(check_live(settings)) if live else []
     if as_json:
-        told = [{"path": fault.path, "message": fault.message, "remedy": fault.remedy} for fault in faults]
-        shell.print_json({"ok": not faults, "config_version": settings.version, "faults": told})
-    elif faults:
-        shell.print_table(["where", "what", "what to do"], [(f.path, f.message, f.remedy) for f in faults])
+        rows = [{"path": each.path, "message": each.message, "remedy": each.remedy} for each in problems]
+        shell.print_json({"ok": not problems, "config_version": settings.version, "faults": rows})
+    elif problems:
+        shell.print_table(["where", "what", "what to do"], [(p.path, p.message, p.remedy) for p in problems])
     else:
         sizes = f"{len(settings.companies)} companies, {len(settings.connectors)} connectors"
-        shell.say(f"ok: {sizes}, version {settings.version}")
-    if faults:
+        shell.print_line(f"ok: {sizes}, version {settings.version}")
+    if problems:
         raise typer.Exit(1)
-
-
-async def check_live(config: Config) -> list[ConfigProblem]:
-    """What Kafka and every company's B1 have to say against the configuration."""
-    asked = [_ask_kafka(config), *(_ask_company(name, company) for name, company in config.companies.items())]
-    return [fault for faults in await asyncio.gather(*asked) for fault in faults]
-
-
-async def _ask_kafka(config: Config) -> list[ConfigProblem]:
-    try:
-        async with shell.open_log(config) as log:
-            return await topic_faults(log, config)
-    except LogError as error:
-        return [
-            ConfigProblem(
-                "kafka.bootstrap_servers", str(error), "see that the broker runs there, and the security settings"
-            )
-        ]
-
-
-async def topic_faults(log: Log, config: Config) -> list[ConfigProblem]:
-    return [
-        ConfigProblem(f"topic {each.topic}", f"{each.setting} is {each.found}, must be {each.expected}", each.remedy)
-        for each in await topics.check(log, config)
-    ]
-
-
-async def _ask_company(name: str, company: CompanySettings) -> list[ConfigProblem]:
-    try:
-        async with shell.open_service_layer(company) as service_layer:
-            return await company_faults(service_layer, name, company)
-    except ConnectorError as error:
-        return [
-            ConfigProblem(f"companies.{name}.service_layer_url", str(error), "fix that; streams doctor looks closer")
-        ]
-
-
-async def company_faults(service_layer: ServiceLayer, name: str, company: CompanySettings) -> list[ConfigProblem]:
-    """What the company's master data lacks of what the configuration names.
-
-    Raises:
-        ConnectorError: B1 cannot be asked.
-    """
-    tax, customers = company.tax, company.customers
-    codes = Codes(
-        items=frozenset(company.items.values()),
-        warehouses=frozenset(company.warehouses),
-        tax_codes=frozenset({*tax.codes.values(), *([tax.default] if tax.default else [])}),
-        cards=frozenset([customers.card_code] if customers.card_code else []),
-    )
-    data = await MasterDataCache(service_layer, SystemClock(), tax_field=tax.field).get(codes)
-    return list(_lacking(f"companies.{name}", company, data))
-
-
-def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[ConfigProblem]:
-    for code in company.warehouses:
-        warehouse = data.warehouses.get(code)
-        if warehouse is None:
-            yield ConfigProblem(
-                f"{at}.warehouses.{code}", "B1 has no such warehouse", "make it in B1 first, or fix the code"
-            )
-        elif not warehouse.active:
-            yield ConfigProblem(f"{at}.warehouses.{code}", "is inactive in B1", "activate it, or take it out")
-    named = {f"{at}.tax.codes.{theirs!r}": ours for theirs, ours in company.tax.codes.items()}
-    if company.tax.default:
-        named[f"{at}.tax.default"] = company.tax.default
-    for path, code in named.items():
-        tax_code = data.tax_codes.get(code)
-        if tax_code is None:
-            yield ConfigProblem(
-                path, f"B1 has no {company.tax.field} {code}", "define it in B1, or fix the code or tax.field"
-            )
-        elif not tax_code.active:
-            yield ConfigProblem(path, f"{company.tax.field} {code} is inactive in B1", "activate it, or map another")
-    card_code = company.customers.card_code
-    if card_code:
-        card = data.cards.get(card_code)
-        path = f"{at}.customers.card_code"
-        if card is None:
-            yield ConfigProblem(path, "B1 has no such business partner", "make it in B1, or fix the code")
-        elif not card.customer:
-            yield ConfigProblem(path, "is no customer in B1", "name one of type Customer")
-        elif not card.active:
-            yield ConfigProblem(path, "is inactive in B1", "activate it, or name another")
-    for sku, code in company.items.items():
-        if code not in data.items:
-            yield ConfigProblem(f"{at}.items.{sku!r}", f"B1 has no item {code}", "make it in B1, or fix the ItemCode")

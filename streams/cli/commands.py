@@ -1,31 +1,35 @@
-"""The command `streams`: one file per command; here their errors become words and an exit code (contract section 5)."""
+"""All commands as one Typer app, and the exit code of a run (contract section 5)."""
 
-import json
+import importlib
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
-from rich.markup import escape as escape_markup
 
-from connectors.base.errors import ConnectorError
-from schemas.codec import CodecError
 from streams.cli import check, connect, demo, dlq, doctor, order, status, topics, up, worker
-from streams.cli.shell import CommandError, errors_console
-from streams.config.problems import ConfigError
-from streams.kafka.client import LogError
-from streams.telemetry.health import PortTakenError
-from streams.telemetry.logs import escape
 
-NO, WRONG_USE = 1, 2
+NO, INTERRUPTED = 1, 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"streams {version('b1-streams')}")
+        raise typer.Exit
+
+
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit")
+    ] = False,
+) -> None:
+    """Streams orders, dispatches, refunds and stock between SAP Business One and the systems around it."""
 
 
 def make_app() -> typer.Typer:
-    app = typer.Typer(
-        name="streams",
-        help="Streams orders, dispatches, refunds and stock between SAP Business One and the systems around it.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-    )
+    app = typer.Typer(name="streams", no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_root)
     for command in (check, doctor, up, worker, status, order, demo):
         app.command(command.__name__.rpartition(".")[2])(command.run)
     app.add_typer(connect.app, name="connect")
@@ -40,51 +44,11 @@ def run(arguments: Sequence[str]) -> int:
         make_app()(args=list(arguments), prog_name="streams")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else NO
-    except ConfigError as error:
-        return _show_problems(error, as_json="--json" in arguments)
-    except CommandError as error:
-        return _show_error(str(error), error.remedy, error.code)
-    except PortTakenError as error:
-        return _show_error(*_split(str(error)), WRONG_USE)
-    except LogError as error:
-        return _show_error(
-            f"Kafka: {error}", "see that the broker runs and kafka.bootstrap_servers names it, then again", NO
-        )
-    except CodecError as error:
-        return _show_error(
-            f"a record cannot be read: {error}", "use the newest b1-streams that writes to these topics", NO
-        )
-    except ConnectorError as error:
-        return _show_error(*_split(str(error)), NO)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        code: int | None = importlib.import_module("streams.cli.failures").explain(error, as_json="--json" in arguments)
+        if code is None:
+            raise
+        return code
     return 0
-
-
-def _split(text: str) -> tuple[str, str]:
-    message, _, remedy = text.partition("; ")
-    return message, remedy or "fix that, then again"
-
-
-def _show_problems(error: ConfigError, *, as_json: bool) -> int:
-    if as_json:
-        problems = [{"path": p.path, "message": p.message, "remedy": p.remedy} for p in error.problems]
-        typer.echo(json.dumps({"ok": False, "faults": problems}, indent=2))
-    console = errors_console()
-    for problem in error.problems:
-        console.print(
-            f"[red]error[/] [bold]{_plain(problem.path)}[/]: {_plain(problem.message)}; "
-            f"[cyan]{_plain(problem.remedy)}[/]"
-        )
-    count = len(error.problems)
-    console.print(f"The configuration has {count} problem{'s' if count > 1 else ''}. Fix it, then: streams check")
-    return WRONG_USE
-
-
-def _show_error(message: str, remedy: str, code: int) -> int:
-    errors_console().print(f"[red]error[/] {_plain(message)}\n[cyan]next[/]  {_plain(remedy)}")
-    return code
-
-
-def _plain(text: str) -> str:
-    return escape_markup(escape(text))

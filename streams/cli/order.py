@@ -1,14 +1,17 @@
 """`streams order ID`: one order's whole story."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams.cli import shell
-from streams.config.load import Config
-from streams.query import orders as trail
-from streams.query.orders import Entry, Story
-from streams.telemetry.logs import escape
+from streams.telemetry.text import escape
+
+if TYPE_CHECKING:
+    from streams.config.load import Config
+    from streams.query.orders import OrderStory, StoryEvent
 
 
 def run(
@@ -19,7 +22,7 @@ def run(
     as_json: shell.JsonOption = False,
 ) -> None:
     """What we received of an order, which documents it became, and if not, why and who acts."""
-    found = shell.wait_for(_read(shell.read_config(config), ident))
+    found = shell.run_async(_read(shell.read_config(config), ident))
     if as_json:
         shell.print_json({"query": ident, "orders": [story.as_json() for story in found]})
     for story in [] if as_json else found:
@@ -28,7 +31,7 @@ def run(
         )
         shell.print_table(
             ["event", "id", "from", "received", "state", "documents", "why, and who acts"],
-            [_row(entry) for entry in story.entries],
+            [_row(event) for event in story.events],
             title=escape(f"order {story.order_id or '?'}{number} of {story.company}"),
         )
     if not found:
@@ -41,24 +44,26 @@ def run(
         raise typer.Exit(1)
 
 
-async def _read(config: Config, ident: str) -> list[Story]:
+async def _read(config: Config, ident: str) -> list[OrderStory]:
+    from streams.query import orders
+
     codec = shell.codec_of(config)
     async with shell.open_log(config) as log:
-        return await trail.stories(log, config, codec, ident)
+        return await orders.stories(log, config, codec, ident)
 
 
-def _row(entry: Entry) -> tuple[object, ...]:
-    why = entry.why or {}
-    said = f"{why['reason']}: {why['error'] or ''}" if why else ""
+def _row(event: StoryEvent) -> tuple[object, ...]:
+    why = event.why or {}
+    error = f"{why['reason']}: {why['error'] or ''}" if why else ""
     acts = f" [{why['owner']}: {why['remedy']}]" if why.get("owner") else ""
     waits = f" waits for {why['waits_for']}" if why.get("waits_for") else ""
     held = f" held by {why['blocked_by']}" if why.get("blocked_by") else ""
     return (
-        entry.type,
-        entry.event_id,
-        entry.source,
-        entry.received_at.isoformat(timespec="seconds") if entry.received_at else "",
-        entry.state,
-        ", ".join(f"{document['object']} {document['doc_num']}" for document in entry.documents),
-        said + acts + waits + held,
+        event.type,
+        event.event_id,
+        event.source,
+        event.received_at.isoformat(timespec="seconds") if event.received_at else "",
+        event.state,
+        ", ".join(f"{document['object']} {document['doc_num']}" for document in event.documents),
+        error + acts + waits + held,
     )

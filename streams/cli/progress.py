@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column
 
 from streams.cli import shell
-from streams.telemetry.logs import escape
+from streams.telemetry.text import escape
 
 #: Between two lines where nobody has a terminal.
 LINE_S = 10.0
@@ -26,7 +26,7 @@ class Bar:
     def __init__(self, title: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._console = shell.errors_console()
         self._title, self._monotonic = title, monotonic
-        self._said_at = monotonic()
+        self._printed_at = monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -51,9 +51,9 @@ class Bar:
             self._progress.stop()
 
     def show(self, part: float, words: str) -> None:
-        """How much is done, 0 to 1, and what there is to say."""
+        """How much is done, 0 to 1, and what is being done."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=part, words=escape(words))
-        elif (now := self._monotonic()) - self._said_at >= LINE_S:
-            self._said_at = now
+        elif (now := self._monotonic()) - self._printed_at >= LINE_S:
+            self._printed_at = now
             self._console.print(f"{escape(self._title)}: {part:.0%}, {escape(words)}", markup=False)

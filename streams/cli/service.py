@@ -14,7 +14,7 @@ from connectors.base.errors import ConnectorError
 from streams.cli import shell, signals
 from streams.config.load import Config
 from streams.kafka import topics
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.telemetry import logs
 from streams.telemetry.health import Health
 from streams.telemetry.metrics import Metrics
@@ -30,7 +30,7 @@ Part = Callable[..., Coroutine[Any, Any, None]]
 
 
 def part(module: str) -> Part:
-    """A room's `run`; imported when it is needed, so that no other command waits for Faust."""
+    """A module's `run`; imported when it is needed, so that no other command waits for Faust."""
     return cast(Part, importlib.import_module(module).run)
 
 
@@ -42,7 +42,7 @@ def serve(config: Config, parts: Mapping[str, Part]) -> None:
         LogError, PortTakenError: It could not start.
     """
     logs.configure()
-    shell.wait_for(_serve(config, parts))
+    shell.run_async(_serve(config, parts))
 
 
 async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
@@ -50,16 +50,14 @@ async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
     starting: asyncio.Task[None] | None = asyncio.current_task()
     loop = asyncio.get_running_loop()
 
-    def ask_to_stop(number: int) -> None:
+    def request_stop(number: int) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
         stop.set()
         if starting is not None:
             starting.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask_to_stop, number)
-    try:
-        if signals.asked_to_stop():
+    with signals.listening(lambda number: loop.call_soon_threadsafe(request_stop, number)):
+        if signals.stop_requested():
             log.info("stopped before it started")
             return
         async with AsyncExitStack() as stack:
@@ -91,9 +89,6 @@ async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
             log.info("started", part=list(parts), config_version=config.version, url=health.url)
             await _drain(tasks, stop)
             log.info("stopped")
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 async def _drain(tasks: Mapping[str, asyncio.Task[None]], stop: asyncio.Event) -> None:
@@ -117,8 +112,8 @@ async def _drain(tasks: Mapping[str, asyncio.Task[None]], stop: asyncio.Event) -
         error = task.exception()
         if error is not None:
             log.error("failed", part=name, exc_info=error)
-            known = isinstance(error, ConnectorError | LogError | shell.CommandError)
-            words = str(error) if known else type(error).__name__
+            is_ours = isinstance(error, ConnectorError | LogError | shell.CommandError)
+            words = str(error) if is_ours else type(error).__name__
             raise shell.CommandError(
                 f"{name} has stopped: {words}", "see the log above; fix that, then start again"
             ) from error

@@ -1,28 +1,30 @@
-"""What the commands share: options, opening what they need, and how they print."""
+"""What the commands share: options, opening what they need, and how they print.
 
-import asyncio
+Here and in the commands, what is slow to import is imported in the function that needs it: help must answer at once.
+"""
+
+from __future__ import annotations
+
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from connectors.base.errors import ConnectorError
-from connectors.sap_b1.service_layer import ServiceLayer
-from connectors.sap_b1.session import HttpServiceLayer
-from connectors.sap_b1.settings import CompanySettings
-from connectors.schema_registry import HttpRegistry
-from schemas.codec import Codec, embedded_codec
-from schemas.registry import known_schemas
-from streams.config.load import Config, load
-from streams.kafka.client import KafkaLog, Log
-from streams.telemetry.logs import escape
+from streams.telemetry.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+
+    from rich.console import Console
+
+    from connectors.sap_b1.service_layer import ServiceLayer
+    from connectors.sap_b1.settings import CompanySettings
+    from schemas.codec import Codec
+    from streams.config.load import Config
+    from streams.kafka.log import Log
 
 T = TypeVar("T")
 
@@ -51,8 +53,10 @@ def read_config(path: Path) -> Config:
     """The configuration in force.
 
     Raises:
-        ConfigError: With every fault at once.
+        ConfigError: With every problem at once.
     """
+    from streams.config.load import load
+
     return load(path, os.environ)
 
 
@@ -62,6 +66,11 @@ def codec_of(config: Config) -> Codec:
     Raises:
         CommandError: The registry does not answer, or refuses our schemas.
     """
+    from connectors.base.errors import ConnectorError
+    from connectors.schema_registry import HttpRegistry
+    from schemas.codec import Codec, embedded_codec
+    from schemas.registry import known_schemas
+
     if not config.schema_registry.url:
         return embedded_codec()
     registry = HttpRegistry(config.schema_registry.url)
@@ -80,6 +89,8 @@ async def open_log(config: Config, timeout_s: float = 10) -> AsyncIterator[Log]:
     Raises:
         LogError: It cannot be reached.
     """
+    from streams.kafka.client import KafkaLog
+
     log = KafkaLog(config.kafka.bootstrap_servers, config.kafka.security(), timeout_s=timeout_s)
     await log.start()
     try:
@@ -91,6 +102,8 @@ async def open_log(config: Config, timeout_s: float = 10) -> AsyncIterator[Log]:
 @asynccontextmanager
 async def open_service_layer(settings: CompanySettings) -> AsyncIterator[ServiceLayer]:
     """A company's B1, in one session of the command's own."""
+    from connectors.sap_b1.session import HttpServiceLayer
+
     service_layer = HttpServiceLayer(
         settings.service_layer_url,
         settings.company_db,
@@ -105,21 +118,29 @@ async def open_service_layer(settings: CompanySettings) -> AsyncIterator[Service
         await service_layer.close()
 
 
-def wait_for(work: Coroutine[Any, Any, T]) -> T:
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     return asyncio.run(work)
 
 
 def errors_console() -> Console:
+    from rich.console import Console
+
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def console() -> Console:
+    from rich.console import Console
+
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """One line for people; nothing in it is markup."""
+    from rich.text import Text
+
     console().print(Text(escape(text)))
 
 
@@ -128,6 +149,9 @@ def print_json(data: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else escape(str(cell))) for cell in row))

@@ -1,16 +1,20 @@
 """`streams status`: how far every flow is."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from streams.cli import shell
-from streams.config.load import Config
-from streams.query import status
-from streams.query.status import Status
+
+if TYPE_CHECKING:
+    from streams.config.load import Config
+    from streams.query.status import Status
 
 
 def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = False) -> None:
     """How many events of each flow were received and how they ended, and whether anything is under way."""
-    found = shell.wait_for(_read(shell.read_config(config)))
+    found = shell.run_async(_read(shell.read_config(config)))
     if as_json:
         shell.print_json(found.as_json())
         return
@@ -19,10 +23,12 @@ def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = F
         for name, f in found.flows.items()
     ]
     shell.print_table(["flow", "received", "posted", "no_op", "parked", "dead", "in flight", "oldest (s)"], rows)
-    shell.say("idle: nothing in flight, no unread file" if found.idle else "busy: work is under way or waits")
+    shell.print_line("idle: nothing in flight, no unread file" if found.idle else "busy: work is under way or waits")
 
 
 async def _read(config: Config) -> Status:
+    from streams.query import status
+
     codec = shell.codec_of(config)
     async with shell.open_log(config) as log:
         return await status.read(log, config, codec, int(time.time() * 1000))

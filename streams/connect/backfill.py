@@ -28,9 +28,9 @@ from schemas.events import TYPE_NAMES
 from schemas.letters import letter_id
 from streams.config.load import Config
 from streams.connect.broker import LogBroker
-from streams.kafka.client import Log
-from streams.kafka.client import Sent as SentRecord
-from streams.query import orders as trail
+from streams.kafka.log import Log
+from streams.kafka.log import Sent as SentRecord
+from streams.query.dead_letters import standing
 
 
 class NotForThisKindError(RejectedError):
@@ -242,7 +242,7 @@ async def run(
     topic, partition = config.topic(CURSORS), partition_of(name, config.kafka.partitions)
     live = Cursors(name, LogBroker(log), codec, clock, topic=topic, partition=partition)
     await live.look()
-    letters = await trail.letters(log, config, codec)
+    letters = await standing(log, config, codec)
     source = make(name, settings, clock, span, live.position.cursor)
     broker: Broker = Nowhere() if dry_run else LogBroker(log)
     cursors = Cursors(backfill_name(name, span), broker, codec, clock, topic=topic, partition=partition)

@@ -6,7 +6,8 @@ from typing import cast
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.publisher import Outgoing, Sent, Stored
-from streams.kafka import client as kafka
+from streams.kafka import log as kafka
+from streams.kafka.errors import LogError
 
 
 class LogBroker:
@@ -19,7 +20,7 @@ class LogBroker:
         try:
             # Field by field the log's own; to copy every record would cost a tenth of sending it.
             return await self._log.send_many(cast(Sequence[kafka.Outgoing], records))
-        except kafka.LogError as error:
+        except LogError as error:
             raise _translated(error) from error
 
     async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Sequence[Stored], None]:
@@ -27,15 +28,15 @@ class LogBroker:
             async with aclosing(self._log.read(topic, partition, start, end)) as batches:
                 async for batch in batches:
                     yield batch
-        except kafka.LogError as error:
+        except LogError as error:
             raise _translated(error) from error
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         try:
             return await self._log.bounds(topic, partition)
-        except kafka.LogError as error:
+        except LogError as error:
             raise _translated(error) from error
 
 
-def _translated(error: kafka.LogError) -> RetriableError | FatalError:
+def _translated(error: LogError) -> RetriableError | FatalError:
     return RetriableError(str(error)) if error.retriable else FatalError(str(error))

@@ -20,7 +20,8 @@ from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config
 from streams.connect.broker import LogBroker
 from streams.connect.group import SESSION_S, ConnectorFactory, ConnectorGroup
-from streams.kafka import client as kafka
+from streams.kafka.connection import slow_down_refused_updates
+from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,7 @@ async def run(
     config: Config,
     stop: asyncio.Event,
     *,
-    log: kafka.Log,
+    log: Log,
     metrics: Metrics,
     codec: Codec | None = None,
     clock: Clock | None = None,
@@ -68,7 +69,7 @@ async def run(
         heartbeat_interval_ms=1000,
         **config.kafka.security(),
     )  # type: ignore[no-untyped-call]  # aiokafka has no types
-    kafka.calm(consumer._client)
+    slow_down_refused_updates(consumer._client)
     consumer.subscribe([config.topic(CURSORS)], listener=listener)
     try:
         if door is not None:

@@ -12,7 +12,8 @@ from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.dead_letters.states import STATES, headers_in, mark_of
-from streams.kafka.client import Headers, Log, LogError, Outgoing, Sent
+from streams.kafka.errors import LogError
+from streams.kafka.log import Headers, Log, Outgoing, Sent
 from streams.telemetry.metrics import Metrics
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from schemas.codec import Codec
 from schemas.records import DeadLetterState
-from streams.kafka.client import Headers, Log
+from streams.kafka.log import Headers, Log
 
 STATES = "dead-letter-state"
 #: Where a commit of `erp-orders` has the number of the last tenure.

@@ -27,7 +27,7 @@ class StreamsApp(App):
 
     def __init__(self, config: Config, ports: Ports, **settings: Any) -> None:
         super().__init__(config.group, **{**SETTINGS, **settings})
-        self.rooms = Pipeline(config, ports)
+        self.pipeline = Pipeline(config, ports)
         self._config, self._ports = config, ports
         self._beside: set[asyncio.Task[None]] = set()
         for name in INPUTS:
@@ -38,7 +38,7 @@ class StreamsApp(App):
 
         async def agent(stream: Any) -> None:
             async for batch in stream.noack():
-                await self.rooms.take(name, batch.tp.partition, batch)
+                await self.pipeline.take(name, batch.tp.partition, batch)
 
         self.agent(topic, name=name)(agent)
 
@@ -58,9 +58,9 @@ class StreamsApp(App):
         try:
             await asyncio.gather(*(self._open_poster(names, number) for number in companies))
         except asyncio.CancelledError:  # taken back meanwhile, and then `before_release` is not called
-            await self.rooms.release((), companies)
+            await self.pipeline.release((), companies)
             raise
-        self.rooms.drop(set(self.rooms.partitions) - stock)
+        self.pipeline.drop(set(self.pipeline.partitions) - stock)
         for number in sorted(stock):
             self._start(self._open_stock(names[TP(STOCK, number)], names[TP(SEALED, number)]))
         metrics.vitals.ready("worker")
@@ -69,7 +69,7 @@ class StreamsApp(App):
         orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
         counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
         stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
-        poster = await self.rooms.open_poster(partition, counts, orders.offset if orders else 0, stamp)
+        poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp)
         if poster is not None:
             self._start(self._watch(poster.failed))
 
@@ -78,28 +78,33 @@ class StreamsApp(App):
 
     async def _open_stock(self, stock: TP, sealed: TP) -> None:
         """Walk the chain, then let the partition be read from its end."""
-        room = self.rooms.stock_partition(stock.partition)
+        partition = self.pipeline.stock_partition(stock.partition)
         committed, routed = self.watermark(stock), self.watermark(sealed)
         follows = committed.counts.get(ACCEPTED, 0) if committed and committed.counts else 0
         start = await self._decided(
-            room, stock, committed.offset if committed else None, routed.offset if routed else 0, follows
+            partition, stock, committed.offset if committed else None, routed.offset if routed else 0, follows
         )
-        counts = {("stock_adjusted", "no_op"): room.no_ops, **({ACCEPTED: room.accepted} if room.accepted else {})}
-        if committed is None or start > committed.offset or follows != room.accepted:
-            while not await self.rewind(stock, Start(start, counts)) and follows != room.accepted:  # noqa: ASYNC110  # once a disaster
+        counts = {
+            ("stock_adjusted", "no_op"): partition.no_ops,
+            **({ACCEPTED: partition.accepted} if partition.accepted else {}),
+        }
+        if committed is None or start > committed.offset or follows != partition.accepted:
+            while not await self.rewind(stock, Start(start, counts)) and follows != partition.accepted:  # noqa: ASYNC110  # once a disaster
                 await asyncio.sleep(_LOOK_S)  # the commit is of a log that is gone: nothing is read from there
             self.pause(stock)
-        self._start(room.run())
+        self._start(partition.run())
         self.resume(stock)
         self.resume(sealed)
 
-    async def _decided(self, room: StockPartition, tp: TP, committed: int | None, routed: int, follows: int) -> int:
+    async def _decided(
+        self, partition: StockPartition, tp: TP, committed: int | None, routed: int, follows: int
+    ) -> int:
         """Where the input is read from; waits while a person must decide. The other partitions and the orders go on."""
         name, vitals = f"{tp.topic}/{tp.partition}", self._ports.metrics.vitals
         try:
             while True:
                 try:
-                    return await room.open(committed, routed, follows)
+                    return await partition.open(committed, routed, follows)
                 except (ChainRootError, InputLostError) as error:
                     logger.critical("partition is not read", topic=tp.topic, partition=tp.partition, error=str(error))
                     vitals.expect(name, str(error))
@@ -116,7 +121,7 @@ class StreamsApp(App):
             task.cancel()
         stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
         # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
-        released, *_ = await asyncio.gather(self.rooms.release(stock, companies), *beside, return_exceptions=True)
+        released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
         if released is not None:
             raise released
 

@@ -42,8 +42,8 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from streams.faust_host.watermarks import Counts, Progress, Start, Taken, decode_counts, encode_counts
-from streams.intake import RawRecord
-from streams.kafka.client import calm
+from streams.kafka.connection import slow_down_refused_updates
+from streams.ports import RawRecord
 
 __all__ = ["SETTINGS", "TP", "App", "Batch", "Counts", "StalledError", "Start"]
 
@@ -190,7 +190,7 @@ class Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = int(_FETCH_WAIT_S * 1000)
-        calm(consumer._client)
+        slow_down_refused_updates(consumer._client)
         return consumer
 
     async def fetch_committed(self, tps: Collection[TP]) -> dict[TP, OffsetAndMetadata]:
@@ -552,7 +552,7 @@ class Producer(driver.Producer):
 
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         producer = super()._new_producer(transactional_id)
-        calm(producer.client)
+        slow_down_refused_updates(producer.client)
         return producer
 
 

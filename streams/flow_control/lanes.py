@@ -1,4 +1,4 @@
-"""Who waits for whom at the ERP: lanes by item and by order, and slots for requests in flight (D4)."""
+"""Lanes: what may not be written to at the same time is written to one after the other (D4)."""
 
 import asyncio
 from collections import deque
@@ -71,47 +71,3 @@ class Lanes:
                 head.missing -= 1
                 if not head.missing and not head.ready.done():
                     head.ready.set_result(None)
-
-
-class Slots:
-    """So many requests may be in flight. Orders go before stock (R21), but stock that has waited `patience_s` goes before them."""
-
-    def __init__(self, count: int, patience_s: float = 2.0) -> None:
-        self._free, self._patience_s = count, patience_s
-        self._orders: deque[asyncio.Future[None]] = deque()
-        self._stock: deque[tuple[float, asyncio.Future[None]]] = deque()
-
-    async def acquire(self, *, stock: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        if self._free and not self._orders and not self._stock:
-            self._free -= 1
-            return
-        turn = loop.create_future()
-        if stock:
-            self._stock.append((loop.time(), turn))
-        else:
-            self._orders.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release()
-            raise
-
-    def release(self) -> None:
-        self._free += 1
-        now = asyncio.get_running_loop().time()
-        while self._free and (self._orders or self._stock):
-            aged = bool(self._stock) and now - self._stock[0][0] >= self._patience_s
-            turn = self._orders.popleft() if self._orders and not aged else self._stock.popleft()[1]
-            if not turn.done():
-                self._free -= 1
-                turn.set_result(None)
-
-    @asynccontextmanager
-    async def hold(self, *, stock: bool = False) -> AsyncIterator[None]:
-        await self.acquire(stock=stock)
-        try:
-            yield
-        finally:
-            self.release()

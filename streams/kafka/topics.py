@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas.topics import TOPICS
-from schemas.topics import Topic as Row
+from schemas.topics import TOPICS, Topic
 from streams.config.load import Config
-from streams.kafka.client import Log, Topic
+from streams.kafka.log import BrokerTopic, Log
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TopicDifference:
     """Something about a topic that is not as it must be.
 
     Attributes:
@@ -31,18 +30,18 @@ class Difference:
         return f"{self.topic}: {self.setting} is {self.found}, must be {self.expected}; {self.remedy}"
 
 
-def wanted(config: Config) -> list[Topic]:
+def wanted(config: Config) -> list[BrokerTopic]:
     """All topics as they must be."""
     return [_wanted(row, config) for row in TOPICS]
 
 
-def _wanted(row: Row, config: Config) -> Topic:
+def _wanted(row: Topic, config: Config) -> BrokerTopic:
     partitions = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
     replication = config.kafka.replication_factor
     # Outside a demo a write counts once two replicas have it; a single broker has only one to offer.
     in_sync = min(2, replication) if not config.kafka.local else 1
     settings = {**row.config(config.horizon_days), "min.insync.replicas": str(in_sync)}
-    return Topic(config.topic(row.name), partitions[row.partitions], replication, settings)
+    return BrokerTopic(config.topic(row.name), partitions[row.partitions], replication, settings)
 
 
 async def apply(log: Log, config: Config) -> set[str]:
@@ -58,7 +57,7 @@ async def apply(log: Log, config: Config) -> set[str]:
     return await log.create_topics(topic for topic in wanted(config) if topic.name not in there)
 
 
-async def check(log: Log, config: Config) -> list[Difference]:
+async def check(log: Log, config: Config) -> list[TopicDifference]:
     """Everything that differs; a worker starts only where nothing does.
 
     Raises:
@@ -69,12 +68,12 @@ async def check(log: Log, config: Config) -> list[Difference]:
     return [difference for topic in expected for difference in _differences(topic, found.get(topic.name))]
 
 
-def _differences(expected: Topic, found: Topic | None) -> Iterator[Difference]:
+def _differences(expected: BrokerTopic, found: BrokerTopic | None) -> Iterator[TopicDifference]:
     if found is None:
-        yield Difference(expected.name, "topic", "there", "missing", "run streams topics apply")
+        yield TopicDifference(expected.name, "topic", "there", "missing", "run streams topics apply")
         return
     if found.partitions != expected.partitions:
-        yield Difference(
+        yield TopicDifference(
             expected.name,
             "partitions",
             str(expected.partitions),
@@ -82,17 +81,17 @@ def _differences(expected: Topic, found: Topic | None) -> Iterator[Difference]:
             "put the configuration back: partition counts never change, because order and keys depend on them",
         )
     if found.replication < expected.replication:
-        yield Difference(
+        yield TopicDifference(
             expected.name,
             "replication",
             str(expected.replication),
             str(found.replication),
-            "add replicas with kafka-reassign-partitions, or mend kafka.replication_factor",
+            "add replicas with kafka-reassign-partitions, or fix kafka.replication_factor",
         )
     for name, value in expected.configs.items():
         has = found.configs.get(name, "")
-        if not _does(name, value, has):
-            yield Difference(
+        if not _suffices(name, value, has):
+            yield TopicDifference(
                 expected.name,
                 name,
                 value,
@@ -101,7 +100,7 @@ def _differences(expected: Topic, found: Topic | None) -> Iterator[Difference]:
             )
 
 
-def _does(name: str, expected: str, found: str) -> bool:
+def _suffices(name: str, expected: str, found: str) -> bool:
     """Whether what is found keeps at least as much as is expected."""
     if name not in ("retention.ms", "max.message.bytes", "min.insync.replicas"):
         return found == expected

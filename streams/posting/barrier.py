@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from schemas.records import Posting
-from streams.kafka.client import Log
+from streams.kafka.log import Log
 
 _LOOK_S = 0.25
 

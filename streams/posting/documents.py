@@ -12,7 +12,7 @@ from schemas.records import Anchor, DocumentLine, StockDocument
 from streams.chain.keys import document_key
 from streams.chain.log import Anchors, ChainLog
 from streams.config.load import Config
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.ports import Ports
 
 

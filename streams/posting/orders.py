@@ -350,15 +350,15 @@ class OrderPosting:
     async def _unlocked(self, claim: Claim, plan: Plan) -> Written:
         """Write; a lock in B1 gives all lanes back and queues for them again, so that one held item stops its own lane only."""
         attempt = 0
-        with self._erp.trouble(claim) as trouble:
+        with self._erp.track(claim) as progress:
             while True:
                 asked = self._clock.monotonic()
                 async with self._lanes.hold(plan.items):
                     self._metrics.lane_wait.observe(self._clock.monotonic() - asked)
-                    written = await self._erp.write([claim], plan.requests, lock_patience_s=0, trouble=trouble)
-                if written.outcome is not OutcomeClass.LOCKED or trouble.locked_since is None:
+                    written = await self._erp.write([claim], plan.requests, lock_patience_s=0, progress=progress)
+                if written.outcome is not OutcomeClass.LOCKED or progress.locked_since is None:
                     return written
-                if self._clock.monotonic() - trouble.locked_since >= self._map.settings.lock_park_after_s:
+                if self._clock.monotonic() - progress.locked_since >= self._map.settings.lock_park_after_s:
                     return written
                 await self._erp.lock_pause(attempt)
                 attempt += 1

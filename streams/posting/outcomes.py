@@ -7,7 +7,8 @@ import structlog
 
 from schemas.codec import Codec
 from schemas.records import Outcome
-from streams.kafka.client import Log, LogError, Outgoing
+from streams.kafka.errors import LogError
+from streams.kafka.log import Log, Outgoing
 
 logger = structlog.get_logger(__name__)
 

@@ -29,13 +29,14 @@ from streams.config.load import Config
 from streams.dead_letters.index import DeadLetterIndex, Entry
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
 from streams.dead_letters.states import STATES, TENURE, States
-from streams.flow_control.lanes import Lanes, Slots
-from streams.intake import Batch, Counts, RawRecord
-from streams.kafka.client import LogError
-from streams.ports import Ports
+from streams.flow_control.circuit_breaker import CircuitBreaker
+from streams.flow_control.lanes import Lanes
+from streams.flow_control.slots import Slots
+from streams.kafka.errors import LogError
+from streams.ports import Batch, Counts, Ports, RawRecord
 from streams.posting.barrier import Barrier
 from streams.posting.documents import SealedDocuments
-from streams.posting.erp import Erp, Gate
+from streams.posting.erp import Erp
 from streams.posting.orders import OrderPosting
 from streams.posting.outcomes import OutcomeLog
 from streams.posting.stock import StockPosting
@@ -94,11 +95,13 @@ class Poster:
         self._service_layer = ports.service_layer(company)
         sink, lanes = B1Sink(self._service_layer), Lanes()
         master = MasterDataCache(self._service_layer, ports.clock, tax_field=settings.tax.field)
-        self._gate = Gate(company, self._service_layer.ping, ports)
-        erp = Erp(sink, self._gate, Slots(settings.in_flight), ports)
+        self._breaker = CircuitBreaker(
+            company, self._service_layer.ping, ports.clock, ports.random, ports.metrics.intake_paused(company).set
+        )
+        erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)
         sealed = SealedDocuments(company, config, ports, anchors)
         self._orders = OrderPosting(self._map, erp, sink, master, lanes, ports)
-        self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports, self._in_tenure)
+        self._stock = StockPosting(self._map, erp, sink, master, lanes, sealed, ports, self._in_term)
         self.lanes, self.erp = lanes, erp
         self._barrier = Barrier(ports.log, config.topic, config.group, self.partition)
         self._trail = OutcomeLog(ports.log, ports.codec, config.topic)
@@ -115,7 +118,7 @@ class Poster:
         self._stale: set[str] = set()  # letters whose last state was written by a predecessor after we had begun
         self._writing: set[str] = set()  # letters whose state is being written
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gate.on_failure = self._fail
+        self._breaker.on_failure = self._fail
 
     # ---- life
 
@@ -136,7 +139,7 @@ class Poster:
             else:
                 self._keep(letter, soon=True)
         await self._restore()
-        self._gate.close("the claim table is not proved yet", until=self._is_installed)
+        self._breaker.trip("the claim table is not proved yet", until=self._is_installed)
         self._spawn(self._stock.run())
         self._spawn(self._look_at_waits())
         self._spawn(self._look_for_latecomers())
@@ -200,7 +203,7 @@ class Poster:
             # They are read the next time; what slips through meanwhile waits for its order all the same.
             logger.warning("letters of others are not read", company=self.company, error=str(error))
 
-    async def _in_tenure(self) -> bool:
+    async def _in_term(self) -> bool:
         """Whether nobody has taken over the company, up to now."""
         await self._hear()
         return self._states.tenure == self._tenure
@@ -269,7 +272,7 @@ class Poster:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._stock.close()
-            await self._gate.stop()
+            await self._breaker.stop()
             # Before anything that waits for the broker: while it is away our successor's sessions would come on top of ours.
             await self._service_layer.close()
         await self._trail.flush()
@@ -569,7 +572,7 @@ class Poster:
             self._closed_s_at.pop(letter.id, None)
             return
         entry.running = False
-        self._closed_s_at.setdefault(letter.id, self._gate.closed_s)
+        self._closed_s_at.setdefault(letter.id, self._breaker.open_s)
         if letter.state == "parked":
             if letter.reason in _WAITS_FOR_EVENT:
                 entry.delay_s = _LOOK_AGAIN_S
@@ -591,7 +594,7 @@ class Poster:
         return ours and (self._clock.now() - letter.at).total_seconds() < _LATE_S
 
     def _too_old(self, letter: DeadLetterState) -> bool:
-        paused = self._gate.closed_s - self._closed_s_at.get(letter.id, self._gate.closed_s)
+        paused = self._breaker.open_s - self._closed_s_at.get(letter.id, self._breaker.open_s)
         age = (self._clock.now() - letter.first_failed_at).total_seconds() - paused
         return age > self._map.settings.park_max_age_s
 
@@ -605,7 +608,7 @@ class Poster:
             if now - heard >= _HEAR_S:
                 await self._try_to_hear()
                 heard = now
-            if not self._gate.is_open:
+            if not self._breaker.is_closed:
                 continue
             for entry in self._book.open():
                 if entry.letter.state == "parked" and entry.due is not None and entry.due <= now and not entry.running:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from decimal import Decimal
 
 import structlog
@@ -18,6 +19,7 @@ from connectors.sap_b1.sink import B1Sink, Written
 from schemas.records import StockBatch, StockDocument
 from streams.chain.rule import ChainRootError
 from streams.flow_control.lanes import Lanes
+from streams.flow_control.slots import Slot
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
@@ -29,7 +31,7 @@ logger = structlog.get_logger(__name__)
 #: How long a batch waits for company while sessions are free (performance.md: 0.5 s gives most of the merging at any rate).
 _LINGER_S = 0.5
 #: How long a document of several lines goes on meeting a lock before it is taken apart, so that one item does not stop the others.
-_SHARED_LOCK_S = 2.0
+_SHARED_LOCK_PATIENCE_S = 2.0
 
 
 class StockPosting:
@@ -44,23 +46,17 @@ class StockPosting:
         lanes: Lanes,
         sealed: SealedDocuments,
         ports: Ports,
-        in_tenure: Callable[[], Awaitable[bool]],
+        in_term: Callable[[], Awaitable[bool]],
     ) -> None:
-        self._in_tenure = in_tenure
-        self._map, self._erp, self._sink, self._master, self._lanes, self._sealed = (
-            mapping,
-            erp,
-            sink,
-            master,
-            lanes,
-            sealed,
-        )
+        """`in_term` says whether nobody has taken over the company up to now."""
+        self._map, self._erp, self._sink, self._master = mapping, erp, sink, master
+        self._lanes, self._sealed, self._in_term = lanes, sealed, in_term
         self._metrics, self._crash_point = ports.metrics, ports.crash_point
         self._pool = Pool(mapping.settings.window.max_lines)
         self._ready = asyncio.Event()
         self._wake = asyncio.Event()
         self._sealing = asyncio.Lock()
-        self._flights: dict[int, InFlightDocument] = {}
+        self._in_flight: dict[int, InFlightDocument] = {}
         self._void: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting = True
@@ -116,11 +112,11 @@ class StockPosting:
         await self._ready.wait()
         # So many of the others add up to what a line can hold.
         limit = ALONE if abs(batch.net) >= MAX_NET else self._pool.max_lines
-        flight = await self._flight_of(k)
+        in_flight = await self._document_of(k)
         while True:
-            if flight is not None:
+            if in_flight is not None:
                 work.attempts += 1
-                ended = await asyncio.shield(flight.ended)
+                ended = await asyncio.shield(in_flight.ended)
                 if isinstance(ended, Ended):
                     return ended
                 if k in ended.refusals:
@@ -130,18 +126,15 @@ class StockPosting:
             waiting = Waiting(k, resolved, limit, asyncio.get_running_loop().create_future())
             self._pool.add(waiting)
             self._wake.set()
-            flight = await waiting.turn or await self._flight_of(k)
+            in_flight = await waiting.turn or await self._document_of(k)
 
-    async def _flight_of(self, k: str) -> InFlightDocument | None:
+    async def _document_of(self, k: str) -> InFlightDocument | None:
         """The sealed document that holds a batch already: it is sent again as it is; None where none does, or it is void."""
         found = await self._standing(k)
         if found is None:
             return None
         offset, document = found
-        flight = self._flights.get(offset)
-        if flight is None:
-            flight = self._take_off(offset, document, slot_held=False)
-        return flight
+        return self._in_flight.get(offset) or self._send(offset, document)
 
     async def _standing(self, k: str) -> tuple[int, StockDocument] | None:
         """The last sealed document that holds a batch, unless we know that it can never be posted."""
@@ -155,7 +148,7 @@ class StockPosting:
     # ---- group commit
 
     async def _commit(self) -> None:
-        """Whenever a session is free: seal what waits, oldest first, and send it."""
+        """Whenever a slot is free: seal what waits, oldest first, and send it."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -164,38 +157,31 @@ class StockPosting:
             if len(self._pool) < self._pool.max_lines:
                 await asyncio.sleep(_LINGER_S)
             while len(self._pool):
-                await self._erp.gate.wait()
-                await self._erp.slots.acquire(stock=True)
-                picked = self._pool.pick(self._lanes.is_free) if self._accepting else []
-                if not picked:
-                    self._erp.slots.release()
-                    break
-                try:
-                    # Another poster's documents, walked since these began to wait, may hold them: those stand
-                    taken = [waiting for waiting in picked if await self._standing(waiting.k) is not None]
-                    sealed = None if taken else await self._seal(picked)
-                    ours = sealed is None or await self._in_tenure()
-                except BaseException:
-                    self._erp.slots.release()
-                    raise
-                if not ours:
-                    # Our successor has walked the chain before this document was in it, and may have refused its batches since;
-                    # it is never sent by us, so that it is they who decide what becomes of it.
-                    logger.warning("stock is posted by another worker now", document=sealed and sealed[1].k)
-                    self._accepting = False
-                    self._erp.slots.release()
-                    break
-                if sealed is None:
-                    self._erp.slots.release()
-                    for waiting in picked:
-                        waiting.turn.set_result(None)
-                    continue
-                flight = self._take_off(*sealed, slot_held=True)
-                for waiting in picked:
-                    waiting.turn.set_result(flight)
-                await asyncio.sleep(
-                    0
-                )  # it takes its lanes, so that the next document is not picked from the same items
+                await self._erp.breaker.wait_closed()
+                async with self._erp.slots.hold(low_priority=True) as slot:
+                    if not await self._commit_one(slot):
+                        break
+
+    async def _commit_one(self, slot: Slot) -> bool:
+        """Seal the next document and send it in this slot; False where nothing can be sent now."""
+        picked = self._pool.pick(self._lanes.is_free) if self._accepting else []
+        if not picked:
+            return False
+        # Documents of another poster, walked since these began to wait, may hold them: those stand
+        taken = [waiting for waiting in picked if await self._standing(waiting.k) is not None]
+        sealed = None if taken else await self._seal(picked)
+        if sealed is not None and not await self._in_term():
+            # Our successor has walked the chain before this document was in it, and may have refused its batches since. We never send
+            # it, so that the successor decides what becomes of it.
+            logger.warning("stock is posted by another worker now", document=sealed[1].k)
+            self._accepting = False
+            return False
+        in_flight = None if sealed is None else self._send(*sealed, slot.hand_over())
+        for waiting in picked:
+            waiting.turn.set_result(in_flight)
+        if in_flight is not None:
+            await asyncio.sleep(0)  # it takes its lanes, so that the next document is not picked from the same items
+        return True
 
     async def _seal(self, picked: list[Waiting]) -> tuple[int, StockDocument] | None:
         async with self._sealing:
@@ -207,57 +193,54 @@ class StockPosting:
         await self._crash_point("s1")
         return sealed
 
-    def _take_off(self, offset: int, document: StockDocument, *, slot_held: bool) -> InFlightDocument:
-        flight = InFlightDocument(offset, document, asyncio.get_running_loop().create_future())
-        self._flights[offset] = flight
-        task = asyncio.create_task(self._fly(flight, slot_held=slot_held), name="document")
+    def _send(self, offset: int, document: StockDocument, slot: Slot | None = None) -> InFlightDocument:
+        """Send a sealed document in a task of its own; without a slot it is one that was sealed before, and is sent again."""
+        in_flight = InFlightDocument(offset, document, asyncio.get_running_loop().create_future())
+        self._in_flight[offset] = in_flight
+        task = asyncio.create_task(self._run_document(in_flight, slot), name="document")
         self._tasks.add(task)
-        task.add_done_callback(self._landed)
-        return flight
+        task.add_done_callback(self._on_sent)
+        return in_flight
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _on_sent(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
 
     # ---- one document
 
-    async def _fly(self, flight: InFlightDocument, *, slot_held: bool) -> None:
+    async def _run_document(self, in_flight: InFlightDocument, slot: Slot | None) -> None:
         try:
-            ended = await self._post(flight.document, flight.offset, slot_held=slot_held)
+            async with slot or nullcontext():
+                ended = await self._post(in_flight.document, in_flight.offset, slot)
         finally:
-            self._flights.pop(flight.offset, None)
+            self._in_flight.pop(in_flight.offset, None)
         if isinstance(ended, Freed) and not ended.stands:
-            self._void.add(flight.offset)
-        flight.ended.set_result(ended)
+            self._void.add(in_flight.offset)
+        in_flight.ended.set_result(ended)
         self._wake.set()
 
-    async def _post(self, document: StockDocument, offset: int, *, slot_held: bool) -> Ended | Freed:
+    async def _post(self, document: StockDocument, offset: int, slot: Slot | None) -> Ended | Freed:
         digest = hashlib.sha256(document.k.encode()).digest()[:16]
         claim = Claim(document.k, "stock_document", digest, f"1 {self._sealed.place}/{offset}")
         several = len(document.lines) > 1
-        lock_patience_s = _SHARED_LOCK_S if several else self._map.settings.lock_park_after_s
+        lock_patience_s = _SHARED_LOCK_PATIENCE_S if several else self._map.settings.lock_park_after_s
         items = {line.item_code for line in document.lines}
-        again = not slot_held
-        if slot_held and not all(map(self._lanes.is_free, items)):
+        if slot is not None and not all(map(self._lanes.is_free, items)):
             # An order took one while it was sealed, and waits for a slot: whoever has one must not wait for a lane
-            self._erp.slots.release()
-            slot_held = False
+            slot.release()
         async with self._lanes.hold(items):
-            if again and (decided := await self._decided(claim, document)) is not None:
+            if slot is None and (decided := await self._decided(claim, document)) is not None:
                 return decided
             try:
                 codes = stock.codes_needed(document, self._map)
                 master = await self._erp.ask(lambda: self._master.get(codes))
                 plan = stock.build(document, self._map, master)
             except Refusal as refusal:
-                if slot_held:
-                    self._erp.slots.release()
-                return await self._withdraw(
-                    claim, document, Written(OutcomeClass.REJECTED, reason=refusal.reason, error=refusal.error)
-                )
+                refused = Written(OutcomeClass.REJECTED, reason=refusal.reason, error=refusal.error)
+                return await self._withdraw(claim, document, refused, slot)
             written = await self._erp.write(
-                [claim], plan.requests, lock_patience_s=lock_patience_s, stock=True, slot_held=slot_held
+                [claim], plan.requests, lock_patience_s=lock_patience_s, stock=True, slot=slot
             )
             await self._crash_point("s2")
             match written.outcome:
@@ -272,7 +255,7 @@ class StockPosting:
                 case _:
                     if written.outcome is OutcomeClass.LOCKED:
                         self._pool.met_lock()
-                    return await self._withdraw(claim, document, written)
+                    return await self._withdraw(claim, document, written, slot)
 
     async def _decided(self, claim: Claim, document: StockDocument) -> Ended | Freed | None:
         """What an approval procedure has made of a document that is sent again: approved, it stands without its claim, and gets it."""
@@ -290,10 +273,12 @@ class StockPosting:
         trail = "adopted_cancelled" if written.cancelled else "adopted"
         return Ended("posted", trail, (written.ref,) if written.ref else ())
 
-    async def _withdraw(self, claim: Claim, document: StockDocument, refused: Written) -> Ended | Freed:
+    async def _withdraw(
+        self, claim: Claim, document: StockDocument, refused: Written, slot: Slot | None
+    ) -> Ended | Freed:
         """Make sure in B1 that the document can never be applied, however late; only then are its batches free."""
         void = Claim(claim.k, claim.kind, claim.digest, claim.version, "void")
-        written = await self._erp.write([void], [], lock_patience_s=float("inf"), stock=True)
+        written = await self._erp.write([void], [], lock_patience_s=float("inf"), stock=True, slot=slot)
         await self._crash_point("s3")
         if written.outcome is OutcomeClass.EXISTS and written.claim is not None and written.claim.state != "void":
             return await self._found(document, written)

@@ -1,8 +1,7 @@
-"""Reading back what happened: the letters as they stand, and an order's whole story. Reads only; through the `Log`."""
+"""One order's whole story: what we received, what became of it, and who acts where something is wrong."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -19,11 +18,12 @@ from schemas.events import (
 )
 from schemas.letters import REASONS
 from schemas.records import DeadLetterState, Outcome
-from schemas.topics import BY_NAME, ORDER_FACTS, event_type
+from schemas.topics import ORDER_FACTS, event_type
 from streams.config.load import Config
-from streams.kafka.client import Log, Record
+from streams.kafka.log import Log
+from streams.query.dead_letters import standing
+from streams.query.reading import partitions_of, scan
 
-LETTERS = "dead-letter-state"
 OUTCOMES = "erp-outcomes"
 _ORDER_EVENTS = (OrderPlaced, OrderCancelled, DispatchConfirmed, RefundIssued)
 #: What an outcome means to somebody who asks about an event (contract section 2).
@@ -32,50 +32,8 @@ ENDS = {"created": "posted", "adopted": "posted", "adopted_cancelled": "posted"}
 Place = tuple[str, int, int]
 
 
-def partitions_of(config: Config, name: str) -> range:
-    """The partitions of one of our topics, as configured."""
-    sizes = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
-    return range(sizes[BY_NAME[name].partitions])
-
-
-async def letters(log: Log, config: Config, codec: Codec) -> dict[str, DeadLetterState]:
-    """Every letter as it stands now, by id.
-
-    Raises:
-        LogError: The broker cannot be reached.
-        CodecError: A state was written by something newer than we are.
-    """
-    found: dict[str, DeadLetterState] = {}
-    # All partitions: a letter may name no company (partition 0), or one that is no longer configured.
-    for partition in partitions_of(config, LETTERS):
-        for record in await _scan(log, config.topic(LETTERS), partition):
-            if record.value is not None:
-                state = codec.decode(record.value, DeadLetterState)
-                found[state.id] = state
-            elif record.key is not None:
-                found.pop(record.key.decode(errors="replace"), None)
-    return found
-
-
-async def _scan(log: Log, topic: str, partition: int, wanted: Callable[[bytes], bool] | None = None) -> list[Record]:
-    start, end = await log.bounds(topic, partition)
-    found: list[Record] = []
-    async with aclosing(log.read(topic, partition, start, end)) as batches:
-        async for records in batches:
-            found += [r for r in records if wanted is None or (r.value is not None and wanted(r.value))]
-    return found
-
-
-async def record_at(log: Log, topic: str, partition: int, offset: int) -> Record | None:
-    """One record; None where the log no longer has it."""
-    async with aclosing(log.read(topic, partition, offset, offset + 1)) as batches:
-        async for records in batches:
-            return next((record for record in records if record.offset == offset), None)
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class StoryEvent:
     """One event of a story, and where it stands.
 
     Attributes:
@@ -115,8 +73,8 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Story:
-    """One order: everything we were told about it and what became of it, oldest first.
+class OrderStory:
+    """One order: everything we received about it and what became of it, oldest first.
 
     Attributes:
         order_id: The source's; None for a refund that names no order.
@@ -125,30 +83,30 @@ class Story:
     company: str
     order_id: str | None
     order_number: str | None = None
-    entries: list[Entry] = field(default_factory=list)
+    events: list[StoryEvent] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "company": self.company,
             "order_id": self.order_id,
             "order_number": self.order_number,
-            "events": [entry.as_json() for entry in self.entries],
+            "events": [event.as_json() for event in self.events],
         }
 
 
-async def stories(log: Log, config: Config, codec: Codec, ident: str) -> list[Story]:
+async def stories(log: Log, config: Config, codec: Codec, ident: str) -> list[OrderStory]:
     """The orders that `ident` may mean: an order id or number, a shipment, refund or event id, or a B1 DocNum.
 
     Raises:
         LogError: The broker cannot be reached.
         CodecError: A record of ours was written by something newer than we are.
     """
-    standing = (await letters(log, config, codec)).values()
-    seen = await _look(log, config, codec, frozenset({ident}), _number_of(ident), standing)
+    letters = (await standing(log, config, codec)).values()
+    seen = await _find(log, config, codec, frozenset({ident}), _number_of(ident), letters)
     named = frozenset(order_id for _, order_id in seen.orders() if order_id) - {ident}
     if named:
-        seen = seen.joined(await _look(log, config, codec, named, None, standing))
-    return seen.told(config)
+        seen = seen.joined(await _find(log, config, codec, named, None, letters))
+    return seen.stories(config)
 
 
 def _number_of(ident: str) -> int | None:
@@ -166,7 +124,7 @@ def _varint(number: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Found:
     events: Mapping[Place, tuple[OrderEvent, int]]  # with the record's timestamp
     outcomes: Mapping[Place, Outcome]
     letters: Mapping[str, DeadLetterState]
@@ -178,38 +136,38 @@ class _Seen:
             *((letter.company, letter.order_id) for letter in self.letters.values()),
         }
 
-    def joined(self, other: "_Seen") -> "_Seen":
-        return _Seen(
+    def joined(self, other: "_Found") -> "_Found":
+        return _Found(
             {**self.events, **other.events}, {**self.outcomes, **other.outcomes}, {**self.letters, **other.letters}
         )
 
-    def told(self, config: Config) -> list[Story]:
+    def stories(self, config: Config) -> list[OrderStory]:
         by_place = {
             (config.name_of(x.topic), x.partition, x.offset): x for x in self.letters.values() if x.partition >= 0
         }
         lines = [letter for letter in self.letters.values() if letter.partition < 0]
-        found: dict[tuple[str, str | None], Story] = {}
+        found: dict[tuple[str, str | None], OrderStory] = {}
         for place in {*self.events, *self.outcomes, *by_place}:
             fact, outcome, letter = self.events.get(place), self.outcomes.get(place), by_place.get(place)
             entry, company, order_id = _entry(place, fact, outcome, letter)
-            story = found.setdefault((company, order_id), Story(company, order_id))
-            story.entries.append(entry)
+            story = found.setdefault((company, order_id), OrderStory(company, order_id))
+            story.events.append(entry)
             if fact is not None and isinstance(fact[0], OrderPlaced):
                 story.order_number = fact[0].order_number or fact[0].order_id
         for letter in lines:
             place = (config.name_of(letter.topic), letter.partition, letter.offset)
-            story = found.setdefault((letter.company, letter.order_id), Story(letter.company, letter.order_id))
-            story.entries.append(_entry(place, None, None, letter)[0])
+            story = found.setdefault((letter.company, letter.order_id), OrderStory(letter.company, letter.order_id))
+            story.events.append(_entry(place, None, None, letter)[0])
         for story in found.values():
-            story.entries.sort(
-                key=lambda entry: (entry.received_at or datetime.min.replace(tzinfo=UTC), entry.topic, entry.offset)
+            story.events.sort(
+                key=lambda event: (event.received_at or datetime.min.replace(tzinfo=UTC), event.topic, event.offset)
             )
         return sorted(found.values(), key=lambda story: (story.company, story.order_id or ""))
 
 
 def _entry(
     place: Place, fact: tuple[OrderEvent, int] | None, outcome: Outcome | None, letter: DeadLetterState | None
-) -> tuple[Entry, str, str | None]:
+) -> tuple[StoryEvent, str, str | None]:
     event = fact[0] if fact is not None else None
     stamp_ms = fact[1] if fact is not None else letter.timestamp_ms if letter is not None else 0
     kind, event_id, source, company, order_id = _who(place, event, outcome, letter)
@@ -233,7 +191,7 @@ def _entry(
             "letter": letter.id if letter is not None else None,
         }
     received = outcome.queued_at if outcome is not None else letter.first_failed_at if letter is not None else None
-    entry = Entry(
+    entry = StoryEvent(
         type=kind,
         event_id=event_id,
         source=source,
@@ -267,31 +225,31 @@ def _who(
     return event_type(place[0]), None, None, "", None
 
 
-async def _look(
+async def _find(
     log: Log,
     config: Config,
     codec: Codec,
     names: frozenset[str],
     number: int | None,
-    standing: Iterable[DeadLetterState],
-) -> _Seen:
+    letters: Iterable[DeadLetterState],
+) -> _Found:
     # Texts and numbers stand in Avro as they are, so most records need no decoding to be passed over.
     needles = [name.encode() for name in names]
     marks = [*needles, *([_varint(number)] if number is not None else [])]
     events: dict[Place, tuple[OrderEvent, int]] = {}
     outcomes: dict[Place, Outcome] = {}
 
-    async def look_at_facts(name: str, partition: int) -> None:
-        for record in await _scan(log, config.topic(name), partition, lambda value: any(n in value for n in needles)):
+    async def read_facts(name: str, partition: int) -> None:
+        for record in await scan(log, config.topic(name), partition, lambda value: any(n in value for n in needles)):
             try:
                 event = cast(OrderEvent, codec.decode(record.value or b"", _ORDER_EVENTS))
             except CodecError:
-                continue  # its letter says what it is
+                continue  # its dead letter says what it is
             if names & _names_in(event):
                 events[name, partition, record.offset] = (event, record.timestamp_ms)
 
-    async def look_at_outcomes(partition: int) -> None:
-        for record in await _scan(log, config.topic(OUTCOMES), partition, lambda value: any(m in value for m in marks)):
+    async def read_outcomes(partition: int) -> None:
+        for record in await scan(log, config.topic(OUTCOMES), partition, lambda value: any(m in value for m in marks)):
             outcome = codec.decode(record.value or b"", Outcome)
             numbers = {document.doc_num for document in outcome.documents}
             if names & {outcome.order_id, *outcome.event_ids} or number in numbers:
@@ -301,12 +259,12 @@ async def _look(
                     outcomes[place] = outcome
 
     await asyncio.gather(
-        *(look_at_facts(name, partition) for name in ORDER_FACTS for partition in partitions_of(config, name)),
-        *(look_at_outcomes(partition) for partition in partitions_of(config, OUTCOMES)),
+        *(read_facts(name, partition) for name in ORDER_FACTS for partition in partitions_of(config, name)),
+        *(read_outcomes(partition) for partition in partitions_of(config, OUTCOMES)),
     )
     order_outcomes = {place: outcome for place, outcome in outcomes.items() if place[0] in ORDER_FACTS}
-    about = {x.id: x for x in standing if x.event_type != "stock_adjusted" and names & {x.order_id, x.event_id}}
-    return _Seen(events, order_outcomes, about)
+    about = {x.id: x for x in letters if x.event_type != "stock_adjusted" and names & {x.order_id, x.event_id}}
+    return _Found(events, order_outcomes, about)
 
 
 def _names_in(event: OrderEvent) -> set[str | None]:

@@ -7,18 +7,18 @@ from schemas.codec import Codec
 from streams.config.load import Config
 from streams.connect.broker import LogBroker
 from streams.connect.group import ConnectorFactory
-from streams.kafka import client as kafka
+from streams.kafka.log import Log
 
 
-async def positions(config: Config, log: kafka.Log, codec: Codec) -> dict[str, Position]:
+async def positions(config: Config, log: Log, codec: Codec) -> dict[str, Position]:
     """Where every connector stands, with the levels that ended there as no-ops; nobody is disturbed.
 
     Raises:
         RetriableError: Kafka did not answer.
         FatalError: A cursor cannot be read.
     """
-    stage = ConnectorFactory(config, LogBroker(log), codec, SystemClock(), NoMetrics())
-    found = {name: stage.cursors(name) for name in config.connectors}
+    factory = ConnectorFactory(config, LogBroker(log), codec, SystemClock(), NoMetrics())
+    found = {name: factory.cursors(name) for name in config.connectors}
     for cursors in found.values():
         await cursors.look()
     return {name: cursors.position for name, cursors in found.items()}

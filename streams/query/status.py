@@ -1,7 +1,7 @@
 """How far every flow is, in source events: what `streams status` says (contract section 5).
 
 Received is where the facts' topics end, and the lines that connectors refused. Ends are what the stages committed with
-their watermarks, and the states of letters. What is missing between the two is in flight. Only the letters are scanned.
+their watermarks, and the states of dead letters. What is missing between the two is in flight. Only those states are scanned.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from connectors.base.dead_letters import INBOX
 from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
-from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
 from streams.faust_host.watermarks import decode_counts
-from streams.kafka.client import Committed, Log
-from streams.query.orders import LETTERS, letters, partitions_of
+from streams.kafka.log import Committed, Log
+from streams.query.dead_letters import STATES_TOPIC, standing
 from streams.query.positions import positions
+from streams.query.reading import partitions_of
 
 QUEUES = ("erp-orders", "erp-stock")
-#: Upstream to downstream: the order of reading (design section 16.13).
+#: Upstream to downstream: the order of reading (architecture section 15.13).
 STAGES = (*FACTS, "stock-sealed", *QUEUES)
 ENDS = ("posted", "no_op", "parked", "dead")
-#: What a letter's state counts as; a replayed one's place has been taken by the record that was published again.
+#: What a dead letter's state counts as; a replayed one's place has been taken by the record that was published again.
 _LETTER_ENDS = {
     "dead": "dead",
     "parked": "parked",
@@ -38,13 +38,13 @@ _LETTER_ENDS = {
     "no_op": "no_op",
     "discarded": "no_op",
 }
-_LOOK_AHEAD = 500  # postings at the head of a queue that are looked at for the oldest of each flow
+_HEAD_RECORDS = 500  # postings at the head of a queue that are searched for the oldest of each flow
 
 Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class FlowStatus:
     """One flow, in source events, repeats included, since the beginning.
 
     Attributes:
@@ -79,19 +79,19 @@ class Status:
     """`flows` has the five event types, and `inbox` where lines were refused whose type nobody could tell."""
 
     idle: bool
-    flows: Mapping[str, Flow]
+    flows: Mapping[str, FlowStatus]
 
     def as_json(self) -> dict[str, Any]:
         return {"idle": self.idle, "flows": {name: flow.as_json() for name, flow in self.flows.items()}}
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Snapshot:
     """Where everything stands, read upstream to downstream; two that are equal show that nothing moved between them.
 
     Attributes:
         unread: Files that connectors have not read.
-        ends: Next offset of every partition of the stages, and of the letters' states.
+        ends: Next offset of every partition of the stages, and of the dead letters' states.
         committed: What the group has finished, and its counts.
     """
 
@@ -114,13 +114,13 @@ def count(
     states: Iterable[DeadLetterState],
     oldest_s: Mapping[str, float],
     levels: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Flow]:
+) -> dict[str, FlowStatus]:
     """The flows. Pure.
 
     Args:
         ends: Next offset of every partition of the facts, by our name of the topic.
         committed: Of every partition of every stage; what each counts, it has ended itself.
-        states: Every letter as it stands.
+        states: Every dead letter as it stands.
         oldest_s: Age of the oldest event in flight, by flow.
         levels: Levels that ended as no-ops in their connector (baselines, stale and unchanged ones), by flow.
     """
@@ -130,7 +130,7 @@ def count(
         if topic in FACTS:
             received[event_type(topic)] += end
     for commit in committed:
-        # Refused events are counted by their letters, which go on changing.
+        # Refused events are counted by their dead letters, which go on changing.
         ended.update({key: n for key, n in decode_counts(commit.metadata).items() if key[1] in ("posted", "no_op")})
     for letter in states:
         named, events = flow_of(letter), len(letter.members) or 1
@@ -148,7 +148,7 @@ def count(
     for name in (*EVENT_TYPES, *sorted(received.keys() - EVENT_TYPES.keys())):
         posted, no_op, parked, dead = (ended[name, end] for end in ENDS)
         in_flight = max(0, received[name] - posted - no_op - parked - dead)
-        flows[name] = Flow(posted, no_op, parked, dead, in_flight, oldest_s.get(name, 0.0) if in_flight else 0.0)
+        flows[name] = FlowStatus(posted, no_op, parked, dead, in_flight, oldest_s.get(name, 0.0) if in_flight else 0.0)
     return flows
 
 
@@ -156,7 +156,7 @@ def flow_of(letter: DeadLetterState) -> str:
     return "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
 
 
-async def look(log: Log, config: Config) -> Look:
+async def snapshot(log: Log, config: Config) -> Snapshot:
     """Read where everything stands, upstream to downstream.
 
     Raises:
@@ -164,13 +164,13 @@ async def look(log: Log, config: Config) -> Look:
     """
     unread = await asyncio.to_thread(_count_unread, config)
     ends: dict[Place, int] = {}
-    for name in (*STAGES, LETTERS):
+    for name in (*STAGES, STATES_TOPIC):
         places = [(name, partition) for partition in partitions_of(config, name)]
         bounds = await asyncio.gather(*(log.bounds(config.topic(name), partition) for _, partition in places))
         ends.update(zip(places, (end for _, end in bounds), strict=True))
     committed = await log.committed(config.group)
     named = {(config.name_of(topic), partition): at for (topic, partition), at in committed.items()}
-    return Look(unread, ends, {place: at for place, at in named.items() if place[0] in STAGES})
+    return Snapshot(unread, ends, {place: at for place, at in named.items() if place[0] in STAGES})
 
 
 def _count_unread(config: Config) -> int:
@@ -186,15 +186,15 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
         LogError: The broker cannot be reached, or the topics are not there.
         CodecError: A state was written by something newer than we are.
     """
-    first = await look(log, config)
-    standing = (await letters(log, config, codec)).values()
+    first = await snapshot(log, config)
+    letters = (await standing(log, config, codec)).values()
     oldest_ms = await _oldest(log, config, codec, first)
     levels: Counter[str] = Counter()
     for position in (await positions(config, log, codec)).values():
         levels.update(position.no_op)
-    second = await look(log, config)
+    second = await snapshot(log, config)
     oldest_s = {flow: round(max(0, now_ms - stamp_ms) / 1000, 1) for flow, stamp_ms in oldest_ms.items()}
-    flows = count(second.ends, second.committed.values(), standing, oldest_s, levels)
+    flows = count(second.ends, second.committed.values(), letters, oldest_s, levels)
     idle = (
         first == second
         and not second.unread
@@ -204,12 +204,12 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     return Status(idle, flows)
 
 
-async def _oldest(log: Log, config: Config, codec: Codec, at: Look) -> dict[str, int]:
+async def _oldest(log: Log, config: Config, codec: Codec, at: Snapshot) -> dict[str, int]:
     """When the oldest unfinished event of each flow was published (Unix ms)."""
     oldest: dict[str, int] = {}
     for name, partition in at.unfinished():
         start = at.committed[name, partition].offset if (name, partition) in at.committed else 0
-        ahead = _LOOK_AHEAD if name in QUEUES else 1
+        ahead = _HEAD_RECORDS if name in QUEUES else 1
         async with aclosing(log.read(config.topic(name), partition, start, start + ahead)) as batches:
             async for records in batches:
                 for record in records:
@@ -221,8 +221,3 @@ async def _oldest(log: Log, config: Config, codec: Codec, at: Look) -> dict[str,
                         flow = "stock_adjusted"
                     oldest[flow] = min(oldest.get(flow, stamp_ms), stamp_ms)
     return oldest
-
-
-def is_open(letter: DeadLetterState) -> bool:
-    """Whether somebody or something still has to act."""
-    return letter.state in OPEN_STATES

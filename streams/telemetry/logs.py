@@ -7,7 +7,6 @@ B1's texts and validators quote the values they refuse.
 
 import json
 import logging
-import re
 import sys
 import traceback
 from collections.abc import MutableMapping
@@ -17,9 +16,9 @@ import structlog
 
 from connectors.base.errors import ConnectorError
 from schemas.codec import CodecError
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
+from streams.telemetry.text import escape
 
-LENGTH_CAP = 500  # characters of one value
 _FRAMES = 8  # innermost frames of an exception
 _CAUSES = 4
 #: Keys that a line may carry. Add one only if its values can never be personal data, a secret or a payload.
@@ -100,7 +99,6 @@ ALLOWED = frozenset(
         *("config_version", "version", "host", "port", "pid", "signal", "command", "tier", "sessions", "limit", "by"),
     }
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 #: Libraries that tell too much at INFO: httpx writes whole URLs, which hold e-mail addresses in filters.
 _QUIET = ("aiokafka", "asyncio", "faust", "httpcore", "httpx", "kafka", "mode", "uvicorn", "asyncssh")
 
@@ -177,12 +175,6 @@ def _keep_allowed(_logger: Any, _method: str, line: Line) -> Line:
     if dropped:
         kept["dropped"] = [escape(key) for key in dropped]
     return kept
-
-
-def escape(text: str, cap: int = LENGTH_CAP) -> str:
-    """One visible line: control and direction-changing characters as Python escapes, cut to `cap` characters."""
-    cut = text if len(text) <= cap else text[:cap] + "..."
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
 
 
 def _safe(value: Any) -> Any:

@@ -12,7 +12,7 @@ from schemas.events import DIGEST_BYTES, BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain.rule import Head
-from streams.intake import RawRecord
+from streams.ports import RawRecord
 from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from streams.windows.seen import Seen
 

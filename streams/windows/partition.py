@@ -25,9 +25,9 @@ from streams.chain.log import Anchors, ChainLog
 from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
-from streams.intake import Batch
-from streams.kafka.client import LogError, Outgoing
-from streams.ports import Ports
+from streams.kafka.errors import LogError
+from streams.kafka.log import Outgoing
+from streams.ports import Batch, Ports
 from streams.windows.epoch import Composed, Composer, Row, companies_of
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen

@@ -19,12 +19,12 @@ class Gauges:
         self._parked: set[Key] = set()
         self._dead: set[Key] = set()
 
-    def show(self, rooms: Pipeline) -> None:
+    def show(self, pipeline: Pipeline) -> None:
         metrics, now = self._metrics, self._clock.now().timestamp()
-        windows = list(rooms.partitions.values())
-        metrics.window_open_events.set(sum(room.open_events for room in windows))
-        metrics.window_oldest_open.set(max((room.open_s for room in windows), default=0.0))
-        posters = list(rooms.posters.values())
+        windows = list(pipeline.partitions.values())
+        metrics.window_open_events.set(sum(partition.open_events for partition in windows))
+        metrics.window_oldest_open.set(max((partition.open_s for partition in windows), default=0.0))
+        posters = list(pipeline.posters.values())
         oldest = dict.fromkeys(EVENT_TYPES, 0.0)
         for poster in posters:
             metrics.lanes_active(poster.company).set(poster.lanes.active)
@@ -32,7 +32,7 @@ class Gauges:
             for posting in poster.flying():
                 flow = flow_of(posting.kind)
                 oldest[flow] = max(oldest[flow], now - posting.timestamp_ms / 1000)
-            locked = [one.locked_since for one in poster.erp.troubles if one.locked_since is not None]
+            locked = [one.locked_since for one in poster.erp.writes if one.locked_since is not None]
             blocked_s = self._clock.monotonic() - min(locked) if locked else 0.0
             metrics.lane_blocked_oldest(poster.company).set(blocked_s)
         for flow, age_s in oldest.items():
@@ -41,17 +41,17 @@ class Gauges:
             unknown = [
                 one.unknown_since
                 for poster in posters
-                for one in poster.erp.troubles
+                for one in poster.erp.writes
                 if one.flow == flow and one.unknown_since is not None
             ]
             metrics.ambiguous_postings(flow).set(len(unknown))
             metrics.ambiguous_oldest(flow).set(self._clock.monotonic() - min(unknown) if unknown else 0.0)
-        self._show_letters(rooms, now)
+        self._show_letters(pipeline, now)
 
-    def _show_letters(self, rooms: Pipeline, now: float) -> None:
+    def _show_letters(self, pipeline: Pipeline, now: float) -> None:
         parked, dead = Counter[Key](), Counter[Key]()
         parked_s, dead_s = dict[Key, float](), dict[Key, float]()
-        for poster in rooms.posters.values():
+        for poster in pipeline.posters.values():
             for letter in poster.letters():
                 flow, age_s = flow_of(letter.event_type), now - letter.first_failed_at.timestamp()
                 if letter.state == "parked":

@@ -1,4 +1,4 @@
-"""One worker's rooms, put together: what owns a partition of each topic while this worker has it. No Faust here."""
+"""One worker's pipeline: who owns a partition of each topic while this worker has it. No Faust here."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -10,8 +10,7 @@ from schemas.topics import ORDER_FACTS, event_type
 from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.intake import Batch, Counts
-from streams.ports import Ports
+from streams.ports import Batch, Counts, Ports
 from streams.posting.poster import Poster, alone
 from streams.windows.epoch import Composer
 from streams.windows.partition import Limits, StockPartition
@@ -25,7 +24,7 @@ INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class _Shortest:
+class _StrictestLimits:
     length_s: float
     max_members: int
 
@@ -49,14 +48,14 @@ class Pipeline:
         self._rules = StockRules(config.maps)
         self._composer = Composer(codec, self._rules, config.version)
         windows = [company.window for company in config.companies.values()]
-        self._shortest = _Shortest(min(w.length_s for w in windows), min(w.max_members for w in windows))
+        self._strictest = _StrictestLimits(min(w.length_s for w in windows), min(w.max_members for w in windows))
         self.partitions: dict[int, StockPartition] = {}
         self.posters: dict[int, Poster] = {}
 
     def limits(self, company: str) -> Limits:
         """When a window of this company's events is sealed; the strictest where the company is unknown."""
         settings = self._config.companies.get(company)
-        return self._shortest if settings is None else settings.window
+        return self._strictest if settings is None else settings.window
 
     def company_of(self, partition: int) -> str | None:
         return next(
@@ -66,10 +65,10 @@ class Pipeline:
     # ---- stock
 
     def stock_partition(self, number: int) -> StockPartition:
-        """The room of an input partition; kept while the partition goes and comes back, so that only new records are walked."""
-        room = self.partitions.get(number)
-        if room is None:
-            room = self.partitions[number] = StockPartition(
+        """The windows of an input partition; kept while the partition goes and comes back, so that only new records are walked."""
+        partition = self.partitions.get(number)
+        if partition is None:
+            partition = self.partitions[number] = StockPartition(
                 number,
                 self._config,
                 self._ports,
@@ -79,7 +78,7 @@ class Pipeline:
                 self._anchors,
                 self.limits,
             )
-        return room
+        return partition
 
     # ---- companies
 
@@ -98,7 +97,7 @@ class Pipeline:
     # ---- batches
 
     async def take(self, topic: str, partition: int, batch: Batch) -> None:
-        """Hand a batch of one of `INPUTS` to its room."""
+        """Hand a batch of one of `INPUTS` to whoever owns its partition."""
         if topic in ORDER_FACTS:
             await self._router.route(event_type(topic), batch)
         elif topic == STOCK:
@@ -113,13 +112,15 @@ class Pipeline:
     # ---- giving back
 
     async def release(self, stock: Collection[int], companies: Collection[int]) -> None:
-        """Seal what is open, let what is under way end for a moment, and close; rooms of stock partitions stay in memory."""
+        """Seal what is open, let what is under way end for a moment, and close; stock partitions stay in memory."""
         posters = [self.posters.pop(number) for number in companies if number in self.posters]
         for poster in posters:
             poster.quiesce()
-        rooms = [self.partitions[number] for number in stock if number in self.partitions]
+        partitions = [self.partitions[number] for number in stock if number in self.partitions]
         results = await asyncio.gather(
-            *(room.release() for room in rooms), *(poster.close() for poster in posters), return_exceptions=True
+            *(partition.release() for partition in partitions),
+            *(poster.close() for poster in posters),
+            return_exceptions=True,
         )
         errors = [result for result in results if isinstance(result, Exception)]
         if errors:

@@ -10,8 +10,8 @@ from schemas.topics import fact_topic
 from streams.chain.keys import event_key
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
-from streams.intake import Batch, RawRecord
-from streams.kafka.client import Log, Outgoing
+from streams.kafka.log import Log, Outgoing
+from streams.ports import Batch, RawRecord
 from streams.telemetry.metrics import Metrics
 
 

@@ -12,7 +12,7 @@ from random import Random
 
 from schemas.codec import Codec
 from schemas.events import StockAdjusted, digest_of
-from streams.kafka.client import partition_of
+from streams.kafka.log import partition_of
 
 COMPANY, SOURCE, LOCATION, WAREHOUSE = "acme", "warehouse", "MAIN", "LON1"
 PARTITIONS = 12

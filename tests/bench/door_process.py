@@ -17,7 +17,7 @@ from schemas.codec import embedded_codec
 from streams.connect.broker import LogBroker
 from streams.connect.group import ConnectorFactory
 from streams.kafka.client import KafkaLog
-from streams.worker.main import settle_collector
+from streams.worker.main import tune_garbage_collector
 from tests.bench import world
 
 _OUT = os.dup(1)
@@ -31,7 +31,7 @@ async def serve(spec: dict[str, Any]) -> None:
     config = world.config(spec["settings"])
     log = KafkaLog(spec["servers"])
     await log.start()
-    settle_collector()
+    tune_garbage_collector()
     stage = ConnectorFactory(config, LogBroker(log), embedded_codec(), SystemClock(), NoMetrics())
     door = stage.door(lambda _connector: None)
     assert door is not None

@@ -11,7 +11,8 @@ from schemas.codec import embedded_codec
 from schemas.records import SealedEpoch
 from schemas.topics import BY_NAME
 from streams.chain.rule import Head
-from streams.kafka.client import KafkaLog, Outgoing, Topic
+from streams.kafka.client import KafkaLog
+from streams.kafka.log import BrokerTopic, Outgoing
 from streams.kafka.topics import apply
 from tests.bench import corpus, harness, world
 from tests.bench.corpus import Sums
@@ -108,7 +109,7 @@ class Rounds:
 async def _make_chain_topic(log: KafkaLog, prefix: str) -> None:
     row = BY_NAME["stock-sealed"]
     configs = {**row.config(35), "min.insync.replicas": "1"}
-    await log.create_topics([Topic(f"{prefix}{row.name}", corpus.PARTITIONS, 1, configs)])
+    await log.create_topics([BrokerTopic(f"{prefix}{row.name}", corpus.PARTITIONS, 1, configs)])
 
 
 def _wait_until_shared(children: list[Child]) -> None:

@@ -33,7 +33,7 @@ from streams.kafka.client import KafkaLog
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.windows.partition import StockPartition
-from streams.worker.main import settle_collector
+from streams.worker.main import tune_garbage_collector
 from streams.worker.pipeline import SEALED, STOCK
 from tests.bench import world
 from tests.bench.corpus import Sums
@@ -151,27 +151,27 @@ class Gated(StreamsApp):
         self.sealed = asyncio.Event()
         self.meter = Meter()
         self._ending: set[asyncio.Task[None]] = set()
-        take = self.rooms.take
+        take = self.pipeline.take
 
         async def take_to_the_end(topic: str, partition: int, batch: Any) -> None:
             if topic == STOCK:
                 self.meter.start()
             await take(topic, partition, batch)
-            room = self.rooms.partitions.get(partition)
+            partition = self.pipeline.partitions.get(partition)
             if (
                 topic == STOCK
-                and room is not None
-                and room._rows
-                and room._rows[-1][0].offset + 1 == self._ends[partition]
+                and partition is not None
+                and partition._rows
+                and partition._rows[-1][0].offset + 1 == self._ends[partition]
             ):
-                self._ending.add(asyncio.create_task(self._seal_the_last(room)))
+                self._ending.add(asyncio.create_task(self._seal_the_last(partition)))
 
-        self.rooms.take = take_to_the_end  # type: ignore[method-assign]  # the bench's gate
+        self.pipeline.take = take_to_the_end  # type: ignore[method-assign]  # the bench's gate
 
-    async def _seal_the_last(self, room: StockPartition) -> None:
+    async def _seal_the_last(self, partition: StockPartition) -> None:
         """The last window of a partition would wait for its length; that is a setting, not a cost."""
-        await room.seal("length")
-        if all(room.end == self._ends[number] for number, room in self.rooms.partitions.items()):
+        await partition.seal("length")
+        if all(partition.end == self._ends[number] for number, partition in self.pipeline.partitions.items()):
             self.sealed.set()
 
     async def on_assigned(self, tps: set[TP]) -> None:
@@ -183,7 +183,7 @@ class Gated(StreamsApp):
         name = self._round.name_of(tp.topic)
         if name == STOCK and not self._gone:
             self.held.add(tp)
-            if len(self.held) == len(self.rooms.partitions):
+            if len(self.held) == len(self.pipeline.partitions):
                 tell("ready", partitions=sorted(tp.partition for tp in self.held))
         elif name != SEALED:
             super().resume(tp)
@@ -199,7 +199,7 @@ async def ours(spec: Spec) -> None:
     config = world.RoundConfig.of(world.config(spec.settings))
     log = KafkaLog(spec.servers)
     await log.start()
-    settle_collector()
+    tune_garbage_collector()
     ports = Ports(log, embedded_codec(), SystemClock(), Random(1), Metrics(config), lambda _company: NoErp())  # type: ignore[arg-type,return-value]  # all it is asked
     app = Gated(spec, config, ports, broker=f"kafka://{spec.servers}")
     app.finalize()

@@ -22,7 +22,7 @@ from schemas.events import StockAdjusted
 from streams.chain.log import ANCHORS
 from streams.faust_host.transport import TP, Batch
 from streams.faust_host.watermarks import Progress
-from streams.kafka.client import Outgoing, Sent, partition_of
+from streams.kafka.log import Outgoing, Sent, partition_of
 from streams.kafka.topics import wanted
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics

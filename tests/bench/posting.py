@@ -30,10 +30,12 @@ from streams.chain.keys import document_key
 from streams.config.load import Config
 from streams.faust_host.transport import TP, Batch
 from streams.faust_host.watermarks import Progress
-from streams.flow_control.lanes import Lanes, Slots
-from streams.kafka.client import Outgoing
+from streams.flow_control.circuit_breaker import CircuitBreaker
+from streams.flow_control.lanes import Lanes
+from streams.flow_control.slots import Slots
+from streams.kafka.log import Outgoing
 from streams.ports import Ports
-from streams.posting.erp import Erp, Gate
+from streams.posting.erp import Erp
 from streams.telemetry.metrics import Metrics
 from streams.worker.pipeline import ERP_STOCK, SEALED, STOCK, Pipeline
 from tests.bench import corpus, world
@@ -107,7 +109,7 @@ class Ended:
 
 
 class Feed:
-    """Hands the records of a log to the rooms as a transport would, in order, one batch of a partition at a time."""
+    """Hands the records of a log to the pipeline as a transport would, in order, one batch of a partition at a time."""
 
     def __init__(self, log: MemoryLog, config: Config) -> None:
         self._log, self._config = log, config
@@ -141,7 +143,7 @@ class Windows:
     """The real windows of all partitions, fed at the rate of the benchmark."""
 
     def __init__(self, config: Config, ports: Ports, log: MemoryLog, seconds: int) -> None:
-        self.rooms, self.feed = Pipeline(config, ports), Feed(log, config)
+        self.pipeline, self.feed = Pipeline(config, ports), Feed(log, config)
         self._config, self._ports, self._log, self._seconds = config, ports, log, seconds
         self.sums = Sums()
         self.fed = False
@@ -149,9 +151,9 @@ class Windows:
 
     async def open(self) -> None:
         for number in range(corpus.PARTITIONS):
-            room = self.rooms.stock_partition(number)
-            await room.open(None, 0)
-            self._tasks.append(asyncio.create_task(room.run()))
+            partition = self.pipeline.stock_partition(number)
+            await partition.open(None, 0)
+            self._tasks.append(asyncio.create_task(partition.run()))
         self._tasks.append(asyncio.create_task(self._feed()))
         self._tasks.append(asyncio.create_task(self._route()))
 
@@ -176,7 +178,7 @@ class Windows:
             for number in {one.partition for one in some}:
                 batch = await self.feed.batch(STOCK, number)
                 if batch is not None:
-                    await self.rooms.take(STOCK, number, batch)
+                    await self.pipeline.take(STOCK, number, batch)
 
     async def _route(self) -> None:
         while True:
@@ -184,7 +186,7 @@ class Windows:
             for number in range(corpus.PARTITIONS):
                 batch = await self.feed.batch(SEALED, number)
                 if batch is not None:
-                    await self.rooms.take(SEALED, number, batch)
+                    await self.pipeline.take(SEALED, number, batch)
 
     async def sealed(self) -> bool:
         """Everything is fed, sealed and queued."""
@@ -205,12 +207,12 @@ class Windows:
 
 async def ours(windows: Windows, config: Config, erp: Erp1) -> Callable[[], Awaitable[bool]]:
     """The real poster on the company's queue."""
-    poster = await windows.rooms.open_poster(0, {}, 0)
+    poster = await windows.pipeline.open_poster(0, {}, 0)
     assert poster is not None
 
     async def settled() -> bool:
         while (batch := await windows.feed.batch(ERP_STOCK, 0)) is not None:
-            await windows.rooms.take(ERP_STOCK, 0, batch)
+            await windows.pipeline.take(ERP_STOCK, 0, batch)
         _, end = await windows._log.bounds(config.topic(ERP_STOCK), 0)
         if poster.failed.done():
             poster.failed.result()
@@ -226,8 +228,8 @@ class DocumentEach:
         self.windows, self.config, self.ports = windows, config, ports
         self.tasks: set[asyncio.Task[None]] = set()
         self._lanes, self._map = Lanes(), config.maps[corpus.COMPANY]
-        gate = Gate(corpus.COMPANY, erp.service_layer.ping, ports)
-        self._erp = Erp(B1Sink(erp.service_layer), gate, Slots(IN_FLIGHT), ports)
+        breaker = CircuitBreaker(corpus.COMPANY, erp.service_layer.ping, ports.clock, ports.random)
+        self._erp = Erp(B1Sink(erp.service_layer), breaker, Slots(IN_FLIGHT), ports)
         self._master = MasterDataCache(erp.service_layer, ports.clock, tax_field="VatGroup")
 
     async def settled(self) -> bool:
@@ -296,7 +298,7 @@ def measure(seconds: int, window_s: float, *, rival: bool) -> Ended:
         units = world.on_hand(erp.company, ITEMS)
         if units != {sku: moved for sku, moved in windows.sums.units.items() if moved}:
             raise SumsDifferError("B1's stock is not what the events come to")
-        await windows.rooms.release(range(corpus.PARTITIONS), [0])
+        await windows.pipeline.release(range(corpus.PARTITIONS), [0])
         await windows.close()
         await erp.service_layer.close()
         return Ended(dict(erp.company.counters), dict(erp.calls), clock.monotonic() - sealed_at, units)

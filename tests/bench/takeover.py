@@ -26,7 +26,8 @@ from schemas.events import Customer, OrderLine, OrderPlaced, StockAdjusted, dige
 from schemas.records import SealedEpoch, StockBatch
 from streams.chain.rule import Head
 from streams.config.load import Config
-from streams.kafka.client import KafkaLog, Outgoing, partition_of
+from streams.kafka.client import KafkaLog
+from streams.kafka.log import Outgoing, partition_of
 from streams.kafka.topics import apply
 from tests.bench import corpus, world
 from tests.bench.harness import Bar, Check, Figure, Outcome

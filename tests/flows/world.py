@@ -36,10 +36,10 @@ from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
 from streams.connect.broker import LogBroker
 from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
-from streams.kafka.client import Committed, Outgoing, Record, Sent
+from streams.kafka.log import Committed, Outgoing, Record, Sent
 from streams.ports import Ports
 from streams.query import status
-from streams.query.orders import letters
+from streams.query.dead_letters import standing
 from streams.telemetry.metrics import Metrics
 from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 from tests.connectors.wire import Wire
@@ -154,11 +154,11 @@ class _Batch:
 
 
 class Worker:
-    """One worker that has all partitions: what `streams.faust_host.app` does with its rooms, without Faust."""
+    """One worker that has all partitions: what `streams.faust_host.app` does with its pipeline, without Faust."""
 
     def __init__(self, config: Config, ports: Ports, log: FlowLog) -> None:
         self._config, self._log = config, log
-        self.rooms = Pipeline(config, ports)
+        self.pipeline = Pipeline(config, ports)
         self.tasks: list[asyncio.Task[Any]] = []
         self.crossed: dict[tuple[str, int], Progress] = {}
         self._alive = True
@@ -179,19 +179,19 @@ class Worker:
             self.crossed[place] = Progress(kafka.offset if kafka else 0, counts)
         for number in self._partitions(ERP_ORDERS):
             orders, stock = self.crossed[ERP_ORDERS, number], self.crossed[ERP_STOCK, number]
-            poster = await self.rooms.open_poster(number, {**orders.counts, **stock.counts}, orders.next or 0)
+            poster = await self.pipeline.open_poster(number, {**orders.counts, **stock.counts}, orders.next or 0)
             if poster is not None:
                 self.tasks.append(asyncio.ensure_future(poster.failed))
         for number in self._partitions(STOCK):
             kafka, sealed = at[STOCK, number], at[SEALED, number]
-            room = self.rooms.stock_partition(number)
-            start = await room.open(kafka.offset if kafka else None, sealed.offset if sealed else 0)
+            partition = self.pipeline.stock_partition(number)
+            start = await partition.open(kafka.offset if kafka else None, sealed.offset if sealed else 0)
             if kafka is None or start > kafka.offset:
-                counts = {("stock_adjusted", "no_op"): room.no_ops}
+                counts = {("stock_adjusted", "no_op"): partition.no_ops}
                 self.crossed[STOCK, number] = Progress(start, counts)
                 if start:
                     self._commit((STOCK, number), self.crossed[STOCK, number])
-            self.tasks.append(asyncio.create_task(room.run()))
+            self.tasks.append(asyncio.create_task(partition.run()))
         self.tasks += [asyncio.create_task(self._pump(*place)) for place in self.crossed]
 
     async def _pump(self, name: str, number: int) -> None:
@@ -205,7 +205,7 @@ class Worker:
                 continue
             async for records in self._log.read(topic, number, at, end):
                 batch = _Batch(progress, [_raw(one) for one in records], lambda: self._commit((name, number), progress))
-                await self.rooms.take(name, number, batch)
+                await self.pipeline.take(name, number, batch)
                 at = records[-1].offset + 1
 
     def _commit(self, place: tuple[str, int], progress: Progress) -> None:
@@ -223,13 +223,13 @@ class Worker:
     async def stop(self) -> None:
         """SIGTERM: seal what is open, let what is under way end, give everything back."""
         await self._end()
-        await self.rooms.release(set(self._partitions(STOCK)), set(self._partitions(ERP_ORDERS)))
+        await self.pipeline.release(set(self._partitions(STOCK)), set(self._partitions(ERP_ORDERS)))
 
     async def kill(self) -> None:
         """As SIGKILL, as far as one process can: nothing more is committed; what was sent stays sent."""
         self._alive = False
         await self._end()
-        for poster in self.rooms.posters.values():
+        for poster in self.pipeline.posters.values():
             await poster.close(0)
 
     async def _end(self) -> None:
@@ -422,7 +422,7 @@ class World:
 
     async def letters(self, state: str | None = None) -> list[Letter]:
         """Dead letters as they stand, in order of arrival."""
-        found = [Letter(one, self._lying(one)) for one in (await letters(self.log, self.config, self.codec)).values()]
+        found = [Letter(one, self._lying(one)) for one in (await standing(self.log, self.config, self.codec)).values()]
         found.sort(key=lambda one: (one.state.first_failed_at, one.state.sequence, one.state.offset))
         return [one for one in found if state is None or one.state.state == state]
 

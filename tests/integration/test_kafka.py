@@ -5,7 +5,9 @@ import pytest
 
 from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
-from streams.kafka.client import KafkaLog, LogError, Topic
+from streams.kafka.client import KafkaLog
+from streams.kafka.errors import LogError
+from streams.kafka.log import BrokerTopic
 
 pytestmark = pytest.mark.kafka
 
@@ -14,7 +16,7 @@ async def test_data_and_port_outlive_a_kill_and_a_stop(own_broker: Kafka, topic_
     address, topic = own_broker.bootstrap_servers, f"{topic_prefix}facts"
     log = KafkaLog(address)
     await log.start()
-    await log.create_topics([Topic(topic, 1, 1)])
+    await log.create_topics([BrokerTopic(topic, 1, 1)])
     await log.send(topic, 0, None, b"kept")
     for end in (own_broker.kill, own_broker.stop):
         await asyncio.to_thread(end)

@@ -7,18 +7,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 
 from lab.kafka.broker import Kafka
-from streams.kafka.client import (
-    READERS,
-    Committed,
-    KafkaLog,
-    Log,
-    LogError,
-    Outgoing,
-    Record,
-    Sent,
-    Topic,
-    partition_of,
-)
+from streams.kafka.client import READERS, KafkaLog
+from streams.kafka.errors import LogError
+from streams.kafka.log import BrokerTopic, Committed, Log, Outgoing, Record, Sent, partition_of
 
 pytestmark = pytest.mark.kafka
 
@@ -26,7 +17,7 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture
 async def topic(log: KafkaLog, topic_prefix: str) -> str:
     name = f"{topic_prefix}facts"
-    await log.create_topics([Topic(name, partitions=3, replication=1)])
+    await log.create_topics([BrokerTopic(name, partitions=3, replication=1)])
     return name
 
 
@@ -98,7 +89,7 @@ async def test_a_read_passes_the_gaps_that_compaction_leaves(log: KafkaLog, topi
         "segment.ms": "100",
         "max.compaction.lag.ms": "100",
     }
-    await log.create_topics([Topic(name, 1, 1, settings)])
+    await log.create_topics([BrokerTopic(name, 1, 1, settings)])
     await log.send_many([Outgoing(name, str(n % 5).encode(), str(n).encode()) for n in range(1_000)])
     deadline = time.monotonic() + 60
     offsets = list(range(1_000))
@@ -131,7 +122,7 @@ async def test_committed_tells_offsets_and_what_lies_beside_them(
 
 async def test_topics_are_made_once_and_described_with_their_settings(log: KafkaLog, topic_prefix: str) -> None:
     name = f"{topic_prefix}made"
-    wanted = Topic(name, 4, 1, {"retention.ms": "86400000", "cleanup.policy": "compact"})
+    wanted = BrokerTopic(name, 4, 1, {"retention.ms": "86400000", "cleanup.policy": "compact"})
     assert await log.create_topics([wanted]) == {name}
     assert await log.create_topics([wanted]) == set()
     found = await log.describe([name, f"{topic_prefix}missing"])
@@ -144,7 +135,7 @@ async def test_topics_are_made_once_and_described_with_their_settings(log: Kafka
 
 async def test_a_topic_that_the_broker_refuses_is_an_error(log: KafkaLog, topic_prefix: str) -> None:
     with pytest.raises(LogError, match="cannot create"):
-        await log.create_topics([Topic(f"{topic_prefix}three", 1, replication=3)])
+        await log.create_topics([BrokerTopic(f"{topic_prefix}three", 1, replication=3)])
 
 
 async def test_a_record_that_is_too_large_is_refused_and_the_next_one_goes(log: KafkaLog, topic: str) -> None:
@@ -170,7 +161,7 @@ async def test_sends_and_reads_survive_a_broker_that_is_killed(
     own_broker: Kafka, own_log: KafkaLog, topic_prefix: str
 ) -> None:
     topic = f"{topic_prefix}facts"
-    await own_log.create_topics([Topic(topic, 1, 1)])
+    await own_log.create_topics([BrokerTopic(topic, 1, 1)])
     await own_log.send_many([Outgoing(topic, None, b"x" * 1_000, partition=0) for _ in range(5_000)])
     async with contextlib.aclosing(own_log.read(topic, 0, 0)) as batches:
         seen = len(await anext(batches))
@@ -188,7 +179,7 @@ async def test_a_send_that_fails_says_so_and_a_fresh_producer_takes_over(own_bro
     log = KafkaLog(own_broker.bootstrap_servers, delivery_timeout_s=1)
     await log.start()
     topic = f"{topic_prefix}facts"
-    await log.create_topics([Topic(topic, 1, 1)])
+    await log.create_topics([BrokerTopic(topic, 1, 1)])
     await asyncio.to_thread(own_broker.kill)
     with pytest.raises(LogError) as lost:
         await log.send(topic, 0, None, b"lost")

@@ -14,7 +14,8 @@ import pytest
 
 from lab.kafka.broker import Kafka
 from streams.faust_host.watermarks import decode_counts
-from streams.kafka.client import Committed, KafkaLog, Outgoing, Topic
+from streams.kafka.client import KafkaLog
+from streams.kafka.log import BrokerTopic, Committed, Outgoing
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ async def committed(
 
 
 async def make(log: KafkaLog, name: str, records: int = 0, partitions: int = 1, size: int = 20) -> str:
-    await log.create_topics([Topic(name, partitions, 1)])
+    await log.create_topics([BrokerTopic(name, partitions, 1)])
     await log.send_many([Outgoing(name, None, b"x" * size, partition=n % partitions) for n in range(records)])
     return name
 
@@ -149,7 +150,7 @@ async def test_nothing_is_lost_and_nothing_overtakes_while_workers_join_leave_di
     pairs = [(topic_prefix + a, topic_prefix + b, partitions) for a, b, partitions in pairs]
     topics = [topic for a, b, _ in pairs for topic in (a, b)]
     counts = {topic: partitions for a, b, partitions in pairs for topic in (a, b)}
-    await log.create_topics([Topic(topic, partitions, 1) for topic, partitions in counts.items()])
+    await log.create_topics([BrokerTopic(topic, partitions, 1) for topic, partitions in counts.items()])
     workers: list[Worker] = []
     sent: dict[tuple[str, int], int] = defaultdict(int)
     over = asyncio.Event()

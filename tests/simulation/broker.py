@@ -9,7 +9,8 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
-from streams.kafka.client import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
+from streams.kafka.errors import LogError
+from streams.kafka.log import BrokerTopic, Committed, Headers, Outgoing, Record, Sent, partition_of
 from tests.simulation.loop import Process, VirtualLoop
 
 #: The broker's own clock in Unix time at virtual second 0: 2026-03-14 12:00 UTC.
@@ -38,7 +39,7 @@ class Partition:
 class Broker:
     """Topics, and what the group has committed. `on_append` and `on_commit` are the checker's eyes."""
 
-    def __init__(self, loop: VirtualLoop, random: Random, topics: Iterable[Topic]) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random, topics: Iterable[BrokerTopic]) -> None:
         self.loop, self.random = loop, random
         self.partitions: dict[Place, Partition] = {}
         self.counts: dict[str, int] = {}
@@ -179,10 +180,10 @@ class WorkerLog:
     async def topics(self) -> dict[str, int]:
         return dict(self._broker.counts)
 
-    async def create_topics(self, topics: Iterable[Topic]) -> set[str]:
+    async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
         raise LogError("topics are there", retriable=False)
 
-    async def describe(self, names: Iterable[str]) -> dict[str, Topic]:
+    async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         return {}
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:

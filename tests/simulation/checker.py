@@ -29,7 +29,7 @@ from schemas.records import NO_OPS, DeadLetterState, Posting, SealedEpoch, Stock
 from schemas.topics import FACTS, ORDER_FACTS, event_type
 from streams.chain.keys import batch_key, event_key, invoice_key, order_key
 from streams.faust_host.watermarks import decode_counts
-from streams.kafka.client import Committed
+from streams.kafka.log import Committed
 from tests.simulation.broker import Broker, Place
 from tests.simulation.history import WAREHOUSES, Fact
 

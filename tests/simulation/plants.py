@@ -20,7 +20,7 @@ from streams.chain.rule import Head
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.faust_host.watermarks import Progress
 from streams.flow_control.lanes import Lanes
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.posting.barrier import Barrier
 from streams.posting.orders import OrderPosting
 from streams.posting.poster import Poster

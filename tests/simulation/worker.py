@@ -14,7 +14,7 @@ from streams.config.load import Config
 from streams.faust_host.app import StreamsApp
 from streams.faust_host.transport import TP, Batch, Start
 from streams.faust_host.watermarks import Counts, Progress, decode_counts, encode_counts
-from streams.kafka.client import Committed
+from streams.kafka.log import Committed
 from streams.ports import Ports
 from streams.worker.pipeline import INPUTS, Pipeline
 from tests.simulation.broker import EPOCH_S, Broker
@@ -57,7 +57,7 @@ class Worker:
         batch_size: int,
     ) -> None:  # fmt: skip
         self.process, self.generation = process, 0
-        self.rooms = Pipeline(config, ports)
+        self.pipeline = Pipeline(config, ports)
         self._config, self._ports, self._broker = config, ports, broker
         self._commit_at, self._on_crash, self._batch_size = commit, crashed, batch_size
         self._beside: set[asyncio.Task[None]] = set()
@@ -89,7 +89,7 @@ class Worker:
         while True:
             batch = await queue.get()
             try:
-                await self.rooms.take(name, batch.tp.partition, batch)
+                await self.pipeline.take(name, batch.tp.partition, batch)
             except Exception as error:  # noqa: BLE001 -- whatever an agent raises ends the worker
                 await self.crash(error)
 

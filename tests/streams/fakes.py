@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from streams.config.load import Config, parse
-from streams.kafka.client import Committed, Headers, LogError, Outgoing, Record, Sent, Topic, partition_of
+from streams.kafka.errors import LogError
+from streams.kafka.log import BrokerTopic, Committed, Headers, Outgoing, Record, Sent, partition_of
 from streams.kafka.topics import wanted
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +33,8 @@ class MemoryLog:
         commits: What groups have committed; set it as a group would.
     """
 
-    def __init__(self, topics: Iterable[Topic] = ()) -> None:
-        self._topics: dict[str, Topic] = {}
+    def __init__(self, topics: Iterable[BrokerTopic] = ()) -> None:
+        self._topics: dict[str, BrokerTopic] = {}
         self._records: dict[tuple[str, int], list[Record]] = {}
         self._first: dict[tuple[str, int], int] = {}
         self.commits: dict[str, dict[tuple[str, int], Committed]] = {}
@@ -47,7 +48,7 @@ class MemoryLog:
         """With all topics of a configuration."""
         return cls(wanted(config))
 
-    def _make(self, topic: Topic) -> None:
+    def _make(self, topic: BrokerTopic) -> None:
         self._topics[topic.name] = topic
         for partition in range(topic.partitions):
             self._records[topic.name, partition] = []
@@ -118,13 +119,13 @@ class MemoryLog:
             raise LogError(self.away, retriable=True)
         return {name: topic.partitions for name, topic in self._topics.items()}
 
-    async def create_topics(self, topics: Iterable[Topic]) -> set[str]:
+    async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
         new = {topic.name: topic for topic in topics if topic.name not in self._topics}
         for topic in new.values():
             self._make(topic)
         return set(new)
 
-    async def describe(self, names: Iterable[str]) -> dict[str, Topic]:
+    async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         if self.away:
             raise LogError(self.away, retriable=True)
         return {name: self._topics[name] for name in names if name in self._topics}

@@ -8,7 +8,7 @@ from aiokafka.structs import ConsumerRecord
 from schemas.codec import Codec
 from schemas.events import FactEvent
 from streams.config.load import Config, parse
-from streams.kafka.client import Record
+from streams.kafka.log import Record
 from tests.streams.fakes import ENVIRON, ROOT, example
 
 

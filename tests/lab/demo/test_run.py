@@ -23,16 +23,16 @@ from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
 from lab.proof.ledger_proof import Discrepancy, Ends, Proof
 from streams.cli import shell
-from streams.query.status import Flow
+from streams.query.status import FlowStatus
 
 FLOWS = {
-    name: Flow(posted=n, no_op=1, parked=2, dead=0, in_flight=9, oldest_unposted_s=1.5)
+    name: FlowStatus(posted=n, no_op=1, parked=2, dead=0, in_flight=9, oldest_unposted_s=1.5)
     for n, name in enumerate(
         ("order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued", "stock_adjusted")
     )
 }
 NOW = Snapshot(
-    elapsed_s=83, phase="selling", written=700, lines=1252, flows={**FLOWS, "inbox": Flow(0, 0, 0, 2, 0, 0)},
+    elapsed_s=83, phase="selling", written=700, lines=1252, flows={**FLOWS, "inbox": FlowStatus(0, 0, 0, 2, 0, 0)},
     rates={"order_placed": (3.25, 2)}, reasons={"unmapped_location": 3, "unreadable": 1}, windows=12, lanes=31, queued=4,
     documents=1234, documents_per_s=21, calls=3000, waits_people=7, replies_lost=17, locked=("85123A", "22423"), locks=9,
     killed=1,
@@ -77,7 +77,7 @@ def test_the_screen_has_what_a_visitor_wants_to_see():
 
 
 def test_a_flow_without_events_is_not_on_the_screen():
-    quiet = replace(NOW, flows={**FLOWS, "order_cancelled": Flow(0, 0, 0, 0, 0, 0.0)})
+    quiet = replace(NOW, flows={**FLOWS, "order_cancelled": FlowStatus(0, 0, 0, 0, 0, 0.0)})
     assert "order_cancelled" not in text_of(render(quiet))
 
 
@@ -258,7 +258,7 @@ async def test_the_sales_come_in_no_faster_than_the_pipeline_takes_them(monkeypa
         written = source.lines - source.left
         source.most = max(source.most, written - ended)
         ended += (written - ended) // 2
-        flow = Flow(posted=ended, no_op=0, parked=0, dead=0, in_flight=written - ended, oldest_unposted_s=0)
+        flow = FlowStatus(posted=ended, no_op=0, parked=0, dead=0, in_flight=written - ended, oldest_unposted_s=0)
         demo._now = Snapshot(written=written, flows={"order_placed": flow})
 
     monkeypatch.setattr(run.asyncio, "sleep", look)
@@ -268,10 +268,10 @@ async def test_the_sales_come_in_no_faster_than_the_pipeline_takes_them(monkeypa
 
 
 def test_what_is_tried_again_and_again_does_not_count_as_moving():
-    parked, under_way = Flow(1, 0, 2, 0, 0, 0), Flow(1, 0, 1, 0, 1, 3.0)
+    parked, under_way = FlowStatus(1, 0, 2, 0, 0, 0), FlowStatus(1, 0, 1, 0, 1, 3.0)
     status = {name: run.Status(False, {"order_placed": flow}) for name, flow in (("a", parked), ("b", under_way))}
     assert run._counts(status["a"]) == run._counts(status["b"])
-    assert run._counts(run.Status(True, {"order_placed": Flow(2, 0, 1, 0, 0, 0)})) != run._counts(status["a"])
+    assert run._counts(run.Status(True, {"order_placed": FlowStatus(2, 0, 1, 0, 0, 0)})) != run._counts(status["a"])
 
 
 def is_alive(pid):

@@ -9,7 +9,7 @@ from schemas.codec import UnreadableError, embedded_codec
 from schemas.records import Anchor
 from streams.chain.log import ANCHORS, Anchors, ChainLog
 from streams.chain.rule import ChainRootError
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.kafka.topics import wanted
 from tests.streams.fakes import MemoryLog, config
 
@@ -115,7 +115,7 @@ async def test_a_record_that_was_sent_twice_counts_once(log: MemoryLog) -> None:
 
 
 def type_outgoing(log: MemoryLog, offset: int) -> object:
-    from streams.kafka.client import Outgoing
+    from streams.kafka.log import Outgoing
 
     return Outgoing(topic=TOPIC, partition=0, key=None, value=log._records[TOPIC, 0][offset].value)
 

@@ -16,7 +16,7 @@ import structlog
 from streams import cli
 from streams.cli import shell
 from streams.config.load import Config
-from streams.kafka.client import Log
+from streams.kafka.log import Log
 from tests.streams.facts import World
 from tests.streams.fakes import PASSWORD, ROOT
 

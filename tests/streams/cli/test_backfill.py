@@ -92,7 +92,7 @@ def test_a_dry_run_leaves_kafka_as_it_is(account: Account, world: World, streams
     ran = streams("connect", "backfill", "vq", *SPAN, "--dry-run")
     assert ran.code == 0
     assert "would be published" in ran.out
-    assert "Stock levels are not back-filled" in ran.out
+    assert "Stock levels are not backfilled" in ran.out
     assert not any(records(world, name) for name in (*FACTS, CURSORS, "dead-letter-state"))
 
 
@@ -161,12 +161,12 @@ def test_a_vendor_that_is_away_is_asked_again_and_that_is_told(
 
 def test_where_nobody_has_a_terminal_a_line_comes_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    with Bar("back-fill of vq", lambda: now[0]) as bar:
+    with Bar("backfill of vq", lambda: now[0]) as bar:
         for at in range(25):
             now[0] = float(at)
             bar.show(at / 25, f"{at} records")
     _, err = capsys.readouterr()
-    assert err.splitlines() == ["back-fill of vq: 40%, 10 records", "back-fill of vq: 80%, 20 records"]
+    assert err.splitlines() == ["backfill of vq: 40%, 10 records", "backfill of vq: 80%, 20 records"]
 
 
 def test_of_two_on_one_span_the_one_that_lost_says_so(
@@ -178,4 +178,4 @@ def test_of_two_on_one_span_the_one_that_lost_says_so(
     monkeypatch.setattr(backfill, "run", lose)
     ran = streams("connect", "backfill", "vq", *SPAN)
     assert ran.code == 1
-    assert "another process reads this span" in ran.err
+    assert "another process reads this time range" in ran.err

@@ -79,7 +79,7 @@ def test_list_has_the_fields_of_the_contract(streams: Streams) -> None:
 def test_list_for_people_names_owner_and_error(streams: Streams) -> None:
     ran = streams("dlq", "list")
     assert "finance" in ran.out
-    assert "5 letters" in ran.out
+    assert "5 dead letters" in ran.out
     assert "nothing is dead" in streams("dlq", "list", "--order", "x").out
 
 
@@ -109,7 +109,7 @@ def test_show_masks_lines_that_became_no_event(streams: Streams) -> None:
     assert streams("dlq", "show", "eee1", "--json").data["payload"] == "2 bytes that are no event"
 
 
-@pytest.mark.parametrize(("ident", "words"), [("zzz", "no such letter"), ("", "6 letters begin")])
+@pytest.mark.parametrize(("ident", "words"), [("zzz", "no such dead letter"), ("", "6 dead letters begin")])
 def test_show_wants_one_letter(streams: Streams, ident: str, words: str) -> None:
     ran = streams("dlq", "show", ident)
     assert ran.code == 1

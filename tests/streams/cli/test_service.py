@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -185,4 +186,43 @@ def test_sigterm_before_anything_is_imported_ends_a_service_as_if_it_had_run(fol
     ],
 )
 def test_only_services_remember_it_and_other_commands_die_of_it(arguments: list[str], expected: bool) -> None:
-    assert cli.serves(arguments) is expected
+    assert cli.is_service(arguments) is expected
+
+
+def test_a_second_sigterm_during_the_exit_changes_nothing(folder: Path) -> None:
+    """SIGTERM again and again, until the process is gone: it has stopped cleanly, so it is exit 0."""
+    script = (
+        "import asyncio, sys, types\n"
+        "from contextlib import asynccontextmanager\n"
+        "from streams import cli\n"
+        "from streams.cli import shell\n"
+        "from tests.streams.facts import World\n"
+        "from pathlib import Path\n"
+        "world = World(shell.read_config(Path('streams.toml')))\n"
+        "@asynccontextmanager\n"
+        "async def open_log(config, timeout_s=10):\n"
+        "    yield world.log\n"
+        "shell.open_log = open_log\n"
+        "worker = types.ModuleType('streams.worker.main')\n"
+        "async def run(config, stop, **_ports):\n"
+        "    print('running', flush=True)\n"
+        "    await stop.wait()\n"
+        "worker.run = run\n"
+        "sys.modules[worker.__name__] = worker\n"
+        "sys.argv = ['streams', 'worker']\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    sent = 0
+    while process.poll() is None and sent < 30_000:
+        process.send_signal(signal.SIGTERM)
+        sent += 1
+        time.sleep(0.001)
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert sent > 2

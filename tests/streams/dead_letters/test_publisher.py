@@ -8,7 +8,7 @@ from schemas.codec import embedded_codec
 from schemas.letters import REASONS, letter_id
 from schemas.records import DeadLetterState, Header
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog
 from tests.streams.records import two_companies

@@ -36,8 +36,8 @@ class Worker:
 
     _open_stock, _decided = StreamsApp._open_stock, StreamsApp._decided
 
-    def __init__(self, room: Room, committed: Start | None, early: int = 0) -> None:
-        self.rooms = SimpleNamespace(stock_partition=lambda _number: room)
+    def __init__(self, partition: Room, committed: Start | None, early: int = 0) -> None:
+        self.pipeline = SimpleNamespace(stock_partition=lambda _number: partition)
         self.committed, self.early = committed, early
         self.waits: dict[str, str] = {}
         self.said: list[Any] = []
@@ -65,11 +65,11 @@ class Worker:
         coroutine.close()
 
 
-def play(worker: Worker, room: Room, meanwhile: Any = None) -> None:
+def play(worker: Worker, partition: Room, meanwhile: Any = None) -> None:
     async def go() -> None:
         opening = asyncio.create_task(worker._open_stock(STOCK, SEALED))  # type: ignore[misc]  # a worker played
         if meanwhile is not None:
-            await meanwhile(worker, room)
+            await meanwhile(worker, partition)
         await opening
 
     with asyncio.Runner(loop_factory=Loop) as runner:
@@ -77,42 +77,42 @@ def play(worker: Worker, room: Room, meanwhile: Any = None) -> None:
 
 
 def test_a_partition_is_read_from_where_its_chain_ends() -> None:
-    room = Room(start=9)
-    worker = Worker(room, Start(5, {("stock_adjusted", "no_op"): 1}))
-    play(worker, room)
-    assert room.asked == [(5, 3, 0)]
+    partition = Room(start=9)
+    worker = Worker(partition, Start(5, {("stock_adjusted", "no_op"): 1}))
+    play(worker, partition)
+    assert partition.asked == [(5, 3, 0)]
     assert worker.said == [(9, {("stock_adjusted", "no_op"): 7}), "stock-adjusted", "stock-sealed"]
 
 
 def test_a_partition_that_is_lost_is_not_ready_and_is_read_when_a_person_has_decided() -> None:
-    room = Room(start=0, accepted=4)
-    room.decided = False
-    worker = Worker(room, Start(100, {}), early=3)
+    partition = Room(start=0, accepted=4)
+    partition.decided = False
+    worker = Worker(partition, Start(100, {}), early=3)
 
-    async def decide(worker: Worker, room: Room) -> None:
+    async def decide(worker: Worker, partition: Room) -> None:
         await asyncio.sleep(3 * app._DECIDED_S)
         assert worker.waits == {"stock-adjusted/0": "it is gone"}
         assert worker.said == []
-        room.decided = True
+        partition.decided = True
 
-    play(worker, room, decide)
+    play(worker, partition, decide)
     assert worker.waits == {}
     # Backwards, and only once reading has begun: what is committed is of a log that is gone
     assert worker.said == [(0, {("stock_adjusted", "no_op"): 7, ACCEPTED: 4}), "stock-adjusted", "stock-sealed"]
 
 
 def test_a_commit_that_follows_the_acceptance_is_left_alone() -> None:
-    room = Room(start=12, accepted=4)
-    worker = Worker(room, Start(12, {ACCEPTED: 4}))
-    play(worker, room)
-    assert room.asked == [(12, 3, 4)]
+    partition = Room(start=12, accepted=4)
+    worker = Worker(partition, Start(12, {ACCEPTED: 4}))
+    play(worker, partition)
+    assert partition.asked == [(12, 3, 4)]
     assert worker.said == ["stock-adjusted", "stock-sealed"]
 
 
 def test_a_partition_that_goes_to_somebody_else_keeps_nobody_from_being_ready() -> None:
-    room = Room(start=0)
-    room.decided = False
-    worker = Worker(room, None)
+    partition = Room(start=0)
+    partition.decided = False
+    worker = Worker(partition, None)
 
     async def go() -> None:
         opening = asyncio.create_task(worker._open_stock(STOCK, SEALED))  # type: ignore[misc]  # a worker played

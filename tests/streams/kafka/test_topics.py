@@ -5,7 +5,8 @@ import pytest
 from schemas.codec import embedded_codec
 from schemas.topics import TOPICS
 from streams.kafka import topics
-from streams.kafka.client import KafkaLog, LogError
+from streams.kafka.client import KafkaLog
+from streams.kafka.errors import LogError
 from streams.query import status
 from tests.streams.fakes import MemoryLog, config
 

@@ -11,7 +11,7 @@ import pytest
 from schemas.codec import embedded_codec
 from schemas.records import DocumentLine, StockDocument
 from streams.chain.log import ANCHORS, Anchors
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.ports import Ports
 from streams.posting import documents
 from streams.posting.documents import SealedDocuments

@@ -7,8 +7,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connectors.base.errors import FatalError
 from connectors.sap_b1.claims import Claim
@@ -17,9 +15,10 @@ from connectors.sap_b1.service_layer import NotSentError, Request
 from connectors.sap_b1.sink import Found, Written
 from schemas.codec import embedded_codec
 from schemas.records import Document
-from streams.flow_control.lanes import Slots
+from streams.flow_control.circuit_breaker import CircuitBreaker
+from streams.flow_control.slots import Slots
 from streams.ports import Ports
-from streams.posting.erp import Erp, Gate, Jitter
+from streams.posting.erp import Erp
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.virtual import Clock
@@ -54,13 +53,15 @@ class Sink:
         return not self.away
 
 
-class Room:
+class Bench:
+    """An `Erp` over a sink that answers as it is told."""
+
     def __init__(self, *answers: Any, slots: int = 1) -> None:
         settings = config()
         self.clock, self.metrics, self.sink = Clock(), Metrics(settings), Sink(list(answers))
         ports = Ports(MemoryLog.of(settings), embedded_codec(), self.clock, Random(1), self.metrics, lambda _: None)  # type: ignore[arg-type, return-value]
-        self.gate, self.slots = Gate("acme", self.sink.ping, ports), Slots(slots)
-        self.erp = Erp(self.sink, self.gate, self.slots, ports)  # type: ignore[arg-type]
+        self.breaker, self.slots = CircuitBreaker("acme", self.sink.ping, self.clock, Random(1)), Slots(slots)
+        self.erp = Erp(self.sink, self.breaker, self.slots, ports)  # type: ignore[arg-type]
 
     async def write(self, patience_s: float = 60, **options: Any) -> Written:
         return await self.erp.write([CLAIM], [REQUEST], lock_patience_s=patience_s, **options)
@@ -68,110 +69,109 @@ class Room:
 
 @pytest.mark.parametrize("outcome", [OC.APPLIED, OC.EXISTS, OC.REJECTED])
 async def test_what_is_known_comes_back_at_once(outcome: OutcomeClass) -> None:
-    room = Room(outcome)
-    assert (await room.write()).outcome is outcome
-    assert room.gate.is_open
+    bench = Bench(outcome)
+    assert (await bench.write()).outcome is outcome
+    assert bench.breaker.is_closed
 
 
 async def test_an_unknown_answer_is_resolved_by_the_identical_request() -> None:
-    room = Room(OC.UNKNOWN, OC.EXISTS)
-    assert (await room.write()).outcome is OC.EXISTS
-    assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 2
-    assert room.gate.is_open
+    bench = Bench(OC.UNKNOWN, OC.EXISTS)
+    assert (await bench.write()).outcome is OC.EXISTS
+    assert bench.sink.sent == [((CLAIM,), (REQUEST,))] * 2
+    assert bench.breaker.is_closed
 
 
 @pytest.mark.parametrize("entity", ["Drafts", "Orders"])
 async def test_after_an_unknown_answer_a_draft_or_what_was_approved_of_it_is_not_sent_again(entity: str) -> None:
-    room = Room(OC.UNKNOWN)
-    room.sink.found = Found(ref=Document(object=entity, doc_entry=1, doc_num=1), draft=entity == "Drafts")
-    written = await room.write()
+    bench = Bench(OC.UNKNOWN)
+    bench.sink.found = Found(ref=Document(object=entity, doc_entry=1, doc_num=1), draft=entity == "Drafts")
+    written = await bench.write()
     assert (written.outcome, written.reason) == (OC.REJECTED, "approval_required")
-    assert len(room.sink.sent) == 1
+    assert len(bench.sink.sent) == 1
 
 
 async def test_what_has_its_claim_is_resolved_by_the_identical_request() -> None:
-    room = Room(OC.UNKNOWN, OC.EXISTS)
-    room.sink.found = Found(claim=CLAIM, ref=Document(object="Orders", doc_entry=1, doc_num=1))
-    assert (await room.write()).outcome is OC.EXISTS
+    bench = Bench(OC.UNKNOWN, OC.EXISTS)
+    bench.sink.found = Found(claim=CLAIM, ref=Document(object="Orders", doc_entry=1, doc_num=1))
+    assert (await bench.write()).outcome is OC.EXISTS
 
 
 async def test_a_second_unknown_in_a_row_pauses_everybody_and_gives_nothing_up() -> None:
-    room = Room(*[OC.UNKNOWN] * 6, OC.APPLIED)
-    writing = asyncio.create_task(room.write())
-    while room.gate.is_open:  # noqa: ASYNC110  # virtual time
+    bench = Bench(*[OC.UNKNOWN] * 6, OC.APPLIED)
+    writing = asyncio.create_task(bench.write())
+    while bench.breaker.is_closed:  # noqa: ASYNC110  # virtual time
         await asyncio.sleep(0)
-    assert len(room.sink.sent) == 2
+    assert len(bench.sink.sent) == 2
     assert (await writing).outcome is OC.APPLIED
-    assert room.sink.sent == [((CLAIM,), (REQUEST,))] * 7
+    assert bench.sink.sent == [((CLAIM,), (REQUEST,))] * 7
 
 
 @pytest.mark.parametrize("outcome", [OC.NOT_SENT, OC.UNAVAILABLE, OC.SESSION])
 async def test_while_b1_is_away_nothing_is_sent(outcome: OutcomeClass) -> None:
-    room = Room(outcome, OC.APPLIED)
-    room.sink.away = True
-    writing = asyncio.create_task(room.write())
+    bench = Bench(outcome, OC.APPLIED)
+    bench.sink.away = True
+    writing = asyncio.create_task(bench.write())
     await asyncio.sleep(3600)
-    assert len(room.sink.sent) == 1
-    assert room.sink.pings > 100  # about every 15 s, with jitter
-    assert not room.gate.is_open
-    room.sink.away = False
+    assert len(bench.sink.sent) == 1
+    assert bench.sink.pings > 100  # about every 15 s, with jitter
+    assert not bench.breaker.is_closed
+    bench.sink.away = False
     assert (await writing).outcome is OC.APPLIED
-    assert 3500 < room.gate.closed_s < 3700
+    assert 3500 < bench.breaker.open_s < 3700
 
 
 async def test_a_locked_item_is_tried_again_with_jitter_until_patience_ends() -> None:
-    room = Room(*[OC.LOCKED] * 500)
-    started = room.clock.monotonic()
-    assert (await room.write(patience_s=60)).outcome is OC.LOCKED
-    assert 60 <= room.clock.monotonic() - started <= 71
-    assert 8 <= len(room.sink.sent) <= 60
-    assert room.gate.is_open  # a lock is no outage
+    bench = Bench(*[OC.LOCKED] * 500)
+    started = bench.clock.monotonic()
+    assert (await bench.write(patience_s=60)).outcome is OC.LOCKED
+    assert 60 <= bench.clock.monotonic() - started <= 71
+    assert 8 <= len(bench.sink.sent) <= 60
+    assert bench.breaker.is_closed  # a lock is no outage
 
 
 async def test_a_lock_that_goes_in_time_is_nothing() -> None:
-    room = Room(OC.LOCKED, OC.LOCKED, OC.APPLIED)
-    assert (await room.write(patience_s=60)).outcome is OC.APPLIED
+    bench = Bench(OC.LOCKED, OC.LOCKED, OC.APPLIED)
+    assert (await bench.write(patience_s=60)).outcome is OC.APPLIED
 
 
 async def test_a_claim_without_its_document_is_never_adopted_and_never_repeated_for_ever() -> None:
-    room = Room(Written(OC.UNKNOWN, error="the claim stands without its document", orphan=True))
-    written = await room.write()
+    bench = Bench(Written(OC.UNKNOWN, error="the claim stands without its document", orphan=True))
+    written = await bench.write()
     assert (written.outcome, written.reason) == (OC.REJECTED, "key_conflict")
-    assert len(room.sink.sent) == 1
+    assert len(bench.sink.sent) == 1
 
 
 async def test_a_wrong_password_holds_until_a_person_acts_and_never_hammers() -> None:
     """F19."""
-    room = Room(FatalError("B1 refuses the password"))
-    writing = asyncio.create_task(room.write())
+    bench = Bench(FatalError("B1 refuses the password"))
+    writing = asyncio.create_task(bench.write())
     await asyncio.sleep(86_400)
     assert not writing.done()
-    assert len(room.sink.sent) == 1
-    assert room.sink.pings == 0
+    assert len(bench.sink.sent) == 1
+    assert bench.sink.pings == 0
     writing.cancel()
 
 
 async def test_every_attempt_gives_its_slot_back() -> None:
-    room = Room(OC.UNKNOWN, OC.LOCKED, OC.NOT_SENT, OC.REJECTED, OC.APPLIED)
-    await room.slots.acquire(stock=True)
-    await room.write(slot_held=True)  # four attempts, the first under the caller's slot
-    await asyncio.wait_for(room.write(), 1)
+    bench = Bench(OC.UNKNOWN, OC.LOCKED, OC.NOT_SENT, OC.REJECTED, OC.APPLIED)
+    async with bench.slots.hold(low_priority=True) as slot:
+        await bench.write(slot=slot)  # four attempts, the first in the caller's slot
+        await asyncio.wait_for(bench.write(), 1)
 
 
 async def test_a_cancelled_write_gives_its_slot_back() -> None:
-    room = Room(OC.LOCKED, OC.APPLIED)
-    room.sink.answers[0:0] = []
-    await room.slots.acquire()
-    waiting = asyncio.create_task(room.write())
-    await asyncio.sleep(1)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    room.slots.release()
-    assert (await asyncio.wait_for(room.write(), 60)).outcome is OC.APPLIED
+    bench = Bench(OC.LOCKED, OC.APPLIED)
+    bench.sink.answers[0:0] = []
+    async with bench.slots.hold():
+        waiting = asyncio.create_task(bench.write())
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert (await asyncio.wait_for(bench.write(), 60)).outcome is OC.APPLIED
 
 
 async def test_questions_wait_while_b1_is_away() -> None:
-    room, answers = Room(), [NotSentError("no route"), 42]
+    bench, answers = Bench(), [NotSentError("no route"), 42]
 
     async def question() -> int:
         answer = answers.pop(0)
@@ -179,27 +179,5 @@ async def test_questions_wait_while_b1_is_away() -> None:
             raise answer
         return answer
 
-    assert await room.erp.ask(question) == 42
-    assert room.sink.pings >= 1
-
-
-async def test_a_gate_closed_for_a_reason_opens_when_that_is_so() -> None:
-    room, ready = Room(), False
-
-    async def is_ready() -> bool:
-        return ready
-
-    room.gate.close("not proved yet", until=is_ready)
-    room.gate.close("again")
-    await asyncio.sleep(100)
-    assert not room.gate.is_open
-    ready = True
-    await asyncio.wait_for(room.gate.wait(), 60)
-    assert room.gate.is_open
-    await room.gate.stop()
-
-
-@given(st.integers(0, 200), st.floats(0.01, 5), st.floats(5, 60), st.integers())
-def test_jitter_is_between_nothing_and_a_doubling_bound(attempt: int, base_s: float, cap_s: float, seed: int) -> None:
-    wait_s = Jitter(Random(seed), base_s, cap_s).wait_s(attempt)
-    assert 0 <= wait_s <= min(cap_s, base_s * 2 ** min(attempt, 20))
+    assert await bench.erp.ask(question) == 42
+    assert bench.sink.pings >= 1

@@ -6,7 +6,8 @@ import pytest
 
 from schemas.codec import embedded_codec
 from schemas.records import Outcome
-from streams.kafka.client import LogError, partition_of
+from streams.kafka.errors import LogError
+from streams.kafka.log import partition_of
 from streams.posting import outcomes
 from streams.posting.outcomes import OutcomeLog
 from tests.streams.fakes import MemoryLog, config

@@ -21,7 +21,7 @@ from streams.chain.keys import event_key
 from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TENURE
-from streams.kafka.client import LogError
+from streams.kafka.errors import LogError
 from streams.ports import Ports
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics

@@ -17,10 +17,12 @@ from schemas.codec import embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
 from streams.chain.keys import batch_key
 from streams.chain.log import ANCHORS, Anchors
-from streams.flow_control.lanes import Lanes, Slots
+from streams.flow_control.circuit_breaker import CircuitBreaker
+from streams.flow_control.lanes import Lanes
+from streams.flow_control.slots import Slots
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
-from streams.posting.erp import Erp, Gate
+from streams.posting.erp import Erp
 from streams.posting.stock import StockPosting
 from streams.posting.work import Ended, Work
 from streams.telemetry.metrics import Metrics
@@ -38,7 +40,7 @@ def batch(event_id: str, sku: str = "A", net: str = "1", reason: str = "found", 
     )  # fmt: skip
 
 
-class Room:
+class StockBench:
     """The stock side of one poster."""
 
     def __init__(self, log: MemoryLog, b1: B1) -> None:
@@ -47,15 +49,15 @@ class Room:
         self.replaced = False
         ports = Ports(log, CODEC, Clock(), Random(1), Metrics(CONFIG), lambda _: b1, self._point)
         sink, mapping = B1Sink(b1), CONFIG.maps["acme"]
-        self.gate = Gate("acme", b1.ping, ports)
-        erp = Erp(sink, self.gate, Slots(4), ports)
+        self.breaker = CircuitBreaker("acme", b1.ping, ports.clock, ports.random)
+        erp = Erp(sink, self.breaker, Slots(4), ports)
         self.sealed = SealedDocuments("acme", CONFIG, ports, Anchors(log, CODEC, ANCHORS))
         self.stock = StockPosting(
-            mapping, erp, sink, MasterDataCache(b1, ports.clock), self.lanes, self.sealed, ports, self.in_tenure
+            mapping, erp, sink, MasterDataCache(b1, ports.clock), self.lanes, self.sealed, ports, self.in_term
         )
         self.running = asyncio.create_task(self.stock.run())
 
-    async def in_tenure(self) -> bool:
+    async def in_term(self) -> bool:
         return not self.replaced
 
     async def _point(self, name: str) -> None:
@@ -75,115 +77,115 @@ class Room:
         self.running.cancel()
         self.stock.quiesce()
         self.stock.stop()
-        await asyncio.gather(self.running, self.stock.close(), self.gate.stop(), return_exceptions=True)
+        await asyncio.gather(self.running, self.stock.close(), self.breaker.stop(), return_exceptions=True)
 
     def documents(self) -> list[StockDocument]:
         return [CODEC.decode(one.value or b"", StockDocument) for one in self.log._records["erp-documents", 0]]
 
 
 @pytest.fixture
-async def rooms() -> AsyncIterator[Any]:
-    log, b1, made = MemoryLog.of(CONFIG), B1(), list[Room]()
+async def benches() -> AsyncIterator[Any]:
+    log, b1, made = MemoryLog.of(CONFIG), B1(), list[StockBench]()
 
-    def make() -> Room:
-        made.append(Room(log, b1))
+    def make() -> StockBench:
+        made.append(StockBench(log, b1))
         return made[-1]
 
     yield make
-    for room in made:
-        await room.close()
+    for bench in made:
+        await bench.close()
 
 
-async def test_batches_that_wait_are_one_document_and_end_together(rooms: Any) -> None:
-    room = rooms()
-    ended = await room.all(batch("a", "A", "2"), batch("b", "A", "3"), batch("c", "B", "1"))
+async def test_batches_that_wait_are_one_document_and_end_together(benches: Any) -> None:
+    bench = benches()
+    ended = await bench.all(batch("a", "A", "2"), batch("b", "A", "3"), batch("c", "B", "1"))
     assert {(one.how, one.trail) for one in ended} == {("posted", "created")}
     assert len({one.documents for one in ended}) == 1
-    (document,) = room.documents()
+    (document,) = bench.documents()
     assert [(line.item_code, line.quantity) for line in document.lines] == [("A", 5), ("B", 1)]
-    (written,) = room.b1.documents("InventoryGenEntries")
+    (written,) = bench.b1.documents("InventoryGenEntries")
     assert written["U_STREAMS_KEY"] == document.k
-    assert len(room.b1.change_sets) == 1
+    assert len(bench.b1.change_sets) == 1
 
 
-async def test_a_net_of_nothing_needs_neither_document_nor_b1(rooms: Any) -> None:
-    room = rooms()
-    room.b1.away = True
-    assert await asyncio.wait_for(room.post(batch("a", net="0")), 1) == Ended("no_op", "no_op")
+async def test_a_net_of_nothing_needs_neither_document_nor_b1(benches: Any) -> None:
+    bench = benches()
+    bench.b1.away = True
+    assert await asyncio.wait_for(bench.post(batch("a", net="0")), 1) == Ended("no_op", "no_op")
 
 
-async def test_a_document_is_sealed_before_it_is_sent(rooms: Any) -> None:
-    room = rooms()
+async def test_a_document_is_sealed_before_it_is_sent(benches: Any) -> None:
+    bench = benches()
     seen: list[int] = []
-    room.b1.before = lambda _: seen.append(len(room.documents()))
-    await room.all(batch("a"))
+    bench.b1.before = lambda _: seen.append(len(bench.documents()))
+    await bench.all(batch("a"))
     assert seen == [1]
 
 
-async def test_a_lost_answer_is_met_by_the_claim(rooms: Any) -> None:
-    room = rooms()
-    room.b1.after = lose_answer()
-    (ended,) = await room.all(batch("a"))
+async def test_a_lost_answer_is_met_by_the_claim(benches: Any) -> None:
+    bench = benches()
+    bench.b1.after = lose_answer()
+    (ended,) = await bench.all(batch("a"))
     assert (ended.how, ended.trail) == ("posted", "adopted")
-    assert room.b1.on_hand("A") == 101
+    assert bench.b1.on_hand("A") == 101
 
 
 @pytest.mark.parametrize("commit", [True, False])
-async def test_a_successor_sends_the_sealed_document_again_as_it_is(rooms: Any, commit: bool) -> None:
-    room = rooms()
+async def test_a_successor_sends_the_sealed_document_again_as_it_is(benches: Any, commit: bool) -> None:
+    bench = benches()
     hang = asyncio.Event()
 
     async def killed() -> None:
-        posting = asyncio.create_task(room.all(batch("a"), batch("b", "B")))
-        while not room.documents():  # noqa: ASYNC110  # virtual time
+        posting = asyncio.create_task(bench.all(batch("a"), batch("b", "B")))
+        while not bench.documents():  # noqa: ASYNC110  # virtual time
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.2 if commit else 0)
-        await room.close()
+        await bench.close()
         posting.cancel()
 
-    room.b1.seconds = 0.1 if commit else 1000
+    bench.b1.seconds = 0.1 if commit else 1000
     await killed()
     hang.set()
-    room.b1.seconds = 0.1
-    successor = rooms()
+    bench.b1.seconds = 0.1
+    successor = benches()
     ended = await successor.all(batch("a"), batch("b", "B"))
     assert {one.how for one in ended} == {"posted"}
     assert len(successor.documents()) == 1
     assert (successor.b1.on_hand("A"), successor.b1.on_hand("B")) == (101, 101)
 
 
-async def test_what_b1_refuses_is_halved_until_the_guilty_batch_stands_alone(rooms: Any) -> None:
-    room = rooms()
-    ended = await room.all(*(batch(sku, sku, "-150" if sku == "C" else "-1", "lost") for sku in "ABCDEF"))
+async def test_what_b1_refuses_is_halved_until_the_guilty_batch_stands_alone(benches: Any) -> None:
+    bench = benches()
+    ended = await bench.all(*(batch(sku, sku, "-150" if sku == "C" else "-1", "lost") for sku in "ABCDEF"))
     refused = [one for one in ended if isinstance(one, Refusal)]
     assert [(one.reason, one.waits_for) for one in refused] == [("negative_stock", "item:C")]
-    assert [room.b1.on_hand(sku) for sku in "ABCDEF"] == [99, 99, 100, 99, 99, 99]
-    claims = {row["Code"]: row["U_STATE"] for row in room.b1.company.ledger()["claims"]}
-    written = {one["U_STREAMS_KEY"] for one in room.b1.documents("InventoryGenExits")}
-    assert {document.k for document in room.documents()} == set(claims)
+    assert [bench.b1.on_hand(sku) for sku in "ABCDEF"] == [99, 99, 100, 99, 99, 99]
+    claims = {row["Code"]: row["U_STATE"] for row in bench.b1.company.ledger()["claims"]}
+    written = {one["U_STREAMS_KEY"] for one in bench.b1.documents("InventoryGenExits")}
+    assert {document.k for document in bench.documents()} == set(claims)
     assert all((state == "posted") == (k in written) for k, state in claims.items())
 
 
-async def test_a_withdrawn_document_that_was_applied_late_stands_and_its_batches_with_it(rooms: Any) -> None:
+async def test_a_withdrawn_document_that_was_applied_late_stands_and_its_batches_with_it(benches: Any) -> None:
     """The first request is still on its way when its batches would be freed: void meets its claim."""
-    room = rooms()
+    bench = benches()
 
     def refuses(requests: Sequence[Request]) -> None:
-        room.b1.before = lambda _: None
-        original = room.b1.company.apply
+        bench.b1.before = lambda _: None
+        original = bench.b1.company.apply
 
         def apply(sent: Any, holder: str | None = None) -> Any:
-            room.b1.company.apply = original
+            bench.b1.company.apply = original
             original(sent, holder)  # committed, while the answer is another's refusal
             return [_refusal()]
 
-        room.b1.company.apply = apply
+        bench.b1.company.apply = apply
 
-    room.b1.before = refuses
-    ended = await room.all(batch("a"), batch("b", "B"))
+    bench.b1.before = refuses
+    ended = await bench.all(batch("a"), batch("b", "B"))
     assert {one.how for one in ended} == {"posted"}
-    assert (room.b1.on_hand("A"), room.b1.on_hand("B")) == (101, 101)
-    assert len(room.b1.documents("InventoryGenEntries")) == 1
+    assert (bench.b1.on_hand("A"), bench.b1.on_hand("B")) == (101, 101)
+    assert len(bench.b1.documents("InventoryGenEntries")) == 1
 
 
 def _refusal() -> Any:
@@ -192,72 +194,72 @@ def _refusal() -> Any:
     return refusal(-10, "Quantity falls into negative inventory")
 
 
-async def test_two_documents_of_one_item_are_never_under_way_together(rooms: Any) -> None:
-    room = rooms()
+async def test_two_documents_of_one_item_are_never_under_way_together(benches: Any) -> None:
+    bench = benches()
     waves = [
         asyncio.create_task(
-            room.all(*(batch(f"{n}{sku}", sku, reason=reason) for sku in "ABCD" for reason in ("found", "receipt")))
+            bench.all(*(batch(f"{n}{sku}", sku, reason=reason) for sku in "ABCD" for reason in ("found", "receipt")))
         )
         for n in range(5)
     ]
     for wave in waves:
         assert {one.how for one in await wave} == {"posted"}
-    assert room.b1.clashes == []
-    assert [room.b1.on_hand(sku) for sku in "ABCD"] == [110] * 4
+    assert bench.b1.clashes == []
+    assert [bench.b1.on_hand(sku) for sku in "ABCD"] == [110] * 4
 
 
-async def test_a_locked_item_keeps_only_its_own_batch_waiting(rooms: Any) -> None:
-    room = rooms()
-    room.b1.company.lock("A", "people:ann")
-    slow = asyncio.create_task(room.post(batch("a")))
-    fast = await asyncio.wait_for(room.all(batch("b", "B"), batch("c", "C")), 30)
+async def test_a_locked_item_keeps_only_its_own_batch_waiting(benches: Any) -> None:
+    bench = benches()
+    bench.b1.company.lock("A", "people:ann")
+    slow = asyncio.create_task(bench.post(batch("a")))
+    fast = await asyncio.wait_for(bench.all(batch("b", "B"), batch("c", "C")), 30)
     assert {one.how for one in fast} == {"posted"}
-    room.b1.company.unlock("A", "people:ann")
+    bench.b1.company.unlock("A", "people:ann")
     assert (await asyncio.wait_for(slow, 120)).how == "posted"
-    assert room.b1.on_hand("A") == 101
+    assert bench.b1.on_hand("A") == 101
 
 
-async def test_an_item_that_stays_locked_is_refused_as_such(rooms: Any) -> None:
-    room = rooms()
-    room.b1.company.lock("A", "people:ann")
+async def test_an_item_that_stays_locked_is_refused_as_such(benches: Any) -> None:
+    bench = benches()
+    bench.b1.company.lock("A", "people:ann")
     with pytest.raises(Refusal, match="held by somebody") as refused:
-        await room.post(batch("a"))
+        await bench.post(batch("a"))
     assert (refused.value.reason, refused.value.waits_for) == ("item_locked", "item:A")
 
 
-async def test_an_item_of_a_batch_that_b1_does_not_know_is_refused_before_anything_is_sealed(rooms: Any) -> None:
-    room = rooms()
-    (refusal,) = await room.all(batch("a", "NEW"))
+async def test_an_item_of_a_batch_that_b1_does_not_know_is_refused_before_anything_is_sealed(benches: Any) -> None:
+    bench = benches()
+    (refusal,) = await bench.all(batch("a", "NEW"))
     assert (refusal.reason, refusal.waits_for) == ("unknown_item", "item:NEW")
-    assert room.documents() == []
+    assert bench.documents() == []
 
 
-async def test_while_b1_is_away_batches_gather_and_go_out_in_few_documents(rooms: Any) -> None:
+async def test_while_b1_is_away_batches_gather_and_go_out_in_few_documents(benches: Any) -> None:
     """R165: a backlog drains in fuller documents, not in more calls."""
-    room = rooms()
-    await room.all(batch("first", "H"))
-    room.b1.away = True
-    waiting = asyncio.create_task(room.all(*(batch(f"{n}", "ABCDEFG"[n % 7]) for n in range(700))))
+    bench = benches()
+    await bench.all(batch("first", "H"))
+    bench.b1.away = True
+    waiting = asyncio.create_task(bench.all(*(batch(f"{n}", "ABCDEFG"[n % 7]) for n in range(700))))
     await asyncio.sleep(3600)
     assert not waiting.done()
-    room.b1.away = False
+    bench.b1.away = False
     assert {one.how for one in await waiting} == {"posted"}
-    assert len(room.b1.documents("InventoryGenEntries")) <= 4
-    assert room.b1.on_hand("A") == 200
+    assert len(bench.b1.documents("InventoryGenEntries")) <= 4
+    assert bench.b1.on_hand("A") == 200
 
 
-async def test_a_loser_of_the_chain_posts_nothing_twice(rooms: Any) -> None:
+async def test_a_loser_of_the_chain_posts_nothing_twice(benches: Any) -> None:
     """Two posters at once: the second's record comes second, what the first sealed stands."""
-    one, two = rooms(), rooms()
+    one, two = benches(), benches()
     await one.all(batch("x", "H"))
     results = await asyncio.gather(one.all(batch("a"), batch("b", "B")), two.all(batch("a"), batch("c", "C")))
     assert {ended.how for ended in (*results[0], *results[1])} == {"posted"}
     assert [one.b1.on_hand(sku) for sku in "ABC"] == [101, 101, 101]
 
 
-async def test_a_poster_that_finds_itself_replaced_when_it_has_sealed_sends_nothing_more(rooms: Any) -> None:
+async def test_a_poster_that_finds_itself_replaced_when_it_has_sealed_sends_nothing_more(benches: Any) -> None:
     """Its successor had walked the chain before, and may have refused the batch meanwhile."""
-    paused, successor = rooms(), rooms()
+    paused, successor = benches(), benches()
     await paused.post(batch("a", "A"))
     paused.replaced = True
     waiting = [asyncio.create_task(paused.post(batch(name, "B"))) for name in "bc"]

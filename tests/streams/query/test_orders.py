@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from schemas.records import Document
-from streams.query import orders as trail
+from streams.query.orders import OrderStory, stories
 from tests.streams.facts import NOW, World, dispatch, order
 from tests.streams.fakes import config
 
@@ -29,15 +29,15 @@ async def world() -> World:
     return world
 
 
-async def told(world: World, ident: str) -> list[trail.Story]:
-    return await trail.stories(world.log, world.config, world.codec, ident)
+async def find(world: World, ident: str) -> list[OrderStory]:
+    return await stories(world.log, world.config, world.codec, ident)
 
 
 @pytest.mark.parametrize("ident", ["1001", "W-9", "S1", "S2", "e-S1", "4711", "200", "3000000"])
 async def test_an_order_is_found_by_everything_people_call_it(world: World, ident: str) -> None:
-    (story,) = await told(world, ident)
+    (story,) = await find(world, ident)
     assert (story.company, story.order_id, story.order_number) == ("acme", "1001", "W-9")
-    assert [(entry.type, entry.event_id, entry.state) for entry in story.entries] == [
+    assert [(event.type, event.event_id, event.state) for event in story.events] == [
         ("order_placed", "1001", "posted"),
         ("dispatch_confirmed", "S1", "posted"),
         ("dispatch_confirmed", "S2", "dead"),
@@ -45,7 +45,7 @@ async def test_an_order_is_found_by_everything_people_call_it(world: World, iden
 
 
 async def test_a_story_names_documents_and_says_why_not_and_who_acts(world: World) -> None:
-    (story,) = (each.as_json() for each in await told(world, "1001"))
+    (story,) = (each.as_json() for each in await find(world, "1001"))
     placed, sent, refused = story["events"]
     assert placed["documents"] == [{"object": "Orders", "doc_num": 4711, "doc_entry": 11}]
     assert [document["object"] for document in sent["documents"]] == ["DeliveryNotes", "Invoices"]
@@ -61,20 +61,20 @@ async def test_a_story_names_documents_and_says_why_not_and_who_acts(world: Worl
 
 
 async def test_what_has_only_arrived_is_in_flight(world: World) -> None:
-    (story,) = await told(world, "2002")
-    assert [entry.state for entry in story.entries] == ["in_flight"]
+    (story,) = await find(world, "2002")
+    assert [event.state for event in story.events] == ["in_flight"]
 
 
 async def test_nobody_knows_an_unknown_id(world: World) -> None:
-    assert await told(world, "9999") == []
-    assert await told(world, "100") == []
+    assert await find(world, "9999") == []
+    assert await find(world, "100") == []
 
 
 async def test_a_story_outlives_its_facts(world: World) -> None:
     for topic in ("t-order-placed", "t-dispatch-confirmed"):
         await world.log.delete_records(topic, 0, 2)
-    (story,) = await told(world, "1001")
-    assert {entry.event_id: entry.state for entry in story.entries} == {"1001": "posted", "S1": "posted", "S2": "dead"}
+    (story,) = await find(world, "1001")
+    assert {event.event_id: event.state for event in story.events} == {"1001": "posted", "S1": "posted", "S2": "dead"}
 
 
 async def test_a_parked_event_that_was_released_is_posted(world: World) -> None:
@@ -83,17 +83,17 @@ async def test_a_parked_event_that_was_released_is_posted(world: World) -> None:
         "dispatch_confirmed", id="abc", offset=1, order_id="1001", event_id="S2", state="posted", at=later
     )
     await world.outcome("dispatch_confirmed", "S2", "1001", 1, at=later)
-    (story,) = await told(world, "S2")
-    assert story.entries[-1].state == "posted"
-    assert story.entries[-1].why is None
+    (story,) = await find(world, "S2")
+    assert story.events[-1].state == "posted"
+    assert story.events[-1].why is None
 
 
 async def test_a_line_that_a_connector_refused_is_part_of_the_story(world: World) -> None:
     await world.letter("refund_issued", id="line", order_id="1001", event_id="R1", partition=-1, reason="invalid_event")
-    (story,) = await told(world, "R1")
-    assert [entry.event_id for entry in story.entries if entry.state == "dead"] == ["S2", "R1"]
+    (story,) = await find(world, "R1")
+    assert [event.event_id for event in story.events if event.state == "dead"] == ["S2", "R1"]
 
 
 async def test_records_that_cannot_be_read_stop_nobody(world: World) -> None:
     await world.fact("order_placed", b"\x00 1001 is no Avro")
-    assert len(await told(world, "1001")) == 1
+    assert len(await find(world, "1001")) == 1

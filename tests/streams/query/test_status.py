@@ -37,16 +37,16 @@ async def test_nothing_received_is_idle_and_all_zero(world: World) -> None:
 
 async def test_an_event_is_in_flight_until_a_stage_has_ended_it(world: World) -> None:
     await world.fact("order_placed", order("1001"), age_s=90)
-    assert (await read(world)).flows["order_placed"] == status.Flow(0, 0, 0, 0, 1, 90.0)
+    assert (await read(world)).flows["order_placed"] == status.FlowStatus(0, 0, 0, 0, 1, 90.0)
 
     await world.queued("order_placed", "order-placed", 0, age_s=90)
     world.done("order-placed", 1)
     found = await read(world)
-    assert (found.idle, found.flows["order_placed"]) == (False, status.Flow(0, 0, 0, 0, 1, 90.0))
+    assert (found.idle, found.flows["order_placed"]) == (False, status.FlowStatus(0, 0, 0, 0, 1, 90.0))
 
     world.done("erp-orders", 1, {("order_placed", "posted"): 1})
     found = await read(world)
-    assert (found.idle, found.flows["order_placed"]) == (True, status.Flow(1, 0, 0, 0, 0, 0.0))
+    assert (found.idle, found.flows["order_placed"]) == (True, status.FlowStatus(1, 0, 0, 0, 0, 0.0))
 
 
 async def test_the_age_is_that_of_the_lowest_unfinished_offset_of_each_flow(world: World) -> None:
@@ -70,26 +70,26 @@ async def test_a_stock_event_waits_in_the_window_in_the_seal_and_in_the_queue(wo
     world.done("stock-adjusted", 2, {("stock_adjusted", "no_op"): 1})
     await world.log.send("t-stock-sealed", 0, None, b"epoch", timestamp_ms=NOW_MS - 15_000)
     found = await read(world)
-    assert (found.idle, found.flows["stock_adjusted"]) == (False, status.Flow(0, 1, 0, 0, 1, 15.0))
+    assert (found.idle, found.flows["stock_adjusted"]) == (False, status.FlowStatus(0, 1, 0, 0, 1, 15.0))
     world.done("stock-sealed", 1)
     await world.queued("stock_batch", "stock-sealed", 0, queue="erp-stock", age_s=15)
     assert (await read(world)).flows["stock_adjusted"].oldest_unposted_s == 15.0
     world.done("erp-stock", 1, {("stock_adjusted", "posted"): 1})
-    assert (await read(world)).flows["stock_adjusted"] == status.Flow(1, 1, 0, 0, 0, 0.0)
+    assert (await read(world)).flows["stock_adjusted"] == status.FlowStatus(1, 1, 0, 0, 0, 0.0)
 
 
 @pytest.mark.parametrize(
     ("state", "flow"),
     [
-        ("dead", status.Flow(0, 0, 0, 1, 0, 0.0)),
-        ("parked", status.Flow(0, 0, 1, 0, 0, 0.0)),
-        ("held", status.Flow(0, 0, 1, 0, 0, 0.0)),
-        ("posted", status.Flow(1, 0, 0, 0, 0, 0.0)),
-        ("no_op", status.Flow(0, 1, 0, 0, 0, 0.0)),
-        ("discarded", status.Flow(0, 1, 0, 0, 0, 0.0)),
+        ("dead", status.FlowStatus(0, 0, 0, 1, 0, 0.0)),
+        ("parked", status.FlowStatus(0, 0, 1, 0, 0, 0.0)),
+        ("held", status.FlowStatus(0, 0, 1, 0, 0, 0.0)),
+        ("posted", status.FlowStatus(1, 0, 0, 0, 0, 0.0)),
+        ("no_op", status.FlowStatus(0, 1, 0, 0, 0, 0.0)),
+        ("discarded", status.FlowStatus(0, 1, 0, 0, 0, 0.0)),
     ],
 )
-async def test_a_letter_counts_where_it_stands_now(world: World, state: str, flow: status.Flow) -> None:
+async def test_a_letter_counts_where_it_stands_now(world: World, state: str, flow: status.FlowStatus) -> None:
     await world.fact("order_placed", order("1"))
     world.done("order-placed", 1, {("order_placed", "dead"): 1})  # a stage's own idea of it never counts twice
     await world.letter("order_placed", state="dead")
@@ -113,7 +113,7 @@ async def test_a_letter_of_a_stock_batch_counts_its_events(world: World) -> None
         await world.fact("stock_adjusted", adjustment(name))
     world.done("stock-adjusted", 3)
     await world.letter("stock_batch", members=("a", "b", "c"), topic="t-stock-sealed")
-    assert (await read(world)).flows["stock_adjusted"] == status.Flow(0, 0, 0, 3, 0, 0.0)
+    assert (await read(world)).flows["stock_adjusted"] == status.FlowStatus(0, 0, 0, 3, 0, 0.0)
 
 
 async def test_lines_that_a_connector_refused_were_received_too(world: World) -> None:

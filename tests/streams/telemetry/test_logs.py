@@ -9,6 +9,7 @@ import structlog
 
 from connectors.base.errors import RetriableError
 from streams.telemetry import logs
+from streams.telemetry.text import LENGTH_CAP
 
 CANARY = "Jane Canary"
 
@@ -58,7 +59,7 @@ def test_no_text_can_break_or_colour_a_line(lines: Any, text: str) -> None:
 def test_a_value_is_cut(lines: Any) -> None:
     structlog.get_logger("x").info("refused", error="x" * 100_000, members=list(range(1000)), offset=b"bytes")
     (line,) = lines()
-    assert len(line["error"]) == logs.LENGTH_CAP + 3
+    assert len(line["error"]) == LENGTH_CAP + 3
     assert len(line["members"]) == 50
     assert line["offset"] == "5 bytes"
 

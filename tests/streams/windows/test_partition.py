@@ -20,7 +20,8 @@ from streams.chain.loss import Disagreement, OvertakenError, accept
 from streams.chain.rule import ChainRootError
 from streams.config.load import parse
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.kafka.client import LogError, Outgoing, Sent
+from streams.kafka.errors import LogError
+from streams.kafka.log import Outgoing, Sent
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composer

@@ -1,4 +1,4 @@
-"""One worker's rooms: who gets which batch, and what is kept when partitions come and go."""
+"""One worker's pipeline: who gets which batch, and what is kept when partitions come and go."""
 
 from random import Random
 from typing import Any
@@ -42,29 +42,29 @@ class NoServiceLayer:
 
 
 @pytest.fixture
-def rooms() -> Pipeline:
+def pipeline() -> Pipeline:
     config = two_companies()
     ports = Ports(MemoryLog.of(config), CODEC, StoppedClock(), Random(1), Metrics(config), lambda _: NoServiceLayer())  # type: ignore[arg-type, return-value]
     return Pipeline(config, ports)
 
 
-def log(rooms: Pipeline) -> MemoryLog:
-    return rooms._ports.log  # type: ignore[return-value]
+def log(pipeline: Pipeline) -> MemoryLog:
+    return pipeline._ports.log  # type: ignore[return-value]
 
 
-def test_a_company_sits_on_its_partition_and_the_others_have_none(rooms: Pipeline) -> None:
-    assert [rooms.company_of(number) for number in range(3)] == ["acme", None, "beta"]
+def test_a_company_sits_on_its_partition_and_the_others_have_none(pipeline: Pipeline) -> None:
+    assert [pipeline.company_of(number) for number in range(3)] == ["acme", None, "beta"]
 
 
-def test_an_event_of_no_known_company_is_sealed_by_the_strictest_limits(rooms: Pipeline) -> None:
-    assert [(limits.length_s, limits.max_members) for limits in map(rooms.limits, ("acme", "beta", ""))] == [
+def test_an_event_of_no_known_company_is_sealed_by_the_strictest_limits(pipeline: Pipeline) -> None:
+    assert [(limits.length_s, limits.max_members) for limits in map(pipeline.limits, ("acme", "beta", ""))] == [
         (60, 10),
         (5, 900),
         (5, 10),
     ]
 
 
-def test_every_input_has_a_room() -> None:
+def test_every_input_has_an_owner() -> None:
     assert INPUTS == (
         "order-placed",
         "order-cancelled",
@@ -77,41 +77,41 @@ def test_every_input_has_a_room() -> None:
     )
 
 
-async def test_orders_go_to_the_queue_and_stock_through_its_window(rooms: Pipeline) -> None:
+async def test_orders_go_to_the_queue_and_stock_through_its_window(pipeline: Pipeline) -> None:
     batch = FakeBatch([raw("order-placed", 0, CODEC.encode(order("1")))])
-    await rooms.take("order-placed", 0, batch)
+    await pipeline.take("order-placed", 0, batch)
     assert batch.all_finished
-    assert len(log(rooms)._records[ERP_ORDERS, 0]) == 1
+    assert len(log(pipeline)._records[ERP_ORDERS, 0]) == 1
 
-    await rooms.stock_partition(1).open(None, 0)
-    sent = await log(rooms).send(STOCK, 1, b"A", CODEC.encode(adjustment("a")))
-    await rooms.take(STOCK, 1, FakeBatch([raw(STOCK, sent.offset, CODEC.encode(adjustment("a")), partition=1)]))
-    await rooms.release({1}, set())
-    await rooms.take(SEALED, 1, FakeBatch([raw_of(one) for one in log(rooms)._records[SEALED, 1]]))
-    assert len(log(rooms)._records[ERP_STOCK, 0]) == 1
+    await pipeline.stock_partition(1).open(None, 0)
+    sent = await log(pipeline).send(STOCK, 1, b"A", CODEC.encode(adjustment("a")))
+    await pipeline.take(STOCK, 1, FakeBatch([raw(STOCK, sent.offset, CODEC.encode(adjustment("a")), partition=1)]))
+    await pipeline.release({1}, set())
+    await pipeline.take(SEALED, 1, FakeBatch([raw_of(one) for one in log(pipeline)._records[SEALED, 1]]))
+    assert len(log(pipeline)._records[ERP_STOCK, 0]) == 1
 
 
-async def test_postings_of_a_company_that_left_the_configuration_stay_where_they_are(rooms: Pipeline) -> None:
-    assert await rooms.open_poster(1, {}, 0) is None
+async def test_postings_of_a_company_that_left_the_configuration_stay_where_they_are(pipeline: Pipeline) -> None:
+    assert await pipeline.open_poster(1, {}, 0) is None
     batch = FakeBatch([raw(ERP_ORDERS, 0, b"x", partition=1)])
-    await rooms.take(ERP_ORDERS, 1, batch)
+    await pipeline.take(ERP_ORDERS, 1, batch)
     assert not batch.finished
 
 
-async def test_a_released_poster_is_closed_and_a_stock_room_stays_until_its_partition_is_somebody_elses(
-    rooms: Pipeline,
+async def test_a_released_poster_is_closed_and_a_stock_partition_stays_until_its_partition_is_somebody_elses(
+    pipeline: Pipeline,
 ) -> None:
     before = NoServiceLayer.closed
-    assert await rooms.open_poster(0, {}, 0) is not None
-    room = rooms.stock_partition(0)
-    await room.open(None, 0)
-    await rooms.release({0}, {0})
+    assert await pipeline.open_poster(0, {}, 0) is not None
+    partition = pipeline.stock_partition(0)
+    await partition.open(None, 0)
+    await pipeline.release({0}, {0})
     assert NoServiceLayer.closed == before + 1
-    assert not rooms.posters
-    assert rooms.stock_partition(0) is room
-    rooms.drop([0])
-    assert rooms.stock_partition(0) is not room
+    assert not pipeline.posters
+    assert pipeline.stock_partition(0) is partition
+    pipeline.drop([0])
+    assert pipeline.stock_partition(0) is not partition
 
 
-async def test_releasing_what_was_never_here_is_nothing(rooms: Pipeline) -> None:
-    await rooms.release({0, 1}, {0, 1, 2})
+async def test_releasing_what_was_never_here_is_nothing(pipeline: Pipeline) -> None:
+    await pipeline.release({0, 1}, {0, 1, 2})

@@ -1,0 +1,96 @@
+"""Groups and topics: what is committed, what exists, how it is set."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from streams.kafka.connection import Connection
+from streams.kafka.errors import LogError
+from streams.kafka.log import BrokerTopic, Committed
+
+
+class Admin:
+    """The administrative half of `Log`. Lifecycle: `start`, any of the others, `stop`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client: Any = None
+
+    async def start(self) -> None:
+        self._client = await self._connection.admin()
+
+    async def stop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def committed(self, group: str) -> dict[tuple[str, int], Committed]:
+        found = await self._connection.ask(
+            f"ask what {group} has committed", lambda: self._client.list_consumer_group_offsets(group)
+        )
+        return {(tp.topic, tp.partition): Committed(at.offset, at.metadata or "") for tp, at in found.items()}
+
+    async def topics(self) -> dict[str, int]:
+        found = await self._connection.ask("list the topics", self._client.describe_topics)
+        return {each["topic"]: len(each["partitions"]) for each in found if not each["is_internal"]}
+
+    async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
+        wanted = {each.name: each for each in topics}
+        if not wanted:
+            return set()
+        new = [
+            NewTopic(t.name, t.partitions, t.replication, topic_configs=dict(t.configs))  # type: ignore[no-untyped-call]  # aiokafka has no types
+            for t in wanted.values()
+        ]
+        answer = await self._connection.ask("create topics", lambda: self._client.create_topics(new))
+        created = set()
+        for name, code, *message in answer.topic_errors:
+            error = for_code(code)
+            if code == 0:
+                created.add(name)
+            elif error is not TopicAlreadyExistsError:
+                raise LogError(f"cannot create {name}: {error.__name__} {message[0] or ''}", retriable=error.retriable)
+
+        async def all_led() -> None:
+            found = await self._client.describe_topics(list(wanted))
+            led = {
+                each["topic"]
+                for each in found
+                if each["partitions"] and all(partition["leader"] >= 0 for partition in each["partitions"])
+            }
+            if led != set(wanted):
+                raise TimeoutError(f"no leader yet: {sorted(set(wanted) - led)}")
+
+        await self._connection.ask("wait for the topics", all_led)
+        return created
+
+    async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
+        wanted = set(names)
+        found = await self._connection.ask("list the topics", self._client.describe_topics)
+        there = {each["topic"]: each["partitions"] for each in found if each["topic"] in wanted}
+        if not there:
+            return {}
+        resources = [
+            ConfigResource(ConfigResourceType.TOPIC, name)  # type: ignore[no-untyped-call]  # aiokafka has no types
+            for name in sorted(there)
+        ]
+        answers = await self._connection.ask("read topic settings", lambda: self._client.describe_configs(resources))
+        configs = {
+            name: {entry[0]: entry[1] for entry in entries}
+            for answer in answers
+            for _code, _message, _kind, name, entries in answer.resources
+        }
+        return {
+            name: BrokerTopic(name, len(partitions), min(len(p["replicas"]) for p in partitions), configs[name])
+            for name, partitions in there.items()
+        }
+
+    async def delete_records(self, topic: str, partition: int, before: int) -> None:
+        wanted = {TopicPartition(topic, partition): RecordsToDelete(before)}  # type: ignore[no-untyped-call]  # aiokafka has no types
+        await self._connection.ask(
+            f"delete records of {topic}-{partition}", lambda: self._client.delete_records(wanted)
+        )

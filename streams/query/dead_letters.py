@@ -1,0 +1,166 @@
+"""Dead letters as they stand, and what may be shown of one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from schemas.codec import Codec, CodecError
+from schemas.events import EVENT_TYPES
+from schemas.letters import OPEN_STATES
+from schemas.records import DeadLetterState, StockBatch
+from schemas.topics import dead_letter_topic
+from streams.config.load import Config
+from streams.kafka.log import Log, Record
+from streams.query.reading import partitions_of, scan
+from streams.telemetry.text import escape
+
+STATES_TOPIC = "dead-letter-state"
+MASK = "***"
+#: Fields of a payload that say nothing about a person; everything else is masked.
+_NOT_PERSONAL = frozenset(
+    {
+        *(
+            "type",
+            "source",
+            "company",
+            "event_id",
+            "occurred_at",
+            "observed_at",
+            "order_id",
+            "order_number",
+            "channel",
+            "state",
+        ),
+        *(
+            "currency",
+            "lines",
+            "line_id",
+            "sku",
+            "quantity",
+            "unit_price",
+            "discount",
+            "tax_code",
+            "tax_rate",
+            "tax_amount",
+        ),
+        *("location", "to_location", "shipping", "method", "carrier", "service", "amount", "tax_total", "grand_total"),
+        *(
+            "payment",
+            "shipment_id",
+            "refund_id",
+            "restock",
+            "adjustment",
+            "total",
+            "delta",
+            "level",
+            "sequence",
+            "reason",
+        ),
+        *(
+            "batches",
+            "number",
+            "expires_on",
+            "serials",
+            "country",
+            "guest",
+            "net",
+            "posting_date",
+            "event_ids",
+            "deltas",
+        ),
+    }
+)
+_MASKED_INSIDE = frozenset({"customer", "ship_to", "bill_to"})  # shown as objects, so that one sees what is missing
+
+
+async def standing(log: Log, config: Config, codec: Codec) -> dict[str, DeadLetterState]:
+    """Every dead letter as it stands now, by id.
+
+    Raises:
+        LogError: The broker cannot be reached.
+        CodecError: A state was written by something newer than we are.
+    """
+    found: dict[str, DeadLetterState] = {}
+    # All partitions: a dead letter may name no company (partition 0), or one that is no longer configured.
+    for partition in partitions_of(config, STATES_TOPIC):
+        for record in await scan(log, config.topic(STATES_TOPIC), partition):
+            if record.value is not None:
+                state = codec.decode(record.value, DeadLetterState)
+                found[state.id] = state
+            elif record.key is not None:
+                found.pop(record.key.decode(errors="replace"), None)
+    return found
+
+
+def is_open(letter: DeadLetterState) -> bool:
+    """Whether somebody or something still has to act."""
+    return letter.state in OPEN_STATES
+
+
+def topics_of(letter: DeadLetterState) -> set[str]:
+    """The topics that a dead letter may be looked for under: of its event, and of its bytes."""
+    return {letter.topic, letter.letter_topic, dead_letter_topic(letter.topic)}
+
+
+def as_json(letter: DeadLetterState) -> dict[str, Any]:
+    """A dead letter as `streams dlq list --json` has it (contract section 6)."""
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "reason": letter.reason,
+        "state": letter.state,
+        "owner": letter.owner,
+        "event_type": letter.event_type,
+        "event_id": letter.event_id,
+        "members": list(letter.members),
+        "order_id": letter.order_id,
+        "sku": letter.sku,
+        "company": letter.company,
+        "at": letter.at.isoformat(),
+        "attempts": letter.attempts,
+        "waits_for": letter.waits_for,
+        "blocked_by": letter.blocked_by,
+        "error": letter.error,
+    }
+
+
+def view_of(record: Record, letter: DeadLetterState, codec: Codec) -> Any:
+    """A payload with everything about people masked; what cannot be read is told by its length only."""
+    value = record.value or b""
+    try:
+        return masked(_plain(codec.decode(value, (*EVENT_TYPES.values(), StockBatch))))
+    except CodecError:
+        pass
+    try:
+        line = json.loads(value, parse_float=Decimal)
+    except ValueError:
+        line = None
+    return masked(_plain(line)) if isinstance(line, dict) else f"{len(value)} bytes that are no event"
+
+
+def masked(value: Any, key: str | None = None) -> Any:
+    """The same shape, with every value whose key is not known to be harmless as `***`."""
+    if isinstance(value, Mapping):
+        return {
+            str(name) if str(name) in _NOT_PERSONAL | _MASKED_INSIDE else escape(str(name), 40): masked(item, str(name))
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [masked(item, key) for item in value]
+    return value if value is None or key in _NOT_PERSONAL else MASK
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it, without bytes."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items() if not isinstance(item, bytes)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return str(value)
+    return value.isoformat() if isinstance(value, date) else value

@@ -1,0 +1,40 @@
+"""Reading the topics of a configuration: which partitions there are, what lies in one of them, one record."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+from schemas.topics import BY_NAME
+from streams.config.load import Config
+from streams.kafka.log import Log, Record
+
+
+def partitions_of(config: Config, name: str) -> range:
+    """The partitions of one of our topics, as configured."""
+    sizes = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
+    return range(sizes[BY_NAME[name].partitions])
+
+
+async def scan(log: Log, topic: str, partition: int, wanted: Callable[[bytes], bool] | None = None) -> list[Record]:
+    """All records of a partition whose value is wanted; by default all.
+
+    Raises:
+        LogError: The broker cannot be reached.
+    """
+    start, end = await log.bounds(topic, partition)
+    found: list[Record] = []
+    async with aclosing(log.read(topic, partition, start, end)) as batches:
+        async for records in batches:
+            found += [r for r in records if wanted is None or (r.value is not None and wanted(r.value))]
+    return found
+
+
+async def record_at(log: Log, topic: str, partition: int, offset: int) -> Record | None:
+    """One record; None where the log no longer has it.
+
+    Raises:
+        LogError: The broker cannot be reached.
+    """
+    async with aclosing(log.read(topic, partition, offset, offset + 1)) as batches:
+        async for records in batches:
+            return next((record for record in records if record.offset == offset), None)
+    return None
