@@ -24,7 +24,7 @@ from typing import Any
 from connectors.base.clock import Clock
 from connectors.base.errors import ConnectorError, FatalError
 from connectors.base.levels import Level, Pending, Place
-from connectors.base.publisher import Broker, Outgoing, milliseconds
+from connectors.base.log import Broker, Outgoing, milliseconds
 from connectors.base.source import TimeRange
 from schemas.codec import Codec, CodecError
 from schemas.events import StockAdjusted
@@ -271,12 +271,11 @@ class Cursors:
         async with aclosing(self._broker.read(self._topic, self._partition, self._next, end)) as batches:
             async for batch in batches:
                 for stored in batch:
-                    if stored.key is not None and stored.value is not None:
-                        self._take(stored.offset, stored.key, stored.value)
+                    self._take(stored.offset, stored.key, stored.value)
         self._next = end
 
-    def _take(self, offset: int, key: bytes, value: bytes) -> None:
-        if connector_of(key) != self._connector:
+    def _take(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        if key is None or value is None or connector_of(key) != self._connector:
             return
         try:
             record = self._codec.decode(value, Cursor)

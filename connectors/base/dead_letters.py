@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from connectors.base.clock import Clock
-from connectors.base.publisher import Broker, Outgoing, Sent, milliseconds
+from connectors.base.log import Broker, Outgoing, Sent, milliseconds
 from connectors.base.source import Origin, RefusedRecord
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from connectors.base.dead_letters import DeadLetters
+from connectors.base.log import Outgoing
 from connectors.base.metrics import ConnectorMetrics
-from connectors.base.publisher import Outgoing, Publisher
+from connectors.base.publisher import Publisher
 from connectors.base.source import Origin, RefusedRecord
 from schemas.events import TYPE_NAMES, FactEvent
 

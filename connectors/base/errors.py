@@ -2,7 +2,7 @@
 
     ConnectorError              anything that goes wrong at the outside world
     +-- RetriableError          nothing happened: try again, after retry_after_s where the other side said so
-    |   +-- LogAwayError        Kafka does not answer (it is a LogError too)
+    |   +-- LogUnavailableError Kafka does not answer (it is a LogError too)
     |   +-- AnswerTooLargeError (http.py), NotSentError, UnavailableError (sap_b1), ServiceError (seko) ...
     +-- RejectedError           this record will never be taken as it is: dead-letter it
     |   +-- RecordError         a vendor's record is not what it must be, before it was an event
@@ -81,12 +81,17 @@ class LogError(ConnectorError):
     """
 
 
-class LogAwayError(LogError, RetriableError):
+class LogUnavailableError(LogError, RetriableError):
     """The same call may succeed later."""
 
 
 class LogRefusedError(LogError, FatalError):
     """The same call never will succeed."""
+
+
+def log_error(message: str, *, retriable: bool) -> LogError:
+    """The error of a call to Kafka that failed, by whether the same call may succeed later."""
+    return LogUnavailableError(message) if retriable else LogRefusedError(message)
 
 
 def _refusal(reason: str, error: str, waits_for: str | None) -> Refusal:

@@ -1,65 +1,16 @@
 """Events to Kafka: key, encode, send, await the broker."""
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from pydantic import TypeAdapter
 
 from connectors.base.clock import Clock
+from connectors.base.log import Broker, Outgoing, milliseconds
 from connectors.base.source import RefusedRecord
 from schemas.codec import Codec, UnencodableError
 from schemas.events import TYPE_NAMES, FactEvent, RefundIssued, StockAdjusted, identity
 from schemas.topics import fact_topic
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """One record to send; without a partition its key decides."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    partition: int | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_ms: int | None = None
-
-
-class Sent(Protocol):
-    """Where the broker has put a record."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-
-
-class Stored(Protocol):
-    """A record as it lies in a partition."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-
-
-class Broker(Protocol):
-    """Kafka, to connectors. Its methods raise only RetriableError (a send may have landed) and FatalError."""
-
-    async def send_many(self, records: Sequence[Outgoing]) -> Sequence[Sent]:
-        """Send in order within each partition and wait until all in-sync replicas have all of them."""
-
-    def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Sequence[Stored], None]:
-        """Read offsets `[start, end)`, in order; offsets that compaction has taken are missing."""
-
-    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """The first offset that is still there, and the one that the next record will get."""
 
 
 def key_of(event: FactEvent) -> bytes:
@@ -74,12 +25,6 @@ def key_of(event: FactEvent) -> bytes:
             return event.refund_id.encode()
         case _:
             return (event.order_id or "").encode()
-
-
-def milliseconds(moment: datetime) -> int:
-    """Unix time of an aware moment, as Kafka's timestamps have it."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 class Publisher:

@@ -28,6 +28,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from connectors.base.errors import LogError
 from lab.demo.inputs import Files, Input
 from lab.demo.processes import Child, ProcessError, ask, ask_json, bounded
 from lab.demo.screen import Show, Snapshot, draw
@@ -44,7 +45,6 @@ from streams.cli import shell
 from streams.cli.examination import examine
 from streams.config.load import Config
 from streams.kafka import topics
-from streams.kafka.errors import LogError
 from streams.kafka.log import Log
 from streams.query import status
 from streams.query.dead_letters import standing

@@ -5,10 +5,11 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
+from connectors.base.log import Outgoing
 from schemas.codec import Codec, UnreadableError
 from schemas.records import Anchor
 from streams.chain.rule import Head, start_of_walk
-from streams.kafka.log import Log, Outgoing
+from streams.kafka.log import Log
 
 ANCHORS = "chain-anchors"
 

@@ -10,9 +10,9 @@ import typer
 from streams.cli import shell
 
 if TYPE_CHECKING:
+    from connectors.base.log import Record
     from schemas.records import DeadLetterState
     from streams.config.load import Config
-    from streams.kafka.log import Record
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from connectors.base.clock import SystemClock
 from connectors.base.doctor import Finding
+from connectors.base.errors import LogError
 from connectors.registry import KINDS
 from connectors.sap_b1 import doctor
 from schemas.codec import CodecError
@@ -10,7 +11,6 @@ from schemas.schema import SchemaError
 from streams.cli import shell
 from streams.config.load import Config
 from streams.kafka import topics
-from streams.kafka.errors import LogError
 
 
 async def examine(config: Config, *, install: bool) -> dict[str, list[Finding]]:

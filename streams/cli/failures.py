@@ -5,11 +5,10 @@ import json
 import typer
 from rich.markup import escape as escape_markup
 
-from connectors.base.errors import ConnectorError
+from connectors.base.errors import ConnectorError, LogError
 from schemas.codec import CodecError
 from streams.cli.shell import CommandError, errors_console
 from streams.config.problems import ConfigError
-from streams.kafka.errors import LogError
 from streams.telemetry.health import PortTakenError
 from streams.telemetry.text import escape
 

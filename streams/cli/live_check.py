@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 from connectors.base.clock import SystemClock
-from connectors.base.errors import ConnectorError
+from connectors.base.errors import ConnectorError, LogError
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import ServiceLayer
@@ -13,7 +13,6 @@ from streams.cli import shell
 from streams.config.load import Config
 from streams.config.problems import ConfigProblem
 from streams.kafka import topics
-from streams.kafka.errors import LogError
 from streams.kafka.log import Log
 
 

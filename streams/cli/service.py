@@ -10,11 +10,10 @@ from typing import Any, cast
 import structlog
 import typer
 
-from connectors.base.errors import ConnectorError
+from connectors.base.errors import ConnectorError, LogError
 from streams.cli import shell, signals
 from streams.config.load import Config
 from streams.kafka import topics
-from streams.kafka.errors import LogError
 from streams.telemetry import logs
 from streams.telemetry.health import Health
 from streams.telemetry.metrics import Metrics

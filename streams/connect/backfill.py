@@ -18,8 +18,9 @@ from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import CURSORS, Cursors, backfill_name, partition_of
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import FatalError, RejectedError
+from connectors.base.log import Broker, Outgoing, Record, Sent
 from connectors.base.metrics import NoMetrics
-from connectors.base.publisher import Broker, Outgoing, Publisher, Sent, Stored
+from connectors.base.publisher import Publisher
 from connectors.base.source import BackfillBatch, BackfillSource, Batch, RefusedRecord, TimeRange
 from connectors.registry import KINDS
 from connectors.runtime import Runtime
@@ -27,9 +28,7 @@ from schemas.codec import Codec
 from schemas.events import TYPE_NAMES
 from schemas.letters import letter_id
 from streams.config.load import Config
-from streams.connect.broker import LogBroker
 from streams.kafka.log import Log
-from streams.kafka.log import Sent as SentRecord
 from streams.query.dead_letters import standing
 
 
@@ -152,28 +151,24 @@ class Nowhere:
 
     def __init__(self) -> None:
         self._ends: Counter[str] = Counter()
-        self._cursors: list[_Kept] = []
+        self._cursors: list[Record] = []
 
     async def send_many(self, records: Sequence[Outgoing]) -> Sequence[Sent]:
         sent = []
         for each in records:
-            sent.append(SentRecord(each.partition or 0, self._ends[each.topic]))
+            sent.append(Sent(each.partition or 0, self._ends[each.topic]))
             self._ends[each.topic] += 1
-        self._cursors = [_Kept(at.offset, each.key, each.value) for at, each in zip(sent, records, strict=True)]
+        self._cursors = [
+            Record(each.topic, at.partition, at.offset, each.timestamp_ms or 0, each.key, each.value)
+            for at, each in zip(sent, records, strict=True)
+        ]
         return sent
 
-    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Sequence[Stored], None]:
+    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Sequence[Record], None]:
         yield [each for each in self._cursors if start <= each.offset < end]
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return self._ends[topic], self._ends[topic]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    offset: int
-    key: bytes | None
-    value: bytes | None
 
 
 class _UntilIdle(NoMetrics):
@@ -240,11 +235,11 @@ async def run(
     make = KINDS[settings.kind].backfill
     assert make is not None  # noqa: S101 -- checked
     topic, partition = config.topic(CURSORS), partition_of(name, config.kafka.partitions)
-    live = Cursors(name, LogBroker(log), codec, clock, topic=topic, partition=partition)
+    live = Cursors(name, log, codec, clock, topic=topic, partition=partition)
     await live.look()
     letters = await standing(log, config, codec)
     source = make(name, settings, clock, span, live.position.cursor)
-    broker: Broker = Nowhere() if dry_run else LogBroker(log)
+    broker: Broker = Nowhere() if dry_run else log
     cursors = Cursors(backfill_name(name, span), broker, codec, clock, topic=topic, partition=partition)
     return await drive(
         TalliedSource(source, frozenset(letters), settings.start_at, tell),

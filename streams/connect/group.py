@@ -9,6 +9,7 @@ import structlog
 from connectors.base.clock import Clock
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, partition_of
 from connectors.base.dead_letters import DeadLetters
+from connectors.base.log import Broker
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import ConnectorSettings
@@ -17,7 +18,6 @@ from connectors.runtime import Runtime, wait
 from connectors.webhooks import Server, WebhookIngest, WebhookServer
 from schemas.codec import Codec
 from streams.config.load import Config
-from streams.connect.broker import LogBroker
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class ConnectorFactory:
     """What the connectors of a process share."""
 
     config: Config
-    broker: LogBroker
+    broker: Broker
     codec: Codec
     clock: Clock
     metrics: ConnectorMetrics

@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaError
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import CURSORS, connector_of, owner_of
 from connectors.base.errors import FatalError, RetriableError
+from connectors.base.log import Broker
 from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config
-from streams.connect.broker import LogBroker
 from streams.connect.group import SESSION_S, ConnectorFactory, ConnectorGroup
 from streams.kafka.connection import slow_down_refused_updates
 from streams.kafka.log import Log
@@ -52,7 +52,7 @@ async def run(
         FatalError: A connector cannot go on without a person, or the configuration lacks one that has been here.
         RetriableError: Kafka did not answer when we started.
     """
-    broker = LogBroker(log)
+    broker = log
     await check_orphans(config, broker)
     stage = ConnectorFactory(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
     crew = ConnectorGroup(config, stage.runtime)
@@ -109,7 +109,7 @@ async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(calling, stopping, return_exceptions=True)
 
 
-async def check_orphans(config: Config, broker: LogBroker) -> None:
+async def check_orphans(config: Config, broker: Broker) -> None:
     """Refuse to start where a connector that has been here is no longer in the configuration (design section 16.11).
 
     Raises:

@@ -7,13 +7,14 @@ from typing import Self
 
 from connectors.base.clock import Clock
 from connectors.base.dead_letters import INBOX
+from connectors.base.errors import LogError
+from connectors.base.log import Headers, Outgoing, Sent
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.dead_letters.states import STATES, headers_in, mark_of
-from streams.kafka.errors import LogError
-from streams.kafka.log import Headers, Log, Outgoing, Sent
+from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
 
 

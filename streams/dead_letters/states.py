@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from connectors.base.log import Headers
 from schemas.codec import Codec
 from schemas.records import DeadLetterState
-from streams.kafka.log import Headers, Log
+from streams.kafka.log import Log
 
 STATES = "dead-letter-state"
 #: Where a commit of `erp-orders` has the number of the last tenure.

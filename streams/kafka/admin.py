@@ -8,8 +8,8 @@ from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from connectors.base.errors import log_error
 from streams.kafka.connection import Connection
-from streams.kafka.errors import LogError
 from streams.kafka.log import BrokerTopic, Committed
 
 
@@ -53,7 +53,7 @@ class Admin:
             if code == 0:
                 created.add(name)
             elif error is not TopicAlreadyExistsError:
-                raise LogError(f"cannot create {name}: {error.__name__} {message[0] or ''}", retriable=error.retriable)
+                raise log_error(f"cannot create {name}: {error.__name__} {message[0] or ''}", retriable=error.retriable)
 
         async def all_led() -> None:
             found = await self._client.describe_topics(list(wanted))

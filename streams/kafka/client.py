@@ -15,10 +15,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from connectors.base.errors import LogError, LogRefusedError, LogUnavailableError, log_error
+from connectors.base.log import Headers, Outgoing, Record, Sent
 from streams.kafka.admin import Admin
 from streams.kafka.connection import Connection, abandon
-from streams.kafka.errors import LogError
-from streams.kafka.log import BrokerTopic, Committed, Headers, Outgoing, Record, Sent, partition_of
+from streams.kafka.log import BrokerTopic, Committed, partition_of
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,7 @@ class KafkaLog:
         sent = [Sent(future.result().partition, future.result().offset) for future in futures]
         if any(each.offset < 0 for each in sent):
             # A retry that came after the broker had forgotten the first try: written, but it cannot say where.
-            raise LogError(f"{records[0].topic}: written, at an offset that the broker no longer knows", retriable=True)
+            raise LogUnavailableError(f"{records[0].topic}: written, at an offset that the broker no longer knows")
         return sent
 
     async def partition_for(self, topic: str, key: bytes) -> int:
@@ -144,7 +145,7 @@ class KafkaLog:
             # a new producer.
             self._producer_broken = True
         topics = ", ".join(sorted({record.topic for record in records}))
-        return LogError(f"{topics}: not known to be delivered: {error!r}", retriable=not ours)
+        return log_error(f"{topics}: not known to be delivered: {error!r}", retriable=not ours)
 
     async def _working_producer(self) -> Any:
         if self._producer_broken:
@@ -157,7 +158,7 @@ class KafkaLog:
                     self._retired.add(task)
                     task.add_done_callback(self._retired.discard)
         if self._producer is None:
-            raise LogError("the log is not started, or stopped", retriable=False)
+            raise LogRefusedError("the log is not started, or stopped")
         return self._producer
 
     # ---- reading
@@ -188,7 +189,7 @@ class KafkaLog:
                 if reached > position:
                     position, received_at = reached, time.monotonic()
                 elif time.monotonic() - received_at > self._connection.timeout_s:
-                    raise LogError(f"{topic}-{partition}: nothing after {position} in time", retriable=True)
+                    raise LogUnavailableError(f"{topic}-{partition}: nothing after {position} in time")
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         tp = TopicPartition(topic, partition)
@@ -219,7 +220,7 @@ class KafkaLog:
                 yield consumer
             except KafkaError as error:
                 await consumer.stop()
-                raise LogError(
+                raise log_error(
                     f"cannot read {tp.topic}-{tp.partition}: {error!r}", retriable=error.retriable
                 ) from error
             except LogError:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams.kafka.errors import LogError
+from connectors.base.errors import log_error
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Connection:
             except (KafkaError, OSError, TimeoutError) as error:
                 stays = isinstance(error, KafkaError) and not error.retriable
                 if stays or time.monotonic() + _RETRY_DELAY_S > deadline:
-                    raise LogError(f"could not {what}: {error!r}", retriable=not stays) from error
+                    raise log_error(f"could not {what}: {error!r}", retriable=not stays) from error
                 await asyncio.sleep(_RETRY_DELAY_S)
 
     async def producer(self, linger_ms: int) -> Any:

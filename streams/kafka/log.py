@@ -1,4 +1,4 @@
-"""The broker as the rest of the code sees it: records, the `Log` protocol, and which partition a key belongs to."""
+"""The broker as the rest of the code sees it: the `Log` protocol, and which partition a key belongs to."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,40 +6,7 @@ from typing import Protocol
 
 from aiokafka.partitioner import murmur2
 
-Headers = Sequence[tuple[str, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record as it lies in a partition; `timestamp_ms` is Unix time, set by whoever published it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One record to send; see `Log.send`."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    partition: int | None = None
-    headers: Headers = ()
-    timestamp_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Where the broker has put a record."""
-
-    partition: int
-    offset: int
+from connectors.base.log import Headers, Outgoing, Record, Sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +30,7 @@ class BrokerTopic:
 class Log(Protocol):
     """The broker, to those who send, read and look; `KafkaLog` is the real one.
 
-    Every method may raise `LogError`.
+    Every method may raise `LogUnavailableError` or `LogRefusedError`. Connectors see a part of it, `connectors.base.log.Broker`.
     """
 
     async def start(self) -> None:

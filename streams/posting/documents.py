@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import date
 
+from connectors.base.errors import LogUnavailableError
 from schemas.records import Anchor, DocumentLine, StockDocument
 from streams.chain.keys import document_key
 from streams.chain.log import Anchors, ChainLog
 from streams.config.load import Config
-from streams.kafka.errors import LogError
 from streams.ports import Ports
 
 
@@ -61,9 +61,7 @@ class SealedDocuments:
                 for record in records:
                     document = self._codec.decode(record.value or b"", StockDocument)
                     return (offset, document) if k in document.batch_ks else None
-        raise LogError(
-            f"{self._chain.topic}/{self._chain.partition}: offset {offset} cannot be read again", retriable=True
-        )
+        raise LogUnavailableError(f"{self._chain.topic}/{self._chain.partition}: offset {offset} cannot be read again")
 
     async def seal(
         self,

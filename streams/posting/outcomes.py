@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import structlog
 
+from connectors.base.errors import LogError
+from connectors.base.log import Outgoing
 from schemas.codec import Codec
 from schemas.records import Outcome
-from streams.kafka.errors import LogError
-from streams.kafka.log import Log, Outgoing
+from streams.kafka.log import Log
 
 logger = structlog.get_logger(__name__)
 

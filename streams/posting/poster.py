@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from connectors.base.dead_letters import INBOX, NOT_KAFKA
-from connectors.base.errors import FatalError, OutcomeUnknownError, Refusal, RetriableError
+from connectors.base.errors import FatalError, LogError, OutcomeUnknownError, Refusal, RetriableError
 from connectors.sap_b1 import claims
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
@@ -32,7 +32,6 @@ from streams.dead_letters.states import STATES, TENURE, States
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
-from streams.kafka.errors import LogError
 from streams.ports import Batch, Counts, Ports, RawRecord
 from streams.posting.barrier import Barrier
 from streams.posting.documents import SealedDocuments

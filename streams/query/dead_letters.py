@@ -7,13 +7,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from connectors.base.log import Record
 from schemas.codec import Codec, CodecError
 from schemas.events import EVENT_TYPES
 from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState, StockBatch
 from schemas.topics import dead_letter_topic
 from streams.config.load import Config
-from streams.kafka.log import Log, Record
+from streams.kafka.log import Log
 from streams.query.reading import partitions_of, scan
 from streams.telemetry.text import escape
 

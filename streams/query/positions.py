@@ -5,7 +5,6 @@ from connectors.base.cursors import Position
 from connectors.base.metrics import NoMetrics
 from schemas.codec import Codec
 from streams.config.load import Config
-from streams.connect.broker import LogBroker
 from streams.connect.group import ConnectorFactory
 from streams.kafka.log import Log
 
@@ -17,7 +16,7 @@ async def positions(config: Config, log: Log, codec: Codec) -> dict[str, Positio
         RetriableError: Kafka did not answer.
         FatalError: A cursor cannot be read.
     """
-    factory = ConnectorFactory(config, LogBroker(log), codec, SystemClock(), NoMetrics())
+    factory = ConnectorFactory(config, log, codec, SystemClock(), NoMetrics())
     found = {name: factory.cursors(name) for name in config.connectors}
     for cursors in found.values():
         await cursors.look()

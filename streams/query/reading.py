@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from contextlib import aclosing
 
+from connectors.base.log import Record
 from schemas.topics import BY_NAME
 from streams.config.load import Config
-from streams.kafka.log import Log, Record
+from streams.kafka.log import Log
 
 
 def partitions_of(config: Config, name: str) -> range:

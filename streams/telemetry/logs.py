@@ -14,9 +14,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from connectors.base.errors import ConnectorError
+from connectors.base.errors import ConnectorError, LogError
 from schemas.codec import CodecError
-from streams.kafka.errors import LogError
 from streams.telemetry.text import escape
 
 _FRAMES = 8  # innermost frames of an exception

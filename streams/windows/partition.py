@@ -18,6 +18,8 @@ from typing import Protocol
 
 import structlog
 
+from connectors.base.errors import LogError
+from connectors.base.log import Outgoing
 from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
 from schemas.times import datetime_of
 from streams.chain.keys import batch_key
@@ -25,8 +27,6 @@ from streams.chain.log import Anchors, ChainLog
 from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
-from streams.kafka.errors import LogError
-from streams.kafka.log import Outgoing
 from streams.ports import Batch, Ports
 from streams.windows.epoch import Composed, Composer, Row, companies_of
 from streams.windows.rules import StockRules

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from connectors.base.clock import Clock
+from connectors.base.log import Outgoing
 from schemas.codec import Codec, CodecError
 from schemas.events import EVENT_TYPES, OrderEvent
 from schemas.records import Header, Posting
@@ -10,7 +11,7 @@ from schemas.topics import fact_topic
 from streams.chain.keys import event_key
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
-from streams.kafka.log import Log, Outgoing
+from streams.kafka.log import Log
 from streams.ports import Batch, RawRecord
 from streams.telemetry.metrics import Metrics
 

@@ -14,7 +14,6 @@ from typing import Any
 from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
-from streams.connect.broker import LogBroker
 from streams.connect.group import ConnectorFactory
 from streams.kafka.client import KafkaLog
 from streams.worker.main import tune_garbage_collector
@@ -32,7 +31,7 @@ async def serve(spec: dict[str, Any]) -> None:
     log = KafkaLog(spec["servers"])
     await log.start()
     tune_garbage_collector()
-    stage = ConnectorFactory(config, LogBroker(log), embedded_codec(), SystemClock(), NoMetrics())
+    stage = ConnectorFactory(config, log, embedded_codec(), SystemClock(), NoMetrics())
     door = stage.door(lambda _connector: None)
     assert door is not None
     loop, told = asyncio.get_running_loop(), asyncio.Event()

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from connectors.base.log import Outgoing
 from schemas.codec import embedded_codec
 from schemas.records import SealedEpoch
 from schemas.topics import BY_NAME
 from streams.chain.rule import Head
 from streams.kafka.client import KafkaLog
-from streams.kafka.log import BrokerTopic, Outgoing
+from streams.kafka.log import BrokerTopic
 from streams.kafka.topics import apply
 from tests.bench import corpus, harness, world
 from tests.bench.corpus import Sums

@@ -17,12 +17,13 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
+from connectors.base.log import Outgoing, Sent
 from schemas.codec import Codec, embedded_codec
 from schemas.events import StockAdjusted
 from streams.chain.log import ANCHORS
 from streams.faust_host.transport import TP, Batch
 from streams.faust_host.watermarks import Progress
-from streams.kafka.log import Outgoing, Sent, partition_of
+from streams.kafka.log import partition_of
 from streams.kafka.topics import wanted
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from aiokafka.structs import ConsumerRecord
 
+from connectors.base.log import Outgoing
 from connectors.base.settings import Secret
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.documents import stock
@@ -33,7 +34,6 @@ from streams.faust_host.watermarks import Progress
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
-from streams.kafka.log import Outgoing
 from streams.ports import Ports
 from streams.posting.erp import Erp
 from streams.telemetry.metrics import Metrics

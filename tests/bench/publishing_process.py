@@ -35,7 +35,6 @@ from connectors.shopify.settings import ShopifySettings
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent, OrderLine, OrderPlaced, digest_of
 from streams.connect.backfill import TalliedSource, Tally, drive
-from streams.connect.broker import LogBroker
 from streams.kafka.client import KafkaLog
 from tests.bench import corpus, world
 
@@ -162,7 +161,7 @@ async def ours(spec: Mapping[str, Any]) -> None:
     config = world.config(spec["settings"])
     log = KafkaLog(spec["servers"])
     await log.start()
-    broker, stop = LogBroker(log), asyncio.Event()
+    broker, stop = log, asyncio.Event()
     partition = partition_of(corpus.SOURCE, config.kafka.partitions)
     runtime = Runtime(
         Bulk(events),
@@ -195,7 +194,7 @@ async def shopify(spec: Mapping[str, Any]) -> None:
     span = TimeRange(since, until)
     log = KafkaLog(spec["servers"])
     await log.start()
-    broker = LogBroker(log)
+    broker = log
     last = 0
 
     def sample(tally: Tally, _doing: str) -> None:

@@ -21,13 +21,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from connectors.base.log import Outgoing
 from schemas.codec import Codec, embedded_codec
 from schemas.events import Customer, OrderLine, OrderPlaced, StockAdjusted, digest_of
 from schemas.records import SealedEpoch, StockBatch
 from streams.chain.rule import Head
 from streams.config.load import Config
 from streams.kafka.client import KafkaLog
-from streams.kafka.log import Outgoing, partition_of
+from streams.kafka.log import partition_of
 from streams.kafka.topics import apply
 from tests.bench import corpus, world
 from tests.bench.harness import Bar, Check, Figure, Outcome

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base.publisher import Outgoing
+from connectors.base.log import Outgoing, Record, Sent
 from schemas.codec import Codec, embedded_codec
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -20,27 +20,12 @@ class Crash(Exception):  # noqa: N818 -- not an error of anybody
     """The process is gone."""
 
 
-@dataclass(frozen=True)
-class Stored:
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_ms: int | None = None
-
-
-@dataclass(frozen=True)
-class Sent:
-    partition: int
-    offset: int
-
-
 @dataclass
 class MemoryBroker:
-    """`connectors.base.publisher.Broker`. `before` and `after` are called at every await, with what is done there."""
+    """`connectors.base.log.Broker`. `before` and `after` are called at every await, with what is done there."""
 
     partitions: int = 3
-    logs: dict[tuple[str, int], list[Stored]] = field(default_factory=lambda: defaultdict(list))
+    logs: dict[tuple[str, int], list[Record]] = field(default_factory=lambda: defaultdict(list))
     before: Callable[[str], None] = lambda _what: None
     after: Callable[[str], None] = lambda _what: None
     calls: list[str] = field(default_factory=list)
@@ -55,12 +40,14 @@ class MemoryBroker:
             partition = each.partition if each.partition is not None else zlib.crc32(each.key) % self.partitions
             log = self.logs[each.topic, partition]
             offset = log[-1].offset + 1 if log else 0
-            log.append(Stored(offset, each.key, each.value, each.headers, each.timestamp_ms))
+            log.append(
+                Record(each.topic, partition, offset, each.timestamp_ms or 0, each.key, each.value, each.headers)
+            )
             sent.append(Sent(partition, offset))
         self.after(what)
         return sent
 
-    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[list[Stored], None]:
+    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[list[Record], None]:
         await asyncio.sleep(0)
         self.before(f"read {topic}")
         found = [each for each in self.logs[topic, partition] if start <= each.offset < end]
@@ -78,7 +65,7 @@ class MemoryBroker:
         last = {each.key: each.offset for each in log if each.offset < end}
         log[:] = [each for each in log if each.offset >= end or last[each.key] == each.offset]
 
-    def all(self, topic: str) -> list[Stored]:
+    def all(self, topic: str) -> list[Record]:
         return [each for (name, _), log in sorted(self.logs.items()) if name == topic for each in log]
 
 

@@ -16,7 +16,6 @@ from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource, hook_of
 from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.seko.app import AVAILABLE, Hub
-from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World, order, order_line
@@ -39,7 +38,7 @@ class Facility:
         self._start()
 
     def _start(self) -> None:
-        world, broker = self.world, LogBroker(self.world.log)
+        world, broker = self.world, self.world.log
         # Settings of its own: another process has another journal.
         settings = SekoSettings.model_validate(self._table, context={"environ": SECRETS})
         topic, partition = world.config.topic, partition_of("warehouse", world.config.kafka.partitions)

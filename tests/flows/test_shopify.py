@@ -16,7 +16,6 @@ from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
 from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
 from lab.simulators.shopify.app import Shop
-from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World
@@ -38,7 +37,7 @@ class Storefront:
         self._start()
 
     def _start(self) -> None:
-        world, broker = self.world, LogBroker(self.world.log)
+        world, broker = self.world, self.world.log
         topic, partition = world.config.topic, partition_of("shop", world.config.kafka.partitions)
         publisher = Publisher(broker, world.codec, world.clock, topic)
         letters = DeadLetters(broker, world.codec, world.clock, topic, world.config.company_partition)

@@ -14,11 +14,11 @@ import pytest
 from connectors.base.cursors import CURSORS, Cursors, partition_of
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import RetriableError
-from connectors.base.publisher import Outgoing, Publisher, Sent
+from connectors.base.log import Outgoing, Sent
+from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.veeqo.source import VeeqoSource
 from lab.simulators.veeqo.app import Account, Fault, Line, Manners, Veeqo
-from streams.connect.broker import LogBroker
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World
@@ -51,15 +51,16 @@ CONNECTORS: dict[str, Any] = {
 }
 
 
-class ForgetfulBroker(LogBroker):
+class ForgetfulBroker:
     """Kafka whose acknowledgement is sometimes lost: what was sent is there, and is sent again."""
 
     def __init__(self, log: Any, dice: random.Random, rate: float) -> None:
-        super().__init__(log)
+        self._log = log
+        self.read, self.bounds = log.read, log.bounds
         self._dice, self.rate, self.lost = dice, rate, 0
 
     async def send_many(self, records: Sequence[Outgoing]) -> Sequence[Sent]:
-        sent = await super().send_many(records)
+        sent = await self._log.send_many(records)
         await asyncio.sleep(0.001)
         if self._dice.random() < self.rate:
             self.lost += 1

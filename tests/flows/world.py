@@ -19,6 +19,7 @@ from aiokafka.structs import ConsumerRecord
 
 from connectors.base.cursors import CURSORS, Cursors, partition_of
 from connectors.base.dead_letters import DeadLetters
+from connectors.base.log import Outgoing, Record, Sent
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.ims.source import ImsSource
@@ -34,9 +35,8 @@ from schemas.letters import REASONS
 from schemas.records import DeadLetterState, Outcome, Posting, SealedEpoch, StockDocument
 from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
-from streams.connect.broker import LogBroker
 from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
-from streams.kafka.log import Committed, Outgoing, Record, Sent
+from streams.kafka.log import Committed
 from streams.ports import Ports
 from streams.query import status
 from streams.query.dead_letters import standing
@@ -288,7 +288,7 @@ class World:
     async def start(self) -> None:
         for name, settings in self.config.connectors.items():
             (self._folder / f"in/{name}").mkdir(parents=True, exist_ok=True)
-            broker, partition = LogBroker(self.log), partition_of(name, self.config.kafka.partitions)
+            broker, partition = self.log, partition_of(name, self.config.kafka.partitions)
             runtime = Runtime(
                 ImsSource(name, settings, self.clock),  # type: ignore[arg-type]  # all of ours are ims
                 cursors=Cursors(name, broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),

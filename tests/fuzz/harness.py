@@ -18,8 +18,9 @@ import structlog
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.delivery import deliver
 from connectors.base.levels import Level, resolve
+from connectors.base.log import Outgoing, Sent
 from connectors.base.metrics import NoMetrics
-from connectors.base.publisher import Outgoing, Publisher
+from connectors.base.publisher import Publisher
 from connectors.base.source import Item, RefusedRecord, StockLevel
 from schemas.codec import embedded_codec
 from schemas.events import (
@@ -56,26 +57,20 @@ class FixedClock:
         return 0.0
 
 
-@dataclass(frozen=True)
-class _Sent:
-    partition: int = 0
-    offset: int = 0
-
-
 class Sink:
     """A broker that keeps nothing and counts."""
 
     def __init__(self) -> None:
         self.events = self.letters = 0
 
-    async def send_many(self, records: Sequence[Outgoing]) -> Sequence[Any]:
+    async def send_many(self, records: Sequence[Outgoing]) -> Sequence[Sent]:
         for each in records:
             for name, value in each.headers:
                 if not isinstance(name, str) or not isinstance(value, bytes):
                     raise Violation("a header that Kafka does not take")
             if len(each.value) + sum(len(value) for _, value in each.headers) > MAX_LETTER_BYTES:
                 raise Violation("a record that is longer than its topic takes")
-        return [_Sent()] * len(records)
+        return [Sent(0, 0)] * len(records)
 
     def read(self, *_where: Any) -> Any:
         raise NotImplementedError

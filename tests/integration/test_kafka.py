@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.base.errors import LogError
 from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
 from streams.kafka.client import KafkaLog
-from streams.kafka.errors import LogError
 from streams.kafka.log import BrokerTopic
 
 pytestmark = pytest.mark.kafka

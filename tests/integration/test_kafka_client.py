@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 
+from connectors.base.errors import LogError, LogRefusedError, LogUnavailableError
+from connectors.base.log import Outgoing, Record, Sent
 from lab.kafka.broker import Kafka
 from streams.kafka.client import READERS, KafkaLog
-from streams.kafka.errors import LogError
-from streams.kafka.log import BrokerTopic, Committed, Log, Outgoing, Record, Sent, partition_of
+from streams.kafka.log import BrokerTopic, Committed, Log, partition_of
 
 pytestmark = pytest.mark.kafka
 
@@ -141,7 +142,7 @@ async def test_a_topic_that_the_broker_refuses_is_an_error(log: KafkaLog, topic_
 async def test_a_record_that_is_too_large_is_refused_and_the_next_one_goes(log: KafkaLog, topic: str) -> None:
     with pytest.raises(LogError) as refused:
         await log.send(topic, 0, None, b"x" * 5_000_000)
-    assert not refused.value.retriable
+    assert isinstance(refused.value, LogRefusedError)
     assert await log.send(topic, 0, None, b"x") == Sent(0, 0)
 
 
@@ -183,7 +184,7 @@ async def test_a_send_that_fails_says_so_and_a_fresh_producer_takes_over(own_bro
     await asyncio.to_thread(own_broker.kill)
     with pytest.raises(LogError) as lost:
         await log.send(topic, 0, None, b"lost")
-    assert lost.value.retriable
+    assert isinstance(lost.value, LogUnavailableError)
     await asyncio.to_thread(own_broker.start)
     sent = await log.send(topic, 0, None, b"again")
     await log.stop()

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from connectors.base.log import Outgoing
 from lab.kafka.broker import Kafka
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.client import KafkaLog
-from streams.kafka.log import BrokerTopic, Committed, Outgoing
+from streams.kafka.log import BrokerTopic, Committed
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,9 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
-from streams.kafka.errors import LogError
-from streams.kafka.log import BrokerTopic, Committed, Headers, Outgoing, Record, Sent, partition_of
+from connectors.base.errors import LogRefusedError, LogUnavailableError
+from connectors.base.log import Headers, Outgoing, Record, Sent
+from streams.kafka.log import BrokerTopic, Committed, partition_of
 from tests.simulation.loop import Process, VirtualLoop
 
 #: The broker's own clock in Unix time at virtual second 0: 2026-03-14 12:00 UTC.
@@ -121,7 +122,7 @@ class WorkerLog:
             groups.setdefault((each.topic, partition), []).append((each, answers[-1]))
         for place, group in groups.items():
             if place not in broker.partitions:
-                raise LogError(f"no such partition: {place}", retriable=False)
+                raise LogRefusedError(f"no such partition: {place}")
             arrival = max(self._last_arrival[place], loop.time() + self._latency_s())
             self._last_arrival[place] = arrival
             lost = random.random()
@@ -148,7 +149,7 @@ class WorkerLog:
     def _fail(group: list[tuple[Outgoing, Any]], place: Place) -> None:
         for _, future in group:
             if not future.done():
-                future.set_exception(LogError(f"{place[0]}: not known to be delivered", retriable=True))
+                future.set_exception(LogUnavailableError(f"{place[0]}: not known to be delivered"))
 
     async def partition_for(self, topic: str, key: bytes) -> int:
         return partition_of(key, self._broker.counts[topic])
@@ -161,7 +162,7 @@ class WorkerLog:
         for at in range(start, last, 50):
             await self._travel()
             if self._broker.random.random() < self._broker.faults.failed_read:
-                raise LogError(f"{topic}/{partition}: nothing was read in time", retriable=True)
+                raise LogUnavailableError(f"{topic}/{partition}: nothing was read in time")
             yield records[at : min(at + 50, last)]
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
@@ -181,13 +182,13 @@ class WorkerLog:
         return dict(self._broker.counts)
 
     async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
-        raise LogError("topics are there", retriable=False)
+        raise LogRefusedError("topics are there")
 
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         return {}
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
-        raise LogError("nothing is deleted here", retriable=False)
+        raise LogRefusedError("nothing is deleted here")
 
 
 def _resolve(future: "asyncio.Future[Any]", value: Any) -> None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
+from connectors.base.errors import LogError
 from connectors.sap_b1 import sink
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.sink import B1Sink, Written
@@ -20,7 +21,6 @@ from streams.chain.rule import Head
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.faust_host.watermarks import Progress
 from streams.flow_control.lanes import Lanes
-from streams.kafka.errors import LogError
 from streams.posting.barrier import Barrier
 from streams.posting.orders import OrderPosting
 from streams.posting.poster import Poster

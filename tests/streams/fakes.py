@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from connectors.base.errors import LogRefusedError, LogUnavailableError
+from connectors.base.log import Headers, Outgoing, Record, Sent
 from streams.config.load import Config, parse
-from streams.kafka.errors import LogError
-from streams.kafka.log import BrokerTopic, Committed, Headers, Outgoing, Record, Sent, partition_of
+from streams.kafka.log import BrokerTopic, Committed, partition_of
 from streams.kafka.topics import wanted
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +57,9 @@ class MemoryLog:
 
     def _partition(self, topic: str, partition: int) -> list[Record]:
         if self.away:
-            raise LogError(self.away, retriable=True)
+            raise LogUnavailableError(self.away)
         if (topic, partition) not in self._records:
-            raise LogError(f"no such partition: {topic}/{partition}", retriable=False)
+            raise LogRefusedError(f"no such partition: {topic}/{partition}")
         return self._records[topic, partition]
 
     def commit(self, group: str, topic: str, partition: int, offset: int, metadata: str = "") -> None:
@@ -116,7 +117,7 @@ class MemoryLog:
 
     async def topics(self) -> dict[str, int]:
         if self.away:
-            raise LogError(self.away, retriable=True)
+            raise LogUnavailableError(self.away)
         return {name: topic.partitions for name, topic in self._topics.items()}
 
     async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
@@ -127,7 +128,7 @@ class MemoryLog:
 
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         if self.away:
-            raise LogError(self.away, retriable=True)
+            raise LogUnavailableError(self.away)
         return {name: self._topics[name] for name in names if name in self._topics}
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
+from connectors.base.log import Record
 from schemas.codec import Codec
 from schemas.events import FactEvent
 from streams.config.load import Config, parse
-from streams.kafka.log import Record
 from tests.streams.fakes import ENVIRON, ROOT, example
 
 

@@ -61,6 +61,7 @@ async def test_a_wrong_key_ends_it(play, ask):
 @pytest.mark.parametrize("fault", [Fault("http", 503), Fault("drop"), Fault("refused"), None])
 async def test_the_key_is_in_no_log_and_no_error(play, ask, caplog, fault):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")
     if fault is not None:
         play.hub.faults.append(fault)
         with pytest.raises(RetriableError) as caught:

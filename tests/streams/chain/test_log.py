@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from connectors.base.errors import LogError, LogUnavailableError
 from schemas.codec import UnreadableError, embedded_codec
 from schemas.records import Anchor
 from streams.chain.log import ANCHORS, Anchors, ChainLog
 from streams.chain.rule import ChainRootError
-from streams.kafka.errors import LogError
 from streams.kafka.topics import wanted
 from tests.streams.fakes import MemoryLog, config
 
@@ -115,7 +115,7 @@ async def test_a_record_that_was_sent_twice_counts_once(log: MemoryLog) -> None:
 
 
 def type_outgoing(log: MemoryLog, offset: int) -> object:
-    from streams.kafka.log import Outgoing
+    from connectors.base.log import Outgoing
 
     return Outgoing(topic=TOPIC, partition=0, key=None, value=log._records[TOPIC, 0][offset].value)
 
@@ -139,7 +139,7 @@ async def test_when_the_brokers_answer_is_lost_the_next_walk_tells(log: MemoryLo
 
     async def lost(records: object) -> object:
         await send(records)  # type: ignore[arg-type]
-        raise LogError("no answer", retriable=True)
+        raise LogUnavailableError("no answer")
 
     log.send_many = lost  # type: ignore[assignment, method-assign]
     with pytest.raises(LogError):

@@ -22,7 +22,6 @@ from schemas.topics import FACTS
 from streams.cli.progress import Bar
 from streams.connect import backfill
 from streams.connect import runner as connect
-from streams.connect.broker import LogBroker
 from streams.telemetry import logs
 from tests.streams.facts import World
 
@@ -101,10 +100,10 @@ def test_a_back_fill_is_no_orphan(account: Account, world: World, streams: Calla
     (name,) = {connector_of(record.key) for record in records(world, CURSORS)}
     assert name is not None
     assert name.startswith("vq/backfill/")
-    asyncio.run(connect.check_orphans(world.config, LogBroker(world.log)))
+    asyncio.run(connect.check_orphans(world.config, world.log))
     rest = {name: each for name, each in world.config.connectors.items() if name != "vq"}
     with pytest.raises(FatalError, match="does not: vq"):
-        asyncio.run(connect.check_orphans(replace(world.config, connectors=rest), LogBroker(world.log)))
+        asyncio.run(connect.check_orphans(replace(world.config, connectors=rest), world.log))
 
 
 @pytest.mark.parametrize(

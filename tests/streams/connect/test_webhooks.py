@@ -10,7 +10,6 @@ from connectors.base.clock import SystemClock
 from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
 from streams.config.load import parse
-from streams.connect.broker import LogBroker
 from streams.connect.group import ConnectorFactory, ConnectorGroup
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 
@@ -22,7 +21,7 @@ def stage_of(folder: Path, **shopify: Any) -> ConnectorFactory:
     data["webhooks"] = {"port": 0}
     data["connectors"]["web"] = {**SHOPIFY, **shopify}
     config = parse(data, folder, {**ENVIRON, "TOKEN": "t", "SECRET": "s"})
-    return ConnectorFactory(config, LogBroker(MemoryLog.of(config)), embedded_codec(), SystemClock(), NoMetrics())
+    return ConnectorFactory(config, MemoryLog.of(config), embedded_codec(), SystemClock(), NoMetrics())
 
 
 def test_without_a_webhook_there_is_no_door(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from connectors.base.errors import LogError, LogUnavailableError
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS, letter_id
 from schemas.records import DeadLetterState, Header
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
-from streams.kafka.errors import LogError
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog
 from tests.streams.records import two_companies
@@ -108,7 +108,7 @@ async def test_the_bytes_come_before_the_state_and_without_them_there_is_none() 
     async def failing(records: Any) -> Any:
         sent.extend(one.topic for one in records)
         if "t-dead-letter-state" not in {one.topic for one in records}:
-            raise LogError("away", retriable=True)
+            raise LogUnavailableError("away")
         return await send(records)
 
     desk.log.send_many = failing  # type: ignore[method-assign]

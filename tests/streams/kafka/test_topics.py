@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from connectors.base.errors import LogError
 from schemas.codec import embedded_codec
 from schemas.topics import TOPICS
 from streams.kafka import topics
 from streams.kafka.client import KafkaLog
-from streams.kafka.errors import LogError
 from streams.query import status
 from tests.streams.fakes import MemoryLog, config
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from connectors.base.errors import LogError
 from schemas.codec import embedded_codec
 from schemas.records import DocumentLine, StockDocument
 from streams.chain.log import ANCHORS, Anchors
-from streams.kafka.errors import LogError
 from streams.ports import Ports
 from streams.posting import documents
 from streams.posting.documents import SealedDocuments

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from connectors.base.errors import LogError
 from schemas.codec import embedded_codec
 from schemas.records import Outcome
-from streams.kafka.errors import LogError
 from streams.kafka.log import partition_of
 from streams.posting import outcomes
 from streams.posting.outcomes import OutcomeLog

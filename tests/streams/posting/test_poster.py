@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from connectors.base.errors import LogError, LogUnavailableError
 from connectors.sap_b1 import claims
 from lab.simulators.sap_b1 import ledger
 from schemas.codec import embedded_codec
@@ -21,7 +22,6 @@ from streams.chain.keys import event_key
 from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TENURE
-from streams.kafka.errors import LogError
 from streams.ports import Ports
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics
@@ -246,7 +246,7 @@ async def test_a_letter_lies_before_its_offset_moves_and_if_it_cannot_be_written
 
     async def failing(records: Any) -> Any:
         if any("dead-letter" in one.topic for one in records):
-            raise LogError("away", retriable=True)
+            raise LogUnavailableError("away")
         return await send(records)
 
     desk.log.send_many = failing  # type: ignore[method-assign]

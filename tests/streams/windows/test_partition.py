@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.base.errors import LogError
+from connectors.base.log import Outgoing, Sent
 from schemas.codec import embedded_codec
 from schemas.events import StockAdjusted
 from schemas.records import DeadLetterState, Posting, SealedEpoch, StockBatch
@@ -20,8 +22,6 @@ from streams.chain.loss import Disagreement, OvertakenError, accept
 from streams.chain.rule import ChainRootError
 from streams.config.load import parse
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.kafka.errors import LogError
-from streams.kafka.log import Outgoing, Sent
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composer

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from connectors.base.errors import LogError
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent
 from schemas.records import DeadLetterState, Posting
 from streams.chain.keys import event_key
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.kafka.errors import LogError
 from streams.telemetry.metrics import Metrics
 from streams.worker.routing import OrderRouter
 from tests.streams.facts import NOW, dispatch, order
