@@ -1,148 +1,165 @@
-"""The Faust app: which topics are read, who gets their batches, and what happens when partitions come and go (D6)."""
+"""Kafka by way of Faust: batches in, watermarks out, nothing lost at a rebalance or a stop.
 
-import asyncio
+This package alone touches Faust's inside (faust-streaming 0.15.3, aiokafka 0.14). Faust hosts the group membership,
+the assignment and the agents; what it is not trusted with is replaced here:
+
+- An agent gets **one `Batch` per fetched partition batch**, raw, at most one unopened batch per partition.
+- What is committed is a **watermark** (`streams.faust_host.watermarks`): a contiguous finished prefix, with the counts of what
+  became of it in the commit's metadata. Nothing is ever acked.
+- Reading **starts** where `App.positions` says, else at the committed offset.
+- Before partitions are **given back** nothing new is started, started work may end (bounded), and the watermark is
+  committed.
+- **Back-pressure**: a partition with too many open records is not fetched, nor is any while too many bytes are open.
+- A delivery that **stalls** without an error ends the worker.
+
+An agent::
+
+    async for batch in stream.noack():
+        for record in batch.open():
+            ...
+            batch.finish(record.offset, {("order_placed", "posted"): 1})
+
+It must not raise: that ends the worker.
+"""
+
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from typing import NoReturn, cast
 
-import structlog
+import faust
+from faust.types import TP
 
-from streams.chain.loss import ACCEPTED
-from streams.chain.rule import ChainRootError
-from streams.config.load import Config
-from streams.dead_letters.states import TENURE
-from streams.faust_host.transport import SETTINGS, TP, App, Start
-from streams.ports import Ports
-from streams.windows.partition import InputLostError, StockPartition
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
-
-logger = structlog.get_logger(__name__)
-
-#: How often it is looked whether a person has decided about a partition that is not read, and whether reading has begun.
-_DECIDED_S, _LOOK_S = 30.0, 0.25
+from streams.faust_host.consumer import Consumer
+from streams.faust_host.stalls import StalledError
+from streams.faust_host.transport import Transport
+from streams.faust_host.watermarks import Counts, Start
 
 
-class StreamsApp(App):
-    """One worker. Orders flow as soon as partitions are assigned; stock follows when its chains have been walked."""
+class App(faust.App):
+    """A Faust app on our transport: `App(id, broker=..., **SETTINGS)`.
 
-    def __init__(self, config: Config, ports: Ports, **settings: Any) -> None:
-        super().__init__(config.group, **{**SETTINGS, **settings})
-        self.pipeline = Pipeline(config, ports)
-        self._config, self._ports = config, ports
-        self._beside: set[asyncio.Task[None]] = set()
-        for name in INPUTS:
-            self._read(name)
+    In the order of an assignment's life Faust's loop calls `positions`, `on_assigned`, then agents get batches, then
+    `before_release`; `on_stalled` if things go wrong.
 
-    def _read(self, name: str) -> None:
-        topic = self.topic(self._config.topic(name), value_serializer="raw", key_serializer="raw")
+    Attributes:
+        drain_timeout: Seconds that `before_release` may take.
+        stop_timeout: Seconds that a stop may take after that; then the process ends as it is.
+        max_open: Records of one partition that may be open (taken and not behind the watermark) before it is no longer
+            fetched; one delivery may go over it. Fetched again at half.
+        max_open_bytes: Bytes of all partitions together, likewise.
+        stall_timeout: Seconds without a delivery, with records and room for them, that make a stall.
+        watch_interval: Seconds between looks for a stall and at the ends of the partitions; the age of `lag`.
+    """
 
-        async def agent(stream: Any) -> None:
-            async for batch in stream.noack():
-                await self.pipeline.take(name, batch.tp.partition, batch)
+    drain_timeout: float = 10.0
+    stop_timeout: float = 10.0
+    max_open: int = 20_000
+    max_open_bytes: int = 256 * 1024 * 1024
+    stall_timeout: float = 300.0
+    watch_interval: float = 5.0
 
-        self.agent(topic, name=name)(agent)
+    async def positions(self, tps: set[TP]) -> Mapping[TP, Start]:
+        """Override: where partitions start that must not start at the committed offset.
 
-    # ---- partitions come
+        A later start counts as finished up to there, and is committed; an earlier one is committed too. May be slow;
+        is cancelled when the partitions are taken again meanwhile.
+        """
+        return {}
 
     async def on_assigned(self, tps: set[TP]) -> None:
-        names = {TP(self._config.name_of(tp.topic), tp.partition): tp for tp in tps}
-        metrics = self._ports.metrics
-        for name in INPUTS:
-            metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
-        metrics.rebalances.inc()
-        stock = {tp.partition for tp in names if tp.topic == STOCK}
-        for number in stock:
-            for name in (STOCK, SEALED):
-                self.pause(names[TP(name, number)])
-        companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
-        try:
-            await asyncio.gather(*(self._open_poster(names, number) for number in companies))
-        except asyncio.CancelledError:  # taken back meanwhile, and then `before_release` is not called
-            await self.pipeline.release((), companies)
-            raise
-        self.pipeline.drop(set(self.pipeline.partitions) - stock)
-        for number in sorted(stock):
-            self._start(self._open_stock(names[TP(STOCK, number)], names[TP(SEALED, number)]))
-        metrics.vitals.ready("worker")
+        """Override: get ready for these partitions, all that we now have; nothing is delivered before it returns.
 
-    async def _open_poster(self, names: Mapping[TP, TP], partition: int) -> None:
-        orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
-        counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
-        stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
-        poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp)
-        if poster is not None:
-            self._start(self._watch(poster.failed))
-
-    async def _stamp(self, tp: TP, tenure: int) -> bool:
-        return await self.stamp(tp, {TENURE: tenure})
-
-    async def _open_stock(self, stock: TP, sealed: TP) -> None:
-        """Walk the chain, then let the partition be read from its end."""
-        partition = self.pipeline.stock_partition(stock.partition)
-        committed, routed = self.watermark(stock), self.watermark(sealed)
-        follows = committed.counts.get(ACCEPTED, 0) if committed and committed.counts else 0
-        start = await self._decided(
-            partition, stock, committed.offset if committed else None, routed.offset if routed else 0, follows
-        )
-        counts = {
-            ("stock_adjusted", "no_op"): partition.no_ops,
-            **({ACCEPTED: partition.accepted} if partition.accepted else {}),
-        }
-        if committed is None or start > committed.offset or follows != partition.accepted:
-            while not await self.rewind(stock, Start(start, counts)) and follows != partition.accepted:  # noqa: ASYNC110  # once a disaster
-                await asyncio.sleep(_LOOK_S)  # the commit is of a log that is gone: nothing is read from there
-            self.pause(stock)
-        self._start(partition.run())
-        self.resume(stock)
-        self.resume(sealed)
-
-    async def _decided(
-        self, partition: StockPartition, tp: TP, committed: int | None, routed: int, follows: int
-    ) -> int:
-        """Where the input is read from; waits while a person must decide. The other partitions and the orders go on."""
-        name, vitals = f"{tp.topic}/{tp.partition}", self._ports.metrics.vitals
-        try:
-            while True:
-                try:
-                    return await partition.open(committed, routed, follows)
-                except (ChainRootError, InputLostError) as error:
-                    logger.critical("partition is not read", topic=tp.topic, partition=tp.partition, error=str(error))
-                    vitals.expect(name, str(error))
-                await asyncio.sleep(_DECIDED_S)
-        finally:
-            vitals.ready(name)
-
-    # ---- and go
+        The start positions are known (`watermark`). May be slow; is cancelled when the partitions are taken again
+        meanwhile, and then `before_release` is not called.
+        """
 
     async def before_release(self, tps: set[TP]) -> None:
-        names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
-        beside = list(self._beside)
-        for task in beside:
-            task.cancel()
-        stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
-        # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
-        released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
-        if released is not None:
-            raise released
+        """Override: start nothing more for these partitions and wait for what is under way.
+
+        Is cancelled after `drain_timeout`. What is finished by then is committed; the rest comes again.
+        """
 
     def on_commit(self, accepted: bool) -> None:
-        self._ports.metrics.offset_commits("ok" if accepted else "refused").inc()
+        """Override: the broker has taken, or refused, a commit of watermarks."""
 
-    # ---- what runs beside
+    async def on_stalled(self, tps: Mapping[TP, float]) -> None:
+        """Override: partitions that have records and room, and the seconds since they were last delivered any.
 
-    def _start(self, coroutine: Any) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._beside.add(task)
-        task.add_done_callback(self._ended)
+        The default ends the worker, so that a fresh one takes over.
+        """
+        await self.crash(StalledError(f"nothing is delivered: {dict(tps)}"))
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._beside.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("worker fails", error=str(error), kind=type(error).__name__, exc_info=error)
-            crash = asyncio.ensure_future(self.crash(error))
-            self._beside.add(crash)
-            crash.add_done_callback(self._beside.discard)
+    def pause(self, tp: TP) -> None:
+        """Fetch nothing more of this partition, without leaving the group. Holds for this assignment."""
+        self._our_consumer.held.pause(tp)
 
-    @staticmethod
-    async def _watch(failed: "asyncio.Future[None]") -> None:
-        await asyncio.shield(failed)
+    def resume(self, tp: TP) -> None:
+        """Fetch it again."""
+        self._our_consumer.held.resume(tp)
+
+    async def rewind(self, tp: TP, start: Start) -> bool:
+        """Read a partition that we have from elsewhere: its open batches die (`Batch.live`), `start` is committed.
+
+        Returns:
+            False when we do not have it, or not any more.
+        """
+        return await self._our_consumer.starts.rewind(tp, start)
+
+    async def stamp(self, tp: TP, counts: Counts) -> bool:
+        """Commit these counts now, in place of those of their names; from `on_assigned` on.
+
+        Returns:
+            Whether the group took it: False when the partition is not ours any more. So what is committed tells its owners apart.
+        """
+        return await self._our_consumer.commits.stamp(tp, counts)
+
+    def watermark(self, tp: TP) -> Start | None:
+        """The next offset of a partition that is not finished, with the counts of all before it; None: not ours."""
+        progress = self._our_consumer.held.progress.get(tp)
+        return None if progress is None or progress.next is None else Start(progress.next, dict(progress.counts))
+
+    def open_records(self, tp: TP) -> int:
+        """Records of a partition that are taken and not behind the watermark."""
+        progress = self._our_consumer.held.progress.get(tp)
+        return 0 if progress is None else progress.open_records
+
+    def lag(self) -> dict[TP, int]:
+        """Records of each of our partitions that are not behind the watermark, as of `watch_interval` ago at most."""
+        return self._our_consumer.stalls.lag() if self._consumer is not None else {}
+
+    @property
+    def rebalances(self) -> int:
+        """How many rebalances this process has seen."""
+        return self.rebalancing_count
+
+    @property
+    def _our_consumer(self) -> Consumer:
+        return cast("Consumer", self.consumer)
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Transport:
+        return Transport(self.conf.broker_producer, self)
+
+    def _create_directories(self) -> None:
+        """No tables, so no `<app>-data` folders in the working directory."""
+
+    async def on_stop(self) -> None:
+        # With the broker away neither a commit nor aiokafka's own stop ever returns. Dying is safe, waiting is not:
+        # what is unfinished or uncommitted comes again.
+        last_resort = threading.Timer(self.drain_timeout + self.stop_timeout, self._die)
+        last_resort.daemon = True
+        last_resort.start()
+        if self._consumer is not None:
+            await self._our_consumer.release_all()
+        await super().on_stop()
+
+    def _die(self) -> NoReturn:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write("The stop took too long (is the broker away?); what is not committed comes again.\n")
+            sys.stdout.flush()
+        os._exit(1 if self.crashed else 0)

@@ -14,7 +14,7 @@ from connectors.sap_b1.session import HttpServiceLayer
 from schemas.codec import Codec
 from streams.config.load import Config
 from streams.config.sections import KafkaSettings
-from streams.faust_host.app import StreamsApp
+from streams.faust_host.streams_app import StreamsApp
 from streams.kafka.log import Log
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics

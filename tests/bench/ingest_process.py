@@ -23,12 +23,13 @@ from typing import Any
 import fastavro
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.types import TP
 
 from connectors.base.clock import SystemClock
 from connectors.sap_b1.service_layer import NotSentError
 from schemas.codec import embedded_codec
-from streams.faust_host.app import StreamsApp
-from streams.faust_host.transport import SETTINGS, TP
+from streams.faust_host.settings import SETTINGS
+from streams.faust_host.streams_app import StreamsApp
 from streams.kafka.client import KafkaLog
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics

@@ -16,12 +16,13 @@ from random import Random
 from typing import Any
 
 from aiokafka.structs import ConsumerRecord
+from faust.types import TP
 
 from connectors.base.log import Outgoing, Sent
 from schemas.codec import Codec, embedded_codec
 from schemas.events import StockAdjusted
 from streams.chain.log import ANCHORS
-from streams.faust_host.transport import TP, Batch
+from streams.faust_host.batch import Batch
 from streams.faust_host.watermarks import Progress
 from streams.kafka.log import partition_of
 from streams.kafka.topics import wanted
@@ -109,12 +110,6 @@ class Values:
         return by_partition
 
 
-class Consumer:
-    """All that a batch asks of one."""
-
-    def make_room(self, tp: TP) -> None: ...
-
-
 async def run(events: int, kept: int) -> None:
     config = world.config(world.settings("127.0.0.1:1", "memory-", dedupe_horizon_days=1))
     codec, clock, log = embedded_codec(), FastClock(), PassingLog(wanted(config))
@@ -129,7 +124,7 @@ async def run(events: int, kept: int) -> None:
             ConsumerRecord(name, number, offset, 0, 0, key, value, None, len(key or b""), len(value), ())
             for offset, key, value in raw
         ]
-        return Batch(Consumer(), TP(name, number), records, progress[name, number])  # type: ignore[arg-type]
+        return Batch(lambda _tp: None, TP(name, number), records, progress[name, number])
 
     done, step = 0, corpus.PARTITIONS * _BATCH
     stock = config.topic(STOCK)

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 from aiokafka.structs import ConsumerRecord
+from faust.types import TP
 
 from connectors.base.log import Outgoing
 from connectors.base.settings import Secret
@@ -29,7 +30,7 @@ from schemas.codec import Codec, embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
 from streams.chain.keys import document_key
 from streams.config.load import Config
-from streams.faust_host.transport import TP, Batch
+from streams.faust_host.batch import Batch
 from streams.faust_host.watermarks import Progress
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
@@ -130,9 +131,7 @@ class Feed:
         if not records:
             return None
         self._places[name, partition] = at + len(records), progress
-        return Batch(self, TP(topic, partition), records, progress)  # type: ignore[arg-type]  # all it asks of a consumer is make_room
-
-    def make_room(self, tp: TP) -> None: ...
+        return Batch(lambda _tp: None, TP(topic, partition), records, progress)
 
     def finished(self, name: str, partition: int) -> int:
         place = self._places.get((name, partition))

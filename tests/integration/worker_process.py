@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.types import TP
 
-from streams.faust_host.transport import SETTINGS, TP, App, Batch, Consumer, Start
+from streams.faust_host.app import App
+from streams.faust_host.batch import Batch
+from streams.faust_host.consumer import Consumer
+from streams.faust_host.settings import SETTINGS
+from streams.faust_host.watermarks import Start
 
 given = json.loads(Path(sys.argv[1]).read_text())
 events = os.open(given["events"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from faust.types import TP
+
 from streams.config.load import Config
-from streams.faust_host.app import StreamsApp
-from streams.faust_host.transport import TP, Batch, Start
-from streams.faust_host.watermarks import Counts, Progress, decode_counts, encode_counts
+from streams.faust_host.batch import Batch
+from streams.faust_host.streams_app import StreamsApp
+from streams.faust_host.watermarks import Counts, Progress, Start, decode_counts, encode_counts
 from streams.kafka.log import Committed
 from streams.ports import Ports
 from streams.worker.pipeline import INPUTS, Pipeline
@@ -108,7 +110,7 @@ class Worker:
                     continue
                 records = raw[at : at + random.randint(1, self._batch_size)]
                 self._positions[tp] = at + len(records)
-                self._unopened[tp] = batch = Batch(self, tp, records, progress)  # type: ignore[arg-type]  # all it asks is make_room
+                self._unopened[tp] = batch = Batch(self.make_room, tp, records, progress)
                 self._queues[self._config.name_of(tp.topic)].put_nowait(batch)
 
     def make_room(self, tp: TP) -> None:

@@ -14,12 +14,12 @@ from random import Random
 from typing import Any
 
 import structlog
+from faust.types import TP
 
 from connectors.base.errors import LogError
 from lab.simulators.sap_b1.ledger import Company, Rules
 from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config, parse
-from streams.faust_host.transport import TP
 from streams.kafka.log import Committed, partition_of
 from streams.kafka.topics import wanted
 from streams.ports import Ports

@@ -4,10 +4,12 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from faust.types import TP
+
 from streams.chain.loss import ACCEPTED
-from streams.faust_host import app
-from streams.faust_host.app import StreamsApp
-from streams.faust_host.transport import TP, Start
+from streams.faust_host import streams_app
+from streams.faust_host.streams_app import StreamsApp
+from streams.faust_host.watermarks import Start
 from streams.windows.partition import InputLostError
 from tests.streams.virtual import Loop
 
@@ -90,7 +92,7 @@ def test_a_partition_that_is_lost_is_not_ready_and_is_read_when_a_person_has_dec
     worker = Worker(partition, Start(100, {}), early=3)
 
     async def decide(worker: Worker, partition: Room) -> None:
-        await asyncio.sleep(3 * app._DECIDED_S)
+        await asyncio.sleep(3 * streams_app.DECISION_POLL_S)
         assert worker.waits == {"stock-adjusted/0": "it is gone"}
         assert worker.said == []
         partition.decided = True

@@ -1,0 +1,151 @@
+"""The Faust app: which topics are read, who gets their batches, and what happens when partitions come and go (D6)."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+from faust.types import TP
+
+from streams.chain.loss import ACCEPTED
+from streams.chain.rule import ChainRootError
+from streams.config.load import Config
+from streams.dead_letters.states import TENURE
+from streams.faust_host.app import App
+from streams.faust_host.settings import SETTINGS
+from streams.faust_host.watermarks import Start
+from streams.ports import Ports
+from streams.windows.partition import InputLostError, StockPartition
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
+
+logger = structlog.get_logger(__name__)
+
+#: How often it is looked whether a person has decided about a partition that is not read, and whether reading has begun.
+DECISION_POLL_S, READING_POLL_S = 30.0, 0.25
+
+
+class StreamsApp(App):
+    """One worker. Orders flow as soon as partitions are assigned; stock follows when its chains have been walked."""
+
+    def __init__(self, config: Config, ports: Ports, **settings: Any) -> None:
+        super().__init__(config.group, **{**SETTINGS, **settings})
+        self.pipeline = Pipeline(config, ports)
+        self._config, self._ports = config, ports
+        self._beside: set[asyncio.Task[None]] = set()
+        for name in INPUTS:
+            self._read(name)
+
+    def _read(self, name: str) -> None:
+        topic = self.topic(self._config.topic(name), value_serializer="raw", key_serializer="raw")
+
+        async def agent(stream: Any) -> None:
+            async for batch in stream.noack():
+                await self.pipeline.take(name, batch.tp.partition, batch)
+
+        self.agent(topic, name=name)(agent)
+
+    # ---- partitions come
+
+    async def on_assigned(self, tps: set[TP]) -> None:
+        names = {TP(self._config.name_of(tp.topic), tp.partition): tp for tp in tps}
+        metrics = self._ports.metrics
+        for name in INPUTS:
+            metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
+        metrics.rebalances.inc()
+        stock = {tp.partition for tp in names if tp.topic == STOCK}
+        for number in stock:
+            for name in (STOCK, SEALED):
+                self.pause(names[TP(name, number)])
+        companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
+        try:
+            await asyncio.gather(*(self._open_poster(names, number) for number in companies))
+        except asyncio.CancelledError:  # taken back meanwhile, and then `before_release` is not called
+            await self.pipeline.release((), companies)
+            raise
+        self.pipeline.drop(set(self.pipeline.partitions) - stock)
+        for number in sorted(stock):
+            self._start(self._open_stock(names[TP(STOCK, number)], names[TP(SEALED, number)]))
+        metrics.vitals.ready("worker")
+
+    async def _open_poster(self, names: Mapping[TP, TP], partition: int) -> None:
+        orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
+        counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
+        stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
+        poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp)
+        if poster is not None:
+            self._start(self._watch(poster.failed))
+
+    async def _stamp(self, tp: TP, tenure: int) -> bool:
+        return await self.stamp(tp, {TENURE: tenure})
+
+    async def _open_stock(self, stock: TP, sealed: TP) -> None:
+        """Walk the chain, then let the partition be read from its end."""
+        partition = self.pipeline.stock_partition(stock.partition)
+        committed, routed = self.watermark(stock), self.watermark(sealed)
+        follows = committed.counts.get(ACCEPTED, 0) if committed and committed.counts else 0
+        start = await self._decided(
+            partition, stock, committed.offset if committed else None, routed.offset if routed else 0, follows
+        )
+        counts = {
+            ("stock_adjusted", "no_op"): partition.no_ops,
+            **({ACCEPTED: partition.accepted} if partition.accepted else {}),
+        }
+        if committed is None or start > committed.offset or follows != partition.accepted:
+            while not await self.rewind(stock, Start(start, counts)) and follows != partition.accepted:  # noqa: ASYNC110  # once a disaster
+                await asyncio.sleep(READING_POLL_S)  # the commit is of a log that is gone: nothing is read from there
+            self.pause(stock)
+        self._start(partition.run())
+        self.resume(stock)
+        self.resume(sealed)
+
+    async def _decided(
+        self, partition: StockPartition, tp: TP, committed: int | None, routed: int, follows: int
+    ) -> int:
+        """Where the input is read from; waits while a person must decide. The other partitions and the orders go on."""
+        name, vitals = f"{tp.topic}/{tp.partition}", self._ports.metrics.vitals
+        try:
+            while True:
+                try:
+                    return await partition.open(committed, routed, follows)
+                except (ChainRootError, InputLostError) as error:
+                    logger.critical("partition is not read", topic=tp.topic, partition=tp.partition, error=str(error))
+                    vitals.expect(name, str(error))
+                await asyncio.sleep(DECISION_POLL_S)
+        finally:
+            vitals.ready(name)
+
+    # ---- and go
+
+    async def before_release(self, tps: set[TP]) -> None:
+        names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
+        beside = list(self._beside)
+        for task in beside:
+            task.cancel()
+        stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
+        # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
+        released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
+        if released is not None:
+            raise released
+
+    def on_commit(self, accepted: bool) -> None:
+        self._ports.metrics.offset_commits("ok" if accepted else "refused").inc()
+
+    # ---- what runs beside
+
+    def _start(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._beside.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("worker fails", error=str(error), kind=type(error).__name__, exc_info=error)
+            crash = asyncio.ensure_future(self.crash(error))
+            self._beside.add(crash)
+            crash.add_done_callback(self._beside.discard)
+
+    @staticmethod
+    async def _watch(failed: "asyncio.Future[None]") -> None:
+        await asyncio.shield(failed)
