@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from tests.clock import moved
+
+# Properties hold on every day or on none: on another one a few examples of each show that it can be run there.
+settings.register_profile("another-day", max_examples=10)
+if moved.is_asked_for():
+    settings.load_profile("another-day")
 
 #: Moves the clock before any module of ours is imported: some read it while they are imported.
 moved.start()

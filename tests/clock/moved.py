@@ -15,6 +15,11 @@ _OFFSET = "TEST_CLOCK_OFFSET_S"
 _STARTUP = Path(__file__).with_name("startup")
 
 
+def is_asked_for() -> bool:
+    """Whether this run is on another day."""
+    return _START in os.environ
+
+
 def start() -> None:
     """Move the clock if the environment asks for it; once in a process."""
     if _OFFSET in os.environ:

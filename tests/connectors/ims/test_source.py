@@ -156,7 +156,7 @@ async def test_reading_goes_on_after_any_line(settings, inbox, clock, monkeypatc
     if name.endswith("csv"):
         notes = ['"two\nlines"' if n % 3 == 0 else "" for n in range(9)]
         rows = [f"e{n},A,MAIN,{n + 1},DMG,{AT},{note}" for n, note in enumerate(notes)]
-        (inbox / name).write_text("\ufeff\n" + HEADER + "\n".join(rows) + "\n")
+        (inbox / name).write_text("\ufeff\n" + HEADER + "\n".join(rows) + "\n", encoding="utf-8")
     else:
         write(inbox, name, *(move(f"e{n}", str(n + 1)) for n in range(9)))
     straight = ImsSource("wms", settings, clock)

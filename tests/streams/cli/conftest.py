@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
+import time_machine
 
 from streams import cli
 from streams.cli import shell
 from streams.config.load import Config
 from streams.kafka.log import Log
-from tests.streams.facts import World
+from tests.streams.facts import NOW, World
 from tests.streams.fakes import PASSWORD, ROOT
 
 
@@ -33,6 +32,13 @@ class Ran:
 
 
 Streams = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def now() -> Iterator[None]:
+    """Commands ask the machine what time it is; the files and records that they are given here are of one day."""
+    with time_machine.travel(NOW.timestamp(), tick=True):
+        yield
 
 
 @pytest.fixture
@@ -73,17 +79,6 @@ def streams(folder: Path, capsys: pytest.CaptureFixture[str]) -> Streams:
         return Ran(code, out, err)
 
     return run
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """Put logging back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def at_once(work: Any) -> Any:

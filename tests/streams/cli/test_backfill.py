@@ -125,7 +125,7 @@ def test_what_cannot_be_is_said_before_anything_is_opened(
 
 
 def test_a_vendor_that_is_away_is_asked_again_and_that_is_told(
-    account: Account, world: World, streams: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, quiet: None
+    account: Account, world: World, streams: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs.configure("CRITICAL")  # as the command's entry does
     made = registry.KINDS["veeqo"].backfill

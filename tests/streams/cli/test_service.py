@@ -21,7 +21,7 @@ from tests.streams.cli.conftest import Streams
 from tests.streams.facts import World
 from tests.streams.fakes import ROOT, MemoryLog
 
-pytestmark = pytest.mark.usefixtures("quiet", "world")
+pytestmark = pytest.mark.usefixtures("world")
 
 
 class Part:

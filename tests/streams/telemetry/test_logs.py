@@ -1,7 +1,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,15 +14,10 @@ CANARY = "Jane Canary"
 
 
 @pytest.fixture
-def lines() -> Iterator[Any]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+def lines() -> Any:
     out = io.StringIO()
     logs.configure(stream=out)
-    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return lambda: [json.loads(line) for line in out.getvalue().splitlines()]
 
 
 def test_a_line_is_json_with_time_level_and_logger(lines: Any) -> None:
