@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from connectors.base.log import Outgoing
@@ -15,13 +16,15 @@ from streams.chain.rule import Head
 from streams.kafka.client import KafkaLog
 from streams.kafka.log import BrokerTopic
 from streams.kafka.topics import apply
-from tests.bench import corpus, harness, world
+from tests.bench import corpus, harness, rivals, world
 from tests.bench.corpus import Sums
 from tests.bench.harness import Bar, Check, Outcome, Round
 from tests.bench.world import Child, World
 
 PROCESS = "tests.bench.ingest_process"
 MODULE_TIMEOUT_S = 180
+#: What they are, and how many times our CPU per event they must at least take.
+RIVALS = {"bytewax": ("a Bytewax fold window", 3.5), "quix": ("a Quix Streams tumbling sum with its changelog", 8.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,16 @@ class Rounds:
             child.tell("go")
             done = child.wait_for("done", MODULE_TIMEOUT_S)
         return Round(self._input.events, done["cpu_s"], done["end"] - done["start"], done["sums"])
+
+    def rival(self, python: str, name: str, _number: int = 0) -> Round:
+        """A candidate with an interpreter of its own."""
+        path, _ = self._spec()
+        with Child(self._place.folder, str(rivals.SCRIPT), name, path, python=python) as child:
+            child.wait_for("ready")
+            child.tell("go")
+            done = child.wait_for("done", MODULE_TIMEOUT_S)
+        sums = corpus.sums_of(done["units"], done["counted"], done["repeats"], done["malformed"])
+        return Round(self._input.events, done["cpu_s"], done["end"] - done["start"], sums)
 
     def ours(self, workers: int, _number: int = 0) -> Round:
         """The app in so many processes; its sums are read from the chains that it has written."""
@@ -174,11 +187,18 @@ def run(place: World) -> Outcome:
     candidates: dict[str, Callable[[int], Round]] = {
         "ours": partial(big.ours, 1), "bare": partial(big.plain, "bare"), "table": partial(small.plain, "table"),
     }  # fmt: skip
+    absent = ""
     if not place.quick:
         candidates["dict"] = partial(small.plain, "dict")
+        python = rivals.install()
+        if isinstance(python, Path):
+            candidates |= {name: partial(big.rival, str(python), name) for name in RIVALS}
+        else:
+            absent = f"Bytewax and Quix Streams cannot be installed here: {python}"
+            place.progress(absent)
     expected = {
         "ours": str(on_big.sums), "bare": f"{on_big.events} records, {on_big.size_bytes} bytes", "table": str(on_small.sums),
-        "dict": str(on_small.sums),
+        "dict": str(on_small.sums), **dict.fromkeys(RIVALS, str(on_big.sums)),
     }  # fmt: skip
     candidates = {name: noted(place, f"ingest: {name}", run) for name, run in candidates.items()}
     done = harness.interleave(candidates, rounds, expected)
@@ -189,14 +209,21 @@ def run(place: World) -> Outcome:
         "bare": "aiokafka getmany, values counted",
         "table": "Faust agent, Record, windowed Table; dedupe in a set, no seal, no letters",
         "dict": "Faust agent, Record, dict; the same gaps",
+        "bytewax": "fold_window; dedupe in a set, nothing durable, no dead letters",
+        "quix": "tumbling sum with changelog; dedupe in a set, no dead letters",
     }
     for name, each in cpu.items():
         if name != "ours":
             notes[name] += f"; {harness.ratio(each, cpu['ours']):.3g} of ours"
     checks = [
-        Check("cost over bare getmany", harness.ratio(cpu["ours"], cpu["bare"]), "x CPU", Bar("at most", 6)),
+        Check("cost over bare getmany", harness.ratio(cpu["ours"], cpu["bare"]), "x CPU", Bar("at most", 4), absent),
         Check("faster than a Faust windowed Table", harness.ratio(cpu["table"], cpu["ours"]), "x CPU", Bar("at least", 25)),
     ]  # fmt: skip
+    checks += [
+        Check(f"less than {title}", harness.ratio(cpu[name], cpu["ours"]), "x CPU", Bar("at least", limit))
+        for name, (title, limit) in RIVALS.items()
+        if name in cpu
+    ]
     if not place.quick:  # a second's work on a busy machine waits for others, not for itself
         checks.append(
             Check("... by the clock", harness.ratio(wall["table"], wall["ours"]), "x wall", Bar("at least", 25))

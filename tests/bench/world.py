@@ -158,11 +158,23 @@ class Child:
     Use as a context manager: what is left of it is killed at the end.
     """
 
-    def __init__(self, folder: Path, module: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
-        self._errors = folder / f"{module.rpartition('.')[2]}-{uuid.uuid4().hex[:6]}.log"
+    def __init__(
+        self, folder: Path, module: str, *arguments: str, environ: Mapping[str, str] | None = None, python: str = ""
+    ) -> None:
+        """Start it.
+
+        Args:
+            folder: Where its standard error goes.
+            module: What to run; a file's path with another interpreter.
+            arguments: Its own.
+            environ: Beside ours.
+            python: An interpreter that has other packages; by default ours.
+        """
+        program = [python, module] if python else [sys.executable, "-m", module]
+        self._errors = folder / f"{Path(module).stem.rpartition('.')[2]}-{uuid.uuid4().hex[:6]}.log"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                [*program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                 cwd=ROOT, env={**os.environ, **ENVIRON, **(environ or {})},
             )  # fmt: skip
         os.set_blocking(self._output, False)
