@@ -1,4 +1,4 @@
-"""The one road into the dead letters: original bytes and key first, then the state; only then may the offset move (design 16.5)."""
+"""Writes dead letters: original bytes and key first, then the state; only then may the offset move (architecture section 15.5)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -13,7 +13,7 @@ from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
-from streams.dead_letters.states import STATES, headers_in, mark_of
+from streams.dead_letters.states import STATES, term_headers, term_mark
 from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
 
@@ -22,7 +22,7 @@ from streams.telemetry.metrics import Metrics
 class Refused:
     """An event that cannot go on, with the coordinates and bytes of the record that carried it.
 
-    `state` is where its letter begins: dead, parked or held. `company` is empty where the bytes do not tell.
+    `state` is where its dead letter begins: dead, parked or held. `company` is empty where the bytes do not tell.
     """
 
     reason: str
@@ -52,7 +52,7 @@ class Refused:
 
     @property
     def id(self) -> str:
-        """Its letter's; a batch of an epoch that is refused is one of several at its offset."""
+        """Its dead letter's; a batch of an epoch that is refused is one of several at its offset."""
         where = f"{self.offset}#{self.index}" if self.event_type == "stock_batch" else str(self.offset)
         return letter_id(self.topic, self.partition, where)
 
@@ -66,11 +66,11 @@ def flow_of(kind: str) -> str:
 
 
 class DeadLetterPublisher:
-    """Writes letters and their states; every call returns when the broker has them.
+    """Writes dead letters and their states; every call returns when the broker has them.
 
     Args:
-        topic: a topic's name as it is on the broker, from its name in `schemas.topics`.
-        partition_of: the partition of a company's topics; 0 for a letter that names no company.
+        topic: A topic's name as it is on the broker, from its name in `schemas.topics`.
+        partition_of: The partition of a company's topics; 0 for a dead letter that names no company.
     """
 
     def __init__(
@@ -86,22 +86,22 @@ class DeadLetterPublisher:
         self._clock, self._metrics = clock, metrics
         self._headers: Headers = ()
 
-    def within(self, tenure: int) -> Self:
-        """The same for the poster of this tenure: its states name it, and count only while it lasts (`states`)."""
+    def within(self, term: int) -> Self:
+        """The same for the poster of this term: its states name it, and count only while it lasts (`states`)."""
         bound = copy(self)
-        bound._headers = headers_in(tenure)
+        bound._headers = term_headers(term)
         return bound
 
-    async def begin(self, company: str) -> None:
-        """Mark the beginning of our tenure: what an earlier poster writes after it does not count.
+    async def begin_term(self, company: str) -> None:
+        """Mark the beginning of our term: what an earlier poster writes after it does not count.
 
         Raises:
-            LogError: nobody knows whether it has begun.
+            LogError: Nobody knows whether it has begun.
         """
-        await self._states([(mark_of(company), company, None)])
+        await self._states([(term_mark(company), company, None)])
 
     async def restore(self, company: str, letters: Mapping[str, DeadLetterState | None]) -> None:
-        """Write states again, by id; None: as if the letter had never been written, for its event ends otherwise.
+        """Write states again, by id; None: as if the dead letter had never been written, for its event ends otherwise.
 
         Raises:
             LogError: Nobody knows which of them are written.
@@ -114,10 +114,10 @@ class DeadLetterPublisher:
         )
 
     async def refuse(self, refused: Sequence[Refused]) -> list[DeadLetterState]:
-        """Write letters: the bytes, then the states.
+        """Write dead letters: the bytes, then the states.
 
         Raises:
-            LogError: not written; the caller's offset must not move.
+            LogError: Not written; the caller's offset must not move.
         """
         now = self._clock.now()
         letters = []

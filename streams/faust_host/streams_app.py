@@ -11,7 +11,7 @@ from faust.types import TP
 from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
 from streams.config.load import Config
-from streams.dead_letters.states import TENURE
+from streams.dead_letters.states import TERM
 from streams.faust_host.app import App
 from streams.faust_host.settings import SETTINGS
 from streams.faust_host.watermarks import Start
@@ -76,8 +76,8 @@ class StreamsApp(App):
         if poster is not None:
             self._start(self._watch(poster.failed))
 
-    async def _stamp(self, tp: TP, tenure: int) -> bool:
-        return await self.stamp(tp, {TENURE: tenure})
+    async def _stamp(self, tp: TP, term: int) -> bool:
+        return await self.stamp(tp, {TERM: term})
 
     async def _open_stock(self, stock: TP, sealed: TP) -> None:
         """Walk the chain, then let the partition be read from its end."""

@@ -7,7 +7,7 @@ from random import Random
 import structlog
 
 from connectors.base.clock import Clock
-from streams.flow_control.backoff import FullJitter
+from connectors.base.retry import FullJitter
 
 logger = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class CircuitBreaker:
 
     @property
     def open_s(self) -> float:
-        """How long it has been open in all: the age of what waits stands still meanwhile (design 16.10)."""
+        """How long it has been open in all: the age of what waits stands still meanwhile (architecture section 15.10)."""
         now_s = 0.0 if self._opened_at is None else self._clock.monotonic() - self._opened_at
         return self._open_s + now_s
 

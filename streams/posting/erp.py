@@ -1,4 +1,4 @@
-"""One company's ERP as the poster uses it: a write comes back only when its outcome is known (design section 4)."""
+"""One company's ERP as the poster uses it: a write comes back only when its outcome is known (architecture section 4)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -8,16 +8,17 @@ from typing import TypeVar
 
 import structlog
 
-from connectors.base.errors import FatalError
-from connectors.sap_b1.claims import Claim
+from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
+from connectors.base.retry import FullJitter
+from connectors.sap_b1.claims import Claim, missing
 from connectors.sap_b1.error_codes import OutcomeClass
-from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, UnavailableError
+from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, ServiceLayer, UnavailableError
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from streams.dead_letters.publisher import flow_of
-from streams.flow_control.backoff import FullJitter
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.slots import Slot, Slots
 from streams.ports import Ports
+from streams.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 logger = structlog.get_logger(__name__)
@@ -183,3 +184,19 @@ class Erp:
             except FatalError as exc:
                 logger.critical("held until a person acts", error=str(exc))
                 self.breaker.hold(str(exc))
+
+
+async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metrics) -> bool:
+    """Without its claim table and fields B1 would refuse everything, or take it twice: nothing is sent before they are there."""
+    try:
+        absent = await missing(service_layer)
+    except (RetriableError, OutcomeUnknownError) as exc:
+        logger.warning("B1 is away", company=company, error=str(exc))
+        return False
+    except FatalError as exc:
+        logger.critical("held until a person acts", company=company, error=str(exc))
+        return False
+    metrics.idempotency_tier(company).set(0 if absent else 1)
+    if absent:
+        logger.error("run streams doctor --install", company=company, missing=absent)
+    return not absent

@@ -9,7 +9,7 @@ from connectors.base.errors import Refusal
 from connectors.sap_b1.documents.stock import ResolvedBatch
 from schemas.decimals import LIMIT, decimal_of
 from schemas.records import StockDocument
-from streams.posting.work import Ended
+from streams.posting.in_flight import Ended
 
 ALONE = 0
 #: Keys of 38 characters: 5,000 of them take a fifth of what a record may.

@@ -1,9 +1,8 @@
-"""What an order allows next: one event of an order against B1's memory of it, to its documents (D2, design section 6)."""
+"""What an order allows next: one event of an order against B1's memory of it, to its documents (D2, architecture section 6)."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.claims import Claim
@@ -20,70 +19,9 @@ from streams.chain.keys import invoice_key, order_key
 from streams.flow_control.lanes import Lanes
 from streams.ports import Ports
 from streams.posting.erp import Erp
-from streams.posting.work import Ended, Work
-
-#: Orders asked for in one $batch.
-_PER_READ = 20
-#: Lines remembered, of orders with their deliveries, invoices and credit memos: some 0.7 kB each.
-_REMEMBERED_LINES = 100_000
-
-
-class OrderMemory:
-    """B1's memory of orders, read on first touch, up to 20 at once, and kept while it is advanced by what we post."""
-
-    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, OrderView | None]]]) -> None:
-        self._read = read
-        self._views: OrderedDict[str, OrderView] = OrderedDict()
-        self._lines = 0
-        self._asked: dict[str, asyncio.Future[OrderView | None]] = {}
-        self._asking: asyncio.Task[None] | None = None
-
-    async def get(self, k: str) -> OrderView | None:
-        """The order as last seen; an order that B1 did not have is asked for again each time."""
-        if (view := self._views.get(k)) is not None:
-            self._views.move_to_end(k)
-            return view
-        asked = self._asked.get(k)
-        if asked is None:
-            asked = self._asked[k] = asyncio.get_running_loop().create_future()
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(asked)
-
-    def put(self, view: OrderView) -> None:
-        self.forget(view.k)
-        self._views[view.k] = view
-        self._lines += _size(view)
-        while self._lines > _REMEMBERED_LINES and len(self._views) > 1:
-            self.forget(next(iter(self._views)))
-
-    def forget(self, k: str) -> None:
-        if (view := self._views.pop(k, None)) is not None:
-            self._lines -= _size(view)
-
-    async def _ask(self) -> None:
-        await asyncio.sleep(0)  # whoever starts in the same turn joins
-        while self._asked:
-            ks = list(self._asked)[:_PER_READ]
-            try:
-                views = await self._read(ks)
-            except BaseException as exc:
-                for k in ks:
-                    self._asked.pop(k).set_exception(exc)
-                self._asking = None
-                raise
-            for k in ks:
-                view = views.get(k)
-                if view is not None:
-                    self.put(view)
-                self._asked.pop(k).set_result(view)
-        self._asking = None
-
-
-def _size(view: OrderView) -> int:
-    """Lines, and one for each document's head."""
-    documents = (*view.deliveries, *view.invoices, *view.credits)
-    return 1 + len(view.lines) + sum(1 + len(document.lines) for document in documents)
+from streams.posting.in_flight import Ended, InFlightPosting
+from streams.posting.lifecycle import Trigger
+from streams.posting.order_memory import OrderMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +42,11 @@ class OrderPosting:
         self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
         self._memory = OrderMemory(lambda ks: erp.ask(lambda: sink.orders(ks)))
 
-    async def post(self, work: Work) -> Ended:
+    async def post(self, work: InFlightPosting) -> Ended:
         """Return when the event has ended: its documents are in B1, or it is known that there is nothing to do.
 
-        A refusal is final only after claim and order were read again and still say so (design 16.1): what we remember may be old,
-        and what refuses a repetition may be the first.
+        A refusal is final only after claim and order were read again and still say so (architecture section 15.1): what we
+        remember may be old, and what refuses a repetition may be the first.
 
         Raises:
             Refusal: final.
@@ -120,9 +58,8 @@ class OrderPosting:
             if decided is not None:
                 return decided
         refused: Refusal | None = None
-        for _ in range(
-            2
-        ):  # with what we remember, then with what B1 says now; each time its claim is looked up after that reading
+        # With what we remember, then with what B1 says now; each time its claim is looked up after that reading
+        for _ in range(2):
             try:
                 return await self._try(work)
             except Refusal as refusal:
@@ -136,7 +73,7 @@ class OrderPosting:
                 return adopted
         raise refused if refused is not None else RuntimeError("a refusal is what ends the loop")
 
-    async def adopt(self, work: Work) -> Ended | None:
+    async def adopt(self, work: InFlightPosting) -> Ended | None:
         """How an event ends that B1 has already; None where it has not, or not all of it.
 
         An approval procedure turns a document into a draft and drops its claim; approved, it stands without one, and gets it here.
@@ -175,7 +112,7 @@ class OrderPosting:
 
     # ---- per event
 
-    async def _try(self, work: Work) -> Ended:
+    async def _try(self, work: InFlightPosting) -> Ended:
         match _order_event(work):
             case OrderPlaced() as event:
                 return await self._order_placed(work, event)
@@ -186,7 +123,7 @@ class OrderPosting:
             case RefundIssued() as event:
                 return await self._refund_issued(work, event)
 
-    async def _order_placed(self, work: Work, event: OrderPlaced) -> Ended:
+    async def _order_placed(self, work: InFlightPosting, event: OrderPlaced) -> Ended:
         codes = order_placed.codes_needed(event, self._map)
         plan = order_placed.build(event, work.k, work.k, self._map, await self._get(codes))
         await self._prepare(plan)
@@ -203,9 +140,9 @@ class OrderPosting:
             self._memory.put(placed(work.k, written.ref, written.document or plan.body))
         return ended
 
-    async def _dispatch_confirmed(self, work: Work, event: DispatchConfirmed) -> Ended:
+    async def _dispatch_confirmed(self, work: InFlightPosting, event: DispatchConfirmed) -> Ended:
         known = await self._order(event)
-        view, documents, trail = known.view, list[Document](), "created"
+        view, documents = known.view, list[Document]()
         delivery = None if view is None else next((one for one in view.deliveries if one.k == work.k), None)
         if view is None or delivery is None:
             plan = dispatch_confirmed.build(
@@ -219,26 +156,25 @@ class OrderPosting:
             ended, written = await self._write(work, work.k, plan)
             if written is None:  # B1 had it: what we remember is old
                 view = await self._again(known.k)
-                if ended.trail == "adopted_cancelled":
+                if ended.outcome == "adopted_cancelled":
                     return ended
             elif view is not None and written.ref is not None:
                 view = view.with_document(written.ref, written.document or plan.body)
                 self._memory.put(view)
             documents += ended.documents
-            how, trail = ended.how, ended.trail
         else:
             found = (await self._erp.ask(lambda: self._sink.look_up([work.k])))[work.k]
             if found.claim is not None:
                 self._check_claim(work, found.claim)
-            how = "posted" if found.claim is None or found.claim.version == work.origin else "no_op"
-            trail = "adopted"
+            ours = found.claim is None or found.claim.version == work.origin
+            ended = Ended(Trigger.ADOPTED if ours else Trigger.FOUND_OTHERS)
             documents.append(Document(object=delivery.object, doc_entry=delivery.doc_entry, doc_num=delivery.doc_num))
         if self._map.settings.invoices.on == "dispatch":
             documents += await self._invoice(work, event, known.k, view)
-        return Ended(how, trail, tuple(documents))
+        return replace(ended, documents=tuple(documents))
 
     async def _invoice(
-        self, work: Work, event: DispatchConfirmed, order_k: str, view: OrderView | None
+        self, work: InFlightPosting, event: DispatchConfirmed, order_k: str, view: OrderView | None
     ) -> Sequence[Document]:
         k = invoice_key(event.company, event.source, event.shipment_id)
         there = None if view is None else next((one for one in view.invoices if one.k == k), None)
@@ -254,7 +190,7 @@ class OrderPosting:
             self._memory.put(view.with_document(written.ref, written.document or plan.body))
         return ended.documents
 
-    async def _order_cancelled(self, work: Work, event: OrderCancelled) -> Ended:
+    async def _order_cancelled(self, work: InFlightPosting, event: OrderCancelled) -> Ended:
         adopted = await self.adopt(work)  # what is cancelled looks like too much being cancelled
         if adopted is not None:
             return adopted
@@ -264,7 +200,7 @@ class OrderPosting:
         self._memory.forget(known.k)
         return ended
 
-    async def _refund_issued(self, work: Work, event: RefundIssued) -> Ended:
+    async def _refund_issued(self, work: InFlightPosting, event: RefundIssued) -> Ended:
         known = await self._order(event) if event.order_id is not None else _Known("", None)
         view, found = known.view, tuple[DocumentView, ...]()
         if view is not None and refund_issued.needs_invoices(self._map, view):
@@ -319,7 +255,9 @@ class OrderPosting:
             if written.outcome is OutcomeClass.REJECTED:
                 raise Refusal(written.reason or "erp_refused", written.error or "B1 refused a new customer")
 
-    async def _write(self, work: Work, k: str, plan: Plan, kind: str | None = None) -> tuple[Ended, Written | None]:
+    async def _write(
+        self, work: InFlightPosting, k: str, plan: Plan, kind: str | None = None
+    ) -> tuple[Ended, Written | None]:
         """Write one plan under one claim; the second value is None where B1 had it already.
 
         Raises:
@@ -327,12 +265,12 @@ class OrderPosting:
         """
         if plan.no_op is not None:  # what leaves nothing to do may be this very event, written by who had it before us
             adopted = await self.adopt(work) if k == work.k else None
-            return adopted or Ended("no_op", "no_op"), None
+            return adopted or Ended(Trigger.NOTHING_TO_DO), None
         claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
         written = await self._unlocked(claim, plan)
         match written.outcome:
             case OutcomeClass.APPLIED:
-                return Ended("posted", "created", (written.ref,) if written.ref else ()), written
+                return Ended(Trigger.CREATED, (written.ref,) if written.ref else ()), written
             case OutcomeClass.EXISTS:
                 self._check_claim(work, written.claim)
                 refs = [written.ref] if written.ref is not None else []
@@ -363,21 +301,20 @@ class OrderPosting:
                 await self._erp.lock_pause(attempt)
                 attempt += 1
 
-    def _check_claim(self, work: Work, claim: Claim | None) -> None:
+    def _check_claim(self, work: InFlightPosting, claim: Claim | None) -> None:
         if claim is None:
             return
         if claim.digest != work.posting.digest and claim.state != "void":
             raise Refusal("id_reuse", "B1 has a document of this identity with other content; the first stands")
 
-    def _adopted(self, work: Work, claim: Claim | None, cancelled: bool, refs: Sequence[Document]) -> Ended:
+    def _adopted(self, work: InFlightPosting, claim: Claim | None, cancelled: bool, refs: Sequence[Document]) -> Ended:
         """A redelivery of the very record that made it is the posting; any other occurrence is a repeat."""
         discarded = claim is not None and claim.state == "discarded"
         first = not discarded and (claim is None or claim.version == work.origin)
-        trail = "adopted_cancelled" if cancelled else "adopted"
-        return Ended("posted" if first else "no_op", trail if first else "no_op", tuple(refs))
+        return Ended(Trigger.ADOPTED if first else Trigger.FOUND_OTHERS, tuple(refs), cancelled)
 
 
-def _order_event(work: Work) -> OrderEvent:
+def _order_event(work: InFlightPosting) -> OrderEvent:
     if isinstance(work.event, StockBatch):
         raise TypeError("a stock batch is no event of an order")
     return work.event

@@ -24,11 +24,12 @@ from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
 from streams.posting.group_commit import ALONE, MAX_NET, Freed, InFlightDocument, Pool, Waiting
-from streams.posting.work import Ended, Work
+from streams.posting.in_flight import Ended, InFlightPosting
+from streams.posting.lifecycle import Trigger
 
 logger = structlog.get_logger(__name__)
 
-#: How long a batch waits for company while sessions are free (performance.md: 0.5 s gives most of the merging at any rate).
+#: How long a batch waits for company while sessions are free (0.5 s gives most of the merging at any rate).
 _LINGER_S = 0.5
 #: How long a document of several lines goes on meeting a lock before it is taken apart, so that one item does not stop the others.
 _SHARED_LOCK_PATIENCE_S = 2.0
@@ -98,7 +99,7 @@ class StockPosting:
     async def close(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def post(self, work: Work) -> Ended:
+    async def post(self, work: InFlightPosting) -> Ended:
         """Return when the batch has ended.
 
         Raises:
@@ -108,7 +109,7 @@ class StockPosting:
         if not isinstance(batch, StockBatch):
             raise TypeError("only stock batches go into stock documents")
         if not batch.net:
-            return Ended("no_op", "no_op")
+            return Ended(Trigger.NOTHING_TO_DO)
         await self._ready.wait()
         # So many of the others add up to what a line can hold.
         limit = ALONE if abs(batch.net) >= MAX_NET else self._pool.max_lines
@@ -247,7 +248,7 @@ class StockPosting:
                 case OutcomeClass.APPLIED:
                     self._pool.went_well()
                     self._count(document)
-                    return Ended("posted", "created", (written.ref,) if written.ref else ())
+                    return Ended(Trigger.CREATED, (written.ref,) if written.ref else ())
                 case OutcomeClass.EXISTS:
                     return await self._found(document, written)
                 case OutcomeClass.REJECTED if written.reason == "approval_required":
@@ -265,13 +266,12 @@ class StockPosting:
         if found.draft:
             return _waiting(document)
         await self._erp.write([claim], [], lock_patience_s=float("inf"), stock=True)
-        return Ended("posted", "adopted_cancelled" if found.cancelled else "adopted", (found.ref,) if found.ref else ())
+        return Ended(Trigger.ADOPTED, (found.ref,) if found.ref else (), found.cancelled)
 
     async def _found(self, document: StockDocument, written: Written) -> Ended | Freed:
         if written.claim is not None and written.claim.state == "void":
             return await self._freed(document, written)
-        trail = "adopted_cancelled" if written.cancelled else "adopted"
-        return Ended("posted", trail, (written.ref,) if written.ref else ())
+        return Ended(Trigger.ADOPTED, (written.ref,) if written.ref else (), written.cancelled)
 
     async def _withdraw(
         self, claim: Claim, document: StockDocument, refused: Written, slot: Slot | None

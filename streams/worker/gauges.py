@@ -29,7 +29,7 @@ class Gauges:
         for poster in posters:
             metrics.lanes_active(poster.company).set(poster.lanes.active)
             metrics.lanes_blocked(poster.company).set(poster.lanes.blocked)
-            for posting in poster.flying():
+            for posting in poster.in_flight():
                 flow = flow_of(posting.kind)
                 oldest[flow] = max(oldest[flow], now - posting.timestamp_ms / 1000)
             locked = [one.locked_since for one in poster.erp.writes if one.locked_since is not None]
@@ -46,13 +46,13 @@ class Gauges:
             ]
             metrics.ambiguous_postings(flow).set(len(unknown))
             metrics.ambiguous_oldest(flow).set(self._clock.monotonic() - min(unknown) if unknown else 0.0)
-        self._show_letters(pipeline, now)
+        self._show_dead_letters(pipeline, now)
 
-    def _show_letters(self, pipeline: Pipeline, now: float) -> None:
+    def _show_dead_letters(self, pipeline: Pipeline, now: float) -> None:
         parked, dead = Counter[Key](), Counter[Key]()
         parked_s, dead_s = dict[Key, float](), dict[Key, float]()
         for poster in pipeline.posters.values():
-            for letter in poster.letters():
+            for letter in poster.dead_letters():
                 flow, age_s = flow_of(letter.event_type), now - letter.first_failed_at.timestamp()
                 if letter.state == "parked":
                     _add((flow, letter.reason), age_s, parked, parked_s)

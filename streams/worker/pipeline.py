@@ -11,7 +11,7 @@ from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.ports import Batch, Counts, Ports
-from streams.posting.poster import Poster, alone
+from streams.posting.poster import Poster, accept_any_term
 from streams.windows.epoch import Composer
 from streams.windows.partition import Limits, StockPartition
 from streams.windows.rules import StockRules
@@ -83,7 +83,11 @@ class Pipeline:
     # ---- companies
 
     async def open_poster(
-        self, partition: int, counts: Counts, queue_start: int, stamp: Callable[[int], Awaitable[bool]] = alone
+        self,
+        partition: int,
+        counts: Counts,
+        queue_start: int,
+        stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
     ) -> Poster | None:
         """Make and open the poster of the company on this partition (see `Poster.open`); None where there is no company."""
         company = self.company_of(partition)

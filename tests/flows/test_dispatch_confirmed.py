@@ -332,7 +332,7 @@ async def test_a_dispatch_again_is_a_no_op_and_a_restart_in_the_middle_goes_on(w
 
 
 async def test_a_dispatch_read_twice_finds_itself_and_is_not_over_delivered(world: World) -> None:
-    """Design 16.1: nothing is open because it is itself posted."""
+    """Architecture section 15.1: nothing is open because it is itself posted."""
     await world.says("shop", order("1"))
     world.faults.script(Kind.SLOW, path="Invoices", method="POST", after_s=5)
     world.writes("warehouse", dispatch("D1", "1"))
@@ -365,7 +365,7 @@ async def test_a_delivery_that_a_person_cancelled_is_never_posted_again(open_wor
 
 
 async def test_a_claim_without_its_document_is_told_and_never_taken_for_posted(world: World) -> None:
-    """Design 16.9."""
+    """Architecture section 15.9."""
     await world.says("shop", order("1"))
     await world.stop_worker()
     world.writes("warehouse", dispatch("D1", "1", shipped("5")))

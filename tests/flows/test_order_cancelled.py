@@ -92,7 +92,7 @@ async def test_two_cancellations_of_one_order_are_two_and_the_same_one_again_is_
 
 
 async def test_a_cancellation_read_twice_is_posted_once(world: World) -> None:
-    """Design 16.1: the units are gone because it took them itself."""
+    """Architecture section 15.1: the units are gone because it took them itself."""
     await world.says("shop", order("1"))
     world.log.commits.setdefault(world.config.group, {})
     before = dict(world.committed())
@@ -138,7 +138,7 @@ async def test_a_cancellation_waits_for_its_order(world: World) -> None:
 
 
 async def test_a_cancellation_waits_for_dispatches_that_were_published_before_it(world: World) -> None:
-    """Design 16.3: the facts of one order come in several topics."""
+    """Architecture section 15.3: the facts of one order come in several topics."""
     await world.says("shop", order("1"))
     world.writes("warehouse", dispatch("D1", "1", shipped("1")))
     await world.passes(0.6)

@@ -227,7 +227,7 @@ async def test_a_waiting_refund_that_is_never_answered_is_dead_in_time(open_worl
 
 
 async def test_a_waiting_refund_does_not_age_while_b1_is_away(open_world: OpenWorld) -> None:
-    """Design 16.10."""
+    """Architecture section 15.10."""
     world = await open_world(park_max_age_s=300)
     await world.says("shop", refund("R1", "1", refund_line()))
     world.faults.outage = "html_503"

@@ -24,6 +24,13 @@ def find_all(workers: int = 2) -> Iterator[tuple[str, int | None, str]]:
 def find(sentence: str) -> tuple[str, int | None, str]:
     for seed in range(WITHIN):
         violations = run(seed, PLANTS[sentence]).violations
+        broken = [
+            violation
+            for violation in violations
+            if "ended by TypeError" in violation or "ended by AttributeError" in violation
+        ]
+        if broken:
+            raise AssertionError(f"{sentence}: the planted code does not fit what it replaces any more: {broken[0]}")
         if violations:
             return sentence, seed, violations[0]
     return sentence, None, ""

@@ -21,9 +21,11 @@ from streams.chain.rule import Head
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.faust_host.watermarks import Progress
 from streams.flow_control.lanes import Lanes
-from streams.posting.barrier import Barrier
+from streams.posting.admission import InputPositions
+from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.orders import OrderPosting
 from streams.posting.poster import Poster
+from streams.posting.sequencer import CancellationBarrier
 from streams.posting.stock import StockPosting
 from streams.windows import epoch
 from streams.windows.partition import StockPartition
@@ -86,8 +88,8 @@ def _(original: Any) -> Any:
 
 @_plant(StockPartition, "open", "reading starts from the commit, not from the chain")
 def _(original: Any) -> Any:
-    async def open_(self: StockPartition, committed: int | None, routed: int) -> int:
-        await original(self, committed, routed)
+    async def open_(self: StockPartition, committed: int | None, *positions: int) -> int:
+        await original(self, committed, *positions)
         self.end = committed or 0
         return self.end
 
@@ -120,23 +122,23 @@ def _(original: Any) -> Any:
 
 @_plant(OrderRouter, "_posting", "K is made from offsets")
 def _(original: Any) -> Any:
-    def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
+    def posting(self: OrderRouter, event_type: str, batch: Any, record: Any) -> Any:
         with patch(
             "streams.worker.routing.event_key",
-            lambda event: key_of(event_type, event.company, record.partition, record.offset),
+            lambda event: key_of(event_type, event.company, batch.partition, record.offset),
         ):
-            return original(self, event_type, record)
+            return original(self, event_type, batch, record)
 
     return posting
 
 
 @_plant(OrderRouter, "_posting", "K is made from the payload")
 def _(original: Any) -> Any:
-    def posting(self: OrderRouter, event_type: str, record: Any) -> Any:
+    def posting(self: OrderRouter, event_type: str, batch: Any, record: Any) -> Any:
         with patch(
             "streams.worker.routing.event_key", lambda event: key_of(event_type, event.company, event.digest.hex())
         ):
-            return original(self, event_type, record)
+            return original(self, event_type, batch, record)
 
     return posting
 
@@ -199,7 +201,7 @@ def _(original: Any) -> Any:
     return lambda self, work: self._try(work)
 
 
-@_plant(DeadLetterPublisher, "refuse", "a letter is not awaited")
+@_plant(DeadLetterPublisher, "refuse", "a dead letter is not awaited")
 def _(original: Any) -> Any:
     tasks: list[Any] = []
 
@@ -225,7 +227,7 @@ def _(original: Any) -> Any:
 
 @_plant(StockPosting, "_withdraw", "batches are freed before their document is void")
 def _(original: Any) -> Any:
-    return lambda self, claim, document, refused: self._freed(document, refused)
+    return lambda self, claim, document, refused, slot: self._freed(document, refused)
 
 
 @_plant(StockPosting, "_standing", "sealed documents are not looked for before a batch is sealed again")
@@ -236,9 +238,9 @@ def _(original: Any) -> Any:
     return standing
 
 
-@_plant(Barrier, "passed", "a cancellation does not wait for what its order did before it")
+@_plant(CancellationBarrier, "passed", "a cancellation does not wait for what its order did before it")
 def _(original: Any) -> Any:
-    async def passed(self: Barrier, posting: Any) -> None: ...
+    async def passed(self: CancellationBarrier, posting: Any) -> None: ...
 
     return passed
 
@@ -248,26 +250,21 @@ def _(original: Any) -> Any:
     return lambda self, work: self._start(work)
 
 
-@_plant(Poster, "open", "what was routed twice is not known again")
+@_plant(InputPositions, "__init__", "what was routed twice is not known again")
 def _(original: Any) -> Any:
     class Forgetful(dict[Any, int]):
         def get(self, key: Any, default: Any = None) -> Any:
             return default
 
-    async def open_(self: Poster, counts: Any, queue_start: int, stamp: Any) -> None:
-        await original(self, counts, queue_start, stamp)
-        self._high = Forgetful()
+    def init(self: InputPositions, counts: Any) -> None:
+        self._reached = Forgetful()
 
-    return open_
+    return init
 
 
-@_plant(Poster, "_end", "the state of a released letter is not written")
+@_plant(CompanyDeadLetters, "close", "the state of a released dead letter is not written")
 def _(original: Any) -> Any:
-    async def end(self: Poster, work: Any, ended: Any) -> None:
-        with patch.object(self._letters, "change", _nothing):
-            await original(self, work, ended)
+    async def close(self: CompanyDeadLetters, letter: Any) -> None:
+        self.index.put(letter)
 
-    return end
-
-
-async def _nothing(letters: Any) -> None: ...
+    return close

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.letters import OPEN_STATES, RANKS, REASONS
 from schemas.records import DeadLetterState
-from streams.dead_letters.index import DeadLetterIndex
+from streams.dead_letters.index import DeadLetterIndex, Retry
 from tests.streams.virtual import NOW
 
 TYPES = sorted(RANKS)
@@ -48,10 +48,15 @@ def letter(
     )
 
 
+def index_of() -> DeadLetterIndex:
+    """Every source names its own orders; the warehouse those of the shop and of the market."""
+    return DeadLetterIndex(lambda _, source: ("shop", "market") if source == "warehouse" else (source,))
+
+
 def blocker(
-    book: DeadLetterIndex, event_type: str, before: DeadLetterState | None = None, sources: tuple[str, ...] = ("shop",)
+    index: DeadLetterIndex, event_type: str, before: DeadLetterState | None = None, source: str = "shop"
 ) -> str | None:
-    found = book.blocker("1", event_type, before, sources, lambda one: (one.source or "",))
+    found = index.blocker("1", event_type, source, before)
     return None if found is None else found.id
 
 
@@ -70,10 +75,10 @@ HELD_BY = {
 def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
     earlier: str, later: str, reason: str
 ) -> None:
-    book = DeadLetterIndex()
-    book.put(letter(1, earlier, REASONS[reason].ends_as, reason))
+    index = index_of()
+    index.put(letter(1, earlier, REASONS[reason].ends_as, reason))
     holds = later in HELD_BY[earlier] and reason not in HOLD_NOTHING
-    assert blocker(book, later) == ("l1" if holds else None)
+    assert blocker(index, later) == ("l1" if holds else None)
 
 
 @given(
@@ -92,10 +97,10 @@ def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
 def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the_one_that_holds(
     drawn: list[tuple[str, str, str, str]], later: str, data: st.DataObject
 ) -> None:
-    book = DeadLetterIndex()
+    index = index_of()
     letters = [letter(n, kind, state, reason, source=source) for n, (kind, state, reason, source) in enumerate(drawn)]
     for one in data.draw(st.permutations(letters)):  # they come from a compacted topic in any order
-        book.put(one)
+        index.put(one)
 
     def first(candidates: list[DeadLetterState], sources: set[str]) -> str | None:
         return next(
@@ -110,58 +115,58 @@ def test_the_first_open_letter_of_equal_or_lower_rank_that_arrived_before_is_the
             None,
         )
 
-    assert blocker(book, later) == first(letters, {"shop"})
-    assert blocker(book, later, sources=("shop", "market")) == first(letters, {"shop", "market"})
+    assert blocker(index, later) == first(letters, {"shop"})
+    assert blocker(index, later, source="warehouse") == first(letters, {"shop", "market"})
     for n, one in enumerate(letters):
         if one.state in OPEN_STATES:
-            assert blocker(book, later, one, ("shop", "market")) == first(letters[:n], {"shop", "market"})
-    assert [entry.letter.id for entry in book.of_order("1")] == [one.id for one in letters if one.state in OPEN_STATES]
+            assert blocker(index, later, one, "warehouse") == first(letters[:n], {"shop", "market"})
+    assert [entry.letter.id for entry in index.of_order("1")] == [one.id for one in letters if one.state in OPEN_STATES]
 
 
 @pytest.mark.parametrize("closed", ["posted", "no_op", "discarded", "replayed"])
-def test_a_closed_letter_holds_nothing_and_still_speaks_for_its_key(closed: str) -> None:
-    book = DeadLetterIndex()
-    book.put(letter(1))
-    assert book.put(replace(letter(1), state=closed)) is None
-    assert blocker(book, "dispatch_confirmed") is None
-    assert book.get("l1") is None
-    assert book.of_order("1") == []
-    assert book.of_key("k1") == replace(letter(1), state=closed)
-    assert list(book.open()) == []
+def test_a_closed_letter_holds_nothing_and_still_stands_for_its_key(closed: str) -> None:
+    index = index_of()
+    index.put(letter(1))
+    assert index.put(replace(letter(1), state=closed)) is None
+    assert blocker(index, "dispatch_confirmed") is None
+    assert index.get("l1") is None
+    assert index.of_order("1") == []
+    assert index.of_key("k1") == replace(letter(1), state=closed)
+    assert list(index.open()) == []
 
 
-def test_of_several_letters_of_one_key_the_open_one_speaks() -> None:
-    book = DeadLetterIndex()
+def test_of_several_letters_of_one_key_the_open_one_stands_for_it() -> None:
+    index = index_of()
     first = letter(1)
     second = replace(letter(2), k="k1")
-    book.put(replace(first, state="posted"))
-    book.put(second)
-    book.put(replace(first, state="posted", at=NOW + timedelta(1)))
-    assert book.of_key("k1") == second
+    index.put(replace(first, state="posted"))
+    index.put(second)
+    index.put(replace(first, state="posted", at=NOW + timedelta(1)))
+    assert index.of_key("k1") == second
 
 
 @pytest.mark.parametrize("reason", ["id_reuse", "key_conflict"])
-def test_what_was_refused_for_its_identity_does_not_speak_for_it(reason: str) -> None:
-    book = DeadLetterIndex()
-    book.put(replace(letter(2, reason=reason), k="k1"))
-    assert book.of_key("k1") is None
-    book.put(letter(1))
-    book.put(replace(letter(3, reason=reason), k="k1"))
-    assert book.of_key("k1") == letter(1)
+def test_what_was_refused_for_its_identity_does_not_stand_for_it(reason: str) -> None:
+    index = index_of()
+    index.put(replace(letter(2, reason=reason), k="k1"))
+    assert index.of_key("k1") is None
+    index.put(letter(1))
+    index.put(replace(letter(3, reason=reason), k="k1"))
+    assert index.of_key("k1") == letter(1)
 
 
 def test_a_letter_that_changes_keeps_its_place_and_its_entry() -> None:
-    book = DeadLetterIndex()
-    entry = book.put(letter(1))
+    index = index_of()
+    entry = index.put(letter(1))
     assert entry is not None
-    entry.due, entry.running = 5.0, True
-    again = book.put(replace(letter(1), state="parked", reason="negative_stock"))
+    entry.retry, entry.in_flight = Retry(5.0, 1.0), True
+    again = index.put(replace(letter(1), state="parked", reason="negative_stock"))
     assert again is entry
-    assert (entry.letter.state, entry.due, entry.running) == ("parked", 5.0, True)
+    assert (entry.letter.state, entry.retry.due_s, entry.in_flight) == ("parked", 5.0, True)
 
 
 def test_letters_without_an_order_are_open_and_hold_nothing() -> None:
-    book = DeadLetterIndex()
-    book.put(letter(1, "refund_issued", order_id=None))
-    assert len(list(book.open())) == 1
-    assert blocker(book, "refund_issued") is None
+    index = index_of()
+    index.put(letter(1, "refund_issued", order_id=None))
+    assert len(list(index.open())) == 1
+    assert blocker(index, "refund_issued") is None

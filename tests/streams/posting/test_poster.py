@@ -21,7 +21,7 @@ from schemas.topics import fact_topic
 from streams.chain.keys import event_key
 from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.dead_letters.states import TENURE
+from streams.dead_letters.states import TERM
 from streams.ports import Ports
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics
@@ -76,7 +76,7 @@ class Desk:
     def __init__(self) -> None:
         self.log, self.b1, self.offset, self.places = MemoryLog.of(CONFIG), B1(), 0, dict[str, int]()
         self.poster: Poster | None = None
-        self.tenures = list[int]()
+        self.terms = list[int]()
 
     async def open(
         self,
@@ -89,8 +89,8 @@ class Desk:
         letters = DeadLetterPublisher(log or self.log, CODEC, CONFIG.topic, lambda _: 0, clock, metrics)
         self.poster = Poster("acme", CONFIG, ports, letters, Anchors(self.log, CODEC, ANCHORS))
 
-        async def accept(tenure: int) -> bool:
-            self.tenures.append(tenure)
+        async def accept(term: int) -> bool:
+            self.terms.append(term)
             return True
 
         await self.poster.open(counts or {}, self.offset, stamp or accept)
@@ -163,8 +163,8 @@ async def desk() -> AsyncIterator[Desk]:
     await desk.close()
 
 
-def how(batch: FakeBatch, flow: str = "order_placed") -> list[str]:
-    """How each record of a batch ended; "" where its letter says it, or where it is another's."""
+def endings(batch: FakeBatch, flow: str = "order_placed") -> list[str]:
+    """How each record of a batch ended; "" where its dead letter says it, or where it is merged with another."""
     return [next((end for (f, end) in counts if f == flow), "") for _, counts in sorted(batch.finished.items())]
 
 
@@ -172,15 +172,15 @@ async def test_a_posting_is_finished_when_its_document_is_there(desk: Desk) -> N
     batch = await desk.take(order("1"), order("2"))
     assert not batch.finished
     await desk.ended(batch)
-    assert how(batch) == ["posted", "posted"]
+    assert endings(batch) == ["posted", "posted"]
     assert [one["NumAtCard"] for one in desk.b1.documents("Orders")] == ["1", "2"]
 
 
 async def test_the_same_event_while_it_flies_follows_it_and_another_content_is_a_letter(desk: Desk) -> None:
-    """Design 16.2."""
+    """Architecture section 15.2."""
     batch = await desk.take(order("1"), order("1"), order("1", currency="EUR"))
     await desk.ended(batch)
-    assert how(batch) == ["posted", "no_op", ""]
+    assert endings(batch) == ["posted", "no_op", ""]
     assert [(state.reason, state.state) for state in desk.states().values()] == [("id_reuse", "dead")]
     assert len(desk.b1.change_sets) == 1
 
@@ -214,7 +214,7 @@ async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op
     await desk.ended(redelivered)
     repeated = await desk.take(order("1"))
     await desk.ended(repeated)
-    assert (how(redelivered), how(repeated)) == (["posted"], ["no_op"])
+    assert (endings(redelivered), endings(repeated)) == (["posted"], ["no_op"])
     assert len(desk.b1.documents("Orders")) == 1
 
 
@@ -222,7 +222,7 @@ async def test_one_order_runs_in_sequence_and_others_beside_it(desk: Desk) -> No
     desk.b1.seconds = 1.0
     batch = await desk.take(order("1"), dispatch("D1", "1"), order("2", "B"), dispatch("D2", "2", "B"))
     await desk.ended(batch)
-    assert how(batch, "dispatch_confirmed") == ["", "posted", "", "posted"]
+    assert endings(batch, "dispatch_confirmed") == ["", "posted", "", "posted"]
     assert desk.b1.most == 2
     assert desk.b1.clashes == []
     written = [
@@ -276,7 +276,7 @@ async def test_waits_and_holds_are_rebuilt_from_the_states(desk: Desk) -> None:
 
 
 async def test_retries_of_what_waits_for_b1_come_less_and_less_often(desk: Desk) -> None:
-    """After 30 s, doubling to 10 min (design section 7)."""
+    """After 30 s, doubling to 10 min (architecture section 7)."""
     tries: list[float] = []
     read, clock = desk.b1.read, Clock()
 
@@ -319,7 +319,7 @@ async def test_a_lost_answer_of_the_invoice_makes_no_second_delivery(desk: Desk)
     batch = await desk.take(dispatch())
     await desk.ended(batch)
     assert (len(desk.b1.documents("DeliveryNotes")), len(desk.b1.documents("Invoices"))) == (1, 1)
-    assert how(batch, "dispatch_confirmed") == ["posted"]
+    assert endings(batch, "dispatch_confirmed") == ["posted"]
 
 
 async def test_nothing_is_sent_before_the_claim_table_is_there() -> None:
@@ -369,7 +369,7 @@ async def test_a_letter_that_a_paused_poster_writes_after_its_successor_has_begu
     await desk.open()
     batch = await desk.take(order("1", "NEW"), again=True)
     await desk.ended(batch)
-    assert how(batch) == ["posted"]
+    assert endings(batch) == ["posted"]
     slow.go_on.set()
     await asyncio.sleep(0.1)
     assert [state.state for state in desk.states().values()] == ["parked"]
@@ -390,7 +390,7 @@ async def test_nor_where_nobody_was_there_when_it_was_written() -> None:
     assert [state.state for state in desk.states().values()] == ["parked"]
     await desk.open()
     assert desk.states() == {}
-    assert not list(desk.poster.letters()) if desk.poster else False
+    assert not list(desk.poster.dead_letters()) if desk.poster else False
     await paused.close()
     await desk.close()
 
@@ -426,17 +426,17 @@ async def test_a_poster_that_has_been_replaced_takes_nothing_back() -> None:
     await successor.close()
 
 
-async def test_a_tenure_is_committed_before_it_begins_and_is_higher_than_all_before() -> None:
+async def test_a_term_is_committed_before_it_begins_and_is_higher_than_all_before() -> None:
     desk = Desk()
     await desk.open()
     await desk.close()
-    await desk.open({TENURE: 7})
+    await desk.open({TERM: 7})
     await desk.close()
     await desk.open()  # somebody has deleted the group, and the log knows of eight
     await desk.close()
-    assert desk.tenures == [1, 8, 9]
+    assert desk.terms == [1, 8, 9]
 
-    async def gone(tenure: int) -> bool:
+    async def gone(term: int) -> bool:
         return False
 
     before = len(desk.log._records["dead-letter-state", 0])

@@ -23,8 +23,9 @@ from streams.flow_control.slots import Slots
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
 from streams.posting.erp import Erp
+from streams.posting.in_flight import Ended, InFlightPosting
+from streams.posting.lifecycle import Trigger
 from streams.posting.stock import StockPosting
-from streams.posting.work import Ended, Work
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.posting.b1 import B1, lose_answer
@@ -68,7 +69,7 @@ class StockBench:
             k=batch_key(one), kind="stock_batch", company="acme", source="warehouse", digest=bytes(16), topic="stock-sealed", partition=0,
             offset=0, timestamp_ms=0, value=b"",
         )  # fmt: skip
-        return await self.stock.post(Work(posting, one, lambda _: None, 0))
+        return await self.stock.post(InFlightPosting(posting, one, lambda _: None, 0))
 
     async def all(self, *batches: StockBatch) -> list[Any]:
         return await asyncio.gather(*(self.post(one) for one in batches), return_exceptions=True)
@@ -99,7 +100,7 @@ async def benches() -> AsyncIterator[Any]:
 async def test_batches_that_wait_are_one_document_and_end_together(benches: Any) -> None:
     bench = benches()
     ended = await bench.all(batch("a", "A", "2"), batch("b", "A", "3"), batch("c", "B", "1"))
-    assert {(one.how, one.trail) for one in ended} == {("posted", "created")}
+    assert {(one.ending, one.outcome) for one in ended} == {("posted", "created")}
     assert len({one.documents for one in ended}) == 1
     (document,) = bench.documents()
     assert [(line.item_code, line.quantity) for line in document.lines] == [("A", 5), ("B", 1)]
@@ -111,7 +112,7 @@ async def test_batches_that_wait_are_one_document_and_end_together(benches: Any)
 async def test_a_net_of_nothing_needs_neither_document_nor_b1(benches: Any) -> None:
     bench = benches()
     bench.b1.away = True
-    assert await asyncio.wait_for(bench.post(batch("a", net="0")), 1) == Ended("no_op", "no_op")
+    assert await asyncio.wait_for(bench.post(batch("a", net="0")), 1) == Ended(Trigger.NOTHING_TO_DO)
 
 
 async def test_a_document_is_sealed_before_it_is_sent(benches: Any) -> None:
@@ -126,7 +127,7 @@ async def test_a_lost_answer_is_met_by_the_claim(benches: Any) -> None:
     bench = benches()
     bench.b1.after = lose_answer()
     (ended,) = await bench.all(batch("a"))
-    assert (ended.how, ended.trail) == ("posted", "adopted")
+    assert (ended.ending, ended.outcome) == ("posted", "adopted")
     assert bench.b1.on_hand("A") == 101
 
 
@@ -149,7 +150,7 @@ async def test_a_successor_sends_the_sealed_document_again_as_it_is(benches: Any
     bench.b1.seconds = 0.1
     successor = benches()
     ended = await successor.all(batch("a"), batch("b", "B"))
-    assert {one.how for one in ended} == {"posted"}
+    assert {one.ending for one in ended} == {"posted"}
     assert len(successor.documents()) == 1
     assert (successor.b1.on_hand("A"), successor.b1.on_hand("B")) == (101, 101)
 
@@ -183,7 +184,7 @@ async def test_a_withdrawn_document_that_was_applied_late_stands_and_its_batches
 
     bench.b1.before = refuses
     ended = await bench.all(batch("a"), batch("b", "B"))
-    assert {one.how for one in ended} == {"posted"}
+    assert {one.ending for one in ended} == {"posted"}
     assert (bench.b1.on_hand("A"), bench.b1.on_hand("B")) == (101, 101)
     assert len(bench.b1.documents("InventoryGenEntries")) == 1
 
@@ -203,7 +204,7 @@ async def test_two_documents_of_one_item_are_never_under_way_together(benches: A
         for n in range(5)
     ]
     for wave in waves:
-        assert {one.how for one in await wave} == {"posted"}
+        assert {one.ending for one in await wave} == {"posted"}
     assert bench.b1.clashes == []
     assert [bench.b1.on_hand(sku) for sku in "ABCD"] == [110] * 4
 
@@ -213,9 +214,9 @@ async def test_a_locked_item_keeps_only_its_own_batch_waiting(benches: Any) -> N
     bench.b1.company.lock("A", "people:ann")
     slow = asyncio.create_task(bench.post(batch("a")))
     fast = await asyncio.wait_for(bench.all(batch("b", "B"), batch("c", "C")), 30)
-    assert {one.how for one in fast} == {"posted"}
+    assert {one.ending for one in fast} == {"posted"}
     bench.b1.company.unlock("A", "people:ann")
-    assert (await asyncio.wait_for(slow, 120)).how == "posted"
+    assert (await asyncio.wait_for(slow, 120)).ending == "posted"
     assert bench.b1.on_hand("A") == 101
 
 
@@ -243,7 +244,7 @@ async def test_while_b1_is_away_batches_gather_and_go_out_in_few_documents(bench
     await asyncio.sleep(3600)
     assert not waiting.done()
     bench.b1.away = False
-    assert {one.how for one in await waiting} == {"posted"}
+    assert {one.ending for one in await waiting} == {"posted"}
     assert len(bench.b1.documents("InventoryGenEntries")) <= 4
     assert bench.b1.on_hand("A") == 200
 
@@ -253,7 +254,7 @@ async def test_a_loser_of_the_chain_posts_nothing_twice(benches: Any) -> None:
     one, two = benches(), benches()
     await one.all(batch("x", "H"))
     results = await asyncio.gather(one.all(batch("a"), batch("b", "B")), two.all(batch("a"), batch("c", "C")))
-    assert {ended.how for ended in (*results[0], *results[1])} == {"posted"}
+    assert {ended.ending for ended in (*results[0], *results[1])} == {"posted"}
     assert [one.b1.on_hand(sku) for sku in "ABC"] == [101, 101, 101]
 
 
@@ -270,7 +271,7 @@ async def test_a_poster_that_finds_itself_replaced_when_it_has_sealed_sends_noth
     )]  # fmt: skip
     assert len(paused.b1.change_sets) == 1
     ended = await successor.all(batch("b", "B"), batch("c", "B"))
-    assert [one.how for one in ended] == ["posted", "posted"]
+    assert [one.ending for one in ended] == ["posted", "posted"]
     assert len(paused.b1.documents("InventoryGenEntries")) == 2
     for task in waiting:
         task.cancel()

@@ -8,8 +8,8 @@ import pytest
 
 from connectors.sap_b1.order import OrderView
 from connectors.sap_b1.service_layer import UnavailableError
-from streams.posting import orders
-from streams.posting.orders import OrderMemory
+from streams.posting import order_memory
+from streams.posting.order_memory import OrderMemory
 
 
 def view(k: str, entry: int = 1) -> OrderView:
@@ -96,7 +96,7 @@ async def test_an_asker_that_goes_away_does_not_take_the_answer_from_others() ->
 async def test_only_so_many_lines_are_remembered_and_the_longest_unused_order_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(orders, "_REMEMBERED_LINES", 3)  # each view counts as its head's one
+    monkeypatch.setattr(order_memory, "_REMEMBERED_LINES", 3)  # each view counts as its head's one
     b1 = B1()
     memory = OrderMemory(b1.read)
     for k in "abc":

@@ -1,11 +1,11 @@
-"""A cancellation waits for what its order did before it (design 16.3)."""
+"""A cancellation waits for what its order did before it (architecture section 15.3)."""
 
 import asyncio
 
 import pytest
 
 from schemas.records import Posting
-from streams.posting.barrier import Barrier
+from streams.posting.sequencer import CancellationBarrier
 from tests.streams.fakes import MemoryLog, config
 
 CONFIG = config()
@@ -30,7 +30,7 @@ def cancellation(timestamp_ms: int = 1000) -> Posting:
 class Scene:
     def __init__(self) -> None:
         self.log = MemoryLog.of(CONFIG)
-        self.barrier = Barrier(self.log, CONFIG.topic, CONFIG.group, 0)
+        self.barrier = CancellationBarrier(self.log, CONFIG.topic, CONFIG.group, 0)
 
     async def published(self, topic: str, timestamp_ms: int, partition: int = 1) -> None:
         await self.log.send(topic, partition, b"1", b"x", timestamp_ms=timestamp_ms)
@@ -38,8 +38,8 @@ class Scene:
     async def queued(self) -> None:
         await self.log.send("erp-orders", 0, b"acme", b"x")
 
-    def routed(self, topic: str, upto: int) -> None:
-        self.log.commit(CONFIG.group, topic, 1, upto)
+    def routed(self, topic: str, offset: int) -> None:
+        self.log.commit(CONFIG.group, topic, 1, offset)
 
     async def passes(self, timestamp_ms: int = 1000) -> bool:
         waiting = asyncio.create_task(self.barrier.passed(cancellation(timestamp_ms)))

@@ -1,0 +1,222 @@
+"""The dead letters of one company as its poster keeps them: its term, what others write, and the only writer of their states (D5)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+
+import structlog
+
+from connectors.base.dead_letters import NOT_KAFKA
+from connectors.base.errors import LogError
+from schemas.records import DeadLetterState, Header, Posting
+from streams.dead_letters.index import DeadLetterIndex, OrderSources
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused
+from streams.dead_letters.states import STATES, StateLog
+from streams.ports import Ports
+from streams.posting import schedule
+
+logger = structlog.get_logger(__name__)
+
+
+class CompanyDeadLetters:
+    """Lifecycle: `open` takes a term and loads what is there; then `sync` now and then, `add`, `change` and `close` as postings end.
+
+    Attributes:
+        index: What stands where.
+    """
+
+    def __init__(
+        self,
+        company: str,
+        partition: int,
+        publisher: DeadLetterPublisher,
+        ports: Ports,
+        topic: Callable[[str], str],
+        order_sources: OrderSources,
+        admitted: Callable[[], int],
+        away_s: Callable[[], float],
+    ) -> None:
+        """Not open yet.
+
+        Args:
+            company: Whose they are.
+            partition: Of the company.
+            publisher: For everybody; what is written here names our term.
+            ports: The outside.
+            topic: A topic's name on the broker.
+            order_sources: See `DeadLetterIndex`.
+            admitted: Up to which offset `erp-orders` has been admitted.
+            away_s: How long B1 has been away in all.
+        """
+        self.index = DeadLetterIndex(order_sources)
+        self._company, self._publisher, self._log, self._clock = company, publisher, ports.log, ports.clock
+        self._admitted, self._away_s = admitted, away_s
+        self._states = StateLog(ports.log, ports.codec, topic(STATES), partition, company)
+        self._term = 0
+        self._stale: set[str] = set()  # last written by a predecessor after we had begun
+        self._writing: set[str] = set()
+
+    # ---- our term, and what others write
+
+    async def open(self, last_term: int, stamp: Callable[[int], Awaitable[bool]]) -> None:
+        """Take over: what a predecessor writes from now on does not count.
+
+        Args:
+            last_term: By the group's commit.
+            stamp: Commits the number of our term; False where the group has moved on, which then cancels us.
+        """
+        publisher, changes = self._publisher, await self._states.read_changes()
+        while self._term != self._states.term or not self._term:
+            # The log may know of more than the commit does, where somebody has deleted the group.
+            self._term = max(last_term, self._states.term) + 1
+            if not await stamp(self._term):
+                await asyncio.Event().wait()
+            self._publisher = publisher.within(self._term)
+            await self._publisher.begin_term(self._company)
+            changes.add(await self._states.read_changes())
+        self._stale = changes.stale
+        letters = [letter for letter, _ in changes.counts.values() if letter is not None]
+        for letter in sorted(letters, key=lambda one: (one.first_failed_at, one.sequence)):
+            if _is_of_connector(letter):
+                await self._place(letter)
+            else:
+                self._take_over(letter, soon=True)
+        await self._restore()
+
+    async def sync(self) -> None:
+        """Follow what others write to the states of our dead letters.
+
+        Connectors: what they refuse lies there before what follows it in the source is published, and holds it. Predecessors that
+        stood still and go on: what they write does not count (`StateLog`), and what we know is written again.
+
+        Raises:
+            LogError: It cannot be read, or written.
+        """
+        changes = await self._states.read_changes()
+        for letter, term in changes.counts.values():
+            if letter is not None and term is None and _is_of_connector(letter):
+                await self._place(letter)
+        self._stale |= changes.stale
+        await self._restore()
+
+    async def try_sync(self) -> None:
+        """As `sync`; where the broker does not answer, the next time."""
+        try:
+            await self.sync()
+        except LogError as error:
+            # What is missed meanwhile waits for its order all the same.
+            logger.warning("dead letters of others are not read", company=self._company, error=str(error))
+
+    async def in_term(self) -> bool:
+        """Whether nobody has taken over the company, up to now."""
+        await self.sync()
+        return self._states.term == self._term
+
+    async def _place(self, letter: DeadLetterState) -> None:
+        """Give a connector's dead letter its place in the order's sequence: after what is admitted, before what is not.
+
+        A connector does not know that, and writes a dead letter again after a crash of its own.
+        """
+        known = self.index.known(letter.id)
+        sequence = letter.sequence or (known.sequence if known else max(1, self._admitted()))
+        placed = replace(letter, sequence=sequence)
+        with self._written(letter.id):
+            self._take_over(placed)
+            if placed != letter:
+                await self._publisher.change([placed])
+
+    async def _restore(self) -> None:
+        """Write what we know over what does not count; a dead letter that we do not know was never written."""
+        if self._states.term > self._term:
+            return  # we are the predecessor: our successor does it
+        ids = self._stale - self._writing
+        if not ids:
+            return
+        known = {id_: self.index.known(id_) for id_ in sorted(ids)}
+        await self._publisher.restore(self._company, known)
+        # What we wrote ourselves meanwhile may lie before it: once more
+        self._stale -= {id_ for id_ in ids - self._writing if self.index.known(id_) is known[id_]}
+        logger.warning("a poster that was paused has written dead letters", company=self._company, items=sorted(ids))
+
+    # ---- writing
+
+    async def add(self, refused: Refused) -> None:
+        """Write a new dead letter: its bytes, then its state.
+
+        Raises:
+            LogError: Not written; the offset must not move.
+        """
+        with self._written(refused.id):
+            (letter,) = await self._publisher.refuse([refused])
+            self._take_over(letter)
+
+    async def change(self, letter: DeadLetterState) -> None:
+        """Write how an open dead letter stands now, where that differs, and schedule its next look.
+
+        Raises:
+            LogError: Not written.
+        """
+        with self._written(letter.id):
+            if _standing(letter) != _standing(self.index.known(letter.id)):
+                await self._publisher.change([letter])
+            self._take_over(letter)
+
+    async def close(self, letter: DeadLetterState) -> None:
+        """Write that its event has ended.
+
+        Raises:
+            LogError: Not written.
+        """
+        with self._written(letter.id):
+            await self._publisher.change([letter])
+            self.index.put(letter)
+
+    def _take_over(self, letter: DeadLetterState, *, soon: bool = False) -> None:
+        before = self.index.known(letter.id)
+        entry = self.index.put(letter)
+        if entry is None:
+            return
+        entry.in_flight = False
+        if entry.away_s is None:
+            entry.away_s = self._away_s()
+        now, monotonic_s = self._clock.now(), self._clock.monotonic()
+        entry.retry = schedule.first_retry(letter, before, entry.retry, now, monotonic_s, soon=soon)
+
+    @contextmanager
+    def _written(self, id_: str) -> Iterator[None]:
+        """Around a write of a state and its taking over: nobody writes the old one again meanwhile."""
+        self._writing.add(id_)
+        try:
+            yield
+        finally:
+            self._writing.discard(id_)
+
+    # ---- reading
+
+    async def posting_of(self, letter: DeadLetterState) -> Posting:
+        """The posting whose bytes a dead letter keeps, under its own K.
+
+        Raises:
+            LookupError: They are not where the state says.
+        """
+        place = (letter.letter_topic, letter.letter_partition, letter.letter_offset)
+        async with aclosing(self._log.read(*place, letter.letter_offset + 1)) as batches:
+            async for records in batches:
+                for record in records:
+                    return Posting(
+                        k=letter.k or "", kind=letter.event_type, company=letter.company, source=letter.source or "",
+                        order_id=letter.order_id, digest=letter.digest or b"", topic=letter.topic, partition=letter.partition,
+                        offset=letter.offset, timestamp_ms=letter.timestamp_ms, key=record.key,
+                        headers=tuple(Header(name=name, value=value) for name, value in record.headers), value=record.value or b"",
+                    )  # fmt: skip
+        raise LookupError(f"dead letter {letter.id}: its bytes are not at {place}")
+
+
+def _is_of_connector(letter: DeadLetterState) -> bool:
+    """Whether it was refused before it was in Kafka, and holds events of its order."""
+    return letter.partition == NOT_KAFKA and letter.order_id is not None
+
+
+def _standing(letter: DeadLetterState | None) -> tuple[object, ...] | None:
+    return None if letter is None else (letter.state, letter.reason, letter.waits_for, letter.blocked_by)

@@ -1,0 +1,156 @@
+"""How postings end: counted, or in a dead letter, once, with everybody who follows. Returns the order whose waiting events may go on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from connectors.base.errors import Refusal
+from schemas.letters import REASONS
+from schemas.records import Document, Outcome, StockBatch
+from streams.dead_letters.publisher import Refused, flow_of
+from streams.ports import Ports
+from streams.posting.admission import AdmittedKeys
+from streams.posting.dead_letters import CompanyDeadLetters
+from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result
+from streams.posting.lifecycle import State, Trigger, follow
+from streams.posting.outcomes import OutcomeLog
+from streams.posting.schedule import has_expired
+
+
+class Released(NamedTuple):
+    """The order of what has ended or changed its state; `ended`: it was posted or a no-op."""
+
+    order_id: str
+    ended: bool
+
+
+class Endings:
+    """Ends what is in flight: writes, counts, records the outcome, and lets it go."""
+
+    def __init__(
+        self,
+        company: str,
+        keys: AdmittedKeys,
+        dead_letters: CompanyDeadLetters,
+        outcomes: OutcomeLog,
+        ports: Ports,
+        park_max_age_s: float,
+        away_s: Callable[[], float],
+    ) -> None:
+        """`away_s`: how long B1 has been away in all."""
+        self._company, self._keys, self._dead_letters, self._outcomes = company, keys, dead_letters, outcomes
+        self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
+        self._park_max_age_s, self._away_s = park_max_age_s, away_s
+
+    async def end(self, work: InFlightPosting, result: Result) -> Released | None:
+        """End a posting as its run says.
+
+        Returns:
+            The order whose waiting events may go on; None where it is of no order.
+
+        Raises:
+            LogError: Its dead letter cannot be written; it has not ended, and its offset must not move.
+        """
+        match result:
+            case Ended():
+                follow(work.state, result.trigger)
+                await self._finish(work, result)
+            case Held(blocker):
+                error = f"waits for dead letter {blocker.id}, an earlier event of its order"
+                to = follow(work.state, Trigger.BLOCKED).to
+                await self._write(work, to, blocker.reason, error, None, blocker.id)
+            case NotFound():
+                follow(work.state, Trigger.NOT_FOUND)
+                if work.letter is not None and (entry := self._dead_letters.index.get(work.letter.id)) is not None:
+                    entry.in_flight = False
+                self._leave(work, None)
+            case Refusal():
+                to = follow(work.state, self._trigger_of(work, result)).to
+                await self._write(work, to, result.reason, result.error, result.waits_for, None)
+        order_id = work.posting.order_id
+        return None if order_id is None else Released(order_id, isinstance(result, Ended))
+
+    async def refuse_reused(self, work: InFlightPosting) -> Released | None:
+        """End a posting whose identity came before with other content; the first goes on as it is."""
+        error = (
+            "the same identity came before with other content; the first stands. Send an edited order as order_cancelled lines, "
+            "and additions under a new order id"
+        )
+        await self._write(work, follow(State.NEW, Trigger.ID_REUSE).to, "id_reuse", error, None, None)
+        return None if work.posting.order_id is None else Released(work.posting.order_id, ended=False)
+
+    def follow(self, work: InFlightPosting, ending: Ending | None) -> None:
+        """End what came again after the first has ended or become a dead letter; None: the same record, which counts nothing."""
+        if ending is not None:
+            self._record(work, ending, ())
+        work.finish(ending)
+
+    def _trigger_of(self, work: InFlightPosting, refusal: Refusal) -> Trigger:
+        if REASONS[refusal.reason].ends_as == "dead":
+            return Trigger.REFUSED
+        if refusal.reason == "order_not_found" and work.posting.order_id is None:
+            return Trigger.REFUSED
+        entry = None if work.letter is None else self._dead_letters.index.get(work.letter.id)
+        expired = entry is not None and has_expired(entry, self._clock.now(), self._away_s(), self._park_max_age_s)
+        return Trigger.EXPIRED if expired else Trigger.MUST_WAIT
+
+    async def _finish(self, work: InFlightPosting, ended: Ended) -> None:
+        if work.letter is not None:
+            now = self._clock.now()
+            await self._dead_letters.close(
+                replace(work.letter, state=ended.ending, at=now, blocked_by=None, attempts=work.attempts)
+            )
+        await self._crash_point("c7")
+        self._record(work, ended.outcome, ended.documents)
+        self._leave(work, ended.ending if work.letter is None else None, ended=True)
+
+    async def _write(
+        self, work: InFlightPosting, to: State, reason: str, error: str, waits_for: str | None, blocked_by: str | None
+    ) -> None:
+        posting, letter = work.posting, work.letter
+        batch = work.event if isinstance(work.event, StockBatch) else None
+        if letter is not None:
+            await self._dead_letters.change(
+                replace(
+                    letter, state=to.value, reason=reason, owner=REASONS[reason].owner, error=error, waits_for=waits_for,
+                    blocked_by=blocked_by, attempts=work.attempts + letter.attempts, at=self._clock.now(),
+                )
+            )  # fmt: skip
+        else:
+            await self._dead_letters.add(
+                Refused(
+                    reason=reason, state=to.value, error=error, event_type=posting.kind, company=self._company, topic=posting.topic,
+                    partition=posting.partition, offset=posting.offset, index=posting.index, timestamp_ms=posting.timestamp_ms,
+                    key=posting.key, value=posting.value, headers=posting.headers, source=posting.source,
+                    event_id=None if batch else work.event_ids[0], members=work.event_ids if batch else (),
+                    order_id=posting.order_id, sku=batch.sku if batch else None, k=posting.k, digest=posting.digest,
+                    sequence=work.sequence, attempts=work.attempts, waits_for=waits_for, blocked_by=blocked_by,
+                )
+            )  # fmt: skip
+        await self._crash_point("c9")
+        self._record(work, to.value, (), reason)
+        self._leave(work, None)
+
+    def _leave(self, work: InFlightPosting, ending: Ending | None, *, ended: bool = False) -> None:
+        self._keys.leave(work, remember=ended)
+        work.finish(ending)
+        for follower in work.followers:
+            follower()
+
+    def _record(
+        self, work: InFlightPosting, outcome: str, documents: tuple[Document, ...], reason: str | None = None
+    ) -> None:
+        posting, event, now, metrics = work.posting, work.event, self._clock.now(), self._metrics
+        queued_at, flow = datetime.fromtimestamp(posting.timestamp_ms / 1000, UTC), flow_of(posting.kind)
+        metrics.postings(flow, outcome).inc()
+        metrics.posting_attempts(flow).observe(max(1, work.attempts))
+        metrics.posting_latency(flow).observe((now - queued_at).total_seconds())
+        self._outcomes.add(
+            Outcome(
+                k=posting.k, kind=posting.kind, company=self._company, source=posting.source, event_ids=work.event_ids,
+                order_id=posting.order_id, sku=event.sku if isinstance(event, StockBatch) else None, outcome=outcome, reason=reason,
+                documents=documents, attempts=work.attempts, topic=posting.topic, partition=posting.partition, offset=posting.offset,
+                queued_at=queued_at, at=now,
+            )
+        )  # fmt: skip

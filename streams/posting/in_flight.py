@@ -1,0 +1,98 @@
+"""A posting in flight, and the values that its run ends with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from connectors.base.errors import Refusal
+from schemas.events import OrderEvent
+from schemas.records import DeadLetterState, Document, Posting, StockBatch
+from streams.posting.lifecycle import COUNTED_AS, State, Trigger, follow
+
+Ending = Literal["posted", "no_op"]
+#: Called once: how the occurrence ended, or None where its dead letter's state says it.
+Finish = Callable[[Ending | None], None]
+
+_OUTCOMES = {Trigger.CREATED: "created", Trigger.ADOPTED: "adopted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """B1 has it, or there is nothing to do.
+
+    Attributes:
+        trigger: CREATED, ADOPTED, FOUND_OTHERS or NOTHING_TO_DO.
+        documents: What it became.
+        cancelled: Its document was cancelled in B1 since.
+    """
+
+    trigger: Trigger
+    documents: tuple[Document, ...] = ()
+    cancelled: bool = False
+
+    @property
+    def ending(self) -> Ending:
+        return "posted" if COUNTED_AS[follow(State.IN_FLIGHT, self.trigger).to] == "posted" else "no_op"
+
+    @property
+    def outcome(self) -> str:
+        """As the outcome log has it: created, adopted, adopted_cancelled or no_op."""
+        outcome = _OUTCOMES.get(self.trigger, "no_op")
+        return f"{outcome}_cancelled" if self.cancelled and self.trigger is Trigger.ADOPTED else outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An earlier event of its order is open."""
+
+    blocker: DeadLetterState
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """B1 does not have the event of a dead letter, or not all of it."""
+
+
+Result = Ended | Held | NotFound | Refusal
+
+
+@dataclass(slots=True, eq=False)
+class InFlightPosting:
+    """A posting that is admitted and has not ended. K is admitted once: further occurrences follow the first (architecture section 15.2).
+
+    Attributes:
+        sequence: The posting's offset in the company's queue; a cancellation's, where its barrier let it pass.
+        letter: Its dead letter, where it comes out of one.
+        followers: Finish what came again under its K; called when it has ended.
+        only_look: B1 has a claim of it though it is dead or held: it is taken over if all of it is there, and never sent.
+    """
+
+    posting: Posting
+    event: OrderEvent | StockBatch
+    finish: Finish
+    sequence: int
+    letter: DeadLetterState | None = None
+    only_look: bool = False
+    followers: list[Callable[[], None]] = field(default_factory=list)
+    attempts: int = 0
+
+    @property
+    def k(self) -> str:
+        return self.posting.k
+
+    @property
+    def state(self) -> State:
+        return State(self.letter.state) if self.letter is not None and self.only_look else State.IN_FLIGHT
+
+    @property
+    def origin(self) -> str:
+        """Which occurrence this is: goes into the claim, so that a redelivery is told from a source's repeat."""
+        return origin_of(self.posting)
+
+    @property
+    def event_ids(self) -> tuple[str, ...]:
+        return self.event.event_ids if isinstance(self.event, StockBatch) else (self.event.event_id,)
+
+
+def origin_of(posting: Posting) -> str:
+    return f"1 {posting.topic}/{posting.partition}/{posting.offset}"
