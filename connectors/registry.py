@@ -17,9 +17,9 @@ from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
 from connectors.seko import doctor as seko_doctor
 from connectors.seko.backfill import SekoBackfill
+from connectors.seko.hook import hook_of as seko_hook
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
-from connectors.seko.source import hook_of as seko_hook
 from connectors.shopify import doctor as shopify_doctor
 from connectors.shopify.backfill import ShopifyBackfill
 from connectors.shopify.settings import ShopifySettings

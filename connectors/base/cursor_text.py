@@ -14,13 +14,13 @@ _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, Arit
 
 
 def to_text(value: object, *, pack_above: int | None = None) -> str:
-    """Compact JSON.
+    """Compact JSON, with sorted keys: equal values are equal texts.
 
     Args:
         value: What `json.dumps` takes.
         pack_above: Longer texts are compressed (and are no JSON any more); None: none is.
     """
-    plain = json.dumps(value, separators=(",", ":"))
+    plain = json.dumps(value, separators=(",", ":"), sort_keys=True)
     return plain if pack_above is None or len(plain) <= pack_above else pack(plain.encode())
 
 

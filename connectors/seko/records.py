@@ -1,4 +1,4 @@
-"""The door: SEKO's messages, taken out of their wrappings and checked field by field. Values stay out of messages.
+"""SEKO's messages, taken out of their wrappings and checked field by field. Values stay out of error messages.
 
 SEKO spells fields in several ways (`DCCode`, `DcCode`; `LotNo`, `LotNumber`), so case does not matter and each field has
 a list of names. A bridge from XML leaves its traces: an empty value is `{}`, a list of one is its element, a code of
@@ -29,7 +29,7 @@ from connectors.base.values import (
     validate,
 )
 
-_REMEDY = "Name SEKO's field in fields, or mend it in iHub and send it again"
+_REMEDY = "Name SEKO's field in fields, or fix it in iHub and send it again"
 _ENTITIES = {
     "dispatch": "dispatch", "dispatchconfirmation": "dispatch",
     "grn": "receipt", "goodsreceivednotice": "receipt", "goodsreceivednote": "receipt", "receipt": "receipt",
@@ -40,10 +40,13 @@ _ENTITIES = {
 #: What is known and says nothing that B1 keeps: a dispatch's tracking comes with it.
 _SILENT = frozenset({"trackingdetails", "deliveryarrive", "dispatchcarton", "stockovernightlocation"})
 _AROUND = frozenset({"list", "callstatus", "guid"})
+_SEQUENCE = ("sequencenumber", "sequenceno")
+#: Fields that say how a message came, not what happened.
+_ENVELOPE = frozenset({*_SEQUENCE, "integrationid", "messagegroupid", "messagepart", "messagetotal", "movementid"})
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SekoMessage:
     """One message of SEKO's.
 
     Attributes:
@@ -52,12 +55,16 @@ class Message:
         header: Its own fields, by case-folded name; empty ones left out.
         lines: The same of its lines.
         found: All of it, as JSON has it, numbers as their text.
+        asked_dc: The facility that was asked about; None: it was pushed, or there is only one to ask about.
+        stand_in: Its identity where SEKO gives it none, see `translate.with_stand_ins`.
     """
 
     service: str
     header: Mapping[str, object] = field(compare=False)
     lines: tuple[Mapping[str, object], ...] = field(compare=False)
     found: Mapping[Any, Any]
+    asked_dc: str | None = field(default=None, compare=False)
+    stand_in: str | None = field(default=None, compare=False)
 
     @property
     def raw(self) -> bytes:
@@ -68,21 +75,40 @@ class Message:
     @property
     def sequence(self) -> int | None:
         """Its number among its service's messages; None: it has none that can be read."""
-        value = self.header.get("sequencenumber", self.header.get("sequenceno"))
-        text = value.strip() if isinstance(value, str) else ""
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+        return next(iter(self.sequences), None)
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """The numbers that it stands for: its lines', where they have their own, else its header's."""
+        own = [_a_sequence(line.get(name)) for line in self.lines for name in _SEQUENCE if name in line]
+        found = own or [_a_sequence(self.header.get(name)) for name in _SEQUENCE if name in self.header]
+        return tuple(sorted({number for number in found if number is not None}))
 
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.raw).hexdigest()
 
+    @property
+    def content(self) -> str:
+        """A mark of what it says, whichever envelope it came in: pushed and polled messages with the same one are equal."""
+        rows = [
+            sorted((name, value) for name, value in row.items() if name not in _ENVELOPE)
+            for row in (self.header, *self.lines)
+        ]
+        return hashlib.sha256(repr((self.service, rows)).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether it has a field of one of the names: in its header, or in each of its lines."""
+        rows = self.lines or ({},)
+        return any(name in self.header for name in names) or all(any(name in row for name in names) for row in rows)
+
     def find(self, *names: str) -> str | None:
-        """A text of the header, for people to find a letter by."""
+        """A text of the header, for people to find a dead letter by."""
         found = next((self.header[name] for name in names if name in self.header), None)
         return found if isinstance(found, str) and 0 < len(found) <= 100 and found.isprintable() else None
 
 
-def messages(found: object) -> tuple[Message, ...]:
+def messages(found: object) -> tuple[SekoMessage, ...]:
     """The messages of a push, or of an answer of the hub, however wrapped; the envelope of an answer is none.
 
     Raises:
@@ -103,7 +129,7 @@ def messages(found: object) -> tuple[Message, ...]:
     raise RecordError("the body has no messages; set the push service to JSON, with the root Responses")
 
 
-def _message(found: Mapping[Any, Any]) -> Message:
+def _message(found: Mapping[Any, Any]) -> SekoMessage:
     by_name = {str(name).casefold(): (str(name), value) for name, value in found.items()}
     service, header = "", {}
     for name, (_, value) in by_name.items():
@@ -119,7 +145,7 @@ def _message(found: Mapping[Any, Any]) -> Message:
         service = service or _ENTITIES.get(of, "silent" if of in _SILENT else "")
         rows = block if isinstance(block, list) else [block] if isinstance(block, Mapping) and block else []
         lines += [_flat(row) for row in rows if isinstance(row, Mapping)]
-    return Message(service, header, tuple(lines), found)
+    return SekoMessage(service, header, tuple(lines), found)
 
 
 def _flat(value: object) -> dict[str, object]:
@@ -145,6 +171,11 @@ def _a_direction(value: object) -> int:
     if word not in ("increase", "decrease"):
         raise invalid("must be Increase or Decrease")
     return 1 if word == "increase" else -1
+
+
+def _a_sequence(value: object) -> int | None:
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _a_flag(value: object) -> bool:
@@ -176,7 +207,7 @@ Numbers = Annotated[tuple[str, ...], PlainValidator(_split)]
 # ---- lines and messages
 
 
-class GoodsLine(Record):
+class SekoGoodsLine(Record):
     """So many of a sku, with the numbers they carry."""
 
     sku: Identity = _spelt("sku", "productcode")
@@ -188,12 +219,12 @@ class GoodsLine(Record):
     serials: Numbers = _spelt("serials", "serialnumber", "serialno", "serialnumbers", default=())
 
 
-class DispatchLine(GoodsLine):
+class SekoDispatchLine(SekoGoodsLine):
     quantity: Quantity = _spelt("quantity", "dispatchquantity", "dispatchedquantity", "packedqty")
     ordered: OptionalQuantity = _spelt("ordered", "orderedquantity", "orderquantity", default=None)
 
 
-class Dispatch(Record):
+class SekoDispatch(Record):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     dispatch_id: OptionalIdentity = _spelt("dispatch_id", "dispatchid", default=None)
     dispatch_number: OptionalIdentity = _spelt("dispatch_number", "dispatchnumber", default=None)
@@ -205,15 +236,15 @@ class Dispatch(Record):
     carrier: OptionalText = _spelt("carrier", "courier", "couriername", "carriername", default=None)
     service: OptionalText = _spelt("service", "courierservice", "carrierservice", default=None)
     tracking_numbers: Numbers = _spelt("tracking_numbers", "trackingnumber", "primarytrackingnumber", default=())
-    lines: tuple[DispatchLine, ...] = Field(min_length=1)
+    lines: tuple[SekoDispatchLine, ...] = Field(min_length=1)
 
 
-class ReceiptLine(GoodsLine):
+class SekoReceiptLine(SekoGoodsLine):
     quantity: Quantity = _spelt("quantity", "grnquantity", "receivedquantity")
     occurred_at: Moment = _spelt("occurred_at", "confirmedtimestamp", "grndate", "receiptdate", "confirmeddate")
 
 
-class Receipt(Record):
+class SekoReceipt(Record):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     delivery_number: Identity = _spelt("delivery_number", "deliverynumber", "asnnumber")
     reference: OptionalText = _spelt("reference", "hbref", "hbreference", default=None)
@@ -221,29 +252,35 @@ class Receipt(Record):
     is_return: Annotated[bool, PlainValidator(_a_flag)] = _spelt("is_return", "isreturn", default=False)
     receipt_type: OptionalText = _spelt("receipt_type", "receipttype", default=None)
     dc: OptionalIdentity = _spelt("dc", "dccode", default=None)
-    lines: tuple[ReceiptLine, ...] = Field(min_length=1)
+    lines: tuple[SekoReceiptLine, ...] = Field(min_length=1)
 
 
-class AdjustmentLine(GoodsLine):
+class SekoAdjustmentLine(SekoGoodsLine):
     quantity: Quantity = _spelt("quantity")
     line_id: OptionalIdentity = _spelt("line_id", "lineinternalid", default=None)
     reason_code: OptionalText = _spelt("reason_code", "reasoncode", default=None)
     reason_description: OptionalText = _spelt("reason_description", "reasondescription", default=None)
 
 
-class Adjustment(Record):
+class SekoAdjustment(Record):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
+    sequence: Annotated[int | None, PlainValidator(_a_sequence)] = _spelt("sequence", *_SEQUENCE, default=None)
     internal_id: OptionalIdentity = _spelt("internal_id", "internalid", default=None)
     direction: Annotated[int, PlainValidator(_a_direction)] = _spelt("direction", "stockadjustmenttype")
     occurred_at: Moment = _spelt("occurred_at", "stockadjustmentdate")
     dc: OptionalIdentity = _spelt("dc", "dccode", default=None)
     location_type: Identity = _spelt("location_type", "locationtype")
-    lines: tuple[AdjustmentLine, ...] = Field(min_length=1)
+    lines: tuple[SekoAdjustmentLine, ...] = Field(min_length=1)
 
 
-class MovementLine(GoodsLine):
-    """SEKO documents its fields in one row; those of a header stand in each of its lines."""
+class SekoMovementLine(SekoGoodsLine):
+    """SEKO documents its fields in one row; those of a header stand in each of its lines.
 
+    No version of the documentation has an id of a movement: `MovementID` is there and always empty (wiki, "Push Stock
+    Status Movement", read 2026-11-30). `fields` may name one, where a client's hub was made to send it.
+    """
+
+    sequence: Annotated[int | None, PlainValidator(_a_sequence)] = _spelt("sequence", *_SEQUENCE, default=None)
     internal_id: OptionalIdentity = _spelt("internal_id", "internalid", default=None)
     line_id: OptionalIdentity = _spelt("line_id", "lineinternalid", default=None)
     from_type: Identity = _spelt("from_type", "fromlocationtype")
@@ -253,19 +290,19 @@ class MovementLine(GoodsLine):
     quantity: Quantity = _spelt("quantity")
 
 
-class Movement(Record):
+class SekoMovement(Record):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
-    lines: tuple[MovementLine, ...] = Field(min_length=1)
+    lines: tuple[SekoMovementLine, ...] = Field(min_length=1)
 
 
-class SummaryLine(Record):
+class SekoSummaryLine(Record):
     sku: Identity = _spelt("sku", "productcode")
     dc: OptionalIdentity = _spelt("dc", "dccode", default=None)
     day: Annotated[date, PlainValidator(_a_day)] = _spelt("day", "atendofdate")
     quantities: Annotated[dict[str, Decimal], BeforeValidator(lambda value: value)]
 
 
-class Summary(Record):
+class SekoSummary(Record):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     group: OptionalText = _spelt("group", "messagegroupid", default=None)
     part: Annotated[int, PlainValidator(lambda value: int(a_quantity(value)))] = _spelt(
@@ -274,27 +311,27 @@ class Summary(Record):
     total: Annotated[int, PlainValidator(lambda value: int(a_quantity(value)))] = _spelt(
         "total", "messagetotal", default=1
     )
-    lines: tuple[SummaryLine, ...] = ()
+    lines: tuple[SekoSummaryLine, ...] = ()
 
 
-Checked = Dispatch | Receipt | Adjustment | Movement | Summary
+Checked = SekoDispatch | SekoReceipt | SekoAdjustment | SekoMovement | SekoSummary
 
-_MODELS: Mapping[str, type[Dispatch] | type[Receipt] | type[Adjustment] | type[Movement] | type[Summary]] = {
-    "dispatch": Dispatch, "receipt": Receipt, "adjustment": Adjustment, "movement": Movement, "summary": Summary,
+_MODELS: Mapping[str, type[SekoDispatch] | type[SekoReceipt] | type[SekoAdjustment] | type[SekoMovement] | type[SekoSummary]] = {
+    "dispatch": SekoDispatch, "receipt": SekoReceipt, "adjustment": SekoAdjustment, "movement": SekoMovement, "summary": SekoSummary,
 }  # fmt: skip
 
 
 #: What `fields` may name, by service.
 FIELDS: Mapping[str, frozenset[str]] = {
-    "dispatch": frozenset({*Dispatch.model_fields, *DispatchLine.model_fields}),
-    "receipt": frozenset({*Receipt.model_fields, *ReceiptLine.model_fields}),
-    "adjustment": frozenset({*Adjustment.model_fields, *AdjustmentLine.model_fields}),
-    "movement": frozenset({*Movement.model_fields, *MovementLine.model_fields}),
-    "summary": frozenset({*Summary.model_fields, *SummaryLine.model_fields}) - {"quantities"},
+    "dispatch": frozenset({*SekoDispatch.model_fields, *SekoDispatchLine.model_fields}),
+    "receipt": frozenset({*SekoReceipt.model_fields, *SekoReceiptLine.model_fields}),
+    "adjustment": frozenset({*SekoAdjustment.model_fields, *SekoAdjustmentLine.model_fields}),
+    "movement": frozenset({*SekoMovement.model_fields, *SekoMovementLine.model_fields}),
+    "summary": frozenset({*SekoSummary.model_fields, *SekoSummaryLine.model_fields}) - {"quantities"},
 }
 
 
-def check(message: Message, fields: Mapping[Any, Mapping[str, str]], columns: Sequence[str] = ()) -> Checked:
+def check(message: SekoMessage, fields: Mapping[Any, Mapping[str, str]], columns: Sequence[str] = ()) -> Checked:
     """What a message of a known service says.
 
     Args:
@@ -303,10 +340,12 @@ def check(message: Message, fields: Mapping[Any, Mapping[str, str]], columns: Se
         columns: Of the nightly stock: what is read as a quantity.
 
     Raises:
-        RecordError: With every fault, up to five.
+        RecordError: With every problem, up to five.
     """
     renamed = {ours: theirs.casefold() for ours, theirs in fields.get(message.service, {}).items()}
     header = _renamed(message.header, renamed)
+    if message.asked_dc is not None and "dccode" not in header:
+        header["dccode"] = message.asked_dc
     # Of the header's fields those hold for a line that it may have of its own.
     rows = message.lines or ((message.header,) if message.service in ("movement", "summary") and message.header else ())
     lines: list[dict[str, Any]] = [{**header, **_renamed(row, renamed)} for row in rows]

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from connectors.base.settings import ConnectorSettings, Secret, Settings, invalid, is_bare_http, listed, one_to_one
-from connectors.seko.journal import Journal
+from connectors.seko.journal import PushJournal
 from connectors.seko.records import FIELDS
 
 Service = Literal["dispatch", "receipt", "adjustment", "movement", "summary"]
@@ -39,7 +39,7 @@ class PathSettings(Settings):
 
 
 class SekoSettings(ConnectorSettings):
-    """How SEKO is heard. `locations` maps facilities (DC codes) to WhsCodes, one to one; every `*_s` is in seconds."""
+    """How SEKO is read. `locations` maps facilities (DC codes) to WhsCodes, one to one; every `*_s` is in seconds."""
 
     kind: Literal["seko"] = Field(description="seko")
 
@@ -50,7 +50,7 @@ class SekoSettings(ConnectorSettings):
         default="header", description="header: push_header holds the secret; basic: the secret is user:password"
     )
     push_header: str = Field(default="X-Api-Key", description="Header of the key", pattern=r"^[A-Za-z0-9-]{1,100}$")
-    push_path: str = Field(default="", description="Its path at our door; empty: / and the connector's name")
+    push_path: str = Field(default="", description="Its path at our webhook server; empty: / and the connector's name")
 
     url: str = Field(default="https://hub.supplystream.com/hub/api", description="Below it the paths of the polls")
     api_key: Secret | None = Field(default=None, description="Key of the hub's API; none: nothing is polled")
@@ -97,7 +97,7 @@ class SekoSettings(ConnectorSettings):
     )
     held_types: Names = Field(
         default=("Quarantine", "Query", "QC", "Returns", "Cross Dock"),
-        description="Location types that are not in B1: what goes there leaves, what comes from there arrives",
+        description="Types not in B1: what goes there leaves, what comes from there arrives; by default what the others name is out",
     )
     received_into: str = Field(
         default="Available Stock", description="The location type that received goods count in, before any movement"
@@ -112,7 +112,7 @@ class SekoSettings(ConnectorSettings):
         default_factory=dict, description="Held location type = reason of what goes there or comes from there"
     )
 
-    compare_nightly: bool = Field(default=True, description="Compare the nightly stock with the movements we were told")
+    compare_nightly: bool = Field(default=True, description="Compare the nightly stock with the movements that came")
     timezone: str = Field(default="Europe/London", description="The facilities' own: their night ends at its midnight")
     summary_columns: dict[str, str] = Field(
         default={
@@ -123,13 +123,19 @@ class SekoSettings(ConnectorSettings):
         description='Column of the nightly stock = location type it counts to; "": received_into',
     )  # fmt: skip
 
-    #: Of this object alone: the door and the source of one process are made with the same settings.
-    _journal: Journal = PrivateAttr(default_factory=Journal)
+    #: Of this object alone: the webhook server and the source of one process are made with the same settings.
+    _journal: PushJournal = PrivateAttr(default_factory=PushJournal)
 
     @property
-    def journal(self) -> Journal:
-        """What the door has taken, for the source in the same process."""
+    def journal(self) -> PushJournal:
+        """What was pushed, for the source in the same process."""
         return self._journal
+
+    def spelling(self, service: str, field: str, usual: str) -> str:
+        """SEKO's name of a field of ours, case-folded."""
+        return next(
+            (named.get(field, usual) for name, named in self.fields.items() if name == service), usual
+        ).casefold()
 
     @property
     def dc_codes(self) -> tuple[str, ...]:
@@ -198,14 +204,15 @@ class SekoSettings(ConnectorSettings):
             )
         if not self.push_secrets and not self.polled:
             raise invalid(
-                "deaf", "neither push_secrets nor api_key is set, so nothing would be heard; set one, best both"
+                "no_input", "neither push_secrets nor api_key is set, so nothing would be read; set one, best both"
             )
         if self.push_auth == "basic" and any(":" not in each.reveal() for each in self.push_secrets):
             raise invalid("basic", "push_auth is basic, and a secret has no colon; write user:password")
         by_name: dict[str, str] = {}
         for label in ("sellable_types", "segregated_types", "held_types"):
             for each in getattr(self, label):
-                if by_name.setdefault(each.casefold(), label) != label:
+                # What is held by default is so only where nothing else is said of it.
+                if by_name.setdefault(each.casefold(), label) != label and label in self.model_fields_set:
                     raise invalid("types", f"{each} is in {by_name[each.casefold()]} and in {label}; keep it in one")
         for label, names in (
             ("received_into", [self.received_into]),

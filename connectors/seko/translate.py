@@ -1,22 +1,23 @@
 """A message to events. Pure.
 
-One law holds for stock, so that pushes of several services never count a unit twice: goods are in location types of a
+One rule holds for stock, so that pushes of several services never count a unit twice: goods are in location types of a
 facility, every message moves them between types or in and out of the building, and a type belongs to the facility's
 warehouse, to a warehouse of its own, or to none. A delta is what that does to a warehouse of B1's.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from connectors.base.context import EventContext, sealed
 from connectors.base.errors import RecordError
 from connectors.base.source import RefusedRecord
-from connectors.base.validate import MAX_IDENTITY_CHARS, exactly, violation_of
+from connectors.base.validate import exactly
 from connectors.seko import records
-from connectors.seko.records import Message, check
+from connectors.seko.identities import id_of, ids_of, number_of
+from connectors.seko.places import facility, place_of, stocks_of
+from connectors.seko.records import SekoMessage, check
 from connectors.seko.settings import SekoSettings
 from schemas.events import (
     BatchQuantity,
@@ -25,7 +26,6 @@ from schemas.events import (
     FactEvent,
     OrderCancelled,
     StockAdjusted,
-    digest_of,
     identity,
 )
 
@@ -34,67 +34,48 @@ MAX_NOTE_CHARS = 254
 _EVENT_TYPES = {"dispatch": "dispatch_confirmed", "": None}
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """In whose name events are made, and when they were seen; aware UTC."""
-
-    source: str
-    company: str
-    settings: SekoSettings
-    observed_at: datetime
+SekoContext = EventContext[SekoSettings]
 
 
-@dataclass(frozen=True, slots=True)
-class Stock:
-    """The nightly stock of one part of a message: by sku and place, in units."""
-
-    dc: str
-    day: str  # the day at whose end it was so, ISO 8601
-    levels: Mapping[tuple[str, str], Decimal]
-
-
-def translate(message: Message, voice: Voice) -> tuple[FactEvent | RefusedRecord, ...]:
-    """What a message tells: facts, or the one letter that it becomes; nothing where it concerns no stock of B1's."""
+def translate(message: SekoMessage, context: SekoContext) -> tuple[FactEvent | RefusedRecord, ...]:
+    """The events of a message, or the one refused record that it becomes; nothing where it concerns no stock of B1's."""
     try:
-        return _translate(message, voice)
+        return _translate(message, context)
     except RecordError as error:
         return (refused(message, str(error)),)
 
 
 @exactly
-def _translate(message: Message, voice: Voice) -> tuple[FactEvent, ...]:
+def _translate(message: SekoMessage, context: SekoContext) -> tuple[FactEvent, ...]:
     if message.service == "silent":
         return ()
     if not message.service:
         raise RecordError("the message is of no service that we know; switch it off in iHub, or report it")
-    columns = tuple(voice.settings.summary_columns)
-    found = check(message, voice.settings.fields, columns)
-    ours = voice.settings.integration_id
+    columns = tuple(context.settings.summary_columns)
+    found = check(message, context.settings.fields, columns)
+    ours = context.settings.integration_id
     if ours and found.integration_id is not None and found.integration_id != ours:
-        raise RecordError("the message is another client's, by its IntegrationId; mend integration_id, or tell SEKO")
+        raise RecordError("the message is another client's, by its IntegrationId; fix integration_id, or tell SEKO")
     events: Sequence[FactEvent]
     match found:
-        case records.Dispatch():
-            events = _dispatch(found, voice)
-        case records.Receipt():
-            events = _receipt(found, voice)
-        case records.Adjustment():
-            events = _adjustment(found, message, voice)
-        case records.Movement():
-            events = _movement(found, message, voice)
-        case records.Summary():
-            stocks_of(found, voice.settings)
+        case records.SekoDispatch():
+            events = _dispatch(found, context)
+        case records.SekoReceipt():
+            events = _receipt(found, context)
+        case records.SekoAdjustment():
+            events = _adjustment(found, message, context)
+        case records.SekoMovement():
+            events = _movement(found, message, context)
+        case records.SekoSummary():
+            stocks_of(found, context.settings)
             events = ()
-    fault = next((wrong for each in events if (wrong := violation_of(each)) is not None), None)
-    if fault is not None:
-        raise RecordError(f"{fault}; mend it at SEKO, or edit and replay")
     if len({(type(each), identity(each)) for each in events}) < len(events):
         raise RecordError("two of its lines have the same identity; send lines with their own LineInternalId")
-    return tuple(replace(each, digest=digest_of(each)) for each in events)
+    return tuple(sealed(each, "fix it at SEKO, or edit and replay") for each in events)
 
 
-def refused(message: Message, error: str) -> RefusedRecord:
-    """The letter of a message that cannot be taken; the same whichever way it came."""
+def refused(message: SekoMessage, error: str) -> RefusedRecord:
+    """The refused record of a message that cannot be taken; the same whichever way it came."""
     event_type = _EVENT_TYPES.get(message.service, "stock_adjusted")
     return RefusedRecord(
         event_type=event_type,
@@ -110,58 +91,23 @@ def refused(message: Message, error: str) -> RefusedRecord:
     )
 
 
-# ---- places
-
-
-def facility(dc: str | None, settings: SekoSettings) -> str:
-    """The DC a message is of: its own, or the only one there is.
-
-    Raises:
-        RecordError: It names none.
-    """
-    if dc is not None:
-        return dc
-    if len(settings.dc_codes) == 1:
-        return settings.dc_codes[0]
-    raise RecordError("it names no DC, and there is not exactly one; set dcs, or let SEKO send the DCCode")
-
-
-def place_of(dc: str, location_type: str, settings: SekoSettings) -> str | None:
-    """Our name of the place that goods of a type are in; None: in no warehouse of B1's.
-
-    Raises:
-        RecordError: Nobody has said what that type is.
-    """
-    name = location_type.casefold()
-    if name in (each.casefold() for each in settings.sellable_types):
-        return dc
-    own = next((each for each in settings.segregated_types if each.casefold() == name), None)
-    if own is not None:
-        return f"{dc}/{own}"
-    if name in (each.casefold() for each in settings.held_types):
-        return None
-    raise RecordError(
-        "its location type is in none of sellable_types, segregated_types and held_types; add it where it belongs"
-    )
-
-
 # ---- dispatches
 
 
-def _dispatch(found: records.Dispatch, voice: Voice) -> list[FactEvent]:
-    settings = voice.settings
+def _dispatch(found: records.SekoDispatch, context: SekoContext) -> list[FactEvent]:
+    settings = context.settings
     order_id = {
         "SalesOrderNumber": found.order_number,
         "SalesOrderReference": found.order_reference,
         "InterfaceRecordId": found.interface_record_id,
     }[settings.order_id]
     if order_id is None:
-        raise RecordError(f"the dispatch has no {settings.order_id}, so that nobody knows its order; mend order_id")
+        raise RecordError(f"the dispatch has no {settings.order_id}, so that nobody knows its order; fix order_id")
     shipment_id = found.dispatch_id if settings.shipment_id == "DispatchId" else found.dispatch_number
     if shipment_id is None:
-        raise RecordError(f"the dispatch has no {settings.shipment_id}; mend shipment_id")
+        raise RecordError(f"the dispatch has no {settings.shipment_id}; fix shipment_id")
     # One line per lot: what belongs to one line of the order is put together.
-    groups: dict[tuple[str | None, str], list[records.DispatchLine]] = {}
+    groups: dict[tuple[str | None, str], list[records.SekoDispatchLine]] = {}
     for line in found.lines:
         groups.setdefault((line.line_number, line.sku), []).append(line)
     lines = [
@@ -188,12 +134,7 @@ def _dispatch(found: records.Dispatch, voice: Voice) -> list[FactEvent]:
     if lines:
         events.append(
             DispatchConfirmed(
-                source=voice.source,
-                company=voice.company,
-                event_id=shipment_id,
-                occurred_at=found.occurred_at,
-                observed_at=voice.observed_at,
-                digest=b"",
+                **context.header(shipment_id, found.occurred_at),
                 shipment_id=shipment_id,
                 order_id=order_id,
                 location=facility(found.dc, settings),
@@ -206,12 +147,7 @@ def _dispatch(found: records.Dispatch, voice: Voice) -> list[FactEvent]:
     if cancels:
         events.append(
             OrderCancelled(
-                source=voice.source,
-                company=voice.company,
-                event_id=_id(shipment_id, "short"),
-                occurred_at=found.occurred_at,
-                observed_at=voice.observed_at,
-                digest=b"",
+                **context.header(id_of(shipment_id, "short"), found.occurred_at),
                 order_id=order_id,
                 reason="short dispatch",
             )
@@ -222,9 +158,9 @@ def _dispatch(found: records.Dispatch, voice: Voice) -> list[FactEvent]:
 # ---- stock
 
 
-def _receipt(found: records.Receipt, voice: Voice) -> list[FactEvent]:
+def _receipt(found: records.SekoReceipt, context: SekoContext) -> list[FactEvent]:
     """Goods in: a delivery, or what a customer sent back. One line per lot, under the line of the announcement."""
-    settings = voice.settings
+    settings = context.settings
     if settings.known_deliveries and re.fullmatch(settings.known_deliveries, found.delivery_number):
         return []
     kind = (found.receipt_type or "").casefold()
@@ -233,13 +169,14 @@ def _receipt(found: records.Receipt, voice: Voice) -> list[FactEvent]:
     place = place_of(facility(found.dc, settings), into, settings)
     if place is None:
         return []
-    groups: dict[tuple[str | None, str, str | None], list[records.ReceiptLine]] = {}
+    groups: dict[tuple[str | None, str, str | None], list[records.SekoReceiptLine]] = {}
     for line in found.lines:
         groups.setdefault((line.line_number, line.sku, line.lot), []).append(line)
+    ids = ids_of([(("grn", found.delivery_number, number or "", lot or ""), (sku,)) for number, sku, lot in groups])
     return [
         _stock(
-            voice,
-            _id("grn", found.delivery_number, number or "", lot or ""),
+            context,
+            event_id,
             max(each.occurred_at for each in group),
             group,
             place,
@@ -247,22 +184,23 @@ def _receipt(found: records.Receipt, voice: Voice) -> list[FactEvent]:
             "return" if is_return else "receipt",
             note=_note(found.rma or found.reference or found.delivery_number),
         )
-        for (number, _, lot), group in groups.items()
+        for event_id, group in zip(ids, groups.values(), strict=True)
         if any(each.quantity for each in group)
     ]
 
 
-def _adjustment(found: records.Adjustment, message: Message, voice: Voice) -> list[FactEvent]:
-    settings = voice.settings
+def _adjustment(found: records.SekoAdjustment, message: SekoMessage, context: SekoContext) -> list[FactEvent]:
+    settings = context.settings
     place = place_of(facility(found.dc, settings), found.location_type, settings)
     if place is None:
         return []
     reasons = {code.casefold(): reason for code, reason in settings.reasons.items()}
-    number = _number_of(found.internal_id, message, settings)
+    number = number_of(found.internal_id, found.sequence, message)
+    ids = ids_of([(("adj", number, *_line_of(line, line.line_id)), (line.sku,)) for line in found.lines])
     return [
         _stock(
-            voice,
-            _id("adj", number, *_line_of(line, line.line_id)),
+            context,
+            event_id,
             found.occurred_at,
             [line],
             place,
@@ -270,27 +208,33 @@ def _adjustment(found: records.Adjustment, message: Message, voice: Voice) -> li
             reasons.get((line.reason_code or "").casefold(), settings.default_reason),
             note=_note(line.reason_code, line.reason_description),
         )
-        for line in found.lines
+        for event_id, line in zip(ids, found.lines, strict=True)
         if line.quantity
     ]
 
 
-def _movement(found: records.Movement, message: Message, voice: Voice) -> list[FactEvent]:
-    settings = voice.settings
-    events: list[FactEvent] = []
+def _movement(found: records.SekoMovement, message: SekoMessage, context: SekoContext) -> list[FactEvent]:
+    settings = context.settings
+    # Lines that differ in nothing but their quantity are one.
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[records.SekoMovementLine]] = {}
     for line in found.lines:
+        number = number_of(line.internal_id, line.sequence, message)
+        parts = ("mov", number, *_line_of(line, line.line_id))
+        groups.setdefault((parts, (line.sku, line.from_type, line.to_type, line.dc or "")), []).append(line)
+    events: list[FactEvent] = []
+    for event_id, group in zip(ids_of(list(groups)), groups.values(), strict=True):
+        line = group[0]
         dc = facility(line.dc, settings)
         start, end = place_of(dc, line.from_type, settings), place_of(dc, line.to_type, settings)
-        if start == end or not line.quantity:
+        if start == end or not any(each.quantity for each in group):
             continue
-        event_id = _id("mov", _number_of(line.internal_id, message, settings), *_line_of(line, line.line_id))
-        note = _note(f"{line.from_type} > {line.to_type}")
+        note, occurred_at = _note(f"{line.from_type} > {line.to_type}"), max(each.occurred_at for each in group)
         if start is None and end is not None:
             reason = _reason_of_arrival(line.from_type, settings)
-            events.append(_stock(voice, event_id, line.occurred_at, [line], end, 1, reason, note=note))
+            events.append(_stock(context, event_id, occurred_at, group, end, 1, reason, note=note))
         elif start is not None:
             reason = "transfer" if end is not None else _hold_reason(line.to_type, settings)
-            events.append(_stock(voice, event_id, line.occurred_at, [line], start, -1, reason, to=end, note=note))
+            events.append(_stock(context, event_id, occurred_at, group, start, -1, reason, to=end, note=note))
     return events
 
 
@@ -307,29 +251,15 @@ def _hold_reason(location_type: str, settings: SekoSettings) -> str:
     return named.get(location_type.casefold(), "other")
 
 
-def _number_of(internal_id: str | None, message: Message, settings: SekoSettings) -> str:
-    """What tells a message from all others of its service, also where it is polled instead of pushed."""
-    if internal_id is not None:
-        return internal_id
-    if message.service in settings.polled:
-        raise RecordError(
-            "it has no InternalId, and polled it may lack its SequenceNumber, so that it could count twice; "
-            f"name its id in fields, or empty paths.{message.service}"
-        )
-    if message.sequence is None:
-        raise RecordError("it has neither InternalId nor SequenceNumber, so that nobody could tell a repeat; report it")
-    return f"#{message.sequence}"
-
-
-def _line_of(line: records.GoodsLine, line_id: str | None) -> tuple[str, ...]:
+def _line_of(line: records.SekoGoodsLine, line_id: str | None) -> tuple[str, ...]:
     return (line_id,) if line_id is not None else (line.line_number or "", line.lot or "")
 
 
 def _stock(
-    voice: Voice,
+    context: SekoContext,
     event_id: str,
     occurred_at: datetime,
-    lines: Sequence[records.ReceiptLine | records.AdjustmentLine | records.MovementLine],
+    lines: Sequence[records.SekoReceiptLine | records.SekoAdjustmentLine | records.SekoMovementLine],
     place: str,
     sign: int,
     reason: str,
@@ -338,12 +268,7 @@ def _stock(
     to: str | None = None,
 ) -> StockAdjusted:
     return StockAdjusted(
-        source=voice.source,
-        company=voice.company,
-        event_id=event_id,
-        occurred_at=occurred_at,
-        observed_at=voice.observed_at,
-        digest=b"",
+        **context.header(event_id, occurred_at),
         sku=lines[0].sku,
         location=place,
         delta=sign * sum((each.quantity for each in lines), Decimal(0)),
@@ -356,7 +281,9 @@ def _stock(
 
 
 def _batches(
-    lines: Iterable[records.DispatchLine | records.ReceiptLine | records.AdjustmentLine | records.MovementLine],
+    lines: Iterable[
+        records.SekoDispatchLine | records.SekoReceiptLine | records.SekoAdjustmentLine | records.SekoMovementLine
+    ],
 ) -> tuple[BatchQuantity, ...]:
     found: dict[str, BatchQuantity] = {}
     for line in lines:
@@ -370,49 +297,9 @@ def _batches(
     return tuple(found.values())
 
 
-def _serials(lines: Iterable[records.GoodsLine]) -> tuple[str, ...]:
+def _serials(lines: Iterable[records.SekoGoodsLine]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(serial for line in lines for serial in line.serials))
 
 
 def _note(*parts: str | None) -> str | None:
     return " ".join(part for part in parts if part)[:MAX_NOTE_CHARS] or None
-
-
-def _id(*parts: str) -> str:
-    """An identity of its parts, that no other parts have."""
-    text = ":".join(parts)
-    if len(text) <= MAX_IDENTITY_CHARS and not any(":" in part for part in parts):
-        return text
-    return f"{parts[0][:20]}:{hashlib.sha256(repr(parts).encode()).hexdigest()[:40]}"
-
-
-# ---- the nightly stock
-
-
-def stocks_of(found: records.Summary, settings: SekoSettings) -> list[Stock]:
-    """By facility and day, what lies in each place; what is in no warehouse of B1's is left out.
-
-    Raises:
-        RecordError: A line names no DC where there are several.
-    """
-    by_night: dict[tuple[str, str], dict[tuple[str, str], Decimal]] = {}
-    for line in found.lines:
-        dc = facility(line.dc, settings)
-        levels = by_night.setdefault((dc, line.day.isoformat()), {})
-        for column, quantity in line.quantities.items():
-            place = place_of(dc, settings.summary_columns[column] or settings.received_into, settings)
-            if place is not None:
-                levels[line.sku, place] = levels.get((line.sku, place), Decimal(0)) + quantity
-    return [Stock(dc, day, levels) for (dc, day), levels in by_night.items()]
-
-
-def moves_of(event: FactEvent) -> list[tuple[str, str, Decimal]]:
-    """Sku, place and units of what an event did to places."""
-    match event:
-        case DispatchConfirmed():
-            return [(line.sku, event.location, -line.quantity) for line in event.lines]
-        case StockAdjusted():
-            there = [] if event.to_location is None else [(event.sku, event.to_location, -event.delta)]
-            return [(event.sku, event.location, event.delta), *there]
-        case _:
-            return []

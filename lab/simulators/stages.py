@@ -32,6 +32,7 @@ import httpx
 
 from lab.simulators.magento import app as magento
 from lab.simulators.seko import app as seko
+from lab.simulators.seko.state import AVAILABLE as SEKO_AVAILABLE
 from lab.simulators.shopify import app as shopify
 from lab.simulators.veeqo import app as veeqo
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
@@ -355,7 +356,7 @@ class Seko(_Stage):
         self.hub.cadence_s = float(data.get("cadence_s", 900))
         self.hub.lag_s = float(data.get("lag_s", 0))
         for dc, sku, units in data.get("stock", ()):
-            self.hub.stock[dc, seko.AVAILABLE, sku, ""] = int(units)
+            self.hub.stock[dc, SEKO_AVAILABLE, sku, ""] = int(units)
         self.app: App = self.hub
 
     def order(self, _act: Act) -> object:
@@ -379,19 +380,19 @@ class Seko(_Stage):
     def fail(self, rates: Mapping[str, float]) -> None:
         if unknown := rates.keys() - self._RATES:
             raise ValueError(f"SEKO knows no {min(unknown)}; write one of {', '.join(sorted(self._RATES))}")
-        self.hub.rates = dict(rates)
+        self.hub.faults.rates = dict(rates)
 
     def tally(self) -> Mapping[str, int]:
-        ends = Counter(f"messages_{each.ended or 'waiting'}" for each in self.hub.said)
+        ends = Counter(f"messages_{each.ended or 'waiting'}" for each in self.hub.messages)
         return self.counters | ends
 
     def ledger(self) -> Json:
         now = [
             {"sku": sku, "place": dc, "level": units}
             for (dc, kind, sku, _), units in self.hub.stock.items()
-            if kind == seko.AVAILABLE
+            if kind == SEKO_AVAILABLE
         ]
-        return {"said": [{"service": each.service, **each.row} for each in self.hub.said], "stock": now}
+        return {"said": [{"service": each.service, **each.row} for each in self.hub.messages], "stock": now}
 
     async def push(self, url: str, client: httpx.AsyncClient) -> None:
         async def post(headers: Mapping[str, str], body: bytes) -> int:

@@ -12,10 +12,12 @@ from connectors.base.cursors import CURSORS, Cursors, partition_of
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
+from connectors.seko.hook import hook_of
 from connectors.seko.settings import SekoSettings
-from connectors.seko.source import SekoSource, hook_of
+from connectors.seko.source import SekoSource
 from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
-from lab.simulators.seko.app import AVAILABLE, Hub
+from lab.simulators.seko.app import Hub
+from lab.simulators.seko.state import AVAILABLE
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World, order, order_line
@@ -119,7 +121,7 @@ async def test_after_all_that_goes_wrong_b1_has_sekos_count_and_every_dispatch_o
     world, facility = await open_facility(open_world)
     hub, draw = facility.hub, random.Random(11)
     hub.lag_s = 300
-    hub.rates = {
+    hub.faults.rates = {
         "twice": 0.3, "lost": 0.25, "reorder": 0.5, "no_answer": 0.2, "throttle": 0.2, "html": 0.1, "drop": 0.1,
     }  # fmt: skip
     numbers: list[str] = []
@@ -144,14 +146,14 @@ async def test_after_all_that_goes_wrong_b1_has_sekos_count_and_every_dispatch_o
             await world.start_worker()
         await facility.passes(draw.choice([2, 8, 20]))
     # Goods received can only be pushed: those that the hub has given up are sent again by a person.
-    rates, hub.rates = hub.rates, {"twice": 0.5, "reorder": 1.0}
+    rates, hub.faults.rates = hub.faults.rates, {"twice": 0.5, "reorder": 1.0}
     for step in range(3):
         hub.receive(f"ASN-{step}", [("A", 20, ""), ("LOT", 10, f"L{step}")])
         hub.take_back(numbers[step], [("A", 1, "")])
     await facility.passes(20)
-    hub.rates = rates
+    hub.faults.rates = rates
     await facility.passes(20)
-    hub.rates = {}
+    hub.faults.rates = {}
     await facility.passes(50)
     await world.until(lambda: len(world.documents("DeliveryNotes")) >= delivered)
     await facility.close()
@@ -161,7 +163,7 @@ async def test_after_all_that_goes_wrong_b1_has_sekos_count_and_every_dispatch_o
     for sku in ("A", "B", "C", "LOT"):
         assert world.on_hand(sku) == counted(hub, sku), sku
     assert world.on_hand("C", "QC1") == counted(hub, "C", "QC")
-    assert any(each.ended == "lost" for each in hub.said)
+    assert any(each.ended == "lost" for each in hub.messages)
 
 
 async def test_lots_and_serials_of_a_dispatch_are_those_that_b1_delivers(open_world: OpenWorld) -> None:

@@ -147,7 +147,7 @@ def _seko() -> Signer:
         },
         {"S": "a-pushed-secret"},
     )
-    bodies = [*(hub.body([said]) for said in hub.said), hub.body(hub.said)]
+    bodies = [*(hub.body([said]) for said in hub.messages), hub.body(hub.messages)]
     return Signer(
         hook, lambda _body: [(b"x-api-key", b"a-pushed-secret")], frozenset({b"x-api-key"}), False, Mutator(bodies)
     )

@@ -433,7 +433,7 @@ class Facility(Texts):
         answers = asyncio.run(_recorded(hub, settings))
         self._services = [service for service, _ in answers]
         super().__init__(
-            name, Mutator([*(body for _, body in answers), *(hub.body([each]) for each in hub.said)]), outlet
+            name, Mutator([*(body for _, body in answers), *(hub.body([each]) for each in hub.messages)]), outlet
         )
         self._services += ["dispatch"] * (len(self.mutator.examples) - len(answers))
 

@@ -57,5 +57,5 @@ def test_moments_keep_their_offset():
 
 
 def test_it_is_compact_json():
-    assert to_text({"b": 1, "a": [1, None]}) == '{"b":1,"a":[1,null]}'
+    assert to_text({"b": 1, "a": [1, None]}) == '{"a":[1,null],"b":1}'
     assert json.loads(to_text({"sku": "\u00e9"})) == {"sku": "\u00e9"}

@@ -12,10 +12,12 @@ from connectors.base.dead_letters import DeadLetters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.source import RefusedRecord
+from connectors.seko.hook import hook_of
 from connectors.seko.settings import SekoSettings
-from connectors.seko.source import SekoSource, hook_of
+from connectors.seko.source import SekoSource
 from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
-from lab.simulators.seko.app import AVAILABLE, Hub
+from lab.simulators.seko.app import Hub
+from lab.simulators.seko.state import AVAILABLE
 from schemas.events import EVENT_TYPES
 from tests.connectors.wire import Wire
 
@@ -56,7 +58,7 @@ class Play:
     woken: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.source = SekoSource("seko", self.settings, self.time, transport=Wire(self.hub), sleep=self.time.sleep)
+        self.source = SekoSource("seko", self.settings, self.time, transport=Wire(self.hub))
         broker, codec, time = self.broker, self.codec, self.time
         intake = WebhookIngest(
             Publisher(broker, codec, time, str), DeadLetters(broker, codec, time, str, lambda _: 0), NoMetrics()

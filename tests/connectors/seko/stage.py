@@ -22,15 +22,15 @@ FACTS = frozenset(
         ("dispatch-confirmed", "disp-00000006"),
         ("stock-adjusted", "adj:adj-0000000c:line-0000000d", "A", "DCCL01"),
         ("stock-adjusted", "adj:adj-0000000f:line-00000010", "B", "DCCL01"),
-        ("stock-adjusted", "mov:mov-00000015::", "A", "DCCL01"),
-        ("stock-adjusted", "mov:mov-00000017::", "B", "DCCL01"),
+        ("stock-adjusted", "mov:#1::", "A", "DCCL01"),
+        ("stock-adjusted", "mov:#2::", "B", "DCCL01"),
     }
 )
 DELTAS = {
     "adj:adj-0000000c:line-0000000d": Decimal(-3),
     "adj:adj-0000000f:line-00000010": Decimal(2),
-    "mov:mov-00000015::": Decimal(-5),
-    "mov:mov-00000017::": Decimal(-4),
+    "mov:#1::": Decimal(-5),
+    "mov:#2::": Decimal(-4),
 }
 
 
@@ -63,7 +63,7 @@ def letters_of(clock: Any) -> tuple[tuple[str, bytes, str, str], ...]:
     hub = hub_of(clock)
 
     def kept(at: int) -> bytes:
-        (found,) = messages(parse_json(hub.body([hub.said[at]])))
+        (found,) = messages(parse_json(hub.body([hub.messages[at]])))
         return found.raw
 
     return (

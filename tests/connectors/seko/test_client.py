@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.seko.client import Client, ServiceError
-from lab.simulators.seko.app import Fault
+from connectors.seko.client import SekoClient, SekoServiceError
+from lab.simulators.seko.faults import HubFault
 from tests.connectors.seko.conftest import KEY, settings_of
 from tests.connectors.wire import Wire
 
 
 @pytest.fixture
 async def ask(play):
-    client = Client(play.settings, transport=Wire(play.hub))
+    client = SekoClient(play.settings, play.time, Wire(play.hub))
     yield lambda: client.between("adjustment", play.time.at - timedelta(hours=1), play.time.at)
     await client.close()
 
@@ -27,25 +27,25 @@ async def test_rows_of_a_time_are_messages(play, ask):
 
 @pytest.mark.parametrize("says_so", [True, False])
 async def test_nothing_is_no_messages_however_the_hub_says_it(play, ask, says_so):
-    play.hub.says_nothing_found = says_so
+    play.hub.reports_nothing_found = says_so
     assert await ask() == ()
 
 
 @pytest.mark.parametrize(
     ("fault", "error", "wait_s"),
     [
-        (Fault("http", 429, {"Retry-After": "9"}), RetriableError, 9),
-        (Fault("http", 429), RetriableError, 30),
-        (Fault("http", 503), RetriableError, 30),
-        (Fault("http", 400), ServiceError, 300),
-        (Fault("http", 302, {"Location": "https://elsewhere.example/"}), ServiceError, 300),
-        (Fault("refused"), ServiceError, 300),
-        (Fault("html"), RetriableError, 30),
-        (Fault("drop"), RetriableError, None),
+        (HubFault("http", 429, {"Retry-After": "9"}), RetriableError, 9),
+        (HubFault("http", 429), RetriableError, 30),
+        (HubFault("http", 503), RetriableError, 30),
+        (HubFault("http", 400), SekoServiceError, 300),
+        (HubFault("http", 302, {"Location": "https://elsewhere.example/"}), SekoServiceError, 300),
+        (HubFault("refused"), SekoServiceError, 300),
+        (HubFault("html"), RetriableError, 30),
+        (HubFault("drop"), RetriableError, None),
     ],
 )
 async def test_what_goes_wrong_is_retried_after_its_time(play, ask, fault, error, wait_s):
-    play.hub.faults.append(fault)
+    play.hub.faults.next.append(fault)
     with pytest.raises(error) as caught:
         await ask()
     assert caught.value.retry_after_s == wait_s
@@ -54,16 +54,16 @@ async def test_what_goes_wrong_is_retried_after_its_time(play, ask, fault, error
 
 async def test_a_wrong_key_ends_it(play, ask):
     play.hub.key = "other"
-    with pytest.raises(FatalError, match="mend api_key"):
+    with pytest.raises(FatalError, match="fix api_key"):
         await ask()
 
 
-@pytest.mark.parametrize("fault", [Fault("http", 503), Fault("drop"), Fault("refused"), None])
+@pytest.mark.parametrize("fault", [HubFault("http", 503), HubFault("drop"), HubFault("refused"), None])
 async def test_the_key_is_in_no_log_and_no_error(play, ask, caplog, fault):
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="httpx")
     if fault is not None:
-        play.hub.faults.append(fault)
+        play.hub.faults.next.append(fault)
         with pytest.raises(RetriableError) as caught:
             await ask()
         assert KEY not in repr(caught.value) + str(caught.value.__context__)
@@ -73,6 +73,6 @@ async def test_the_key_is_in_no_log_and_no_error(play, ask, caplog, fault):
 
 
 async def test_the_newer_name_of_the_key_is_a_setting(play):
-    client = Client(settings_of(key_parameter="api_key"), transport=Wire(play.hub))
+    client = SekoClient(settings_of(key_parameter="api_key"), play.time, Wire(play.hub))
     assert await client.between("movement", play.time.at, play.time.at) == ()
     await client.close()

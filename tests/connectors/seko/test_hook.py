@@ -6,8 +6,8 @@ import json
 import pytest
 
 from connectors.base.errors import RetriableError
-from connectors.seko.source import hook_of
-from lab.simulators.seko.app import AVAILABLE
+from connectors.seko.hook import hook_of
+from lab.simulators.seko.state import AVAILABLE
 from tests.connectors.seko.conftest import OLD
 
 
@@ -22,7 +22,7 @@ async def test_a_push_is_published_then_answered_and_wakes(play):
     assert play.deltas() == [("B", "DCCL01", -2, "other")]
     assert had[0] == []
     assert play.woken == ["seko", "seko"]
-    assert {each.ended for each in play.hub.said} == {"taken"}
+    assert {each.ended for each in play.hub.messages} == {"taken"}
 
 
 async def test_what_the_broker_does_not_take_is_answered_503_and_comes_again(play):
@@ -32,17 +32,17 @@ async def test_what_the_broker_does_not_take_is_answered_503_and_comes_again(pla
     play.broker.before = refuse
     play.hub.adjust("B", -2)
     await play.push()
-    assert (play.hub.said[0].tries, play.settings.journal.entries()) == (1, ())
+    assert (play.hub.messages[0].tries, play.settings.journal.entries()) == (1, ())
     play.broker.before = lambda _what: None
     await play.push()
-    assert play.hub.said[0].ended == "taken"
+    assert play.hub.messages[0].ended == "taken"
     assert play.deltas() == [("B", "DCCL01", -2, "other")]
     assert [entry.message.sequence for entry in play.settings.journal.entries()] == [1]
 
 
 async def test_both_secrets_are_good_and_every_single_bit_change_of_them_is_refused(play):
     play.hub.adjust("B", -2)
-    body = play.hub.body(play.hub.said)
+    body = play.hub.body(play.hub.messages)
     assert await play.post({"X-Api-Key": OLD}, body) == 200
     right = play.hub.secret.encode()
     assert await play.post({"X-Api-Key": right}, body) == 200
@@ -61,7 +61,7 @@ async def test_basic_authentication(make_play, monkeypatch):
     monkeypatch.setitem(conftest.ENVIRON, "OLD", "user:old")
     play = make_play(push_auth="basic")
     play.hub.adjust("B", -2)
-    body = play.hub.body(play.hub.said)
+    body = play.hub.body(play.hub.messages)
     for given, status in (("user:päss", 200), ("user:old", 200), ("user:wrong", 401)):
         text = base64.b64encode(given.encode()).decode()
         assert await play.post({"Authorization": f"Basic {text}"}, body) == status
@@ -74,7 +74,7 @@ def test_without_a_secret_there_is_no_hook(play):
 async def test_one_bad_message_is_a_letter_and_the_rest_of_its_push_goes_on(play):
     for units in (-1, -2, -3):
         play.hub.adjust("B", units)
-    play.hub.said[1].row["StockAdjustment"]["StockAdjustmentType"] = "Sideways"
+    play.hub.messages[1].row["StockAdjustment"]["StockAdjustmentType"] = "Sideways"
     await play.push()
     assert [delta for _, _, delta, _ in play.deltas()] == [-1, -3]
     (letter,) = play.broker.all("stock-adjusted-dead-letter")
@@ -99,7 +99,7 @@ async def test_services_that_say_nothing_to_b1_are_taken_and_wake(play):
 
 async def test_the_same_push_again_costs_nothing(play):
     play.hub.adjust("B", -2)
-    play.hub.rates = {"twice": 1.0}
+    play.hub.faults.rates = {"twice": 1.0}
     await play.push()
     assert len(play.broker.all("stock-adjusted")) == 1
 

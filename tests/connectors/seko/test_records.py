@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from connectors.base.errors import RecordError
-from connectors.seko.records import Dispatch, check, messages
+from connectors.seko.records import SekoDispatch, check, messages
 from connectors.webhooks import parse_json
 
 DISPATCH = {
@@ -68,26 +68,26 @@ def test_other_spellings_and_cases_are_the_same_fields():
         "BestBeforeDate": "2027-01-31T00:00:00Z",
     }  # fmt: skip
     found = checked(lines=[line])
-    assert isinstance(found, Dispatch)
+    assert isinstance(found, SekoDispatch)
     assert found.lines[0].expires_on == date(2027, 1, 31)
     assert (found.lines[0].line_number, found.lines[0].quantity) == ("1", Decimal(2))
 
 
 def test_a_field_that_settings_name_goes_before_those_we_know():
     found = checked(lines=[{**LINE, "Shipped": 1}], dispatch={"quantity": "Shipped", "occurred_at": "DispatchDate"})
-    assert isinstance(found, Dispatch)
+    assert isinstance(found, SekoDispatch)
     assert found.lines[0].quantity == 1
 
 
-def test_traces_of_xml_are_mended():
+def test_traces_of_xml_are_removed():
     found = checked({"TrackingNumber": {}, "Courier": {}}, {"ProductCode": 12345, "Quantity": "2", "LotNo": {}})
-    assert isinstance(found, Dispatch)
+    assert isinstance(found, SekoDispatch)
     assert (found.carrier, found.tracking_numbers, found.lines[0].sku, found.lines[0].lot) == (None, (), "12345", None)
 
 
 def test_leading_noughts_and_decimals_stay_exact():
     found = checked(lines=[{**LINE, "ProductCode": "007", "Quantity": "0.100000"}])
-    assert isinstance(found, Dispatch)
+    assert isinstance(found, SekoDispatch)
     assert (found.lines[0].sku, found.lines[0].quantity) == ("007", Decimal("0.1"))
 
 
@@ -121,7 +121,7 @@ def test_a_fault_names_its_field_and_no_value(entity, line, told):
 def test_serials_come_in_a_list_or_a_text():
     for given in (["S1", "S2"], "S1, S2", "S1;S2;S1"):
         found = checked(lines=[{**LINE, "SerialNumber": given}])
-        assert isinstance(found, Dispatch)
+        assert isinstance(found, SekoDispatch)
         assert found.lines[0].serials == ("S1", "S2")
 
 

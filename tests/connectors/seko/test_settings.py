@@ -9,7 +9,7 @@ from tests.connectors.seko.conftest import SECRET, settings_of
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"push_secrets": [], "api_key": None}, "nothing would be heard"),
+        ({"push_secrets": [], "api_key": None}, "nothing would be read"),
         ({"push_auth": "basic"}, "user:password"),
         ({"url": "http://hub.example/api"}, "https://"),
         ({"url": "https://u:p@hub.example/api"}, "more than an address"),

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from lab.simulators.seko.app import AVAILABLE, Hub
+from lab.simulators.seko.app import Hub
+from lab.simulators.seko.state import AVAILABLE
 from tests.connectors.seko.conftest import Time
 
 
@@ -70,17 +71,17 @@ async def test_three_tries_15_minutes_apart_and_none_after_a_400(hub, time):
     for _ in range(5):
         await hub.push(post)
         time.at += timedelta(minutes=15)
-    assert (len(post.bodies), hub.said[0].ended) == (3, "given_up")
+    assert (len(post.bodies), hub.messages[0].ended) == (3, "given_up")
     hub.adjust("A", 1)
     await hub.push(Receiver(400))
-    assert hub.said[1].ended == "given_up"
+    assert hub.messages[1].ended == "given_up"
 
 
 async def test_numbers_grow_by_one_for_each_service(hub):
     for _ in range(2):
         hub.adjust("A", 1)
         hub.receive("ASN", [("A", 1, "")])
-    assert [each.sequence for each in hub.said] == [1, 1, 2, 2]
+    assert [each.sequence for each in hub.messages] == [1, 1, 2, 2]
 
 
 async def test_an_order_is_refused_whole_with_status_200(hub, call):
@@ -135,7 +136,7 @@ def test_the_night_has_parts_of_100_lines_and_no_sku_that_is_nowhere(hub):
     hub.stock |= {("DC1", AVAILABLE, f"S{n}", ""): 1 for n in range(150)}
     hub.stock["DC1", AVAILABLE, "EMPTY", ""] = 0
     parts = [each.row["StockOvernightSummary"] for each in hub.end_day("2026-11-21")]
-    rows = [row for each in hub.said for row in each.row["List"]["StockOvernightSummaryLineItem"]]
+    rows = [row for each in hub.messages for row in each.row["List"]["StockOvernightSummaryLineItem"]]
     assert [(each["MessagePart"], each["MessageTotal"]) for each in parts] == [(1, 2), (2, 2)]
     assert len({each["MessageGroupId"] for each in parts}) == 1
     assert len(rows) == 152

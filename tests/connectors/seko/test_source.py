@@ -7,10 +7,11 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import RefusedRecord
-from connectors.seko import memory as memory_module
 from connectors.seko import source as source_module
-from connectors.seko.memory import Memory
-from lab.simulators.seko.app import AVAILABLE, Fault
+from connectors.seko import state as state_module
+from connectors.seko.state import SekoState
+from lab.simulators.seko.faults import HubFault
+from lab.simulators.seko.state import AVAILABLE
 from schemas.events import StockAdjusted
 from tests.connectors.seko.conftest import letters
 
@@ -29,7 +30,7 @@ async def test_what_was_pushed_is_not_told_again_and_what_was_not_is(play):
     await play.push()
     assert await play.look() == []
     play.hub.adjust("A", -2)
-    play.hub.said[-1].ended = "lost"
+    play.hub.messages[-1].ended = "lost"
     assert units(await play.look(minutes=15)) == [("A", -2)]
     assert await play.look(minutes=15) == []
 
@@ -104,7 +105,7 @@ async def test_one_service_that_is_refused_does_not_keep_the_others_from_being_r
     play.hub.adjust("A", -1)
     batch = await play.source.read(None)
     assert units(batch.items) == [("A", -1)]
-    with pytest.raises(RetriableError, match=r"404; mend url, or paths.dispatch") as caught:
+    with pytest.raises(RetriableError, match=r"404; fix url, or paths.dispatch") as caught:
         await play.source.read(batch.cursor)
     assert caught.value.retry_after_s == 300
     play.hub.adjust("A", -2)
@@ -114,7 +115,7 @@ async def test_one_service_that_is_refused_does_not_keep_the_others_from_being_r
 
 async def test_a_throttled_look_is_retried_from_where_it_was(play):
     play.hub.adjust("A", -1)
-    play.hub.faults.append(Fault("http", 429, {"Retry-After": "7"}))
+    play.hub.faults.next.append(HubFault("http", 429, {"Retry-After": "7"}))
     with pytest.raises(RetriableError) as caught:
         await play.source.read(None)
     assert caught.value.retry_after_s == 7
@@ -124,7 +125,7 @@ async def test_a_throttled_look_is_retried_from_where_it_was(play):
 def test_a_cursor_of_another_kind_is_refused():
     for text in ("{}x", "x", '{"since": null}', "e30="):
         with pytest.raises(FatalError):
-            Memory.from_text(text)
+            SekoState.from_text(text)
 
 
 async def test_a_long_cursor_is_packed_and_says_the_same(play):
@@ -132,9 +133,9 @@ async def test_a_long_cursor_is_packed_and_says_the_same(play):
         play.hub.adjust("A", -1)
     await play.look()
     assert not play.cursor.startswith("{")
-    memory = Memory.from_text(play.cursor)
-    assert len(memory.told) == 200
-    assert memory.to_text() == play.cursor
+    state = SekoState.from_text(play.cursor)
+    assert len(state.told) == 200
+    assert state.to_text() == play.cursor
 
 
 # ---- gaps
@@ -144,27 +145,27 @@ async def test_a_gap_is_looked_for_at_once_and_filled(play):
     await play.look()
     for number in (1, 2, 3):
         play.hub.adjust("A", -number)
-    play.hub.said[1].ended = "lost"
+    play.hub.messages[1].ended = "lost"
     await play.push(minutes=1)
     assert units(await play.look()) == [("A", -2)]
-    memory = Memory.from_text(play.cursor)
-    assert (memory.gaps, memory.expected) == ({}, {"adjustment": 4})
+    state = SekoState.from_text(play.cursor)
+    assert (state.gaps, state.expected) == ({}, {"adjustment": 4})
     assert letters(await play.look(minutes=120)) == []
 
 
 async def test_numbers_in_any_order_and_twice_are_no_gap(play):
-    play.hub.rates = {"reorder": 1.0, "twice": 0.5}
+    play.hub.faults.rates = {"reorder": 1.0, "twice": 0.5}
     for number in range(1, 40):
         play.hub.adjust("A", -number)
     await play.push()
     await play.look()
-    assert Memory.from_text(play.cursor).gaps == {}
+    assert SekoState.from_text(play.cursor).gaps == {}
 
 
 async def test_a_lost_receipt_that_nobody_can_poll_is_a_letter_after_its_tries(play):
     for number in (1, 2, 3, 4):
         play.hub.receive(f"ASN-{number}", [("A", 1, "")])
-    play.hub.said[1].ended = play.hub.said[2].ended = "lost"
+    play.hub.messages[1].ended = play.hub.messages[2].ended = "lost"
     await play.push()
     assert letters(await play.look(minutes=50)) == []
     (letter,) = await play.look(minutes=15)
@@ -176,7 +177,7 @@ async def test_a_lost_receipt_that_nobody_can_poll_is_a_letter_after_its_tries(p
 async def test_a_receipt_that_is_sent_again_in_time_is_no_gap(play):
     for number in (1, 2, 3):
         play.hub.receive(f"ASN-{number}", [("A", 1, "")])
-    play.hub.said[1].ended = "lost"
+    play.hub.messages[1].ended = "lost"
     await play.push()
     await play.look()
     play.hub.resend("receipt", 2)
@@ -188,7 +189,7 @@ async def test_a_receipt_that_is_sent_again_in_time_is_no_gap(play):
 async def test_a_polled_service_whose_rows_have_numbers_and_lack_one_is_a_letter(play):
     for number in (1, 2, 3):
         play.hub.adjust("A", -number)
-    play.hub.said.pop(1)
+    play.hub.messages.pop(1)
     await play.push()
     assert letters(await play.look(minutes=50)) == []
     assert len(letters(await play.look(minutes=20))) == 1
@@ -199,12 +200,12 @@ async def test_a_polled_service_whose_rows_have_no_numbers_is_covered_by_a_whole
     await play.look()
     for number in (1, 2, 3):
         play.hub.adjust("A", -number)
-    play.hub.said[1].ended = "lost"
+    play.hub.messages[1].ended = "lost"
     await play.push(minutes=1)
     assert units(await play.look()) == [("A", -2)]
-    assert Memory.from_text(play.cursor).gaps["adjustment"].keys() == {"2"}
+    assert SekoState.from_text(play.cursor).gaps["adjustment"].keys() == {"2"}
     assert await play.look(minutes=120) == []
-    assert Memory.from_text(play.cursor).gaps == {}
+    assert SekoState.from_text(play.cursor).gaps == {}
 
 
 async def test_a_hub_that_counts_anew_opens_no_gap(play):
@@ -216,7 +217,7 @@ async def test_a_hub_that_counts_anew_opens_no_gap(play):
     play.hub.adjust("A", -2)
     await play.push()
     assert await play.look(minutes=120) == []
-    assert Memory.from_text(play.cursor).expected == {"adjustment": 2}
+    assert SekoState.from_text(play.cursor).expected == {"adjustment": 2}
 
 
 # ---- the journal
@@ -264,11 +265,11 @@ async def test_a_night_that_the_movements_explain_says_nothing(play):
     await play.push()
     play.hub.dispatch("W-1", {"A": 19, "B": 2})
     await play.push(minutes=60)
-    play.hub.said[-1].ended = "taken"
+    play.hub.messages[-1].ended = "taken"
     assert await night(play, "2026-11-22") == []
-    memory = Memory.from_text(play.cursor)
-    assert memory.nights["DCCL01"].levels["DCCL01"]["A"] == str(100 + 30 - 3 - 4 - 19)
-    assert memory.moved == {}
+    state = SekoState.from_text(play.cursor)
+    assert state.nights["DCCL01"].levels["DCCL01"]["A"] == str(100 + 30 - 3 - 4 - 19)
+    assert state.moved == {}
 
 
 async def test_a_night_that_they_do_not_explain_is_one_letter_and_then_the_new_ground(play):
@@ -290,7 +291,7 @@ async def test_a_sku_that_is_left_out_is_at_nought(play):
     await play.push()
     assert await night(play, "2026-11-22") == []
     play.hub.receive("ASN-1", [("007", 5, "")])
-    play.hub.said[-1].ended = "lost"
+    play.hub.messages[-1].ended = "lost"
     (letter,) = await night(play, "2026-11-23")
     assert letter.sku == "007"
 
@@ -320,7 +321,7 @@ async def test_a_night_after_a_lost_receipt_is_not_compared(play):
     await night(play)
     for number in (1, 2, 3):
         play.hub.receive(f"ASN-{number}", [("A", 10, "")])
-    play.hub.said[-2].ended = "lost"
+    play.hub.messages[-2].ended = "lost"
     await play.push()
     found = letters(await night(play, "2026-11-22"))
     assert len(found) == 1
@@ -339,8 +340,8 @@ async def test_nights_do_not_wait_for_ever_for_a_service_that_is_not_there(make_
         play.time.at += timedelta(hours=3)
         batch = await play.source.read(play.cursor)
         play.cursor = batch.cursor
-    memory = Memory.from_text(play.cursor)
-    assert (len(memory.waiting), memory.nights["DCCL01"].day) == (1, "2026-11-23")
+    state = SekoState.from_text(play.cursor)
+    assert (len(state.waiting), state.nights["DCCL01"].day) == (1, "2026-11-23")
 
 
 async def test_movements_after_midnight_belong_to_the_next_day(play):
@@ -358,18 +359,18 @@ async def test_a_control_that_is_too_large_for_a_cursor_is_dropped_and_the_rest_
     await night(play)
     play.hub.adjust("A", -9)
     await play.push()
-    monkeypatch.setattr(memory_module, "MAX_TEXT_CHARS", 300)
+    monkeypatch.setattr(state_module, "MAX_TEXT_CHARS", 300)
     await play.look()
-    memory = Memory.from_text(play.cursor)
-    assert (memory.nights, memory.moved) == ({}, {})
-    assert memory.expected == {"adjustment": 2, "summary": 2}
+    state = SekoState.from_text(play.cursor)
+    assert (state.nights, state.moved) == ({}, {})
+    assert state.expected == {"adjustment": 2, "summary": 2}
 
 
 async def test_without_polls_pushes_and_gaps_are_looked_after_all_the_same(make_play):
     play = make_play(**NOTHING_POLLED)
     for number in (1, 2, 3):
         play.hub.adjust("A", -number)
-    play.hub.said[1].ended = "lost"
+    play.hub.messages[1].ended = "lost"
     await play.push()
     await play.look()
     assert len(letters(await play.look(minutes=75))) == 1

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from connectors.base.context import EventContext
 from connectors.base.source import RefusedRecord
 from connectors.seko.records import messages
-from connectors.seko.translate import Voice, translate
+from connectors.seko.translate import translate
 from connectors.webhooks import parse_json
-from lab.simulators.seko.app import AVAILABLE, Hub
+from lab.simulators.seko.app import Hub
+from lab.simulators.seko.state import AVAILABLE
+from lab.simulators.seko.wire import without_number
 from schemas.events import BatchQuantity, DispatchConfirmed, DispatchLine, OrderCancelled, StockAdjusted, digest_of
 from tests.connectors.seko.conftest import settings_of
 
@@ -28,8 +31,8 @@ def hub() -> Hub:
 
 def say(hub: Hub, *said: Any, **changes: Any) -> list[Any]:
     found = messages(parse_json(hub.body(said)))
-    voice = Voice("seko", "acme", settings_of(**changes), NOW)
-    return [item for message in found for item in translate(message, voice)]
+    context = EventContext("seko", "acme", settings_of(**changes), NOW)
+    return [item for message in found for item in translate(message, context)]
 
 
 def moved(items: list[Any]) -> list[tuple[str, str | None, int, str]]:
@@ -44,7 +47,7 @@ def test_a_dispatch_is_confirmed_with_its_order_its_place_and_its_tracking(hub):
     assert isinstance(event, DispatchConfirmed)
     assert (event.order_id, event.location, event.carrier, event.service) == ("W-1", "DCCL01", "DPD", "Next Day")
     assert event.tracking_numbers == ("155", "156")
-    assert event.shipment_id == event.event_id == hub.said[0].row["Dispatch"]["DispatchId"]
+    assert event.shipment_id == event.event_id == hub.messages[0].row["Dispatch"]["DispatchId"]
     assert event.lines == (DispatchLine(sku="A", quantity=Decimal(5)), DispatchLine(sku="B", quantity=Decimal(2)))
     assert event.digest == digest_of(event)
 
@@ -169,13 +172,40 @@ def test_a_location_type_that_nobody_has_placed_is_a_letter(hub):
     assert (letter.event_type, letter.sku) == ("stock_adjusted", "A")
 
 
-def test_a_message_without_an_id_counts_by_its_number_only_where_it_is_not_polled(hub):
-    said = hub.move("A", 3, AVAILABLE, "Quarantine")
-    del said.row["StockStatusMovement"]["InternalId"]
+def test_an_adjustment_that_came_without_its_id_is_known_by_its_number(hub):
+    said = hub.adjust("A", -3)
+    del said.row["StockAdjustment"]["InternalId"], said.row["List"]["StockAdjustmentLineItem"][0]["LineInternalId"]
+    (event,) = say(hub, said)
+    assert event.event_id == "adj:#1:1:"
+    del said.row["StockAdjustment"]["SequenceNumber"]
     (letter,) = say(hub, said)
-    assert "could count twice" in letter.error
-    (event,) = say(hub, said, paths={"movement": ""})
-    assert event.event_id == "mov:#1::"
+    assert "neither InternalId nor SequenceNumber" in letter.error
+
+
+def test_lines_of_one_movement_have_their_own_numbers_and_what_differs_in_nothing_is_one(hub):
+    said = hub.move("A", 3, AVAILABLE, "Quarantine")
+    entity = said.row["StockStatusMovement"]
+    row = {
+        name: entity.pop(name) for name in ("ProductCode", "Quantity", "FromLocationType", "ToLocationType", "UtcDate")
+    }
+
+    def ids(*rows: dict[str, Any]) -> dict[str, int]:
+        said.row["List"] = {"StockStatusMovementLineItem": list(rows)}
+        return {each.event_id: int(each.delta) for each in say(hub, said)}
+
+    assert ids({**row, "SequenceNumber": 7}, {**row, "SequenceNumber": 8}) == {"mov:#7::": -3, "mov:#8::": -3}
+    # By the number of the message, and by what they move where that is not enough.
+    assert ids(row) == {"mov:#1::": -3}
+    assert sorted(ids(row, {**row, "ProductCode": "B", "Quantity": 1}).values()) == [-3, -1]
+    assert list(ids(row, row).values()) == [-6]
+    assert sorted(ids(row, {**row, "ToLocationType": "QC"}, row).values()) == [-6, -3]
+
+
+def test_goods_received_without_line_numbers_are_known_by_their_sku(hub):
+    said = hub.receive("ASN-1", [("A", 6, ""), ("B", 4, "")])
+    for row in said.row["List"]["GRNLineItem"]:
+        del row["LineNumber"]
+    assert {each.event_id: each.sku for each in say(hub, said)} == {"grn:ASN-1:::A": "A", "grn:ASN-1:::B": "B"}
 
 
 def test_two_lines_that_nobody_could_tell_apart_are_a_letter(hub):
@@ -215,6 +245,7 @@ def test_a_letter_is_the_same_however_the_message_came_and_can_be_sent_again(hub
 def test_a_polled_row_is_the_event_that_was_pushed(hub):
     said = [hub.dispatch("W-1"), hub.adjust("A", -3), hub.move("A", 1, AVAILABLE, "Quarantine")]
     pushed = say(hub, *said)
-    hub.numbers_in_polls = False
-    polled = [item for each in said for item in say(hub, replace(each, row=hub._polled(each)))]
-    assert polled == pushed
+    polled = [item for each in said[:2] for item in say(hub, replace(each, row=without_number(each)))]
+    assert polled == pushed[:2]
+    (letter,) = say(hub, replace(said[2], row=without_number(said[2])))
+    assert "neither InternalId nor SequenceNumber" in letter.error

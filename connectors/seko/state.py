@@ -1,23 +1,23 @@
 """What the source remembers between two looks; its cursor is this, as text. Pure.
 
-It knows every event that was told, pushed or polled, for as long as looks overlap; which numbers of each service's
+It knows every event that was emitted, pushed or polled, for as long as looks overlap; which numbers of each service's
 messages came; and, since the last nightly stock, what all of them have moved.
 """
 
 import base64
-import binascii
 import hashlib
 import json
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from connectors.base.cursor_text import from_text, to_text
 from connectors.base.errors import FatalError
 from connectors.base.source import RefusedRecord
-from connectors.seko.translate import Stock, moves_of
+from connectors.seko.places import NightlyStock, moves_of
+from connectors.seko.records import SekoMessage
 from schemas.events import TYPE_NAMES, FactEvent, identity
 
 #: A cursor record is one Kafka message of at most 1 MiB.
@@ -27,14 +27,14 @@ MAX_TOLD = 20_000
 MAX_JUMP = 10_000
 #: Days of movements that are kept where no nightly stock comes.
 MAX_DAYS = 8
-_PLAIN_CHARS = 4_000
+PLAIN_CHARS = 4_000
 
 Counts = dict[str, dict[str, str]]  # place -> sku -> units
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A count that the movements we were told do not explain."""
+class StockDifference:
+    """A count that the movements that came do not explain."""
 
     sku: str
     place: str
@@ -43,7 +43,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Night:
+class NightCount:
     """The stock of a facility at the end of a day; `got` of `total` parts of it."""
 
     day: str
@@ -53,12 +53,12 @@ class Night:
 
 
 @dataclass(slots=True)
-class Memory:
+class SekoState:
     """The cursor of this source; times are whole seconds of Unix time.
 
     Attributes:
         until: By service, up to when it was polled.
-        told: Marks of what was told, and when.
+        told: Marks of what was emitted, and when.
         expected: By service, the number that its next message should have.
         gaps: By service, the numbers below it that have not come, and since when they are missed.
         numbered: Services whose polled rows have their numbers.
@@ -74,54 +74,45 @@ class Memory:
     gaps: dict[str, dict[str, int]] = field(default_factory=dict)
     numbered: list[str] = field(default_factory=list)
     torn: int = 0
-    nights: dict[str, Night] = field(default_factory=dict)
-    waiting: dict[str, Night] = field(default_factory=dict)
+    nights: dict[str, NightCount] = field(default_factory=dict)
+    waiting: dict[str, NightCount] = field(default_factory=dict)
     moved: dict[str, Counts] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """As text that fits a cursor record; what is too much of the control goes first."""
-        text = self._text()
+        text = self._packed()
         if len(text) > MAX_TEXT_CHARS:
             self.nights, self.waiting, self.moved = {}, {}, {}
-            text = self._text()
+            text = self._packed()
         return text
 
-    def _text(self) -> str:
+    def _packed(self) -> str:
         nights = {
             name: {key: [each.day, each.levels, each.got, each.total] for key, each in getattr(self, name).items()}
             for name in ("nights", "waiting")
         }
-        plain = json.dumps(
-            {each.name: getattr(self, each.name) for each in fields(self)} | nights,
-            separators=(",", ":"),
-            sort_keys=True,
-        )
-        if len(plain) <= _PLAIN_CHARS:
-            return plain
-        return base64.b64encode(zlib.compress(plain.encode(), 6)).decode()
+        return to_text({each.name: getattr(self, each.name) for each in fields(self)} | nights, pack_above=PLAIN_CHARS)
 
     @classmethod
-    def from_text(cls, text: str) -> "Memory":
+    def from_text(cls, text: str) -> "SekoState":
         """Read what `to_text` wrote.
 
         Raises:
             FatalError: It is something else.
         """
-        try:
-            plain = text if text.startswith("{") else zlib.decompress(base64.b64decode(text, validate=True)).decode()
-            found: dict[str, Any] = json.loads(plain)
-            for name in ("nights", "waiting"):
-                found[name] = {key: Night(*each) for key, each in found[name].items()}
-            return cls(**found)
-        except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, zlib.error) as error:
-            raise FatalError(
-                "the cursor is not one of a seko connector; give the connector a new name, or its old kind"
-            ) from error
 
-    # ---- what was told
+        def read(found: dict[str, Any]) -> "SekoState":
+            nights = {
+                name: {key: NightCount(*each) for key, each in found[name].items()} for name in ("nights", "waiting")
+            }
+            return cls(**{**found, **nights})
 
-    def tell(self, items: Iterable[FactEvent | RefusedRecord], at_s: int, day_of: Callable[[datetime], str]) -> bool:
-        """Note what a message tells; whether any of it is new.
+        return from_text(text, read, "seko")
+
+    # ---- what was emitted
+
+    def note(self, items: Iterable[FactEvent | RefusedRecord], at_s: int, day_of: Callable[[datetime], str]) -> bool:
+        """Note what a message became; whether any of it is new.
 
         Args:
             items: What was made of the message.
@@ -138,14 +129,21 @@ class Memory:
             if not isinstance(item, RefusedRecord):
                 for sku, place, units in moves_of(item):
                     skus = self.moved.setdefault(day_of(item.occurred_at), {}).setdefault(place, {})
-                    skus[sku] = _text(Decimal(skus.get(sku, "0")) + units)
+                    skus[sku] = _units_text(Decimal(skus.get(sku, "0")) + units)
         return is_new
 
     def knows(self, item: FactEvent | RefusedRecord) -> bool:
         return _mark(item) in self.told
 
+    def note_content(self, message: SekoMessage, at_s: int) -> None:
+        """Note what a message says, to know a polled one again that has no identity."""
+        self.told[_mark_of("content", message.content)] = at_s
+
+    def knows_content(self, message: SekoMessage) -> bool:
+        return _mark_of("content", message.content) in self.told
+
     def forget(self, before_s: int) -> None:
-        """What was told so long ago that no look reaches it; and movements that no night will come for."""
+        """Let go of what was emitted so long ago that no look reaches it; and movements that no night will come for."""
         if any(at_s < before_s for at_s in self.told.values()) or len(self.told) > MAX_TOLD:
             kept = [(mark, at_s) for mark, at_s in self.told.items() if at_s >= before_s]
             self.told = dict(sorted(kept, key=lambda each: each[1])[-MAX_TOLD:])
@@ -177,6 +175,14 @@ class Memory:
             del self.gaps[service]
         return opened
 
+    def miss(self, service: str, number: int, at_s: int) -> None:
+        """Note the number of a message that came without what only a poll can say: until then it is missed."""
+        expected = self.expected.get(service)
+        if expected is not None and expected - MAX_JUMP <= number < expected:
+            return  # it has come, or is missed already
+        self.number(service, number, at_s)
+        self.gaps.setdefault(service, {})[str(number)] = at_s
+
     def overdue(self, service: str, before_s: int) -> dict[int, int]:
         """Numbers that have been missed since before a moment, and since when; they are missed no longer."""
         missing = self.gaps.get(service, {})
@@ -189,17 +195,17 @@ class Memory:
 
     # ---- nights
 
-    def keep_night(self, stock: Stock, group: str, part: int, total: int) -> None:
+    def keep_night(self, stock: NightlyStock, group: str, part: int, total: int) -> None:
         """A part of a nightly stock, which may come again, and in any order."""
         last = self.nights.get(stock.dc)
         if last is not None and stock.day <= last.day:
             return
-        night = self.waiting.setdefault(json.dumps([stock.dc, stock.day, group]), Night(stock.day, total=total))
+        night = self.waiting.setdefault(json.dumps([stock.dc, stock.day, group]), NightCount(stock.day, total=total))
         night.got = sorted({*night.got, part})
         for (sku, place), units in stock.levels.items():
-            night.levels.setdefault(place, {})[sku] = _text(units)
+            night.levels.setdefault(place, {})[sku] = _units_text(units)
 
-    def compare(self, key: str, *, is_whole: bool) -> list[Difference] | None:
+    def compare(self, key: str, *, is_whole: bool) -> list[StockDifference] | None:
         """Compare a night that waits with the one before and what was moved since, and go on from what was counted.
 
         Args:
@@ -211,7 +217,7 @@ class Memory:
         """
         night = self.waiting.pop(key)
         dc = json.loads(key)[0]
-        last, self.nights[dc] = self.nights.get(dc), Night(night.day, night.levels)
+        last, self.nights[dc] = self.nights.get(dc), NightCount(night.day, night.levels)
         days = [day for day in self.moved if day <= night.day]
         moved: dict[tuple[str, str], Decimal] = {}
         for day in days:
@@ -226,32 +232,33 @@ class Memory:
         if last is None or not is_whole:
             return None
         before, after = _levels(last), _levels(night)
-        found: list[Difference] = []
+        found: list[StockDifference] = []
         for sku, place in sorted(before.keys() | after.keys() | moved.keys()):
             counted = after.get((sku, place), Decimal(0))
             expected = before.get((sku, place), Decimal(0)) + moved.get((sku, place), Decimal(0))
             # SEKO shows nothing below nought.
             if expected != counted and not (expected < 0 and not counted):
-                found.append(Difference(sku, place, expected, counted))
+                found.append(StockDifference(sku, place, expected, counted))
         return found
 
 
-def _levels(night: Night) -> dict[tuple[str, str], Decimal]:
+def _levels(night: NightCount) -> dict[tuple[str, str], Decimal]:
     try:
         return {(sku, place): Decimal(units) for place, skus in night.levels.items() for sku, units in skus.items()}
     except InvalidOperation as error:
         raise FatalError("the cursor has a stock that is no number; give the connector a new name") from error
 
 
-def _text(units: Decimal) -> str:
+def _units_text(units: Decimal) -> str:
     return format(units.normalize(), "f") if units else "0"
 
 
 def _mark(item: FactEvent | RefusedRecord) -> str:
-    """16 characters by which an event, or a letter, is known again, however it came."""
-    parts: Sequence[object]
     if isinstance(item, RefusedRecord):
-        parts = ("letter", item.digest)
-    else:
-        parts = (TYPE_NAMES[type(item)], *identity(item))
+        return _mark_of("letter", item.digest)
+    return _mark_of(TYPE_NAMES[type(item)], *identity(item))
+
+
+def _mark_of(*parts: object) -> str:
+    """16 characters by which something is known again, however it came."""
     return base64.b85encode(hashlib.sha256(repr(parts).encode()).digest()[:12]).decode()
