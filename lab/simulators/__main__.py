@@ -11,11 +11,11 @@ A vendor's file (none is needed) has what its class in `stages.py` says, and `sk
      "speed": 0.2,                   service times, 1 is a real installation
      "timezone": "Europe/London",    of the companies
      "users": {"streams": "secret"},
-     "settings": {"session_limit": 4, "lock_wait_s": 5},            fields of sap_b1.Settings
-     "faults": {"rates": {"html_502": 0.01}, "scripts": []},        see faults.Faults.update
+     "settings": {"session_limit": 4, "lock_wait_s": 5},            fields of ServiceLayerSettings
+     "faults": {"rates": {"html_502": 0.01}, "scripts": []},        see sap_b1.faults.FaultPlan.update
      "companies": {"SBO_DEMO": {
          "with_claims": false,                                      the claim table and our fields exist already
-         "master_data": {"Items": [{"ItemCode": "A1"}], ...}}}}     see ledger.Company.load
+         "master_data": {"Items": [{"ItemCode": "A1"}], ...}}}}     see state/master_data.py
 """
 
 import argparse
@@ -35,9 +35,10 @@ from zoneinfo import ZoneInfo
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lab.simulators.faults import Faults
-from lab.simulators.sap_b1.app import ServiceLayer, Settings, build_app
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.app import ServiceLayer, build_app
+from lab.simulators.sap_b1.faults import FaultPlan
+from lab.simulators.sap_b1.settings import ServiceLayerSettings
+from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.stages import STAGES, Door, build_stage
 from lab.simulators.wire import Receive, Scope, Send
 
@@ -95,10 +96,10 @@ def read_app(data: Mapping[str, Any]) -> ServiceLayer:
     return build_app(
         companies,
         users=data["users"],
-        faults=Faults.read(data.get("faults", {})),
+        faults=FaultPlan.read(data.get("faults", {})),
         clock=clock,
         random=Random(data.get("seed", 0)),  # noqa: S311 - faults, not secrets
-        settings=Settings().changed({"speed": float(data.get("speed", 1)), **data.get("settings", {})}),
+        settings=ServiceLayerSettings().changed({"speed": float(data.get("speed", 1)), **data.get("settings", {})}),
     )
 
 

@@ -24,8 +24,9 @@ from connectors.sap_b1.documents import stock
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink
-from lab.simulators.sap_b1.app import Settings, build_app
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.app import build_app
+from lab.simulators.sap_b1.settings import ServiceLayerSettings
+from lab.simulators.sap_b1.state.company import Company
 from schemas.codec import Codec, embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
 from streams.chain.keys import document_key
@@ -76,7 +77,11 @@ class Erp1:
     def make(cls, clock: VirtualClock) -> "Erp1":
         company = Company("SBO_ACME", clock=clock.now, with_claims=True, master_data=world.master_data(ITEMS))
         app = build_app(
-            company, users={"streams": world.PASSWORD}, clock=clock.now, random=Random(1), settings=Settings(speed=1.0)
+            company,
+            users={"streams": world.PASSWORD},
+            clock=clock.now,
+            random=Random(1),
+            settings=ServiceLayerSettings(speed=1.0),
         )
         calls: Counter[str] = Counter()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.state.company import Company
 from streams.config.load import Config, parse
 from streams.kafka.client import KafkaLog
 from tests.bench import corpus

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from connectors.sap_b1.claims import Claim
-from lab.simulators.faults import Kind
-from lab.simulators.sap_b1.ledger import Request
+from lab.simulators.sap_b1.faults import FaultKind
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.events import DispatchConfirmed
 from tests.flows.world import World, at, cancel, dispatch, order, order_line
 
@@ -231,7 +231,7 @@ async def test_a_dispatch_of_which_a_part_needs_approval_ends_with_both_document
 
 async def test_an_invoice_that_b1_refuses_is_made_when_it_no_longer_does(world: World) -> None:
     await world.says("shop", order("1"))
-    world.faults.script(Kind.CLOSED_PERIOD, path="Invoices", method="POST", times=2)
+    world.faults.script(FaultKind.CLOSED_PERIOD, path="Invoices", method="POST", times=2)
     await world.says("warehouse", dispatch("D1", "1"))
     await world.letter("period_closed")
     assert len(world.documents("DeliveryNotes")) == 1
@@ -311,7 +311,7 @@ async def test_order_dispatch_and_cancellation_of_the_rest_come_to_the_same_in_a
 
 async def test_a_dispatch_again_is_a_no_op_and_a_restart_in_the_middle_goes_on(world: World) -> None:
     await world.says("shop", order("1"))
-    world.faults.script(Kind.HTML_503, path="Invoices", method="POST", times=50)
+    world.faults.script(FaultKind.HTML_503, path="Invoices", method="POST", times=50)
     world.writes("warehouse", dispatch("D1", "1"))
     while not world.documents("DeliveryNotes"):
         await world.passes(0.3)
@@ -334,7 +334,7 @@ async def test_a_dispatch_again_is_a_no_op_and_a_restart_in_the_middle_goes_on(w
 async def test_a_dispatch_read_twice_finds_itself_and_is_not_over_delivered(world: World) -> None:
     """Architecture section 15.1: nothing is open because it is itself posted."""
     await world.says("shop", order("1"))
-    world.faults.script(Kind.SLOW, path="Invoices", method="POST", after_s=5)
+    world.faults.script(FaultKind.SLOW, path="Invoices", method="POST", after_s=5)
     world.writes("warehouse", dispatch("D1", "1"))
     while not world.documents("DeliveryNotes"):
         await world.passes(0.2)
@@ -381,10 +381,10 @@ async def test_a_claim_without_its_document_is_told_and_never_taken_for_posted(w
 
 
 LOST = [
-    {"kind": Kind.LOST_BEFORE},
-    {"kind": Kind.LOST_AFTER, "times": 2},
-    {"kind": Kind.HTML_502, "commit": True},
-    {"kind": Kind.LATE_COMMIT, "after_s": 45},
+    {"kind": FaultKind.LOST_BEFORE},
+    {"kind": FaultKind.LOST_AFTER, "times": 2},
+    {"kind": FaultKind.HTML_502, "commit": True},
+    {"kind": FaultKind.LATE_COMMIT, "after_s": 45},
 ]
 
 

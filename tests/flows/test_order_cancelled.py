@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.simulators.faults import Kind
+from lab.simulators.sap_b1.faults import FaultKind
 from tests.flows.world import World, cancel, dispatch, order, order_line
 
 OpenWorld = Callable[..., Awaitable[World]]
@@ -106,8 +106,10 @@ async def test_a_cancellation_read_twice_is_posted_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("lines", [None, [{"line_id": "1", "quantity": "1"}]])
-@pytest.mark.parametrize("kind", [Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.LATE_COMMIT])
-async def test_units_are_cancelled_once_whatever_becomes_of_the_answers(world: World, kind: Kind, lines: Any) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.LOST_BEFORE, FaultKind.LOST_AFTER, FaultKind.LATE_COMMIT])
+async def test_units_are_cancelled_once_whatever_becomes_of_the_answers(
+    world: World, kind: FaultKind, lines: Any
+) -> None:
     await world.says("shop", order("1", *TWO))
     world.faults.script(kind, path="Orders(*" if lines is None else "Orders(*)", after_s=45)
     await world.says("shop", cancel("X1", "1", lines=lines))

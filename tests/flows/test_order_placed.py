@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.simulators.faults import Kind
-from lab.simulators.sap_b1.ledger import Request
+from lab.simulators.sap_b1.faults import FaultKind
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.letters import REASONS
 from tests.flows.world import NOW, World, at, dispatch, order, order_line, refund, refund_line, stock
 
@@ -276,7 +276,7 @@ async def test_a_letter_carries_original_bytes_and_key_and_every_header_of_the_c
     ],
 )
 async def test_what_b1_says_no_to_is_dead_under_its_reason(world: World, reason: str, fault: dict[str, Any]) -> None:
-    world.faults.script(Kind.ERROR, path="Orders", method="POST", status=400, times=10, **fault)
+    world.faults.script(FaultKind.ERROR, path="Orders", method="POST", status=400, times=10, **fault)
     await world.says("shop", order("1"))
     assert (await world.letter(reason)).state.attempts >= 1
     assert not world.documents("Orders")
@@ -376,7 +376,13 @@ async def test_an_inactive_item_parks_the_order_until_it_is_active(world: World)
 
 async def test_b1s_own_word_for_an_inactive_item_is_the_same_reason(world: World) -> None:
     world.faults.script(
-        Kind.ERROR, path="Orders", method="POST", status=400, code=-10, text="10001069 - Item 'A' is inactive", times=2
+        FaultKind.ERROR,
+        path="Orders",
+        method="POST",
+        status=400,
+        code=-10,
+        text="10001069 - Item 'A' is inactive",
+        times=2,
     )
     await world.says("shop", order("1"))
     await world.letter("inactive_item")
@@ -516,15 +522,15 @@ async def test_what_occurred_before_start_at_was_keyed_by_hand(open_world: OpenW
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": Kind.LOST_BEFORE},
-        {"kind": Kind.LOST_AFTER},
-        {"kind": Kind.LOST_AFTER, "times": 3},
-        {"kind": Kind.TRUNCATED_BATCH},
-        {"kind": Kind.HTML_502, "commit": True},
-        {"kind": Kind.SESSION_KILL},
-        {"kind": Kind.DUPLICATE},
-        {"kind": Kind.LOCKED},
-        {"kind": Kind.LATE_COMMIT, "after_s": 45},
+        {"kind": FaultKind.LOST_BEFORE},
+        {"kind": FaultKind.LOST_AFTER},
+        {"kind": FaultKind.LOST_AFTER, "times": 3},
+        {"kind": FaultKind.TRUNCATED_BATCH},
+        {"kind": FaultKind.HTML_502, "commit": True},
+        {"kind": FaultKind.SESSION_KILL},
+        {"kind": FaultKind.DUPLICATE},
+        {"kind": FaultKind.LOCKED},
+        {"kind": FaultKind.LATE_COMMIT, "after_s": 45},
     ],
     ids=lambda fault: "-".join(map(str, fault.values())),
 )

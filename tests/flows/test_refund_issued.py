@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.simulators.faults import Kind
-from lab.simulators.sap_b1.ledger import Request
+from lab.simulators.sap_b1.faults import FaultKind
+from lab.simulators.sap_b1.state.messages import Request
 from tests.flows.world import World, at, cancel, dispatch, order, order_line, refund, refund_line
 
 OpenWorld = Callable[..., Awaitable[World]]
@@ -295,8 +295,10 @@ async def test_a_refund_again_is_a_no_op_and_another_under_its_id_is_id_reuse(wo
     await world.letter("id_reuse")
 
 
-@pytest.mark.parametrize("kind", [Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.LATE_COMMIT, Kind.DUPLICATE])
-async def test_there_is_one_credit_memo_whatever_becomes_of_the_answers(world: World, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [FaultKind.LOST_BEFORE, FaultKind.LOST_AFTER, FaultKind.LATE_COMMIT, FaultKind.DUPLICATE]
+)
+async def test_there_is_one_credit_memo_whatever_becomes_of_the_answers(world: World, kind: FaultKind) -> None:
     await sold(world)
     world.faults.script(kind, path="CreditNotes", method="POST", after_s=45)
     await world.says("shop", refund("R1", "1", refund_line(quantity="3")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.simulators.faults import Kind
+from lab.simulators.sap_b1.faults import FaultKind
 from tests.flows.world import World, at, dispatch, order, order_line, stock
 
 OpenWorld = Callable[..., Awaitable[World]]
@@ -396,13 +396,13 @@ async def test_load_becomes_fuller_documents_not_more_of_them(open_world: OpenWo
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": Kind.LOST_BEFORE},
-        {"kind": Kind.LOST_AFTER, "times": 2},
-        {"kind": Kind.TRUNCATED_BATCH},
-        {"kind": Kind.HTML_502, "commit": True},
-        {"kind": Kind.DUPLICATE},
-        {"kind": Kind.LATE_COMMIT, "after_s": 45},
-        {"kind": Kind.LATE_COMMIT, "after_s": 45, "holds": True},
+        {"kind": FaultKind.LOST_BEFORE},
+        {"kind": FaultKind.LOST_AFTER, "times": 2},
+        {"kind": FaultKind.TRUNCATED_BATCH},
+        {"kind": FaultKind.HTML_502, "commit": True},
+        {"kind": FaultKind.DUPLICATE},
+        {"kind": FaultKind.LATE_COMMIT, "after_s": 45},
+        {"kind": FaultKind.LATE_COMMIT, "after_s": 45, "holds": True},
     ],
     ids=lambda fault: "-".join(map(str, fault.values())),
 )

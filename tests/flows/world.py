@@ -26,10 +26,11 @@ from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
 from connectors.sap_b1.service_layer import ServiceLayer
 from connectors.sap_b1.session import HttpServiceLayer
-from lab.simulators.faults import Faults
-from lab.simulators.sap_b1 import ledger
-from lab.simulators.sap_b1.app import Settings, build_app
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.app import build_app
+from lab.simulators.sap_b1.faults import FaultPlan
+from lab.simulators.sap_b1.settings import ServiceLayerSettings
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS
 from schemas.records import DeadLetterState, Outcome, Posting, SealedEpoch, StockDocument
@@ -271,11 +272,11 @@ class World:
         self.clock = VirtualClock()
         self.log = FlowLog(self.clock, MemoryLog.of(self.config)._topics.values())
         self.codec = embedded_codec()
-        self.faults = Faults()
+        self.faults = FaultPlan()
         self.b1 = Company("SBO_ACME", clock=self.clock.now, with_claims=True, master_data=MASTER_DATA)
         self.simulator = build_app(
             self.b1, users={"streams": "right"}, clock=self.clock.now, random=random.Random(1), faults=self.faults,
-            settings=Settings(speed=0.1, lock_wait_s=0.2),
+            settings=ServiceLayerSettings(speed=0.1, lock_wait_s=0.2),
         )  # fmt: skip
         self.worker: Worker | None = None
         self._stop = asyncio.Event()
@@ -396,7 +397,7 @@ class World:
         self.needs_approval()
         entry = next(draft["DocEntry"] for draft in self.drafts() if draft["DocumentStatus"] == "bost_Open")
         (answer,) = self.b1.apply(
-            [ledger.Request("POST", "DraftsService_SaveDraftToDocument", {"Document": {"DocEntry": entry}})]
+            [Request("POST", "DraftsService_SaveDraftToDocument", {"Document": {"DocEntry": entry}})]
         )
         assert answer.status == 204
 

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from lab.simulators.sap_b1.ledger import CLAIM_TABLE, Company
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.metadata import CLAIM_TABLE
 from schemas.codec import Codec
 from schemas.events import (
     TYPE_NAMES,
@@ -121,7 +122,7 @@ class Checker:
 
     @property
     def _claims(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._company._tables[CLAIM_TABLE]
+        return self._company.rows(CLAIM_TABLE)
 
     def _posted(self, k: str) -> bool:
         return (row := self._claims.get(k)) is not None and row["U_STATE"] == "posted"
@@ -197,7 +198,7 @@ class Checker:
 
     def _order_document(self, order_id: str | None) -> Mapping[str, Any] | None:
         k = order_key("acme", "shop", order_id or "")
-        return next((d for d in self._company._documents["Orders"].values() if d.get("U_STREAMS_KEY") == k), None)
+        return next((d for d in self._company.rows("Orders").values() if d.get("U_STREAMS_KEY") == k), None)
 
     def _was_cancelled(self, order_id: str | None) -> bool:
         return any(

@@ -10,7 +10,9 @@ from random import Random
 from typing import Any
 
 from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, NotSentError, Request, UnavailableError
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state import messages
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.metadata import CLAIM_TABLE
 from tests.simulation.broker import EPOCH_S
 from tests.simulation.loop import Process, VirtualLoop
 
@@ -44,7 +46,7 @@ class Call:
 class Server:
     """The company database and its node: shared by all processes, outlives them."""
 
-    def __init__(self, loop: VirtualLoop, random: Random, company: ledger.Company) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random, company: Company) -> None:
         self.loop, self.random, self.company = loop, random, company
         self.faults = ErpFaults()
         self.trace: list[object] = []
@@ -58,7 +60,9 @@ class Server:
         self._released.set()
         self._released = asyncio.Event()
 
-    async def serve(self, requests: Sequence[ledger.Request], process: Process, extra_s: float) -> list[ledger.Answer]:
+    async def serve(
+        self, requests: Sequence[messages.Request], process: Process, extra_s: float
+    ) -> list[messages.Answer]:
         """Locks, time, commit. Runs in the world: the client's death does not stop it."""
         self.points(process, "c3")
         company = self.company
@@ -106,13 +110,13 @@ class SimServiceLayer:
         self._calls: dict[str, Call] = {}
 
     async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
-        sent = [ledger.Request(r.method, r.path, _exact(r.body)) for r in requests]
+        sent = [messages.Request(r.method, r.path, _exact(r.body)) for r in requests]
         call = self._begin(sent)
         answers = await self._change(sent)  # an error leaves it open, also one that says that nothing was sent
         call.known = True
         return [Answer(answer.status, answer.body, answer.headers) for answer in answers]
 
-    def _begin(self, requests: Sequence[ledger.Request]) -> Call:
+    def _begin(self, requests: Sequence[messages.Request]) -> Call:
         """No two documents of one item are under way at a time, unless the first one's outcome is known."""
         work = self._server.company.work(requests)
         claims = claims_of(requests)
@@ -127,7 +131,7 @@ class SimServiceLayer:
             call = self._calls[name] = Call(name, work.items)
         return call
 
-    async def _change(self, requests: Sequence[ledger.Request]) -> list[ledger.Answer]:
+    async def _change(self, requests: Sequence[messages.Request]) -> list[messages.Answer]:
         server, random, faults = self._server, self._server.random, self._server.faults
         await self._connect()
         chance = random.random()
@@ -154,7 +158,7 @@ class SimServiceLayer:
         await asyncio.sleep(random.uniform(0.001, 0.01))
         return served.result()
 
-    def _arrive_late(self, requests: Sequence[ledger.Request]) -> None:
+    def _arrive_late(self, requests: Sequence[messages.Request]) -> None:
         self._server.loop.in_world(self._server.serve(requests, self._process, 0.0))
 
     async def _connect(self) -> None:
@@ -174,7 +178,7 @@ class SimServiceLayer:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         await self._connect()
-        (answer,) = self._server.company.apply([ledger.Request("POST", path, _exact(body))])
+        (answer,) = self._server.company.apply([messages.Request("POST", path, _exact(body))])
         await asyncio.sleep(self._server.random.uniform(0.005, 0.02))
         return Answer(answer.status, answer.body, answer.headers)
 
@@ -186,9 +190,9 @@ class SimServiceLayer:
         await asyncio.sleep(0.001)
 
 
-def claims_of(requests: Sequence[ledger.Request]) -> list[str]:
+def claims_of(requests: Sequence[messages.Request]) -> list[str]:
     """The Ks that a change set claims."""
-    return [str((request.body or {}).get("Code")) for request in requests if request.path == ledger.CLAIM_TABLE]
+    return [str((request.body or {}).get("Code")) for request in requests if request.path == CLAIM_TABLE]
 
 
 def _exact(value: Any) -> Any:

@@ -17,7 +17,8 @@ import structlog
 from faust.types import TP
 
 from connectors.base.errors import LogError
-from lab.simulators.sap_b1.ledger import Company, Rules
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.rules import Rules
 from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config, parse
 from streams.kafka.log import Committed, partition_of

@@ -10,9 +10,10 @@ import pytest
 
 from connectors.base.settings import Secret
 from connectors.sap_b1.session import HttpServiceLayer
-from lab.simulators.faults import Faults
-from lab.simulators.sap_b1.app import ServiceLayer, Settings, build_app
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.app import ServiceLayer, build_app
+from lab.simulators.sap_b1.faults import FaultPlan
+from lab.simulators.sap_b1.settings import ServiceLayerSettings
+from lab.simulators.sap_b1.state.company import Company
 from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -74,19 +75,19 @@ def company(clock: ManualClock) -> Company:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    return Faults()
+def faults() -> FaultPlan:
+    return FaultPlan()
 
 
 @pytest.fixture
-def simulator(company: Company, clock: ManualClock, faults: Faults) -> ServiceLayer:
+def simulator(company: Company, clock: ManualClock, faults: FaultPlan) -> ServiceLayer:
     return build_app(
         company,
         users={"streams": "right"},
         clock=clock.now,
         random=random.Random(1),
         faults=faults,
-        settings=Settings(speed=0, lock_wait_s=0),
+        settings=ServiceLayerSettings(speed=0, lock_wait_s=0),
     )
 
 

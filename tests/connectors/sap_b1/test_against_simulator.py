@@ -14,9 +14,9 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import NotSentError, UnavailableError, quote_literal, read_rows
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink, Written
-from lab.simulators.faults import Faults, Kind
 from lab.simulators.sap_b1.app import ServiceLayer
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
+from lab.simulators.sap_b1.state.company import Company
 
 K = "stock_document-abcdefghijklmnopqrstuvwxyz"
 CLAIM = Claim(K, "stock_document", bytes(16), "1 erp-documents/0/0")
@@ -44,28 +44,28 @@ async def write_until_known(sink: B1Sink) -> tuple[list[OutcomeClass], Written]:
 @pytest.mark.parametrize(
     ("fault", "first"),
     [
-        ({"kind": Kind.LOST_BEFORE}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.LOST_AFTER}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.LOST_AFTER, "at": "mid_body"}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.TRUNCATED_BATCH}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.REORDERED_BATCH}, OutcomeClass.APPLIED),
-        ({"kind": Kind.HTML_502}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.HTML_502, "commit": True}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.HTML_503, "commit": True}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.SESSION_KILL}, OutcomeClass.APPLIED),
-        ({"kind": Kind.DUPLICATE}, OutcomeClass.LOCKED),
-        ({"kind": Kind.LOCKED}, OutcomeClass.LOCKED),
-        ({"kind": Kind.CONFLICT}, OutcomeClass.LOCKED),
-        ({"kind": Kind.ERROR}, OutcomeClass.LOCKED),
-        ({"kind": Kind.ERROR, "commit": True}, OutcomeClass.LOCKED),
-        ({"kind": Kind.ERROR, "commit": True, "text": "something"}, OutcomeClass.UNKNOWN),
-        ({"kind": Kind.CLOSED_PERIOD}, OutcomeClass.REJECTED),
-        ({"kind": Kind.APPROVAL}, OutcomeClass.REJECTED),
+        ({"kind": FaultKind.LOST_BEFORE}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.LOST_AFTER}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.LOST_AFTER, "at": "mid_body"}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.TRUNCATED_BATCH}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.REORDERED_BATCH}, OutcomeClass.APPLIED),
+        ({"kind": FaultKind.HTML_502}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.HTML_502, "commit": True}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.HTML_503, "commit": True}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.SESSION_KILL}, OutcomeClass.APPLIED),
+        ({"kind": FaultKind.DUPLICATE}, OutcomeClass.LOCKED),
+        ({"kind": FaultKind.LOCKED}, OutcomeClass.LOCKED),
+        ({"kind": FaultKind.CONFLICT}, OutcomeClass.LOCKED),
+        ({"kind": FaultKind.ERROR}, OutcomeClass.LOCKED),
+        ({"kind": FaultKind.ERROR, "commit": True}, OutcomeClass.LOCKED),
+        ({"kind": FaultKind.ERROR, "commit": True, "text": "something"}, OutcomeClass.UNKNOWN),
+        ({"kind": FaultKind.CLOSED_PERIOD}, OutcomeClass.REJECTED),
+        ({"kind": FaultKind.APPROVAL}, OutcomeClass.REJECTED),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
 )
 async def test_there_is_one_document_whatever_happens_on_the_way(
-    sink: B1Sink, faults: Faults, company: Company, fault: dict[str, Any], first: OutcomeClass
+    sink: B1Sink, faults: FaultPlan, company: Company, fault: dict[str, Any], first: OutcomeClass
 ) -> None:
     parameters = dict(fault)
     faults.script(parameters.pop("kind"), path="$batch", method="POST", **parameters)
@@ -87,7 +87,7 @@ async def test_there_is_one_document_whatever_happens_on_the_way(
 
 @pytest.mark.parametrize("holds", [False, True])
 async def test_a_commit_that_comes_late_is_met_by_the_claim(
-    sink: B1Sink, faults: Faults, company: Company, simulator: ServiceLayer, holds: bool
+    sink: B1Sink, faults: FaultPlan, company: Company, simulator: ServiceLayer, holds: bool
 ) -> None:
     """F14."""
     release = asyncio.Event()
@@ -95,8 +95,8 @@ async def test_a_commit_that_comes_late_is_met_by_the_claim(
     async def held(seconds: float) -> None:
         await (release.wait() if seconds == 45 else asyncio.sleep(0))
 
-    simulator._sleep = held
-    faults.script(Kind.LATE_COMMIT, path="$batch", after_s=45, holds=holds)
+    simulator.server.sleep = held
+    faults.script(FaultKind.LATE_COMMIT, path="$batch", after_s=45, holds=holds)
     assert (await sink.write([CLAIM], [ENTRY])).outcome is OutcomeClass.UNKNOWN
     for _ in range(5):  # the simulator begins to commit, and holds the lock or not
         await asyncio.sleep(0)
@@ -120,10 +120,10 @@ async def test_an_item_that_a_person_holds_is_locked_and_others_are_not(
     assert (await sink.write([CLAIM], [ENTRY])).outcome is OutcomeClass.APPLIED
 
 
-async def test_every_twentieth_call_loses_its_session(sink: B1Sink, faults: Faults, company: Company) -> None:
+async def test_every_twentieth_call_loses_its_session(sink: B1Sink, faults: FaultPlan, company: Company) -> None:
     """F18."""
     for skip in range(0, 200, 20):
-        faults.script(Kind.SESSION_KILL, path="$batch", skip=skip)
+        faults.script(FaultKind.SESSION_KILL, path="$batch", skip=skip)
     for _ in range(60):
         assert await sink.look_up([K]) is not None
     assert (await sink.write([CLAIM], [ENTRY])).outcome is OutcomeClass.APPLIED
@@ -142,12 +142,12 @@ async def test_a_session_limit_below_ours_is_lived_with(
     service_layer: HttpServiceLayer, simulator: ServiceLayer, company: Company
 ) -> None:
     """F17: one session is granted, then none."""
-    simulator.settings = simulator.settings.changed({"session_limit": 1})
+    simulator.server.settings = simulator.server.settings.changed({"session_limit": 1})
     await asyncio.gather(*(service_layer.read(["Items"]) for _ in range(16)))
     assert company.counters["logins"] == 1
     assert company.counters["login_failures"] == 1
-    simulator.settings = simulator.settings.changed({"session_limit": 0})
-    simulator.sessions.clear()
+    simulator.server.settings = simulator.server.settings.changed({"session_limit": 0})
+    simulator.server.sessions.clear()
     with pytest.raises(UnavailableError, match="limit is reached"):
         await service_layer.read(["Items"])
 
@@ -171,7 +171,7 @@ async def test_a_wrong_password_does_not_lock_the_account(transport: Any, clock:
 
 
 async def test_logins_never_collide(transport: Any, clock: Any, company: Company, simulator: ServiceLayer) -> None:
-    simulator._sleep = lambda seconds: asyncio.sleep(0)  # type: ignore[assignment]
+    simulator.server.sleep = lambda seconds: asyncio.sleep(0)  # type: ignore[assignment]
     layer = HttpServiceLayer(
         "https://b1.example:50000/b1s/v2",
         "SBO_ACME",
@@ -214,7 +214,7 @@ async def test_a_missing_record_among_reads_does_not_hide_the_others(service_lay
 
 @pytest.mark.parametrize("mode", ["html_503", "drop"])
 async def test_an_outage_is_seen_by_ping_and_ends(
-    service_layer: HttpServiceLayer, faults: Faults, sink: B1Sink, mode: str
+    service_layer: HttpServiceLayer, faults: FaultPlan, sink: B1Sink, mode: str
 ) -> None:
     """F10."""
     assert await service_layer.ping()

@@ -8,7 +8,7 @@ from connectors.sap_b1.change_set import Request
 from connectors.sap_b1.claims import Claim, InstallError
 from connectors.sap_b1.service_layer import Answer
 from connectors.sap_b1.session import HttpServiceLayer
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.state.company import Company
 
 K = "order_placed-abcdefghijklmnopqrstuvwxyz"
 CLAIM = Claim(K, "order_placed", bytes(range(16)), "1 order-placed/3/17")
@@ -18,7 +18,7 @@ CLAIM = Claim(K, "order_placed", bytes(range(16)), "1 order-placed/3/17")
 def bare(simulator: Any, clock: Any) -> Company:
     """A company that has never seen us."""
     company = Company("SBO_ACME", clock=clock.now)
-    simulator.companies = {"SBO_ACME": company}
+    simulator.server.companies = {"SBO_ACME": company}
     return company
 
 

@@ -9,8 +9,8 @@ from connectors.sap_b1.doctor import Diagnosis
 from connectors.sap_b1.service_layer import Answer, UnavailableError
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.settings import CompanySettings
-from lab.simulators.faults import Faults, Kind
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
+from lab.simulators.sap_b1.state.company import Company
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def bad(diagnosis: Diagnosis) -> dict[str, str]:
 def bare(simulator: Any, clock: Any, company: Company) -> Company:
     """A company that has never seen us."""
     fresh = Company("SBO_ACME", clock=clock.now)
-    simulator.companies = {"SBO_ACME": fresh}
+    simulator.server.companies = {"SBO_ACME": fresh}
     return fresh
 
 
@@ -120,7 +120,7 @@ async def test_a_b1_that_does_not_let_us_in_is_a_finding(
 
 
 async def test_lost_answers_do_not_keep_the_doctor_from_installing_and_proving(
-    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, bare: Company, faults: Faults
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, bare: Company, faults: FaultPlan
 ) -> None:
     """Each write whose answer is lost is sent again, as all of them may be."""
     bare.load(
@@ -132,7 +132,7 @@ async def test_lost_answers_do_not_keep_the_doctor_from_installing_and_proving(
             "AdditionalExpenses": [{"ExpensCode": 1, "Name": "Freight"}],
         }
     )
-    faults.rate(Kind.LOST_AFTER, 0.4)
+    faults.rate(FaultKind.LOST_AFTER, 0.4)
     diagnosis = await doctor.run(service_layer, settings, install=True, clock=clock)
     assert bad(diagnosis) == {}
     assert diagnosis.tier == "claim"

@@ -132,10 +132,10 @@ async def test_a_failure_reaches_all_who_wait_and_is_not_remembered(
     cache: MasterDataCache, counting: Counting, simulator: Any
 ) -> None:
     codes = Codes(items=frozenset({"A1"}))
-    simulator.faults.outage = "html_503"
+    simulator.server.faults.outage = "html_503"
     results = await asyncio.gather(*(cache.get(codes) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(result, UnavailableError) for result in results)
-    simulator.faults.outage = None
+    simulator.server.faults.outage = None
     assert "A1" in (await cache.get(codes)).items
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from connectors.sap_b1 import order as orders
 from connectors.sap_b1.documents import dispatch_confirmed
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.events import DispatchLine
 from schemas.records import Document
 from tests.connectors.sap_b1.documents.world import (
@@ -67,7 +67,7 @@ def test_the_view_knows_what_became_of_every_line(b1: B1) -> None:
 def test_cancelled_documents_and_their_mirrors_do_not_count(b1: B1) -> None:
     b1.place(placed())
     b1.dispatch(dispatched(DispatchLine(sku="A", quantity=Decimal(2))), invoiced=False)
-    assert b1.company.apply([ledger.Request("POST", "DeliveryNotes(1)/Cancel")])[0].status < 300
+    assert b1.company.apply([Request("POST", "DeliveryNotes(1)/Cancel")])[0].status < 300
     view = b1.read()
     assert view.deliveries == ()
     assert view.lines[0].open == 2
@@ -79,7 +79,7 @@ def test_a_copy_that_somebody_made_of_an_order_is_not_the_order(b1: B1) -> None:
         "CardCode": "C-WEB", "DocDueDate": "2026-03-02", "U_STREAMS_KEY": K, "U_STREAMS_ORDER": K,
         "DocumentLines": [{"ItemCode": "B", "Quantity": 9, "WarehouseCode": "LON1"}],
     }  # fmt: skip
-    assert b1.company.apply([ledger.Request("POST", "Orders", copy)])[0].status < 300
+    assert b1.company.apply([Request("POST", "Orders", copy)])[0].status < 300
     assert b1.read() == b1.order
 
 
@@ -132,6 +132,6 @@ def test_a_hand_made_line_is_found_by_its_base(b1: B1) -> None:
         "CardCode": "C-WEB", "U_STREAMS_ORDER": K,
         "DocumentLines": [{"BaseType": 17, "BaseEntry": 1, "BaseLine": 0, "Quantity": 1}],
     }  # fmt: skip
-    assert b1.company.apply([ledger.Request("POST", "Invoices", body)])[0].status < 300
+    assert b1.company.apply([Request("POST", "Invoices", body)])[0].status < 300
     view = b1.read()
     assert (view.delivered(0).quantity, view.invoiced(0).quantity, view.lines[0].open) == (1, 1, 1)

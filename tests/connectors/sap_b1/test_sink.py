@@ -12,8 +12,8 @@ from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import Answer, UnavailableError
 from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink, Found, kind_of, total_of
-from lab.simulators.faults import Faults, Kind
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
+from lab.simulators.sap_b1.state.company import Company
 from schemas.records import Document
 
 
@@ -137,9 +137,9 @@ class TestWrite:
         assert written.found[old.k].ref == first.ref
         assert company.counters["documents"] == 1
 
-    async def test_an_exists_without_a_claim_is_a_lock(self, sink: B1Sink, faults: Faults, transport: Any) -> None:
+    async def test_an_exists_without_a_claim_is_a_lock(self, sink: B1Sink, faults: FaultPlan, transport: Any) -> None:
         """-2035 says both (T8, F12)."""
-        for kind in (Kind.LOCKED, Kind.DUPLICATE):
+        for kind in (FaultKind.LOCKED, FaultKind.DUPLICATE):
             faults.script(kind, path="U_STREAMS_CLAIM")
             sent = len(transport.requests)
             written = await sink.write([claim()], [order(claim().k)])
@@ -186,10 +186,10 @@ class TestWrite:
         assert "2 documents" in written.error
 
     async def test_an_answer_that_is_lost_is_unknown_and_repeating_adopts(
-        self, sink: B1Sink, faults: Faults, company: Company
+        self, sink: B1Sink, faults: FaultPlan, company: Company
     ) -> None:
         mine = claim()
-        faults.script(Kind.LOST_AFTER, path="Orders")
+        faults.script(FaultKind.LOST_AFTER, path="Orders")
         assert (await sink.write([mine], [order(mine.k)])).outcome is OutcomeClass.UNKNOWN
         assert (await sink.write([mine], [order(mine.k)])).outcome is OutcomeClass.EXISTS
         assert company.counters["documents"] == 1
@@ -283,8 +283,8 @@ class TestPreview:
             await sink.preview(body)
         assert refused.value.reason == "inactive_item"
 
-    async def test_an_outage_is_unavailable_as_nothing_is_saved(self, sink: B1Sink, faults: Faults) -> None:
-        faults.script(Kind.LOST_AFTER, path="OrdersService_Preview")
+    async def test_an_outage_is_unavailable_as_nothing_is_saved(self, sink: B1Sink, faults: FaultPlan) -> None:
+        faults.script(FaultKind.LOST_AFTER, path="OrdersService_Preview")
         with pytest.raises(UnavailableError):
             await sink.preview({})
 

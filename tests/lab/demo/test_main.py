@@ -25,7 +25,9 @@ def test_prepare_and_drip_write_everything_once(tmp_path, prepare):
     text = (tmp_path / "streams.toml").read_text()
     assert "pass" not in text.replace("password", "").replace(str(tmp_path / "secret"), "")
     app = read_app(made)
-    assert {kind.value: share for kind, (share, _) in app.faults._rates.items()} == {"lost_reply_after_commit": 0.03}
+    assert {kind.value: share for kind, (share, _) in app.server.faults._rates.items()} == {
+        "lost_reply_after_commit": 0.03
+    }
     main(["drip", str(tmp_path), "--seconds=0"])
     before = sorted(tmp_path.rglob("*.jsonl"))
     main(["drip", str(tmp_path), "--seconds=0"])

@@ -16,7 +16,8 @@ from rich.console import Console
 from lab.demo import books
 from lab.feed import sales as feed
 from lab.proof import ledger_proof as proof
-from lab.simulators.sap_b1.ledger import Company, Request
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.messages import Request
 
 TODAY = date(2026, 11, 20)
 ACCOUNTS = {"damaged": "5100", "lost": "5100", "found": "4900", "count": "4900"}

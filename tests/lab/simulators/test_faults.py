@@ -4,14 +4,14 @@ from random import Random
 
 import pytest
 
-from lab.simulators.faults import Faults, Kind
+from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 
 BATCH = [("POST", "$batch"), ("POST", "U_STREAMS_CLAIM"), ("POST", "Orders")]
 READS = [("POST", "$batch"), ("GET", "Orders?$filter=DocEntry eq 1")]
 
 
 def test_a_script_hits_the_next_matching_requests_after_those_it_skips() -> None:
-    faults = Faults()
+    faults = FaultPlan()
     faults.script("slow", method="POST", path="Orders", skip=1, times=2)
     hits = [faults.choose(BATCH, Random(0)) is not None for _ in range(5)]
     assert hits == [False, True, True, False, False]
@@ -19,20 +19,20 @@ def test_a_script_hits_the_next_matching_requests_after_those_it_skips() -> None
 
 
 def test_a_script_matches_by_method_and_pattern() -> None:
-    faults = Faults.read({"scripts": [{"kind": "error", "method": "POST", "path": "Orders(*)/Cancel"}]})
+    faults = FaultPlan.read({"scripts": [{"kind": "error", "method": "POST", "path": "Orders(*)/Cancel"}]})
     assert faults.choose([("POST", "Orders")], Random(0)) is None
     assert faults.choose([("POST", "Orders(12)/Cancel")], Random(0)) is not None
 
 
 def test_a_script_without_a_path_spares_logins() -> None:
-    faults = Faults()
+    faults = FaultPlan()
     faults.script("slow")
     assert faults.choose([("POST", "Login")], Random(0)) is None
     assert faults.choose([("GET", "Items")], Random(0)) is not None
 
 
 def test_rates_hit_their_share_of_what_they_can_hit() -> None:
-    faults = Faults.read({"rates": {"lost_reply_after_commit": 0.25}})
+    faults = FaultPlan.read({"rates": {"lost_reply_after_commit": 0.25}})
     random = Random(1)
     hits = sum(faults.choose(BATCH, random) is not None for _ in range(1000))
     assert 200 < hits < 300
@@ -43,15 +43,15 @@ def test_rates_hit_their_share_of_what_they_can_hit() -> None:
 @pytest.mark.parametrize(
     ("kind", "hit"),
     [
-        (Kind.LOGIN_COLLISION, [("POST", "Login")]),
-        (Kind.TRUNCATED_BATCH, READS),
-        (Kind.SESSION_KILL, [("GET", "Items")]),
-        (Kind.APPROVAL, BATCH),
-        (Kind.DUPLICATE, [("PATCH", "Orders(1)")]),
+        (FaultKind.LOGIN_COLLISION, [("POST", "Login")]),
+        (FaultKind.TRUNCATED_BATCH, READS),
+        (FaultKind.SESSION_KILL, [("GET", "Items")]),
+        (FaultKind.APPROVAL, BATCH),
+        (FaultKind.DUPLICATE, [("PATCH", "Orders(1)")]),
     ],
 )
-def test_a_rate_of_one_always_hits_in_its_scope(kind: Kind, hit: list[tuple[str, str]]) -> None:
-    faults = Faults()
+def test_a_rate_of_one_always_hits_in_its_scope(kind: FaultKind, hit: list[tuple[str, str]]) -> None:
+    faults = FaultPlan()
     faults.rate(kind, 1)
     chosen = faults.choose(hit, Random(0))
     assert chosen is not None
@@ -60,7 +60,7 @@ def test_a_rate_of_one_always_hits_in_its_scope(kind: Kind, hit: list[tuple[str,
 
 
 def test_clear_drops_rates_and_scripts() -> None:
-    faults = Faults.read({"rates": {"slow": {"rate": 1, "after_s": 2}}, "scripts": [{"kind": "slow"}]})
+    faults = FaultPlan.read({"rates": {"slow": {"rate": 1, "after_s": 2}}, "scripts": [{"kind": "slow"}]})
     assert faults.scripts_left == 1
     faults.update({"clear": True})
     assert (faults.choose(BATCH, Random(0)), faults.scripts_left) == (None, 0)
@@ -71,4 +71,4 @@ def test_clear_drops_rates_and_scripts() -> None:
 )
 def test_what_is_not_a_fault_is_refused(data: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"unknown|not a valid|between"):
-        Faults.read(data)
+        FaultPlan.read(data)

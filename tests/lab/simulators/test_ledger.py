@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.simulators.sap_b1.ledger import Answer, Company, Period, Request, Rules
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.messages import Answer, Request
+from lab.simulators.sap_b1.state.rules import Rules
 
 D = Decimal
 
@@ -190,8 +192,8 @@ def test_an_items_validity_window_decides_by_the_posting_date(company: Company) 
 
 
 def test_a_locked_period_is_minus_4013_and_no_period_is_out_of_range(company: Company) -> None:
-    day = clock().date()
-    company.periods = [Period(day.replace(month=10, day=1), day.replace(month=10, day=31), True), Period(day, day)]
+    october = {"start": "2026-10-01", "end": "2026-10-31", "locked": True}
+    company.load({"periods": [october, {"start": "2026-11-21", "end": "2026-11-21"}]})
     assert post(company, "Orders", order(DocDate="2026-10-05")).code == -4013
     assert "deviates from permissible range" in post(company, "Orders", order(DocDate="2026-09-05")).text
     assert post(company, "Orders", order(DocDate="2026-11-21")).status == 201

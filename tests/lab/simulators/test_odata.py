@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lab.simulators.sap_b1.ledger import Company
+from lab.simulators.sap_b1.state.company import Company
 
 
 @pytest.fixture(scope="module")

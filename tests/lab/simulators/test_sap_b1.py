@@ -11,9 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.simulators.faults import Faults
-from lab.simulators.sap_b1.app import ServiceLayer, Settings, build_app, encode
-from lab.simulators.sap_b1.ledger import Company, Rules
+from lab.simulators.sap_b1.app import ServiceLayer, build_app
+from lab.simulators.sap_b1.faults import FaultPlan
+from lab.simulators.sap_b1.settings import ServiceLayerSettings
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.rules import Rules
+from lab.simulators.sap_b1.wire.replies import encode
 from lab.simulators.wire import ConnectionDroppedError
 
 MASTER: dict[str, Any] = {
@@ -49,7 +52,7 @@ class World:
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.company = Company(clock=self.clock, with_claims=True, master_data=MASTER)
-        self.faults = Faults()
+        self.faults = FaultPlan()
         self.app: ServiceLayer = build_app(
             self.company,
             users={"streams": "secret"},
@@ -57,7 +60,7 @@ class World:
             clock=self.clock,
             sleep=self.clock.sleep,
             random=Random(7),
-            settings=Settings(**settings),
+            settings=ServiceLayerSettings(**settings),
         )
         self.client = self.new_client()
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, Request, UnavailableError
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state import messages
+from lab.simulators.sap_b1.state.company import Company
 from tests.streams.virtual import Clock
 
 MASTER_DATA: dict[str, Any] = {
@@ -29,7 +30,7 @@ class B1:
     """
 
     def __init__(self, seconds: float = 0.1) -> None:
-        self.company = ledger.Company("SBO_ACME", clock=Clock().now, with_claims=True, master_data=MASTER_DATA)
+        self.company = Company("SBO_ACME", clock=Clock().now, with_claims=True, master_data=MASTER_DATA)
         self.seconds, self.away = seconds, False
         self.before: Callable[[Sequence[Request]], None] = lambda _: None
         self.after: Callable[[Sequence[Request]], None] = lambda _: None
@@ -43,7 +44,7 @@ class B1:
 
     async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
         self._check()
-        sent = [ledger.Request(one.method, one.path, _exact(one.body)) for one in requests]
+        sent = [messages.Request(one.method, one.path, _exact(one.body)) for one in requests]
         items = self.company.work(sent).items
         self.clashes += [shared for other in self.flying if (shared := other & items)]
         self.flying.append(items)
@@ -66,7 +67,7 @@ class B1:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         self._check()
-        (answer,) = self.company.apply([ledger.Request("POST", path, _exact(body))])
+        (answer,) = self.company.apply([messages.Request("POST", path, _exact(body))])
         return Answer(answer.status, answer.body, answer.headers)
 
     async def ping(self) -> bool:

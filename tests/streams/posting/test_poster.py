@@ -13,7 +13,8 @@ import pytest
 
 from connectors.base.errors import LogError, LogUnavailableError
 from connectors.sap_b1 import claims
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.codec import embedded_codec
 from schemas.events import DispatchConfirmed, DispatchLine, FactEvent, OrderCancelled, OrderLine, OrderPlaced, digest_of
 from schemas.records import DeadLetterState, Posting
@@ -324,7 +325,7 @@ async def test_a_lost_answer_of_the_invoice_makes_no_second_delivery(desk: Desk)
 
 async def test_nothing_is_sent_before_the_claim_table_is_there() -> None:
     desk = Desk()
-    desk.b1.company = ledger.Company("SBO_ACME", clock=Clock().now, master_data=MASTER_DATA)
+    desk.b1.company = Company("SBO_ACME", clock=Clock().now, master_data=MASTER_DATA)
     await desk.open()
     batch = await desk.take(order("1"))
     await asyncio.sleep(300)
@@ -508,9 +509,7 @@ def late(desk: Desk, work: OrderPlaced) -> None:
         "DocumentLines": lines,
     }
     claim = claims.Claim(k, "order_placed", work.digest, "1 order-placed/0/0").request()
-    answers = desk.b1.company.apply(
-        [ledger.Request(claim.method, claim.path, claim.body), ledger.Request("POST", "Orders", body)]
-    )
+    answers = desk.b1.company.apply([Request(claim.method, claim.path, claim.body), Request("POST", "Orders", body)])
     assert [answer.status for answer in answers] == [201, 201], answers
 
 

@@ -190,7 +190,7 @@ async def test_a_withdrawn_document_that_was_applied_late_stands_and_its_batches
 
 
 def _refusal() -> Any:
-    from lab.simulators.sap_b1.ledger import refusal
+    from lab.simulators.sap_b1.state.messages import refusal
 
     return refusal(-10, "Quantity falls into negative inventory")
 

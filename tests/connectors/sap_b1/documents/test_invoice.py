@@ -4,7 +4,7 @@ import pytest
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents import invoice
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.events import DispatchLine, Shipping
 from tests.connectors.sap_b1.documents.world import B1, MASTER, K, dispatched, order_line, placed
 
@@ -16,7 +16,7 @@ def build(b1: B1) -> invoice.Plan:
 
 
 def by_hand(b1: B1, path: str, body: dict[str, object] | None = None) -> None:
-    answer = b1.company.apply([ledger.Request("POST", path, body)])[0]
+    answer = b1.company.apply([Request("POST", path, body)])[0]
     assert answer.status < 300, answer.text
     b1.order = b1.read()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents import refund_issued
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.events import (
     Adjustment,
     BatchQuantity,
@@ -260,7 +260,7 @@ def test_where_people_invoice_the_invoice_is_found_by_card_and_number(b1: B1) ->
     based = b1.refund_plan(refunded(refund_line())).body["DocumentLines"]
     assert isinstance(based, list)
     assert based[0]["BaseType"] == 15, "no invoice yet: the delivery is the base"
-    answer = b1.company.apply([ledger.Request("POST", "Invoices", body)])[0]
+    answer = b1.company.apply([Request("POST", "Invoices", body)])[0]
     assert answer.status == 201, answer.text
     b1.order = b1.read()
     document = b1.refund(refunded(refund_line(line_id="1")))

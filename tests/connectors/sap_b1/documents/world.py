@@ -21,7 +21,8 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Card, Item, MasterData, TaxCode, Warehouse
 from connectors.sap_b1.order import OrderView
 from connectors.sap_b1.settings import CompanySettings
-from lab.simulators.sap_b1 import ledger
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.messages import Request
 from schemas.events import (
     DispatchConfirmed,
     DispatchLine,
@@ -128,7 +129,7 @@ class B1:
     order: OrderView | None = None
 
     def __post_init__(self) -> None:
-        self.company = ledger.Company(clock=lambda: AT, with_claims=True)
+        self.company = Company(clock=lambda: AT, with_claims=True)
         yes = {"ManageBatchNumbers": "tYES"}
         self.company.load(
             {
@@ -156,7 +157,7 @@ class B1:
     def write(self, plan: Plan) -> dict[str, Any]:
         """Post a plan; the last document as B1 shows it."""
         requests = (*plan.before, *plan.requests)
-        answers = self.company.apply([ledger.Request(r.method, r.path, r.body) for r in requests])
+        answers = self.company.apply([Request(r.method, r.path, r.body) for r in requests])
         assert len(answers) == len(requests), (answers[0].code, answers[0].text)
         assert all(a.status < 300 for a in answers), (answers[-1].code, answers[-1].text)
         body = answers[-1].body or {}

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """Every fault, with what the client sees."""
 
     LOST_BEFORE = "lost_reply_before_commit"
@@ -48,25 +48,25 @@ class Kind(StrEnum):
     """`status`, `code`, `text`; nothing happened unless `commit`."""
 
 
-Scope = Literal["writes", "batches", "logins", "documents", "all"]
+_RateScope = Literal["writes", "batches", "logins", "documents", "all"]
 # Which requests a rate applies to; a script says so itself.
-_SCOPES: Final[Mapping[Kind, Scope]] = {
-    Kind.LOST_BEFORE: "writes",
-    Kind.LOST_AFTER: "writes",
-    Kind.LATE_COMMIT: "writes",
-    Kind.TRUNCATED_BATCH: "batches",
-    Kind.REORDERED_BATCH: "batches",
-    Kind.HTML_502: "all",
-    Kind.HTML_503: "all",
-    Kind.LOGIN_COLLISION: "logins",
-    Kind.SESSION_KILL: "all",
-    Kind.DUPLICATE: "writes",
-    Kind.LOCKED: "writes",
-    Kind.CONFLICT: "writes",
-    Kind.APPROVAL: "documents",
-    Kind.SLOW: "all",
-    Kind.CLOSED_PERIOD: "documents",
-    Kind.ERROR: "all",
+_SCOPES: Final[Mapping[FaultKind, _RateScope]] = {
+    FaultKind.LOST_BEFORE: "writes",
+    FaultKind.LOST_AFTER: "writes",
+    FaultKind.LATE_COMMIT: "writes",
+    FaultKind.TRUNCATED_BATCH: "batches",
+    FaultKind.REORDERED_BATCH: "batches",
+    FaultKind.HTML_502: "all",
+    FaultKind.HTML_503: "all",
+    FaultKind.LOGIN_COLLISION: "logins",
+    FaultKind.SESSION_KILL: "all",
+    FaultKind.DUPLICATE: "writes",
+    FaultKind.LOCKED: "writes",
+    FaultKind.CONFLICT: "writes",
+    FaultKind.APPROVAL: "documents",
+    FaultKind.SLOW: "all",
+    FaultKind.CLOSED_PERIOD: "documents",
+    FaultKind.ERROR: "all",
 }
 _DOCUMENTS: Final = frozenset(
     {
@@ -75,12 +75,13 @@ _DOCUMENTS: Final = frozenset(
     }
 )  # fmt: skip
 _SESSION_PATHS: Final = frozenset({"Login", "Logout"})
-Call = tuple[str, str]
+#: Method and path below the service root.
+MethodAndPath = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault and its parameters; which of them count is said at its `Kind`.
+class InjectedFault:
+    """One fault and its parameters; which of them count is said at its `FaultKind`.
 
     Attributes:
         kind: what happens.
@@ -98,7 +99,7 @@ class Fault:
         text: B1 text of `error`.
     """
 
-    kind: Kind
+    kind: FaultKind
     method: str = "*"
     path: str = "*"
     times: int = 1
@@ -111,7 +112,7 @@ class Fault:
     code: int = -1
     text: str = "Internal error (-1) occurred"
 
-    def matches(self, calls: Sequence[Call]) -> bool:
+    def matches(self, calls: Sequence[MethodAndPath]) -> bool:
         """Whether one of the requests is meant."""
         return any(
             self.method in ("*", method)
@@ -125,29 +126,29 @@ def _fits(path: str, pattern: str) -> bool:
     return fnmatchcase(path.partition("?")[0], pattern.replace("[", "[[]"))
 
 
-def read_fault(data: Mapping[str, Any]) -> Fault:
+def read_fault(data: Mapping[str, Any]) -> InjectedFault:
     """A fault from JSON.
 
     Raises:
         ValueError: for an unknown kind or field.
     """
-    unknown = data.keys() - {one.name for one in fields(Fault)}
+    unknown = data.keys() - {one.name for one in fields(InjectedFault)}
     if unknown:
         raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
     after_s = float(data.get("after_s", 1))
-    return Fault(**{**data, "kind": Kind(data["kind"]), "after_s": after_s})
+    return InjectedFault(**{**data, "kind": FaultKind(data["kind"]), "after_s": after_s})
 
 
 @dataclass(slots=True)
-class _Script:
-    fault: Fault
+class _FaultScript:
+    fault: InjectedFault
     skip: int
     left: int
 
 
 @dataclass(slots=True)
-class Faults:
-    """The faults in force. Scripts come first, in order; then each rate is drawn, in the order of `Kind`.
+class FaultPlan:
+    """The faults in force. Scripts come first, in order; then each rate is drawn, in the order of `FaultKind`.
 
     Attributes:
         injected: how often each kind was played.
@@ -156,11 +157,11 @@ class Faults:
 
     injected: dict[str, int] = field(default_factory=dict)
     outage: Literal["html_503", "drop"] | None = None
-    _rates: dict[Kind, tuple[float, Fault]] = field(default_factory=dict)
-    _scripts: list[_Script] = field(default_factory=list)
+    _rates: dict[FaultKind, tuple[float, InjectedFault]] = field(default_factory=dict)
+    _scripts: list[_FaultScript] = field(default_factory=list)
 
     @classmethod
-    def read(cls, data: Mapping[str, Any]) -> "Faults":
+    def read(cls, data: Mapping[str, Any]) -> "FaultPlan":
         """Faults from JSON: see `update`."""
         faults = cls()
         faults.update(data)
@@ -171,7 +172,7 @@ class Faults:
 
         Args:
             data: `clear` (true: drop all rates and scripts first), `rates`: kind -> share of requests 0 to 1, or
-                {"rate": share, ...fields of Fault}, `scripts`: [{"kind", ...fields of Fault}].
+                {"rate": share, ...fields of InjectedFault}, `scripts`: [{"kind", ...fields of InjectedFault}].
 
         Raises:
             ValueError: for an unknown kind, field or key.
@@ -192,21 +193,21 @@ class Faults:
         share = float(rate)
         if not 0 <= share <= 1:
             raise ValueError(f"the rate of {kind} is not between 0 and 1: {rate}")
-        self._rates[Kind(kind)] = (share, read_fault({**parameters, "kind": kind}))
+        self._rates[FaultKind(kind)] = (share, read_fault({**parameters, "kind": kind}))
 
     def script(self, kind: str, **parameters: Any) -> None:
         """Play a fault for the next `times` matching requests after `skip` others."""
         fault = read_fault({**parameters, "kind": kind})
-        if fault.kind is Kind.LOGIN_COLLISION and fault.path == "*":
+        if fault.kind is FaultKind.LOGIN_COLLISION and fault.path == "*":
             fault = read_fault({**parameters, "kind": kind, "path": "Login"})
-        self._scripts.append(_Script(fault, fault.skip, fault.times))
+        self._scripts.append(_FaultScript(fault, fault.skip, fault.times))
 
     @property
     def scripts_left(self) -> int:
         """How many scripted faults have not been played yet."""
         return sum(script.left for script in self._scripts)
 
-    def choose(self, calls: Sequence[Call], random: Random) -> Fault | None:
+    def choose(self, calls: Sequence[MethodAndPath], random: Random) -> InjectedFault | None:
         """The fault of one HTTP request, if any.
 
         Args:
@@ -220,7 +221,7 @@ class Faults:
                     continue
                 script.left -= 1
                 return self._played(script.fault)
-        for kind in Kind:
+        for kind in FaultKind:
             share, fault = self._rates.get(kind, (0.0, None))
             if fault is None or not share or not _reaches(_SCOPES[kind], calls):
                 continue
@@ -228,12 +229,12 @@ class Faults:
                 return self._played(fault)
         return None
 
-    def _played(self, fault: Fault) -> Fault:
+    def _played(self, fault: InjectedFault) -> InjectedFault:
         self.injected[fault.kind.value] = self.injected.get(fault.kind.value, 0) + 1
         return fault
 
 
-def _reaches(scope: Scope, calls: Iterable[Call]) -> bool:
+def _reaches(scope: _RateScope, calls: Iterable[MethodAndPath]) -> bool:
     for method, path in calls:
         if scope == "logins":
             if path == "Login":

@@ -1,0 +1,1 @@
+"""How the Service Layer looks from outside: JSON of both versions, replies, multipart batches. Pure."""
