@@ -21,7 +21,7 @@ setup: $(READY)
 # Packages by their hashes, then our two distributions as they lie here, then Kafka's jars.
 $(READY): pyproject.toml lab/pyproject.toml requirements-test.lock lab/kafka/jars.sha256
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null || { \
-		echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) -V 2>&1 || true); name another one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+		echo "Python 3.11 or later is needed, and $(PYTHON) is $$(command -v $(PYTHON) >/dev/null && $(PYTHON) -V 2>&1 || echo "not there"); name another one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
 		echo "$(PYTHON) cannot make a virtual environment; install its venv package (Debian: apt install python3-venv)" >&2; exit 1; }
 	@echo "Installing Python's packages into $(VENV)"
