@@ -1,4 +1,4 @@
-"""What a README tells people to type exists."""
+"""What a README tells people to type exists, and is executed by a test or by CI."""
 
 import re
 from pathlib import Path
@@ -30,6 +30,44 @@ def test_every_make_target_that_a_readme_names_is_in_the_makefile() -> None:
     named = {line.split()[1] for line in _typed("make")}
     assert named, "the pattern finds nothing"
     assert named <= targets
+
+
+#: Where CI or a test does what a target of the Makefile does: the file, and the words in it.
+EXECUTED = {
+    "bench": (".ci/run", "-m tests.bench"),
+    "chaos": ("tests/chaos/test_chaos.py", "SHORT)"),
+    "demo": ("tests/integration/test_demo.py", '[*STREAMS, "demo"'),
+    "fuzz": ("tests/fuzz/test_fuzz.py", "def test_"),
+    "lint": (".ci/run", "make lint"),
+    "lock": ("tests/house/test_packages.py", "test_the_locks_hold_what_is_declared"),
+    "setup": (".ci/run", "make setup"),
+    "simulate": ("tests/simulation/test_simulation.py", "def test_"),
+    "test": (".ci/run", "make test"),
+    "wheels": ("tests/house/test_packages.py", "pip wheel"),
+}
+
+
+def test_every_make_target_is_executed_somewhere() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert targets == set(EXECUTED)
+    for target, (file, words) in EXECUTED.items():
+        assert words in (ROOT / file).read_text(encoding="utf-8"), target
+
+
+def test_every_command_of_the_readme_at_the_top_is_executed() -> None:
+    """Those under "Running it" by one test, in their order; the demo by its own; make's by what the table above names."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (in_order,) = re.findall(r"## Running it\n.*?```sh\n(.*?)```", text, re.S)
+    test = (ROOT / "tests/integration/test_readme_commands.py").read_text(encoding="utf-8")
+    assert "for line in commands():" in test
+    demos = (ROOT / "tests/integration/test_demo.py").read_text(encoding="utf-8")
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
+        for line in filter(None, (line.split("#")[0].strip() for line in block.splitlines())):
+            assert line in in_order or line.split()[1] in EXECUTED, line
+    for option in {
+        option for line in re.findall(r"`(streams demo[^`]*)`", text) for option in re.findall(r"--\w+", line)
+    }:
+        assert f'"{option}"' in demos, option
 
 
 @pytest.mark.parametrize("line", sorted(_typed("streams")))
