@@ -33,6 +33,8 @@ TYPES: dict[str, type[Any]] = {
     "anchor": Anchor,
 }
 _NAMES = {cls: name for name, cls in TYPES.items()}
+#: Read when this module is imported, so that nothing starts on a schema that was edited in place.
+_SCHEMAS = known_schemas()
 
 # A fact travels on inside a Posting, whose topic has a broker's usual limit of 1 MiB: the difference is for what stands
 # around it.
@@ -98,7 +100,7 @@ class Codec:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._by_fingerprint = {schema.fingerprint: schema for schema in known_schemas().values()}
+        self._by_fingerprint = {schema.fingerprint: schema for schema in _SCHEMAS.values()}
         self._writers: dict[type[Any], tuple[Callable[[Any], bytes], int]] = {}
         self._readers: dict[bytes, _Written] = {}
 
@@ -190,7 +192,7 @@ class Codec:
         return written.schema.record
 
     def _writer(self, cls: type[Any]) -> tuple[Callable[[Any], bytes], int]:
-        schema = latest(known_schemas(), _NAMES[cls])
+        schema = latest(_SCHEMAS, _NAMES[cls])
         prefix = b"\0" + self._registry.id_of(schema).to_bytes(4, "big")
         self._writers[cls] = compile_encoder(schema.record, prefix), _MAX_BYTES.get(schema.name, FACT_MAX_BYTES)
         return self._writers[cls]

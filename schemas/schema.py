@@ -169,6 +169,15 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(json.dumps(canonical, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
 
 
+def content_fingerprint(text: str) -> str:
+    """SHA-256 of a schema file's content, defaults included; layout and `doc` do not matter.
+
+    It is frozen beside the schema's id: the canonical form would not notice a default that somebody changes.
+    """
+    content = json.loads(text, object_hook=lambda node: {key: value for key, value in node.items() if key != "doc"})
+    return hashlib.sha256(json.dumps(content, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
+
+
 def _canonical(definition: Any, space: str) -> Any:
     if isinstance(definition, str):
         return definition if definition in _PRIMITIVES else _full_name(definition, space)

@@ -17,6 +17,7 @@ from hypothesis.strategies import SearchStrategy
 
 import schemas
 from schemas import events, records
+from schemas.codec import TYPES
 from schemas.decimals import decimal_of, unscaled
 from schemas.events import EVENT_TYPES, FactEvent, StockAdjusted, digest_of
 
@@ -144,15 +145,22 @@ def any_record() -> SearchStrategy[Any]:
     return st.one_of(facts(), stock_batches(), sealed_epochs(), *(of(cls) for cls in others))
 
 
-def examples() -> list[Path]:
-    """The example payloads: `<event>/v<version>/<name>.json`, as a line of a JSON-lines file has them."""
+def record_examples() -> list[Path]:
+    """The example of every version of every record: `<name>/v<version>/<example>.json`. Bytes stand there in hex."""
     return sorted(EXAMPLES.glob("*/v*/*.json"))
 
 
-def read_example(path: Path) -> FactEvent:
-    """An example as the event that a connector makes of it, digest included."""
-    payload = json.loads(path.read_text(encoding="utf-8"))
-    event: FactEvent = _from_json(EVENT_TYPES[payload["type"]], payload | {"digest": ""})
+def examples() -> list[Path]:
+    """Those of the events, as a line of a JSON-lines file has them."""
+    return [path for path in record_examples() if path.parts[-3] in EVENT_TYPES]
+
+
+def read_example(path: Path) -> Any:
+    """An example as a record: of an event the one that a connector makes of it, digest included."""
+    cls, payload = TYPES[path.parts[-3]], json.loads(path.read_text(encoding="utf-8"))
+    if path.parts[-3] not in EVENT_TYPES:
+        return _from_json(cls, payload)
+    event: FactEvent = _from_json(cls, payload | {"digest": ""})
     return _digested(event)
 
 
@@ -171,7 +179,7 @@ def _from_json(hint: Any, value: Any) -> Any:
         return datetime.fromisoformat(value).astimezone(UTC)
     if hint is date:
         return date.fromisoformat(value)
-    return value.encode() if hint is bytes else value
+    return bytes.fromhex(value) if hint is bytes else value
 
 
 def mutate(data: bytes, draw: st.DataObject) -> bytes:

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import re
 import types
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,8 +10,17 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 from schemas.codec import TYPES
-from schemas.registry import EmbeddedRegistry, breaks, embedded_registry, known_schemas, latest, load_schemas
-from schemas.schema import Array, Field, Node, Optional, Record, Scalar, SchemaError, parse
+from schemas.registry import (
+    Frozen,
+    breaks,
+    check_frozen,
+    embedded_registry,
+    known_schemas,
+    latest,
+    load_schemas,
+    read_frozen,
+)
+from schemas.schema import Array, Field, Node, Optional, Record, Scalar, SchemaError, content_fingerprint, parse
 from schemas.topics import TOPICS
 
 #: Records whose class has a better name than their schema, which stays as it was first written.
@@ -101,17 +112,58 @@ def test_the_registry_gives_the_text_of_its_ids_and_no_other() -> None:
     assert registry.schema_text(0) is None
 
 
-@pytest.mark.parametrize("ids", [{}, {"anchor.v1": 1, "anchor.v2": 2}])
-def test_a_schema_without_id_or_an_id_without_schema_is_refused(ids: dict[str, int]) -> None:
-    with pytest.raises(SchemaError, match="exactly one id"):
-        EmbeddedRegistry({"anchor.v1": known_schemas()["anchor.v1"]}, ids)
+ANCHOR = {"anchor.v1": known_schemas()["anchor.v1"]}
+FROZEN = {"anchor.v1": Frozen(13, content_fingerprint(ANCHOR["anchor.v1"].text))}
+
+
+def test_a_schema_without_id_is_refused_with_the_line_to_add() -> None:
+    line = re.escape(f'"anchor.v1" = {{ id = 1, fingerprint = "{FROZEN["anchor.v1"].fingerprint}" }}')
+    with pytest.raises(SchemaError, match=line):
+        check_frozen(ANCHOR, {})
+
+
+def test_an_id_without_schema_is_refused() -> None:
+    with pytest.raises(SchemaError, match=r"anchor.v2.avsc is gone"):
+        check_frozen(ANCHOR, {**FROZEN, "anchor.v2": Frozen(14, "")})
 
 
 def test_an_id_given_twice_is_refused() -> None:
     some = {key: known_schemas()[key] for key in ("anchor.v1", "cursor.v1")}
 
     with pytest.raises(SchemaError, match="one id to two schemas"):
-        EmbeddedRegistry(some, dict.fromkeys(some, 1))
+        check_frozen(some, {key: Frozen(1, content_fingerprint(schema.text)) for key, schema in some.items()})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"name": "topic", "type": "string"},', '{"name": "topic", "type": "string"}, {"name": "x", "type": "long", "default": 0},'),
+        ('{"name": "topic", "type": "string"},', ""),
+        ('"default": 0', '"default": 1'),
+        ('"name": "topic"', '"name": "topics"'),
+    ],
+    ids=["a field more", "a field less", "another default", "another name"],
+)  # fmt: skip
+def test_a_schema_edited_in_place_is_refused_with_what_to_do_instead(before: str, after: str) -> None:
+    text = ANCHOR["anchor.v1"].text
+    assert before in text
+    edited = {"anchor.v1": parse("anchor", 1, text.replace(before, after, 1))}
+
+    with pytest.raises(SchemaError, match=r"put it back, and add anchor.v2.avsc with a new id"):
+        check_frozen(edited, FROZEN)
+
+
+def test_layout_and_doc_of_a_schema_may_change() -> None:
+    relaid = json.dumps(json.loads(ANCHOR["anchor.v1"].text) | {"doc": "other words"}, indent=7)
+
+    check_frozen({"anchor.v1": parse("anchor", 1, relaid)}, FROZEN)
+
+
+def test_a_line_of_ids_without_fingerprint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ids.toml").write_text('"anchor.v1" = { id = 1 }')
+
+    with pytest.raises(SchemaError, match="each line is"):
+        read_frozen(tmp_path / "ids.toml")
 
 
 @pytest.mark.parametrize(
