@@ -18,7 +18,7 @@ from schemas.events import FactEvent, OrderLine, OrderPlaced
 MAX_IDENTITY_CHARS = 100
 #: A vendor's clock may be wrong, and a day in another time zone may have begun; more than that is an error.
 MAX_AHEAD = timedelta(days=1)
-_IDENTITIES = frozenset(
+IDENTITIES = frozenset(
     {
         "event_id",
         "order_id",
@@ -96,7 +96,7 @@ def _plan(kind: type[Any]) -> _Plan:
     _PLANS[kind] = tuple(
         (
             field.name,
-            field.name in _IDENTITIES,
+            field.name in IDENTITIES,
             "above"
             if field.name == "quantity"
             else "zero"

@@ -11,23 +11,27 @@ from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel
 
 from connectors.base.json_numbers import is_deep
+from connectors.base.values import MAX_NAMED_PROBLEMS
 from connectors.ims.convert import Converter
-from connectors.ims.records import MAX_DEPTH, RECORDS, LineError
-from connectors.ims.settings import JsonSettings, inner_record, is_list
+from connectors.ims.errors import LineError
+from connectors.ims.fields import inner_record, is_list
+from connectors.ims.json_lines import MAX_DEPTH
+from connectors.ims.mappings import JsonSettings
+from connectors.ims.records import RECORDS
 
 #: What JMESPath does to a document that is not what its author had in mind. Its texts quote values.
-_ASTRAY = (JMESPathError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_PATH_ERRORS = (JMESPathError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 #: A text, or a brace outside of one.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}]')
 
 
 @dataclass(slots=True)
-class _Node:
+class _FieldNode:
     """A field of the event: where it comes from, and what is inside."""
 
     path: Any = None  # compiled; None: it begins where the one above it does
     listed: bool = False
-    inner: dict[str, "_Node"] = field(default_factory=dict)
+    inner: dict[str, "_FieldNode"] = field(default_factory=dict)
 
 
 class Document:
@@ -48,14 +52,14 @@ class Document:
         self._mapping = mapping
         self._objects: list[dict[str, Any]] = []  # in the order in which they end
         self._twice: set[int] = set()
-        self._spans: dict[int, tuple[int, int]] | None = None
+        self._object_spans: dict[int, tuple[int, int]] | None = None
         try:
-            self._text = body.decode("utf-8-sig")
+            self._text = body.decode(json.detect_encoding(body))
         except UnicodeDecodeError:
-            raise self._unreadable("the document is not UTF-8; write the file in UTF-8") from None
+            raise self._unreadable("the document is not UTF-8 (or UTF-16, UTF-32); write the file in UTF-8") from None
         self.records = self._find(self._parse())
         record = RECORDS[mapping.event]
-        self._root = _Node()
+        self._root = _FieldNode()
         for path in sorted(mapping.fields):
             _add(self._root, record, path, mapping.fields[path])
         self._convert = Converter(mapping, tuple(each for each in mapping.fields if _is_single(record, each)))
@@ -68,20 +72,22 @@ class Document:
         """
         event = self._mapping.event
         if not isinstance(record, dict):
-            raise LineError("invalid_event", "the record is not an object; mend it, or the path in records", event)
-        faults: list[str] = []
-        found = self._build(self._root, record, "", faults)
-        if self._says_twice(record):
-            faults.insert(0, "an object has the same key twice; write each key once, so that it is clear what holds")
-        if faults:
-            raise LineError("invalid_event", "; ".join(faults[:5]), event, found)
+            raise LineError("invalid_event", "the record is not an object; fix it, or the path in records", event)
+        problems: list[str] = []
+        found = self._build(self._root, record, "", problems)
+        if self._has_key_twice(record):
+            problems.insert(0, "an object has the same key twice; write each key once, so that it is clear what holds")
+        if problems:
+            raise LineError("invalid_event", "; ".join(problems[:MAX_NAMED_PROBLEMS]), event, found)
         return found
 
     def bytes_of(self, record: object) -> bytes:
         """A record as the document has it; one that the path has put together, as JSON."""
-        if self._spans is None:
-            self._spans = {id(each): span for each, span in zip(self._objects, _spans(self._text), strict=True)}
-        span = self._spans.get(id(record))
+        if self._object_spans is None:
+            self._object_spans = {
+                id(each): span for each, span in zip(self._objects, _object_spans(self._text), strict=True)
+            }
+        span = self._object_spans.get(id(record))
         text = self._text[slice(*span)] if span is not None else json.dumps(record, ensure_ascii=False)
         return text.encode(errors="surrogatepass")
 
@@ -97,11 +103,11 @@ class Document:
         except json.JSONDecodeError as error:
             raise self._unreadable(
                 f"the document is not JSON ({error.msg} at line {error.lineno}, column {error.colno}); "
-                "mend it at the source"
+                "fix it at the source"
             ) from None
         except (ValueError, RecursionError):
             raise self._unreadable(
-                "the document is not JSON (NaN, Infinity, or nested too deeply); mend it at the source"
+                "the document is not JSON (NaN, Infinity, or nested too deeply); fix it at the source"
             ) from None
         if is_deep(found, MAX_DEPTH):
             raise self._unreadable(f"the document is nested more than {MAX_DEPTH} deep; flatten it")
@@ -118,48 +124,46 @@ class Document:
         event, path = self._mapping.event, self._mapping.records
         try:
             found = jmespath.search(path, document)
-        except _ASTRAY:
-            raise LineError(
-                "invalid_event", "records cannot be applied to the document; mend the path", event
-            ) from None
+        except _PATH_ERRORS:
+            raise LineError("invalid_event", "records cannot be applied to the document; fix the path", event) from None
         if found is None:
-            raise LineError("invalid_event", f"the document has nothing at {path}; mend it, or the path", event)
+            raise LineError("invalid_event", f"the document has nothing at {path}; fix it, or the path", event)
         return found if isinstance(found, list) else [found]
 
-    def _build(self, node: _Node, base: object, at: str, faults: list[str]) -> dict[str, object]:
+    def _build(self, node: _FieldNode, base: object, at: str, problems: list[str]) -> dict[str, object]:
         found: dict[str, object] = {}
         for name, inner in node.inner.items():
             path = f"{at}{name}"
             try:
                 value = base if inner.path is None else inner.path.search(base)
-            except _ASTRAY:
-                faults.append(f"{path}: its path cannot be applied to the record; mend the path")
+            except _PATH_ERRORS:
+                problems.append(f"{path}: its path cannot be applied to the record; fix the path")
                 continue
             if value is None or value == "":
                 continue
             each = value if isinstance(value, list) else [value]
             if inner.inner and inner.listed:
-                found[name] = [self._build(inner, one, f"{path}.", faults) for one in each]
+                found[name] = [self._build(inner, one, f"{path}.", problems) for one in each]
             elif inner.inner:
-                if built := self._build(inner, value, f"{path}.", faults):
+                if built := self._build(inner, value, f"{path}.", problems):
                     found[name] = built
             else:
                 try:
                     found[name] = [self._value(path, one) for one in each] if inner.listed else self._value(path, value)
                 except ValueError as error:
-                    faults.append(f"{path} {error}")
+                    problems.append(f"{path} {error}")
         return found
 
     def _value(self, path: str, value: object) -> object:
         if isinstance(value, float):
-            raise ValueError("is the outcome of a calculation; take a value that the document has")  # noqa: TRY004 -- a fault like the others
+            raise ValueError("is the outcome of a calculation; take a value that the document has")  # noqa: TRY004 -- a problem like the others
         if isinstance(value, bool):
             return self._convert.text(path, "true" if value else "false") if path in self._mapping.values else value
         if isinstance(value, int):
             value = str(value)
         return self._convert.text(path, value) if isinstance(value, str) else value
 
-    def _says_twice(self, record: object) -> bool:
+    def _has_key_twice(self, record: object) -> bool:
         level = [record] if self._twice else []
         while level:
             if any(id(each) in self._twice for each in level):
@@ -175,13 +179,13 @@ class Document:
         return LineError("unreadable", text, self._mapping.event)
 
 
-def _add(root: _Node, record: type[BaseModel], path: str, expression: str) -> None:
+def _add(root: _FieldNode, record: type[BaseModel], path: str, expression: str) -> None:
     node, at = root, record
     *above, last = path.split(".")
     for name in above:
-        node = node.inner.setdefault(name, _Node(listed=is_list(at, name)))
+        node = node.inner.setdefault(name, _FieldNode(listed=is_list(at, name)))
         at = inner_record(at, name) or at
-    found = node.inner.setdefault(last, _Node(listed=is_list(at, last)))
+    found = node.inner.setdefault(last, _FieldNode(listed=is_list(at, last)))
     found.path = jmespath.compile(expression)
 
 
@@ -191,7 +195,7 @@ def _is_single(record: type[BaseModel], path: str) -> bool:
     return _is_single(inner, rest) if inner is not None and rest else inner is None
 
 
-def _spans(text: str) -> list[tuple[int, int]]:
+def _object_spans(text: str) -> list[tuple[int, int]]:
     """Where the objects of a document stand that is known to be JSON, in the order in which they end."""
     found: list[tuple[int, int]] = []
     begun: list[int] = []

@@ -2,17 +2,19 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+from connectors.base.context import EventContext
 from connectors.base.errors import RejectedError
-from connectors.ims.files import Origin, Taken, open_reader
+from connectors.ims.files import open_reader
 from connectors.ims.inboxes.inbox import File
+from connectors.ims.reader import ReadStep
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import is_ours
 
 
-def read_file(path: Path, name: str, settings: ImsSettings, now: datetime) -> Iterator[Taken]:
+def read_file(path: Path, name: str, settings: ImsSettings, now: datetime) -> Iterator[ReadStep]:
     """The steps through a file as connector `name` takes them; its own name says which mapping is meant.
 
     Raises:
@@ -26,12 +28,13 @@ def read_file(path: Path, name: str, settings: ImsSettings, now: datetime) -> It
         )
     try:
         handle = path.open("rb")
+        modified = datetime.fromtimestamp(path.stat().st_mtime_ns // 1_000_000 / 1000, UTC)
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        file = File(path.name, handle, handle.tell(), digest, (), is_known=False)
+        file = File(path.name, handle, handle.tell(), digest, (), is_known=False, modified=modified)
     except OSError as error:
-        raise RejectedError(f"{path} cannot be opened ({error.strerror}); mend the path, or its rights") from error
-    reader = open_reader(file, None, (), settings, Origin(name, settings.company))
+        raise RejectedError(f"{path} cannot be opened ({error.strerror}); fix the path, or its rights") from error
+    reader = open_reader(file, None, (), settings)
     try:
-        yield from reader.items(now)
+        yield from reader.steps(EventContext(name, settings.company, settings, now))
     finally:
         reader.close()

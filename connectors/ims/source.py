@@ -6,18 +6,21 @@ from dataclasses import replace
 import structlog
 
 from connectors.base.clock import Clock
+from connectors.base.context import EventContext
 from connectors.base.errors import RetriableError
 from connectors.base.source import Batch, Item
-from connectors.ims.files import Origin, Place, Reader, open_reader
+from connectors.ims.address import Address
+from connectors.ims.files import open_reader
 from connectors.ims.inboxes import Inbox, open_inbox
 from connectors.ims.inboxes.folder import names_in
 from connectors.ims.inboxes.inbox import File, Memory, is_plain
-from connectors.ims.settings import Address, ImsSettings, mapping_of
+from connectors.ims.reader import FilePosition, Reader
+from connectors.ims.settings import ImsSettings, mapping_of
 
 log = structlog.get_logger(__name__)
 
 #: A batch is one send and one cursor record. 500 lines keep the broker's round trips (a few ms each) below a tenth of
-#: the work. The bytes bound what is in memory, and also the record of a level: even if all lines are of one place,
+#: the work. The bytes bound what is in memory, and also the record of a level: even if all lines are of one position,
 #: their pending deltas (in base64) stay below 1 MiB.
 BATCH_LINES = 500
 BATCH_BYTES = 512 * 1024
@@ -50,7 +53,7 @@ class ImsSource:
         name: The connector's.
         settings: Its own.
         clock: When a line was read.
-        inbox: In place of the one that the settings name.
+        inbox: In position of the one that the settings name.
     """
 
     def __init__(self, name: str, settings: ImsSettings, clock: Clock, *, inbox: Inbox | None = None) -> None:
@@ -61,77 +64,77 @@ class ImsSource:
         self._inbox = inbox or open_inbox(settings)
         self._open: Reader | None = None
         self._names: list[str] = []  # still to be read of the last look, the next one last
-        self._behind: Place | None = None  # put aside: not to be asked for again
-        self._odd: set[str] = set()
+        self._finished: FilePosition | None = None  # put aside: not to be asked for again
+        self._unmapped: set[str] = set()
 
     async def read(self, cursor: str | None) -> Batch:
-        place = Place.from_text(cursor) if cursor is not None else None
+        position = FilePosition.from_text(cursor) if cursor is not None else None
         try:
-            return await self._read(cursor, place)
+            return await self._read(cursor, position)
         except OSError as error:
-            self._let_go()
-            raise RetriableError(f"{self.name}: a file cannot be read ({error.strerror}); mend the disk") from error
+            self._close_file()
+            raise RetriableError(f"{self.name}: a file cannot be read ({error.strerror}); repair the disk") from error
         except RetriableError as error:
-            self._let_go()
+            self._close_file()
             raise RetriableError(f"{self.name}: {error}", retry_after_s=error.retry_after_s) from error
 
     async def close(self) -> None:
-        self._let_go()
+        self._close_file()
         await self._inbox.close()
 
-    def _let_go(self) -> None:
+    def _close_file(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
         self._names.clear()
 
-    async def _read(self, cursor: str | None, place: Place | None) -> Batch:
-        if self._open is None or self._open.place != place:
+    async def _read(self, cursor: str | None, position: FilePosition | None) -> Batch:
+        if self._open is None or self._open.position != position:
             if self._open is not None:
-                self._let_go()
-            self._open = await self._reopen(place)
+                self._close_file()
+            self._open = await self._reopen(position)
         if self._open is not None and self._open.is_read:
             await self._finish(self._open)
-            self._behind = place
+            self._finished = position
         if self._open is None:
-            self._open = await self._next(place.memory if place is not None else ())
+            self._open = await self._next(position.memory if position is not None else ())
         if self._open is None:
             return Batch((), cursor, idle=True)
-        items = await asyncio.to_thread(self._take, self._open)
+        items = await asyncio.to_thread(self._read_batch, self._open)
         if self._open.is_read:
-            at = self._open.place
-            self._open.place = replace(at, memory=self._inbox.remember(at.memory, self._open.file))
-        return Batch(items, self._open.place.to_text())
+            at = self._open.position
+            self._open.position = replace(at, memory=self._inbox.remember(at.memory, self._open.file))
+        return Batch(items, self._open.position.to_text())
 
-    def _take(self, reader: Reader) -> tuple[Item, ...]:
+    def _read_batch(self, reader: Reader) -> tuple[Item, ...]:
         items: list[Item] = []
         size = 0
-        for taken in reader.items(self._clock.now()):
-            size += taken.size
-            if taken.item is not None:
-                items.append(taken.item)
+        for step in reader.steps(EventContext(self.name, self.company, self._settings, self._clock.now())):
+            size += step.size
+            if step.item is not None:
+                items.append(step.item)
             if len(items) >= BATCH_LINES or size >= BATCH_BYTES:
                 break
         return tuple(items)
 
-    async def _reopen(self, place: Place | None) -> Reader | None:
-        """The file that the cursor names, at its place, if it still is what it was."""
-        if place is None or place == self._behind:
+    async def _reopen(self, position: FilePosition | None) -> Reader | None:
+        """The file that the cursor names, at its position, if it still is what it was."""
+        if position is None or position == self._finished:
             return None
-        file = await self._inbox.open(place.file, place.memory)
+        file = await self._inbox.open(position.file, position.memory)
         if file is None:
             return None
-        if file.digest != place.digest:
+        if file.digest != position.digest:
             file.close()
             return None
-        return await self._reader(file, place, place.memory)
+        return await self._reader(file, position, position.memory)
 
     async def _next(self, memory: Memory) -> Reader | None:
         """The next file that has not been read; those that have been and came back are put out of the way."""
         if not self._names:
             names = await self._inbox.look()
             ours = {name for name in names if is_ours(name, self._settings)}
-            self._tell_odd(set(names) - ours)
+            self._warn_unmapped(set(names) - ours)
             self._names = sorted(ours, reverse=True)
         while self._names:
             file = await self._inbox.open(self._names[-1], memory)
@@ -144,30 +147,29 @@ class ImsSource:
             self._names.pop()
         return None
 
-    async def _reader(self, file: File, place: Place | None, memory: Memory) -> Reader:
-        origin = Origin(self.name, self.company)
+    async def _reader(self, file: File, position: FilePosition | None, memory: Memory) -> Reader:
         try:
-            return await asyncio.to_thread(open_reader, file, place, memory, self._settings, origin)
+            return await asyncio.to_thread(open_reader, file, position, memory, self._settings)
         except BaseException:
             file.close()
             raise
 
     async def _finish(self, reader: Reader) -> None:
         """Put a file aside that is read, unless it has become another one meanwhile."""
-        place = reader.place
+        position = reader.position
         reader.close()
         self._open = None
         moved_to = await self._inbox.finish(reader.file)
         if moved_to is None:
-            log.warning("file_changed", connector=self.name, file=place.file)
+            log.warning("file_changed", connector=self.name, file=position.file)
         else:
-            log.info("file_done", connector=self.name, file=place.file, lines=place.line, moved_to=moved_to)
+            log.info("file_done", connector=self.name, file=position.file, lines=position.line, moved_to=moved_to)
 
-    def _tell_odd(self, names: set[str]) -> None:
-        """Say once which files nobody will read."""
-        odd = {name for name in names if not name.startswith(".") and not name.endswith(".part")}
-        for name in sorted(odd - self._odd):
+    def _warn_unmapped(self, names: set[str]) -> None:
+        """Log once which files nobody will read."""
+        unmapped = {name for name in names if not name.startswith(".") and not name.endswith(".part")}
+        for name in sorted(unmapped - self._unmapped):
             log.warning(
                 "file_not_read", connector=self.name, file=name, remedy="name it *.jsonl, or add a csv or json mapping"
             )
-        self._odd = odd
+        self._unmapped = unmapped

@@ -1,12 +1,12 @@
-"""A checked line to an event, in the source's own names. Pure."""
+"""A checked record to an event, in the source's own names. Pure."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
+from connectors.base.context import EventContext
 from connectors.base.source import StockLevel
 from connectors.ims import records
 from schemas.events import (
@@ -48,19 +48,17 @@ _PARTS: dict[type[BaseModel], Callable[..., object]] = {
 }
 
 
-def translate(record: records.EventRecord, source: str, company: str, observed_at: datetime) -> FactEvent | StockLevel:
-    """Make the event of a line.
+def translate(record: records.EventRecord, context: EventContext[Any]) -> FactEvent | StockLevel:
+    """Make the event of a record.
 
-    `event_id` is the identity where a line of another identity does not give one; `order_number` the order id.
+    `event_id` is the identity where a record of another identity does not give one; `order_number` the order id.
 
     Args:
         record: What `records.validate` returned.
-        source: The connector's name.
-        company: The company it feeds.
-        observed_at: When the line was read; aware UTC.
+        context: In whose name, and when it was read.
     """
     values = _values(record)
-    values |= {"source": source, "company": company, "observed_at": observed_at, "digest": b""}
+    values |= {"source": context.source, "company": context.company, "observed_at": context.observed_at, "digest": b""}
     event: FactEvent
     match record:
         case records.OrderPlacedRecord():
@@ -78,11 +76,11 @@ def translate(record: records.EventRecord, source: str, company: str, observed_a
         case records.StockAdjustedRecord():
             if record.level is not None and record.sequence is not None:
                 return StockLevel(
-                    source=source,
-                    company=company,
+                    source=context.source,
+                    company=context.company,
                     event_id=record.event_id,
                     occurred_at=record.occurred_at,
-                    observed_at=observed_at,
+                    observed_at=context.observed_at,
                     sku=record.sku,
                     location=record.location,
                     level=record.level,

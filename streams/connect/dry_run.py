@@ -8,7 +8,7 @@ from typing import Any
 
 from connectors.base.errors import Refusal
 from connectors.base.source import Item, RefusedRecord, StockLevel
-from connectors.ims.files import Taken
+from connectors.ims.reader import ReadStep
 from connectors.sap_b1.mapping import CompanyMap
 from schemas.events import (
     TYPE_NAMES,
@@ -76,7 +76,7 @@ class Totals:
         return {"events": dict(self.events), "refused": dict(self.refused), "skipped": self.skipped}
 
 
-def judge(steps: Iterable[Taken], company: CompanyMap, totals: Totals) -> Iterator[Tried]:
+def judge(steps: Iterable[ReadStep], company: CompanyMap, totals: Totals) -> Iterator[Tried]:
     """Judge the steps through a file, one by one, and count them."""
     for step in steps:
         if step.item is None:

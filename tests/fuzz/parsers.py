@@ -12,8 +12,11 @@ from typing import Any
 
 import httpx
 
+from connectors.base.context import EventContext
 from connectors.base.errors import FatalError, RetriableError
+from connectors.ims import json_lines
 from connectors.ims import records as ims
+from connectors.ims.errors import LineError
 from connectors.ims.translate import translate as translate_line
 from connectors.magento import records as magento
 from connectors.magento.settings import MagentoSettings
@@ -94,9 +97,9 @@ def _marked(value: Any, inside: str = "") -> Any:
 class Line(Texts):
     async def feed(self, given: bytes) -> None:
         try:
-            event_type, fields = ims.parse(given)
-            item = translate_line(ims.validate(event_type, fields, NOW), "wms", "acme", NOW)
-        except ims.LineError as error:
+            event_type, fields = json_lines.parse(given)
+            item = translate_line(ims.validate(event_type, fields, NOW), EventContext("wms", "acme", None, NOW))
+        except LineError as error:
             check_message(str(error))
             return
         await self.outlet.take([item])

@@ -1,10 +1,11 @@
 """Where the files lie: a folder, an SFTP server, an HTTPS server. One interface, one module each."""
 
+from connectors.ims.address import Address
 from connectors.ims.inboxes.folder import FolderInbox
 from connectors.ims.inboxes.https import HttpsInbox
 from connectors.ims.inboxes.inbox import Inbox
 from connectors.ims.inboxes.sftp import SftpInbox
-from connectors.ims.settings import Address, ImsSettings
+from connectors.ims.settings import ImsSettings
 
 __all__ = ["FolderInbox", "HttpsInbox", "Inbox", "SftpInbox", "open_inbox"]
 

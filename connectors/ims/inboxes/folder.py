@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -62,7 +63,8 @@ class FolderInbox:
         try:
             stamp = _stamp(os.fstat(handle.fileno()))
             digest = self._digest(path, handle, stamp)
-            return File(name, handle, stamp[1], digest, stamp, self._is_done(name, stamp[1], digest))
+            modified = datetime.fromtimestamp(stamp[2] // 1_000_000 / 1000, UTC)
+            return File(name, handle, stamp[1], digest, stamp, self._is_done(name, stamp[1], digest), modified)
         except BaseException:
             handle.close()
             raise

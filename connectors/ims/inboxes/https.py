@@ -16,8 +16,9 @@ from urllib.parse import quote
 import httpx
 
 from connectors.base.errors import FatalError, RetriableError
+from connectors.ims.address import Address
 from connectors.ims.inboxes.inbox import MAX_FILES, File, Memory, Spool, is_plain
-from connectors.ims.settings import Address, ImsSettings
+from connectors.ims.settings import ImsSettings
 
 MAX_INDEX_BYTES = 4 * 1024 * 1024
 #: Files that were read and are in the index no more; one that comes back after so many others is read again, which its

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Protocol, Self
 
 from connectors.base.errors import RetriableError
@@ -31,6 +32,7 @@ class File:
         digest: SHA-256 of them, hexadecimal: the same name with other content is another file.
         stamp: The inbox's own: tells it from one that has taken its place since.
         is_known: It was read before, and has come back with the same name and content.
+        modified: When it was modified last, as the inbox says; aware. None: it does not say.
     """
 
     name: str
@@ -39,6 +41,7 @@ class File:
     digest: str
     stamp: tuple[object, ...]
     is_known: bool
+    modified: datetime | None = None
 
     def close(self) -> None:
         self.handle.close()

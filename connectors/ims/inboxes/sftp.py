@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import asyncssh
 from asyncssh.constants import FILEXFER_TYPE_REGULAR
 
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
+from connectors.ims.address import Address
 from connectors.ims.inboxes.inbox import DONE, MAX_FILES, File, Memory, Spool, done_names, is_plain
-from connectors.ims.settings import Address, ImsSettings
+from connectors.ims.settings import ImsSettings
 
 CONNECT_S = 30.0
 #: For one request, or one chunk of a file.
@@ -64,7 +66,8 @@ class SftpInbox:
             except BaseException:
                 spool.handle.close()
                 raise
-        return File(name, spool.handle, spool.size, spool.digest, stamp, is_known)
+        modified = datetime.fromtimestamp(stamp[1], UTC) if stamp[1] is not None else None
+        return File(name, spool.handle, spool.size, spool.digest, stamp, is_known, modified)
 
     async def finish(self, file: File) -> str | None:
         async with self._server(f"{file.name} cannot be moved to {DONE}") as sftp:

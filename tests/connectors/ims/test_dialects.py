@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from connectors.ims import source as module
-from connectors.ims.files import MAX_LINE_BYTES
+from connectors.ims.lines import MAX_LINE_BYTES
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource
 

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.base.source import RefusedRecord
 from connectors.ims import source as module
-from connectors.ims.files import MAX_LINE_BYTES
+from connectors.ims.lines import MAX_LINE_BYTES
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource
 from schemas.events import OrderPlaced

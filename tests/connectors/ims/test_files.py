@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.base.context import EventContext
 from connectors.base.source import RefusedRecord
-from connectors.ims.files import MAX_LINE_BYTES, Origin, open_reader
+from connectors.ims.files import open_reader
 from connectors.ims.inboxes.inbox import File
+from connectors.ims.lines import MAX_LINE_BYTES
 from connectors.ims.settings import ImsSettings
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+CONTEXT = EventContext("wms", "acme", None, NOW)
 COLUMNS = {"event_id": 1, "sku": 2, "location": 3, "delta": 4, "reason": 5, "occurred_at": 6}
 PIECES = [
     b"\n",
@@ -40,21 +43,21 @@ def ims(**mappings):
     return ImsSettings.model_validate(table, context={"environ": {}})
 
 
-def reader(name, content, config, place=None):
+def reader(name, content, config, position=None):
     file = File(name, io.BytesIO(content), len(content), hashlib.sha256(content).hexdigest(), (), is_known=False)
-    return open_reader(file, place, (), config, Origin("wms", "acme"))
+    return open_reader(file, position, (), config)
 
 
 def walk(name, content, config):
-    """All steps, the places behind them, and what is read from each of these on."""
-    opened, steps, places = reader(name, content, config), [], []
-    for taken in opened.items(NOW):
-        steps.append(taken)
-        places.append(opened.place)
+    """All steps, the positions behind them, and what is read from each of these on."""
+    opened, steps, positions = reader(name, content, config), [], []
+    for step in opened.steps(CONTEXT):
+        steps.append(step)
+        positions.append(opened.position)
     assert opened.is_read
-    for index, place in enumerate(places):
-        again = reader(name, content, config, place)
-        assert ([] if again.is_read else list(again.items(NOW))) == steps[index + 1 :]
+    for index, position in enumerate(positions):
+        again = reader(name, content, config, position)
+        assert ([] if again.is_read else list(again.steps(CONTEXT))) == steps[index + 1 :]
     return steps
 
 

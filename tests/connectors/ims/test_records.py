@@ -4,7 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.ims.records import LineError, parse, validate
+from connectors.base.context import EventContext
+from connectors.ims.errors import LineError
+from connectors.ims.json_lines import parse
+from connectors.ims.records import validate
 from connectors.ims.translate import translate
 from schemas.events import EVENT_TYPES
 
@@ -58,7 +61,7 @@ REFUND = {
 def made(line):
     text = line if isinstance(line, bytes) else json.dumps(line).encode()
     event_type, fields = parse(text)
-    return translate(validate(event_type, fields, NOW), "shop", "acme", NOW)
+    return translate(validate(event_type, fields, NOW), EventContext("shop", "acme", None, NOW))
 
 
 def refused(line):

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from connectors.ims.settings import Address, ImsSettings, mapping_of
+from connectors.ims.address import Address
+from connectors.ims.settings import ImsSettings, mapping_of
 
 CSV = {
     "files": "adj-*.csv",

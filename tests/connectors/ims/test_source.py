@@ -7,7 +7,7 @@ import pytest
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.ims import source as module
-from connectors.ims.files import MAX_LINE_BYTES
+from connectors.ims.lines import MAX_LINE_BYTES
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource, unread_files
 
@@ -240,7 +240,7 @@ async def test_an_inbox_that_cannot_be_read_is_tried_again_and_says_what_to_do(s
 
 
 async def test_a_cursor_of_another_kind_needs_a_person(source):
-    with pytest.raises(FatalError, match="not one of an ims connector"):
+    with pytest.raises(FatalError, match="not one of a ims connector"):
         await source.read("page 7")
 
 
