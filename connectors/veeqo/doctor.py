@@ -8,7 +8,7 @@ import httpx
 from connectors.base.clock import Clock
 from connectors.base.doctor import Finding, ObservedTransport, look, places
 from connectors.base.errors import FatalError
-from connectors.veeqo.client import Client
+from connectors.veeqo.client import VeeqoClient
 from connectors.veeqo.settings import VeeqoSettings
 
 _MAX_PAGES = 20
@@ -32,7 +32,7 @@ async def examine(
         transport: Instead of the network.
     """
     heard = ObservedTransport(transport)
-    client = Client(settings, clock, heard)
+    client = VeeqoClient(settings, clock, heard)
     try:
         there: dict[str, str] = {}
 
@@ -65,7 +65,7 @@ async def examine(
         await heard.aclose()
 
 
-async def _warehouses(client: Client) -> dict[str, str]:
+async def _warehouses(client: VeeqoClient) -> dict[str, str]:
     found: dict[str, str] = {}
     for number in range(1, _MAX_PAGES + 1):
         page = await client.page("/warehouses", {"page": number, "page_size": 100})
@@ -76,13 +76,13 @@ async def _warehouses(client: Client) -> dict[str, str]:
     return found
 
 
-async def _orders(client: Client, settings: VeeqoSettings) -> str:
+async def _orders(client: VeeqoClient, settings: VeeqoSettings) -> str:
     page = await client.page("/orders", {"page": 1, "page_size": settings.page_size})
     tells = f"the list says it has {page.total}" if page.total is not None else "the list does not say how long it is"
     return f"may be read; {tells}, {len(page.rows)} came of the {settings.page_size} asked for"
 
 
-async def _products(client: Client) -> str:
+async def _products(client: VeeqoClient) -> str:
     page = await client.page("/products", {"page": 1, "page_size": 1})
     sellables = [
         each
@@ -96,7 +96,7 @@ async def _products(client: Client) -> str:
     return "may be read, with what lies in each warehouse" if sellables else "may be read; there is none yet"
 
 
-async def _bounds(client: Client, clock: Clock) -> str:
+async def _bounds(client: VeeqoClient, clock: Clock) -> str:
     """Whether `updated_at_min` means UTC: asked a minute before and a minute after the change of one order."""
     rows = (await client.page("/orders", {"page": 1, "page_size": 100})).rows
     newest = max(filter(None, map(_updated_at, rows)), default=None)

@@ -22,8 +22,8 @@ REST, SWEEP, WALK, REPORT = "rest", "sweep", "walk", "report"
 
 
 @dataclass(slots=True)
-class Told:
-    """What has been said of an order.
+class OrderMemory:
+    """What has been reported of an order.
 
     Attributes:
         stamp_ms: The latest of its times; Unix time.
@@ -41,7 +41,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class Count:
+class CountMemory:
     """What is known of a sku in a warehouse.
 
     Attributes:
@@ -98,8 +98,8 @@ class Memory:
     rechecked_ms: int = 0
     sequence: int = 0
     forgotten_ms: int = -1
-    orders: dict[str, Told] = field(default_factory=dict)
-    counts: dict[tuple[str, str], Count] = field(default_factory=dict)
+    orders: dict[str, OrderMemory] = field(default_factory=dict)
+    counts: dict[tuple[str, str], CountMemory] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
 
     def refuse(self, mark: str) -> bool:
@@ -113,9 +113,9 @@ class Memory:
 
     def forget(self, before_ms: int) -> None:
         """Let go of finished orders without a change since."""
-        for order_id, told in list(self.orders.items()):
-            if told.finished and told.stamp_ms < before_ms:
-                self.forgotten_ms = max(self.forgotten_ms, told.stamp_ms)
+        for order_id, state in list(self.orders.items()):
+            if state.finished and state.stamp_ms < before_ms:
+                self.forgotten_ms = max(self.forgotten_ms, state.stamp_ms)
                 del self.orders[order_id]
 
     def to_text(self) -> str:
@@ -127,8 +127,8 @@ class Memory:
         head = {name.name: getattr(self, name.name) for name in fields(self) if name.name not in _TABLES}
         tables: list[Any] = [
             {
-                key: [told.stamp_ms, told.placed, told.finished, told.cancelled, told.shipments]
-                for key, told in sorted(self.orders.items())
+                key: [state.stamp_ms, state.placed, state.finished, state.cancelled, state.shipments]
+                for key, state in sorted(self.orders.items())
             },
             [
                 [
@@ -169,7 +169,7 @@ class Memory:
             orders, counts, refused = json.loads(zlib.decompress(base64.b85decode(found.pop("packed"))))
             return cls(
                 **found,
-                orders={key: Told(*row) for key, row in orders.items()},
+                orders={key: OrderMemory(*row) for key, row in orders.items()},
                 counts={(row[0], row[1]): _count(*row[2:]) for row in counts},
                 refused=dict.fromkeys(refused),
             )
@@ -186,8 +186,10 @@ def _or_none(number: Decimal | None) -> str | None:
 _TABLES = ("orders", "counts", "refused")
 
 
-def _count(sellable: str, found: bool, shipped: str, reported: str | None, seen: str | None, seen_ms: int) -> Count:
-    return Count(
+def _count(
+    sellable: str, found: bool, shipped: str, reported: str | None, seen: str | None, seen_ms: int
+) -> CountMemory:
+    return CountMemory(
         sellable,
         found,
         Decimal(shipped),

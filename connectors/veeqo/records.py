@@ -1,4 +1,4 @@
-"""The door: Veeqo's shapes, checked field by field. Nothing of a record's values gets into a message.
+"""Veeqo's shapes, checked field by field. Nothing of a record's values gets into a message.
 
 Fields that are not named here are dropped at once, also from what goes to the dead letters: Veeqo embeds users' API
 keys, marketplace tokens and billing data in its objects. Numbers may come as texts, single objects as lists of one.
@@ -32,6 +32,8 @@ from connectors.base.values import (
     text_or_none,
 )
 
+_RATE_STEP = Decimal("0.000000000001")
+
 
 def _signed(value: object) -> Decimal:
     """Money to 6 digits: shops that price with tax give 16.666666666667, and the totals are reconciled afterwards."""
@@ -43,10 +45,11 @@ def _amount(value: object) -> Decimal:
 
 
 def _rate(value: object) -> Decimal:
-    number = a_level(value)
+    """A fraction; shops that price with tax divide, and give it with ten digits and more."""
+    number = a_number(value, limit=LIMIT / 2)
     if not 0 <= number < 1:
         raise invalid("must be a fraction from 0 to below 1, as 0.2 for 20 %")
-    return number
+    return number.quantize(_RATE_STEP, ROUND_HALF_UP)
 
 
 def _country_or_none(value: object) -> str | None:
@@ -87,17 +90,17 @@ OptionalMoment = Annotated[datetime | None, or_none(a_moment)]
 OptionalCurrency = Annotated[str | None, or_none(matching("[A-Z]{3}", "must be an ISO 4217 code, as GBP"))]
 
 
-class Id(Record):
+class VeeqoId(Record):
     id: Identity
 
 
-class Sellable(Record):
+class VeeqoSellable(Record):
     id: Identity
     sku_code: Identity
     title: OptionalText = None
 
 
-class Address(Record):
+class VeeqoAddress(Record):
     first_name: OptionalText = None
     last_name: OptionalText = None
     company: OptionalText = None
@@ -110,41 +113,41 @@ class Address(Record):
     phone: OptionalText = None
 
 
-class Channel(Record):
+class VeeqoChannel(Record):
     id: Identity
     type_code: OptionalText = None
     currency_code: OptionalCurrency = None
 
 
-class Customer(Record):
+class VeeqoCustomer(Record):
     id: Identity
     email: OptionalText = None
-    billing_address: Annotated[Address | None, BeforeValidator(_first)] = None
+    billing_address: Annotated[VeeqoAddress | None, BeforeValidator(_first)] = None
 
 
-class DeliveryMethod(Record):
+class VeeqoDeliveryMethod(Record):
     name: OptionalText = None
 
 
-class Payment(Record):
+class VeeqoPayment(Record):
     payment_type: OptionalText = None
     reference_number: OptionalText = None
 
 
-class Note(Record):
+class VeeqoNote(Record):
     text: OptionalText = None
 
 
-class OrderLine(Record):
+class VeeqoOrderLine(Record):
     id: Identity
     price_per_unit: Amount
     quantity: Annotated[Decimal, PlainValidator(a_quantity)]
     tax_rate: Annotated[Decimal | None, or_none(_rate)] = None
     taxless_discount_per_unit: AmountOrZero = Decimal(0)
-    sellable: Sellable
+    sellable: VeeqoSellable
 
 
-class OrderHead(Record):
+class VeeqoOrderHead(Record):
     """What is needed to find an order again, and to know how far we are."""
 
     id: Identity
@@ -152,7 +155,7 @@ class OrderHead(Record):
     updated_at: Moment
 
 
-class Order(OrderHead):
+class VeeqoOrder(VeeqoOrderHead):
     number: OptionalText = None
     status: Identity
     cancelled_at: OptionalMoment = None
@@ -161,63 +164,68 @@ class Order(OrderHead):
     delivery_cost: AmountOrZero = Decimal(0)
     total_tax: OptionalSigned = None
     total_price: OptionalSigned = None
+    shipping_discount: AmountOrZero = Decimal(0)
     additional_order_level_taxless_discount: AmountOrZero = Decimal(0)
+    merged_to_id: Annotated[str | None, or_none(an_identity)] = None
     currency_code: OptionalCurrency = None
-    channel: Channel | None = None
-    customer: Customer | None = None
-    deliver_to: Annotated[Address | None, BeforeValidator(_first)] = None
-    delivery_method: DeliveryMethod | None = None
-    payment: Annotated[Payment | None, BeforeValidator(_first)] = None
-    customer_note: Annotated[Note | None, BeforeValidator(_noted)] = None
-    line_items: Annotated[tuple[OrderLine, ...], BeforeValidator(listed)] = Field(min_length=1)
+    channel: VeeqoChannel | None = None
+    customer: VeeqoCustomer | None = None
+    deliver_to: Annotated[VeeqoAddress | None, BeforeValidator(_first)] = None
+    delivery_method: VeeqoDeliveryMethod | None = None
+    payment: Annotated[VeeqoPayment | None, BeforeValidator(_first)] = None
+    customer_note: Annotated[VeeqoNote | None, BeforeValidator(_noted)] = None
+    line_items: Annotated[tuple[VeeqoOrderLine, ...], BeforeValidator(listed)] = Field(min_length=1)
 
 
-class Carrier(Record):
+class VeeqoCarrier(Record):
     name: OptionalText = None
 
 
-class Tracking(Record):
+class VeeqoTracking(Record):
     tracking_number: OptionalText = None
 
 
-class Shipment(Record):
+class VeeqoShipment(Record):
     id: Identity
     created_at: Moment
     carrier_id: OptionalText = None
-    carrier: Annotated[Carrier | None, BeforeValidator(_first)] = None
-    tracking_number: Annotated[tuple[Tracking, ...], BeforeValidator(_numbered)] = ()
+    carrier: Annotated[VeeqoCarrier | None, BeforeValidator(_first)] = None
+    tracking_number: Annotated[tuple[VeeqoTracking, ...], BeforeValidator(_numbered)] = ()
 
 
-class AllocationLine(Record):
+class VeeqoAllocationLine(Record):
     quantity: Annotated[Decimal, PlainValidator(a_quantity)]
-    sellable: Sellable
+    sellable: VeeqoSellable
 
 
-class Allocation(Record):
+class VeeqoAllocation(Record):
     """Units of an order in one warehouse; what has left once it has a shipment."""
 
     id: Identity
-    warehouse: Id
-    line_items: Annotated[tuple[AllocationLine, ...], BeforeValidator(listed)] = Field(min_length=1)
-    shipment: Shipment
+    warehouse: VeeqoId
+    line_items: Annotated[tuple[VeeqoAllocationLine, ...], BeforeValidator(listed)] = Field(min_length=1)
+    shipment: VeeqoShipment
 
 
-class StockEntry(Record):
+class VeeqoStockEntry(Record):
     warehouse_id: Annotated[str | None, or_none(an_identity)] = None
-    warehouse: Id | None = None
+    warehouse: VeeqoId | None = None
     physical_stock_level: Annotated[Decimal, PlainValidator(a_level)]
     infinite: Annotated[bool, PlainValidator(lambda value: value is True)] = False
 
 
-class SellableStock(Record):
+class VeeqoSellableStock(Record):
     """One sellable of a product, with what lies of it in each warehouse."""
 
     id: Identity
     sku_code: Identity
-    stock_entries: Annotated[tuple[StockEntry, ...], BeforeValidator(listed)] = Field(
+    stock_entries: Annotated[tuple[VeeqoStockEntry, ...], BeforeValidator(listed)] = Field(
         default=(), validation_alias=AliasChoices("stock_entries", "inventory")
     )
 
+
+#: What to do about a record that cannot become an event.
+REMEDY = "fix it in Veeqo; it is read again when it changes"
 
 _R = TypeVar("_R", bound=Record)
 
@@ -226,9 +234,9 @@ def validate(model: type[_R], value: object) -> _R:
     """Check a value.
 
     Raises:
-        RecordError: With every fault, up to five.
+        RecordError: With everything that is wrong, up to five.
     """
-    return records.validate(model, value, "Mend it in Veeqo; it is read again when it changes")
+    return records.validate(model, value, REMEDY)
 
 
 def kept(model: type[Record], value: object) -> bytes:

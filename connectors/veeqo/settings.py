@@ -47,6 +47,16 @@ class VeeqoSettings(ConnectorSettings):
     tax_code: str = Field(
         default="{country}-{rate}", description='A line\'s tax code, of {country} and {rate} ("20"); "": none'
     )
+    currency: str = Field(
+        default="",
+        pattern="^([A-Z]{3})?$",
+        description="Of orders that name none, nor their channel; empty: they are refused",
+    )
+    merged_orders: Literal["refuse", "place"] = Field(
+        default="refuse",
+        description="An order that Veeqo has merged into another (merged_to_id): refuse: a dead letter, as its lines are in "
+        "the other one; place: an order like any other",
+    )
     stock_reason: Literal["receipt", "return", "damaged", "lost", "found", "count", "other"] = Field(
         default="other", description="Reason of stock deltas: Veeqo gives none"
     )

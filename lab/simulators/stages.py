@@ -34,7 +34,11 @@ from lab.simulators.magento import app as magento
 from lab.simulators.seko import app as seko
 from lab.simulators.seko.state import AVAILABLE as SEKO_AVAILABLE
 from lab.simulators.shopify import app as shopify
-from lab.simulators.veeqo import app as veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.faults import Behaviour, VeeqoFault
+from lab.simulators.veeqo.state import Account as VeeqoAccount
+from lab.simulators.veeqo.state import Line as VeeqoLine
+from lab.simulators.veeqo.wire import VeeqoRefusedError
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -260,7 +264,7 @@ class Veeqo(_Stage):
         super().__init__(clock)
         self._random = Random(data.get("seed", 1))  # noqa: S311 -- faults, not secrets
         self._rates: Mapping[str, float] = {}
-        self.account = veeqo.Account(clock)
+        self.account = VeeqoAccount(clock)
         for number, name in data.get("warehouses", {}).items():
             self.account.add_warehouse(int(number), name)
         self._opening: list[Json] = []
@@ -275,13 +279,13 @@ class Veeqo(_Stage):
         }
         self._counts: list[Json] = []
         self._swept = False
-        manners = veeqo.Manners(**data.get("manners", {}))
-        self._api = veeqo.Veeqo(self.account, frozenset({data.get("key", "veeqo-key")}), monotonic, manners)
+        manners = Behaviour(**data.get("manners", {}))
+        self._api = VeeqoServer(self.account, frozenset({data.get("key", "veeqo-key")}), monotonic, manners)
         self.app: App = self._api
 
     def order(self, act: Act) -> object:
         lines = [
-            veeqo.Line(line["sku"], int(line["quantity"]), line["price"], str(Decimal(line["rate"]) / 100))
+            VeeqoLine(line["sku"], int(line["quantity"]), line["price"], str(Decimal(line["rate"]) / 100))
             for line in act["lines"]
         ]
         address = {
@@ -318,7 +322,7 @@ class Veeqo(_Stage):
         self._swept = path.startswith("/products")
         kind = next((kind for kind, rate in self._rates.items() if self._random.random() < rate), None)
         if kind is not None:
-            self._api.faults.append(veeqo.Fault(kind))  # type: ignore[arg-type]  # checked by `fail`
+            self._api.faults.append(VeeqoFault(kind))  # type: ignore[arg-type]  # checked by `fail`
 
     def fail(self, rates: Mapping[str, float]) -> None:
         if unknown := rates.keys() - self._KINDS:
@@ -463,7 +467,7 @@ class Door:
                     return 200, {}
                 case _:
                     return 404, {"error": "there is no such thing"}
-        except (ValueError, KeyError, TypeError, LookupError, magento.NotAllowedError, veeqo.RefusedError) as error:
+        except (ValueError, KeyError, TypeError, LookupError, magento.NotAllowedError, VeeqoRefusedError) as error:
             return 400, {"error": f"{type(error).__name__}: {error}"}
 
     def _act(self, act: Act) -> object:

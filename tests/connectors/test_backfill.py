@@ -21,7 +21,7 @@ from connectors.shopify import backfill as shopify_span
 from connectors.shopify.backfill import ShopifyBackfill
 from connectors.veeqo.backfill import VeeqoBackfill
 from lab.simulators.magento.app import build_app
-from lab.simulators.veeqo.app import Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
 from schemas.events import EVENT_TYPES, identity
 from streams.connect.backfill import Nowhere, TalliedSource, Tally, drive
 from tests.connectors import test_contract as contract
@@ -56,7 +56,7 @@ def _shopify(settings: Any, clock: Any, span: TimeRange, live: str | None) -> Sh
 
 
 def _veeqo(settings: Any, clock: Any, span: TimeRange, live: str | None) -> VeeqoBackfill:
-    server = Veeqo(contract._veeqo_account(clock), frozenset({contract.CANARY}), lambda: 0.0)
+    server = VeeqoServer(contract._veeqo_account(clock), frozenset({contract.CANARY}), lambda: 0.0)
     return VeeqoBackfill("wms", settings, clock, span, live, transport=httpx.ASGITransport(server))
 
 

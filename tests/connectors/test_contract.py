@@ -23,9 +23,10 @@ from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.registry import KINDS
 from connectors.runtime import Runtime, back_off_s
-from connectors.veeqo.records import Allocation, Order, kept
+from connectors.veeqo.records import VeeqoAllocation, VeeqoOrder, kept
 from connectors.veeqo.source import VeeqoSource
-from lab.simulators.veeqo.app import Account, Line, Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.state import Account, Line
 from schemas.events import EVENT_TYPES, identity
 from schemas.letters import letter_id
 from schemas.records import Cursor, DeadLetterState
@@ -135,7 +136,7 @@ def _veeqo_account(clock: Any) -> Account:
 
 
 def _veeqo_source(name: str, settings: Any, clock: Any, _folder: Path) -> VeeqoSource:
-    server = Veeqo(_veeqo_account(clock), frozenset({CANARY}), lambda: 0.0)
+    server = VeeqoServer(_veeqo_account(clock), frozenset({CANARY}), lambda: 0.0)
     return VeeqoSource(name, settings, clock, transport=httpx.ASGITransport(server))
 
 
@@ -143,8 +144,8 @@ def _veeqo_letters() -> tuple[tuple[str, bytes, str, str], ...]:
     account = _veeqo_account(FixedClock())
     order, allocation = account.orders[4], account.orders[5]["allocations"][0]
     return (
-        (dead_letter_topic("order-placed"), kept(Order, order), "invalid_event", "orders/4"),
-        (dead_letter_topic("dispatch-confirmed"), kept(Allocation, allocation), "invalid_event", "orders/5"),
+        (dead_letter_topic("order-placed"), kept(VeeqoOrder, order), "invalid_event", "orders/4"),
+        (dead_letter_topic("dispatch-confirmed"), kept(VeeqoAllocation, allocation), "invalid_event", "orders/5"),
     )
 
 

@@ -20,7 +20,9 @@ from lab.simulators.magento.app import Shop as MagentoShop
 from lab.simulators.magento.app import Wish, build_app
 from lab.simulators.seko.app import Hub
 from lab.simulators.shopify.app import Shop
-from lab.simulators.veeqo.app import Account, Line, Manners, Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.faults import Behaviour
+from lab.simulators.veeqo.state import Account, Line
 
 CANARY = "canary-5ecret"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -137,7 +139,7 @@ def an_account() -> Account:
 
 
 async def test_an_account_is_well_and_nothing_is_written():
-    server = Veeqo(an_account(), frozenset({CANARY}), lambda: 0.0)
+    server = VeeqoServer(an_account(), frozenset({CANARY}), lambda: 0.0)
     found, reads = await examine("veeqo", veeqo, server, {"11"}, api_key="env:KEY", poll_interval_s=90)
     assert bad(found) == {"clock"}  # its clock is an hour behind
     assert "3600 s behind" in found["clock"].detail
@@ -149,10 +151,12 @@ async def test_an_account_is_well_and_nothing_is_written():
 
 async def test_a_wrong_key_and_an_unknown_warehouse_are_named():
     found, _ = await examine(
-        "veeqo", veeqo, Veeqo(an_account(), frozenset({"x"}), lambda: 0.0), set(), api_key="env:KEY"
+        "veeqo", veeqo, VeeqoServer(an_account(), frozenset({"x"}), lambda: 0.0), set(), api_key="env:KEY"
     )
     assert bad(found) == {"credentials"}
-    server = Veeqo(an_account(), frozenset({CANARY}), lambda: 0.0, Manners(tells_totals=False, tells_date=False))
+    server = VeeqoServer(
+        an_account(), frozenset({CANARY}), lambda: 0.0, Behaviour(tells_totals=False, tells_date=False)
+    )
     found, _ = await examine("veeqo", veeqo, server, {"12"}, api_key="env:KEY", ignored_warehouses=["11"])
     assert bad(found) == {"places"}
     assert "12" in found["places"].detail
@@ -161,18 +165,18 @@ async def test_a_wrong_key_and_an_unknown_warehouse_are_named():
 
 
 async def test_a_bound_that_is_not_utc_is_found_out(monkeypatch):
-    server = Veeqo(an_account(), frozenset({CANARY}), lambda: 0.0)
+    server = VeeqoServer(an_account(), frozenset({CANARY}), lambda: 0.0)
     for hours, word in ((1, "not UTC"), (-1, "later than it says")):
-        original = Veeqo._orders
+        original = VeeqoServer._orders
 
-        def shifted(self: Veeqo, query: Any, hours: int = hours, original: Any = original) -> Any:
+        def shifted(self: VeeqoServer, query: Any, hours: int = hours, original: Any = original) -> Any:
             if "updated_at_min" in query:
                 at = datetime.fromisoformat(query["updated_at_min"]) + timedelta(hours=hours)
                 query = {**query, "updated_at_min": at.strftime("%Y-%m-%d %H:%M:%S")}
             return original(self, query)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Veeqo, "_orders", shifted)
+            patch.setattr(VeeqoServer, "_orders", shifted)
             found, _ = await examine("veeqo", veeqo, server, {"11"}, api_key="env:KEY")
         assert word in found["updated_at_min"].detail
 

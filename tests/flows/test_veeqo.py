@@ -18,7 +18,9 @@ from connectors.base.log import Outgoing, Sent
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.veeqo.source import VeeqoSource
-from lab.simulators.veeqo.app import Account, Fault, Line, Manners, Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.faults import Behaviour, VeeqoFault
+from lab.simulators.veeqo.state import Account, Line
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World
@@ -81,7 +83,9 @@ class VeeqoWorld(World):
             self.account.add_warehouse(warehouse, name)
         for sku in SKUS:
             self.account.add_product(sku, {MAIN: 100, NORTH: 100})
-        self.server = Veeqo(self.account, frozenset({KEY}), self.clock.monotonic, Manners(capacity=5, drain_per_s=0.5))
+        self.server = VeeqoServer(
+            self.account, frozenset({KEY}), self.clock.monotonic, Behaviour(capacity=5, drain_per_s=0.5)
+        )
         self.dice = random.Random(7)
         self.broker = ForgetfulBroker(self.log, self.dice, 0.0)
 
@@ -219,7 +223,7 @@ async def test_nothing_is_lost_or_doubled_with_throttling_outages_lost_answers_a
                 world.start_connector()
             case 1:
                 kinds: Any = ["throttle", "html_503", "drop", "cut"]
-                world.server.faults.append(Fault(dice.choice(kinds), times=dice.randint(1, 3)))
+                world.server.faults.append(VeeqoFault(dice.choice(kinds), times=dice.randint(1, 3)))
             case 2 if dice.random() < 0.3:
                 await world.kill_worker()
                 await world.start_worker()
@@ -249,3 +253,13 @@ async def test_nothing_is_lost_or_doubled_with_throttling_outages_lost_answers_a
         n: row["total_price"] for n, row in rows.items() if row["status"] == "shipped"
     }
     check_stock(world)
+
+
+async def test_an_order_whose_total_tax_is_zero_is_posted_untaxed_whatever_rate_its_line_has(world: VeeqoWorld) -> None:
+    world.account.place_order(Line("A", 2, "0.8", "0.2"), delivery_cost=Decimal("3.0"), total_tax=Decimal(0))
+    await world.until(lambda: bool(world.documents("Orders")))
+    (order,) = world.documents("Orders")
+    assert (Decimal(order["DocTotal"]), [line["VatGroup"] for line in order["DocumentLines"]]) == (
+        Decimal("4.6"),
+        ["O0"],
+    )

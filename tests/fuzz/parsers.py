@@ -27,14 +27,16 @@ from connectors.shopify.client import Answer
 from connectors.shopify.client import _parse as parse_answer
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import Place, ShopifySource
-from connectors.veeqo.client import Page
+from connectors.veeqo.client import VeeqoPage
 from connectors.veeqo.client import _rows as rows_of
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
 from lab.simulators.magento import app as magento_simulator
 from lab.simulators.seko import app as seko_simulator
 from lab.simulators.shopify import app as shopify_simulator
-from lab.simulators.veeqo import app as veeqo_simulator
+from lab.simulators.veeqo.state import Account as VeeqoAccount
+from lab.simulators.veeqo.state import Line as VeeqoLine
+from lab.simulators.veeqo.wire import dump
 from schemas.events import EVENT_TYPES
 from tests.fuzz.harness import CLOCK, NOW, Outlet, Violation, check_message
 from tests.fuzz.mutation import CANARY, Mutator
@@ -213,13 +215,13 @@ class Lists(Texts):
 # ---- veeqo: an account's lists
 
 
-def _account() -> veeqo_simulator.Account:
-    account = veeqo_simulator.Account(lambda: NOW - _AGO, canary=CANARY)
+def _account() -> VeeqoAccount:
+    account = VeeqoAccount(lambda: NOW - _AGO, canary=CANARY)
     account.add_warehouse(11, "Main")
     account.add_warehouse(12, "Side")
     account.add_product("A", {11: 100, 12: 3})
     account.add_product("B", {11: "7.5"})
-    line = veeqo_simulator.Line
+    line = VeeqoLine
     person = {
         "first_name": PERSON, "last_name": PERSON, "company": None, "address1": CANARY, "address2": None, "city": "Leeds", "state": "",
         "zip": "LS1", "country": "GB", "phone": CANARY, "email": MAIL,
@@ -241,8 +243,8 @@ def _account() -> veeqo_simulator.Account:
 class Account(Texts):
     def __init__(self, name: str, outlet: Outlet) -> None:
         account = _account()
-        self._orders = [veeqo_simulator.dump(row).encode() for row in account.orders.values()]
-        self._products = [veeqo_simulator.dump(row).encode() for row in account.products]
+        self._orders = [dump(row).encode() for row in account.orders.values()]
+        self._products = [dump(row).encode() for row in account.products]
         super().__init__(name, Mutator([*self._orders, *self._products]), outlet)
         table = {"kind": "veeqo", "company": "acme", "api_key": "env:A"}
         changes: Sequence[dict[str, Any]] = ({}, {"relayed_channels": ["direct"], "unplaced_statuses": []})
@@ -259,9 +261,9 @@ class Account(Texts):
         rows = {"/orders": self._orders[:1], "/products": self._products[:1]} | {changed: [row, row]}
 
         class Client:
-            async def page(self, path: str, params: Mapping[str, Any]) -> Page:
+            async def page(self, path: str, params: Mapping[str, Any]) -> VeeqoPage:
                 body = b"[" + b",".join(rows[path]) + b"]" if params["page"] == 1 else b"[]"
-                return Page(rows_of(path, body), 1_763_726_400_000, len(rows[path]), 100)
+                return VeeqoPage(rows_of(path, body), 1_763_726_400_000, len(rows[path]), 100)
 
         source._client = Client()  # type: ignore[assignment]  # only what it asks of one
         cursor = None
@@ -335,7 +337,7 @@ class Store(Texts):
         settings = [ShopifySettings.model_validate(table | each, context=context) for each in changes]
         self._sources = [ShopifySource("wms", each, CLOCK) for each in settings]
         exchanges = [asyncio.run(_exchange(shop, settings[0])) for shop in shops]
-        super().__init__(name, Mutator([veeqo_simulator.dump(each).encode() for each in exchanges]), outlet)
+        super().__init__(name, Mutator([dump(each).encode() for each in exchanges]), outlet)
 
     def draw(self, random: Random) -> Any:
         return random.randrange(2), self.mutator.mutate(random)

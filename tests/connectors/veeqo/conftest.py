@@ -12,7 +12,9 @@ from connectors.base.levels import Level, resolve
 from connectors.base.source import Batch
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
-from lab.simulators.veeqo.app import Account, Manners, Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.faults import Behaviour
+from lab.simulators.veeqo.state import Account
 from tests.connectors.wire import Wire
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -54,7 +56,7 @@ class Stand:
 
     clock: Hand
     account: Account
-    server: Veeqo
+    server: VeeqoServer
     cursor: str | None = None
     said: list[Any] = field(default_factory=list)
     deltas: list[Any] = field(default_factory=list)
@@ -104,7 +106,7 @@ async def make_stand() -> AsyncIterator[Callable[..., Stand]]:
         account.add_warehouse(NORTH, "North")
         for sku in ("TEA", "CUP", "POT"):
             account.add_product(sku, {MAIN: 100, NORTH: 50})
-        server = Veeqo(account, frozenset({KEY}), clock.monotonic, Manners(**{"capacity": 0, **manners}))
+        server = VeeqoServer(account, frozenset({KEY}), clock.monotonic, Behaviour(**{"capacity": 0, **manners}))
         made.append(Stand(clock, account, server))
         return made[-1]
 

@@ -6,7 +6,7 @@ import pytest
 
 from connectors.base.source import TimeRange
 from connectors.veeqo.backfill import VeeqoBackfill
-from lab.simulators.veeqo.app import Line
+from lab.simulators.veeqo.state import Line
 from tests.connectors.reading import names, read_all
 from tests.connectors.veeqo.conftest import MAIN, START, QuotingWire, settings
 

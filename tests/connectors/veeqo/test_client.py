@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.veeqo.client import Bucket, Client
-from lab.simulators.veeqo.app import Line
+from connectors.veeqo.client import LeakyBucket, VeeqoClient
+from lab.simulators.veeqo.state import Line
 from tests.connectors.veeqo.conftest import KEY, Hand, settings
 
 
@@ -17,7 +17,7 @@ def answering(status: int = 200, body: bytes = b"[]", **headers: str) -> httpx.M
 
 
 async def get(transport: httpx.AsyncBaseTransport, **changes: object):
-    client = Client(settings(**changes), Hand(), transport)
+    client = VeeqoClient(settings(**changes), Hand(), transport)
     try:
         return await client.page("/orders", {"page": 1})
     finally:
@@ -26,7 +26,7 @@ async def get(transport: httpx.AsyncBaseTransport, **changes: object):
 
 def test_the_bucket_lets_a_burst_through_and_then_no_more_than_its_rate():
     clock = Hand()
-    bucket = Bucket(5, 50, clock)
+    bucket = LeakyBucket(5, 50, clock)
     waits = [bucket.take() for _ in range(60)]
     assert waits[:50] == [0.0] * 50
     assert waits[50:] == pytest.approx([0.2 * n for n in range(1, 11)])

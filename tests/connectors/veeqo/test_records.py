@@ -12,9 +12,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from connectors.base.errors import RecordError
-from connectors.veeqo.records import Allocation, Order, OrderLine, Sellable, kept, validate
+from connectors.veeqo.records import VeeqoAllocation, VeeqoOrder, VeeqoOrderLine, VeeqoSellable, kept, validate
 from connectors.veeqo.source import VeeqoSource
-from lab.simulators.veeqo.app import Account, Line, dump
+from lab.simulators.veeqo.state import Account, Line
+from lab.simulators.veeqo.wire import dump
 from tests.connectors.veeqo.conftest import Hand, settings
 
 ODD = [
@@ -96,23 +97,23 @@ async def test_odd_values_anywhere_stop_neither_the_page_nor_the_good_records_on
 )
 def test_a_fault_names_its_field_and_what_is_wrong_and_not_the_value(field, value, told):
     with pytest.raises(RecordError, match=told) as caught:
-        validate(OrderLine, {**copy.deepcopy(ORDER["line_items"][0]), field: value})
+        validate(VeeqoOrderLine, {**copy.deepcopy(ORDER["line_items"][0]), field: value})
     assert "twenty" not in str(caught.value)
 
 
 def test_numbers_are_exact_whether_they_come_as_numbers_or_as_texts():
     line = copy.deepcopy(ORDER["line_items"][0])
     for price in (Decimal("0.1"), "0.1", " 0.10 "):
-        assert validate(OrderLine, {**line, "price_per_unit": price}).price_per_unit == Decimal("0.1")
+        assert validate(VeeqoOrderLine, {**line, "price_per_unit": price}).price_per_unit == Decimal("0.1")
 
 
 def test_what_is_kept_is_what_is_read_and_no_more():
     order = {**ORDER, "unknown": {"token": "t"}, "status": {"api_key": "t"}}
-    text = kept(Order, order).decode()
+    text = kept(VeeqoOrder, order).decode()
     assert "not-for-you" in dump(ORDER)
     assert "not-for-you" not in text
     assert '"t"' not in text
     found = json.loads(text)
     assert (found["line_items"][0]["price_per_unit"], found["channel"]["type_code"]) == ("20", "direct")
-    assert "user" not in json.loads(kept(Allocation, ORDER["allocations"][0]))["warehouse"]
-    assert json.loads(kept(Sellable, "x" * 5000)) == "x" * 1000
+    assert "user" not in json.loads(kept(VeeqoAllocation, ORDER["allocations"][0]))["warehouse"]
+    assert json.loads(kept(VeeqoSellable, "x" * 5000)) == "x" * 1000

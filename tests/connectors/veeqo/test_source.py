@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from lab.simulators.veeqo.app import Fault, Line
+from lab.simulators.veeqo.faults import VeeqoFault
+from lab.simulators.veeqo.state import Line
 from schemas.events import DispatchConfirmed, identity
 
 MAIN, NORTH = 11, 12
@@ -517,7 +518,7 @@ async def test_what_goes_wrong_on_the_way_is_tried_again_and_nothing_is_lost(sta
     for _ in range(9):
         stand.clock.pass_s(1)
         orders.append(stand.account.place_order(Line("TEA", 1, "20")))
-    stand.server.faults = [Fault(kind, path, skip=1)]
+    stand.server.faults = [VeeqoFault(kind, path, skip=1)]
     source, failures = stand.source(page_size=2), 0
     while True:
         try:

@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.simulators.veeqo.app import Account, Fault, Line, Manners, Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.faults import Behaviour, VeeqoFault
+from lab.simulators.veeqo.state import Account, Line
 
 AT = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
@@ -18,7 +20,7 @@ class Stand:
         self.account = Account(lambda: AT)
         self.account.add_warehouse(11, "Main")
         self.account.add_product("TEA", {11: 10})
-        self.server = Veeqo(self.account, frozenset({"k"}), lambda: self.second, Manners())
+        self.server = VeeqoServer(self.account, frozenset({"k"}), lambda: self.second, Behaviour())
 
     async def ask(self, method: str, path: str, key: str = "k", **more: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.server), base_url="http://veeqo") as client:
@@ -93,6 +95,6 @@ async def test_totals_are_those_of_the_published_sample(stand):
 
 
 async def test_faults_come_in_order_and_end(stand):
-    stand.server.faults = [Fault("html_503", "/orders", times=2), Fault("throttle", "/products")]
+    stand.server.faults = [VeeqoFault("html_503", "/orders", times=2), VeeqoFault("throttle", "/products")]
     codes = [(await stand.ask("GET", path)).status_code for path in ("/orders", "/products", "/orders", "/orders")]
     assert codes == [503, 429, 503, 200]

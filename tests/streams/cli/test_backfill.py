@@ -15,7 +15,8 @@ from connectors.base.cursors import CURSORS, LostRaceError, connector_of
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import BackfillBatch, TimeRange
 from connectors.veeqo.backfill import VeeqoBackfill
-from lab.simulators.veeqo.app import Account, Line, Veeqo
+from lab.simulators.veeqo.app import VeeqoServer
+from lab.simulators.veeqo.state import Account, Line
 from schemas.codec import embedded_codec
 from schemas.events import OrderPlaced
 from schemas.topics import FACTS
@@ -54,7 +55,7 @@ def account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     account.touch(4, line_items=[])
 
     def make(name: str, settings: Any, clock: Any, span: TimeRange, live: str | None) -> VeeqoBackfill:
-        server = Veeqo(account, frozenset({"canary-key"}), lambda: 0.0)
+        server = VeeqoServer(account, frozenset({"canary-key"}), lambda: 0.0)
         return VeeqoBackfill(name, settings, clock, span, live, transport=httpx.ASGITransport(server))
 
     kind = replace(registry.KINDS["veeqo"], backfill=make)
