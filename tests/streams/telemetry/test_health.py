@@ -24,9 +24,9 @@ async def ask(metrics: Metrics, path: str) -> httpx.Response:
 
 async def test_it_is_alive_while_no_stage_stalls(metrics: Metrics) -> None:
     assert (await ask(metrics, "/healthz")).status_code == 200
-    metrics.vitals.beat("poster", within_s=-1)
+    metrics.vitals.beat("worker", within_s=-1)
     answer = await ask(metrics, "/healthz")
-    assert (answer.status_code, answer.json()) == (503, {"alive": False, "stalled": ["poster"]})
+    assert (answer.status_code, answer.json()) == (503, {"alive": False, "stalled": ["worker"]})
 
 
 async def test_it_is_ready_when_every_part_is(metrics: Metrics) -> None:
