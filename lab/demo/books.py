@@ -165,26 +165,26 @@ def veeqo(ledger: Ledger, *, dispatches: bool) -> Iterator[Event]:
 
 def seko(ledger: Ledger, *, dispatches: bool) -> Iterator[Event]:
     """Every message that the hub had to say, pushed or not: parcels by the order's reference, adjustments by line."""
-    for said in ledger["said"]:
-        match said["service"]:
+    for message in ledger["messages"]:
+        match message["service"]:
             case "dispatch" if dispatches:
-                parcel = said["Dispatch"]
+                parcel = message["Dispatch"]
                 yield {
                     "type": "dispatch_confirmed",
                     "shipment_id": parcel["DispatchId"],
                     "order_id": parcel["SalesOrderReference"],
                     "occurred_at": parcel["DispatchDate"],
-                    "location": parcel["DCCode"],
+                    "location": message["dc"],
                     "tracking_numbers": [parcel["TrackingNumber"]],
                     "lines": [
                         {"sku": row["ProductCode"], "quantity": str(row["Quantity"])}
-                        for row in said["List"]["DispatchLineItem"]
+                        for row in message["List"]["DispatchLineItem"]
                     ],
                 }
             case "adjustment":
-                head = said["StockAdjustment"]
+                head = message["StockAdjustment"]
                 sign = 1 if head["StockAdjustmentType"] == "Increase" else -1
-                for row in said["List"]["StockAdjustmentLineItem"]:
+                for row in message["List"]["StockAdjustmentLineItem"]:
                     yield {
                         "type": "stock_adjusted",
                         "event_id": f"adj:{head['InternalId']}:{row['LineInternalId']}",

@@ -3,7 +3,7 @@
 Magento, Shopify and Veeqo sell; which of them an order belongs to follows from its number, whatever else is in the data
 (a refunded one is never Veeqo's, which has no refunds). SEKO's two facilities send what the two shops sold, and count
 what is there; Veeqo has a warehouse of its own. Each vendor's simulator is a process of its own, and what happens is made to happen there
-(`lab/simulators/stages.py`), a little at a time and now: the week is pressed into a minute, and times are today's.
+(`lab/simulators/vendors/server.py`), a little at a time and now: the week is pressed into a minute, and times are today's.
 Refunds that name no order, and lines that cannot be read, stay in files: the till's (kind `ims`).
 """
 
@@ -66,7 +66,7 @@ _QUIET_S = 8.0  # longer than any poll's interval
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing that happens at a vendor, as `stages.py` takes it."""
+    """One thing that happens at a vendor, as `lab/simulators/vendors/server.py` takes it."""
 
     at: datetime
     vendor: str
@@ -74,7 +74,7 @@ class Act:
 
     @property
     def kind(self) -> str:
-        return str(self.body["act"])
+        return str(self.body["action"])
 
     @property
     def flow(self) -> str | None:
@@ -171,7 +171,7 @@ class _Splitter:
         self._countries.add((country, rate))
         self._acts.append(
             Act(at, vendor, {
-                "act": "order", "number": number, "country": country, "rate": rate,
+                "action": "order", "number": number, "country": country, "rate": rate,
                 "shipping": event.get("shipping", {}).get("amount", "0"),
                 "lines": [
                     {"sku": line["sku"], "name": line.get("name", line["sku"]), "quantity": line["quantity"],
@@ -192,7 +192,7 @@ class _Splitter:
             self._leaves[sold.skus[at_line], code] += quantity
         self._acts.append(
             Act(at, sold.vendor, {
-                "act": "dispatch", "order": event["order_id"], "place": PLACES[sold.vendor][code],
+                "action": "dispatch", "order": event["order_id"], "place": PLACES[sold.vendor][code],
                 "carrier": event["carrier"], "tracking": event["tracking_numbers"][0],
                 "lines": [[at_line, str(quantity)] for at_line, quantity in lines],
             })
@@ -218,7 +218,7 @@ class _Splitter:
         sold, lines = self._orders[event["order_id"]], event["lines"]
         self._acts.append(
             Act(at, sold.vendor, {
-                "act": "refund", "order": event["order_id"],
+                "action": "refund", "order": event["order_id"],
                 "place": PLACES[sold.vendor][_CODES[lines[0]["location"]]], "restock": lines[0]["restock"],
                 "shipping": event.get("shipping", {}).get("amount", "0"),
                 "lines": [[int(line["line_id"]) - 1, line["quantity"]] for line in lines],
@@ -235,7 +235,7 @@ class _Splitter:
         if code is not None:
             self._leaves[sku, code] += max(-delta, Decimal(0))
         place = _UNMAPPED if code is None else PLACES[vendor][code]
-        body = {"act": "count", "sku": sku, "place": place, "delta": event["delta"], "reason": event["reason"]}
+        body = {"action": "count", "sku": sku, "place": place, "delta": event["delta"], "reason": event["reason"]}
         self._acts.append(Act(entry.at, vendor, body))
 
 
@@ -294,7 +294,7 @@ class Vendors:
                 "restore": 1000, "index_lag_s": 1, "skew_s": 2,
             },
             "veeqo": {
-                **keys["veeqo"], "warehouses": {"11": "Veeqo"}, "manners": {"capacity": 40, "drain_per_s": 10},
+                **keys["veeqo"], "warehouses": {"11": "Veeqo"}, "behaviour": {"capacity": 40, "drain_per_s": 10},
                 "products": [[sku, {"11": str(self._plan.opening[sku, "VEQ1"])}] for sku in skus],
             },
             "seko": {
@@ -372,7 +372,7 @@ class Vendors:
             some = acts[at : at + _ACTS_AT_ONCE]
             if vendor == "seko":  # it knows orders by what the shop calls them
                 some = [{**act, "order": self._ids[act["order"]]} if "order" in act else act for act in some]
-            answers = await self._ask(vendor, "acts", some)
+            answers = await self._ask(vendor, "actions", some)
             self._ids |= {act["number"]: answer for act, answer in zip(some, answers, strict=True) if "number" in act}
 
     async def missing(self, received: Mapping[str, int]) -> str:

@@ -2,6 +2,6 @@
 
 Written from the vendors' documentation. They import none of our client code, keep a ledger that a checker can read,
 and inject the faults of the field. `sap_b1` is SAP Business One's Service Layer; `magento`, `shopify`, `veeqo` and `seko`
-are the vendors; `stages` serves each of them (`python -m lab.simulators NAME`) with acts in one vocabulary for all.
+are the vendors; `vendors` serves each of them (`python -m lab.simulators NAME`) with one vocabulary of actions for all.
 `wire` is what they share of ASGI.
 """

@@ -1,10 +1,10 @@
 """Serve a simulator on loopback: `python -m lab.simulators NAME --port 0 --config FILE.json --fault KIND=SHARE`.
 
-NAME is `sap_b1` or a vendor (`stages.STAGES`). Prints one line, `listening on PORT`, when it takes requests. SIGTERM and
+NAME is `sap_b1` or a vendor (`vendors.registry.VENDORS`). Prints one line, `listening on PORT`, when it takes requests. SIGTERM and
 SIGINT end it; its ledger is read over HTTP. `--fault` may be given again and again, beside the file's `faults`; what a
-vendor can fail in is said at its stage's `fail`, and for B1 in faults.Kind.
+vendor can fail in is said at its class's `fail`, and for B1 in sap_b1.faults.FaultKind.
 
-A vendor's file (none is needed) has what its class in `stages.py` says, and `skew_s`, `faults` {kind: share},
+A vendor's file (none is needed) has what its class in `vendors/` says, and `skew_s`, `faults` {kind: share},
 `webhooks` {"url", "every_s"}. B1's, every key optional but `users`:
 
     {"seed": 1,                      of everything random
@@ -39,7 +39,8 @@ from lab.simulators.sap_b1.app import ServiceLayer, build_app
 from lab.simulators.sap_b1.faults import FaultPlan
 from lab.simulators.sap_b1.settings import ServiceLayerSettings
 from lab.simulators.sap_b1.state.company import Company
-from lab.simulators.stages import STAGES, Door, build_stage
+from lab.simulators.vendors.registry import VENDORS, build_vendor
+from lab.simulators.vendors.server import VendorServer
 from lab.simulators.wire import Receive, Scope, Send
 
 
@@ -103,14 +104,15 @@ def read_app(data: Mapping[str, Any]) -> ServiceLayer:
     )
 
 
-def read_vendor(name: str, data: Mapping[str, Any]) -> Door:
+def read_vendor(name: str, data: Mapping[str, Any]) -> VendorServer:
     """The app of a vendor that a configuration describes.
 
     Raises:
         ValueError: A fault that the vendor does not know.
     """
     webhooks = data.get("webhooks", {})
-    return Door(build_stage(name, data), url=str(webhooks.get("url", "")), push_s=float(webhooks.get("every_s", 0.5)))
+    url, push_s = str(webhooks.get("url", "")), float(webhooks.get("every_s", 0.5))
+    return VendorServer(build_vendor(name, data), url=url, push_s=push_s)
 
 
 def _fault(text: str) -> tuple[str, float]:
@@ -123,7 +125,7 @@ def _fault(text: str) -> tuple[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m lab.simulators", description="Serve a simulator.")
-    parser.add_argument("simulator", choices=["sap_b1", *STAGES])
+    parser.add_argument("simulator", choices=["sap_b1", *VENDORS])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--config", type=Path, help="sap_b1 needs one, for its users")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.simulators.stages import STAGES
+from lab.simulators.vendors.registry import VENDORS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -54,10 +54,10 @@ def test_the_stack_has_every_part():
         "demo-feed",
     }
     demo = {name for name, service in SERVICES.items() if service.get("profiles") == ["demo"]}
-    assert demo == {"demo-files", "simulator", "demo-doctor", "demo-feed", *STAGES}
+    assert demo == {"demo-files", "simulator", "demo-doctor", "demo-feed", *VENDORS}
 
 
-@pytest.mark.parametrize("name", sorted(STAGES))
+@pytest.mark.parametrize("name", sorted(VENDORS))
 def test_a_vendor_is_where_the_files_and_the_feed_of_the_demo_say(name):
     assert SERVICES[name]["entrypoint"][-1] == name
     port = next(word for word in SERVICES[name]["command"] if word.startswith("--port=")).removeprefix("--port=")
@@ -157,7 +157,7 @@ def test_grafana_lets_nobody_in_without_the_password():
 
 def test_one_image_serves_every_part_of_ours_and_another_one_the_demo():
     images = {name: (one["image"].partition(":")[0], one["build"]) for name, one in SERVICES.items() if "build" in one}
-    lab = {"demo-files", "demo-feed", "simulator", *STAGES}
+    lab = {"demo-files", "demo-feed", "simulator", *VENDORS}
     for name, found in images.items():
         image, target = ("b1-streams-demo", "demo") if name in lab else ("b1-streams", "production")
         assert found == (image, {"context": ".", "target": target}), name

@@ -6,8 +6,8 @@ import pytest
 
 from lab.demo import vendors
 from lab.demo.__main__ import main
-from lab.simulators import stages
 from lab.simulators.__main__ import read_app, read_vendor
+from lab.simulators.vendors.registry import VENDORS
 from streams.config.load import load
 
 
@@ -41,7 +41,7 @@ def test_with_vendors_their_simulators_get_their_files_and_http_is_taken_within_
     main([*prepare, *urls])
     config = load(tmp_path / "streams.toml", {})
     assert {each.kind for each in config.connectors.values()} == {*vendors.VENDORS, "ims"}
-    for name in stages.STAGES:
+    for name in VENDORS:
         read_vendor(name, json.loads((tmp_path / f"{name}.json").read_text()))
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from lab.demo import books, vendors
 from lab.feed import sales as feed
-from lab.simulators import stages
+from lab.simulators.vendors.registry import build_vendor
+from lab.simulators.vendors.server import to_json
 from streams.config.load import load
 
 TODAY = date(2026, 11, 21)
@@ -78,7 +79,7 @@ def played(made, plan, tmp_path):
     source = vendors.Vendors(made, tmp_path, URLS)
     source.prepare()
     there = {
-        name: stages.build_stage(name, json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")))
+        name: build_vendor(name, json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")))
         for name in vendors.VENDORS
     }
     ids = {}
@@ -97,9 +98,7 @@ def test_the_vendors_ledgers_say_what_happened_there(made, plan, tmp_path):
     there, ids = played(made, plan, tmp_path)
     said = {
         name: list(
-            books.READERS[name](
-                json.loads(json.dumps(stages._told(stage.ledger()))), dispatches=name in ("veeqo", "seko")
-            )
+            books.READERS[name](json.loads(json.dumps(to_json(stage.ledger()))), dispatches=name in ("veeqo", "seko"))
         )
         for name, stage in there.items()
     }
@@ -124,7 +123,7 @@ def test_the_vendors_ledgers_say_what_happened_there(made, plan, tmp_path):
             moved[line["sku"]] -= Decimal(line["quantity"])
         if event["type"] == "stock_adjusted":
             moved[event["sku"]] += Decimal(event["delta"])
-    shelves = books.shelves(stages._told(there["veeqo"].ledger()))
+    shelves = books.shelves(to_json(there["veeqo"].ledger()))
     assert all(units == plan.opening[sku, "VEQ1"] + moved[sku] >= 0 for (sku, _), units in shelves.items())
 
 
@@ -173,7 +172,7 @@ async def test_orders_come_before_their_parcels_and_each_act_is_asked_for_once(m
     assert source.left == 0
     asked = [(vendor, act) for vendor, _, acts in source.asked for act in acts]
     assert len(asked) == len(plan.acts)
-    parcels = [act["order"] for vendor, act in asked if vendor == "seko" and act["act"] == "dispatch"]
+    parcels = [act["order"] for vendor, act in asked if vendor == "seko" and act["action"] == "dispatch"]
     assert all(order.startswith(("magento-", "shopify-")) for order in parcels)
 
 

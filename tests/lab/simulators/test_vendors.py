@@ -1,4 +1,4 @@
-"""The vendors as they are served: one vocabulary of acts, their ledgers, faults by name, webhooks that go out."""
+"""The vendors as they are served: one vocabulary of actions, their ledgers, faults by name, webhooks that go out."""
 
 import asyncio
 import json
@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.simulators import stages
+from lab.simulators.vendors.actions import SimulatedVendor
+from lab.simulators.vendors.registry import VENDORS, build_vendor
+from lab.simulators.vendors.server import VendorServer
 
 DATA: dict[str, dict[str, Any]] = {
     "magento": {},
@@ -20,33 +22,33 @@ DATA: dict[str, dict[str, Any]] = {
 }
 PLACES = {"magento": "main", "shopify": "31", "veeqo": "11", "seko": "DC1"}
 ORDER = {
-    "act": "order", "number": "536365", "country": "GB", "rate": "20", "shipping": "3.00",
+    "action": "order", "number": "536365", "country": "GB", "rate": "20", "shipping": "3.00",
     "lines": [
         {"sku": "A", "name": "Tea", "quantity": "6", "price": "2.55", "rate": "20"},
         {"sku": "B", "name": "Cup", "quantity": "2", "price": "3.39", "rate": "20"},
     ],
 }  # fmt: skip
-GONE = {"act": "dispatch", "order": "536365", "carrier": "DPD", "tracking": "T1", "lines": [[0, "6"], [1, "1"]]}
-BACK = {"act": "refund", "order": "536365", "restock": True, "shipping": "0", "lines": [[0, "2"]]}
+GONE = {"action": "dispatch", "order": "536365", "carrier": "DPD", "tracking": "T1", "lines": [[0, "6"], [1, "1"]]}
+BACK = {"action": "refund", "order": "536365", "restock": True, "shipping": "0", "lines": [[0, "2"]]}
 SHOPS = ("magento", "shopify", "veeqo")
 
 
-def served(name: str, **data: Any) -> tuple[stages.Stage, httpx.AsyncClient]:
-    stage = stages.build_stage(name, {**DATA[name], **data})
-    return stage, httpx.AsyncClient(transport=httpx.ASGITransport(stages.Door(stage)), base_url="http://vendor")
+def served(name: str, **data: Any) -> tuple[SimulatedVendor, httpx.AsyncClient]:
+    vendor = build_vendor(name, {**DATA[name], **data})
+    return vendor, httpx.AsyncClient(transport=httpx.ASGITransport(VendorServer(vendor)), base_url="http://vendor")
 
 
-async def act(client: httpx.AsyncClient, *acts: dict[str, Any]) -> Any:
-    answer = await client.post("/_simulator/acts", json=list(acts))
+async def do(client: httpx.AsyncClient, *actions: dict[str, Any]) -> Any:
+    answer = await client.post("/_simulator/actions", json=list(actions))
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 @pytest.mark.parametrize("name", SHOPS)
-async def test_an_order_is_sold_and_sent_in_every_shop_by_the_same_acts(name: str) -> None:
+async def test_an_order_is_sold_and_sent_in_every_shop_by_the_same_actions(name: str) -> None:
     _, client = served(name)
     async with client:
-        (first, second) = await act(client, ORDER, GONE | {"place": PLACES[name]})
+        (first, second) = await do(client, ORDER, GONE | {"place": PLACES[name]})
         ledger = (await client.get("/_simulator/ledger")).json()
     assert first != second
     (order,) = ledger["orders"]
@@ -60,7 +62,7 @@ async def test_an_order_is_sold_and_sent_in_every_shop_by_the_same_acts(name: st
 async def test_a_refund_gives_a_part_back(name: str) -> None:
     _, client = served(name)
     async with client:
-        await act(client, ORDER, GONE | {"place": PLACES[name]}, BACK | {"place": PLACES[name]})
+        await do(client, ORDER, GONE | {"place": PLACES[name]}, BACK | {"place": PLACES[name]})
         text = (await client.get("/_simulator/ledger")).text
     assert '"6.12"' in text  # 2 x 2.55 and a fifth
 
@@ -69,8 +71,8 @@ async def test_a_refund_gives_a_part_back(name: str) -> None:
 async def test_a_count_moves_the_shelf_by_so_much(name: str) -> None:
     _, client = served(name)
     async with client:
-        count = {"act": "count", "sku": "A", "place": PLACES[name], "reason": "damaged", "delta": "-4"}
-        await act(client, count)
+        count = {"action": "count", "sku": "A", "place": PLACES[name], "reason": "damaged", "delta": "-4"}
+        await do(client, count)
         ledger = (await client.get("/_simulator/ledger")).json()
     assert [int(row["level"]) for row in ledger["stock"] if row["sku"] == "A"] == [46]
 
@@ -78,7 +80,7 @@ async def test_a_count_moves_the_shelf_by_so_much(name: str) -> None:
 async def test_the_warehouse_is_told_of_parcels_by_the_shops_own_id_of_the_order() -> None:
     _, client = served("seko")
     parcel = {
-        "act": "dispatch",
+        "action": "dispatch",
         "order": 451,
         "place": "DC1",
         "carrier": "DPD",
@@ -86,26 +88,28 @@ async def test_the_warehouse_is_told_of_parcels_by_the_shops_own_id_of_the_order
         "lines": [["A", "6"]],
     }
     async with client:
-        await act(client, parcel, parcel | {"tracking": "T2", "lines": [["B", "1"], ["B", "2"]]})
-        said = (await client.get("/_simulator/ledger")).json()["said"]
-    assert [one["Dispatch"]["SalesOrderReference"] for one in said] == ["451", "451"]
-    assert [row["Quantity"] for row in said[1]["List"]["DispatchLineItem"]] == [3]
+        await do(client, parcel, parcel | {"tracking": "T2", "lines": [["B", "1"], ["B", "2"]]})
+        messages = (await client.get("/_simulator/ledger")).json()["messages"]
+    assert [one["Dispatch"]["SalesOrderReference"] for one in messages] == ["451", "451"]
+    assert [row["Quantity"] for row in messages[1]["List"]["DispatchLineItem"]] == [3]
 
 
-@pytest.mark.parametrize(("name", "body"), [("magento", {"act": "count"}), ("shopify", {"act": "sing"}), ("veeqo", {})])
+@pytest.mark.parametrize(
+    ("name", "body"), [("magento", {"action": "count"}), ("shopify", {"action": "sing"}), ("veeqo", {})]
+)
 async def test_what_a_vendor_cannot_do_is_refused_with_a_reason(name: str, body: dict[str, Any]) -> None:
     _, client = served(name)
     async with client:
-        answer = await client.post("/_simulator/acts", json=[body])
+        answer = await client.post("/_simulator/actions", json=[body])
     assert answer.status_code == 400
     assert answer.json()["error"]
 
 
-@pytest.mark.parametrize("name", sorted(stages.STAGES))
+@pytest.mark.parametrize("name", sorted(VENDORS))
 async def test_a_fault_that_the_vendor_does_not_know_is_refused(name: str) -> None:
-    stage, client = served(name)
+    vendor, client = served(name)
     with pytest.raises(ValueError, match="sunshine"):
-        stage.fail({"sunshine": 1})
+        vendor.fail({"sunshine": 1})
     async with client:
         assert (await client.post("/_simulator/faults", json={"sunshine": 1})).status_code == 400
 
@@ -120,7 +124,7 @@ async def test_a_fault_that_the_vendor_does_not_know_is_refused(name: str) -> No
     ],
 )
 async def test_a_dropped_connection_is_dropped_and_counted(name: str, kind: str, method: str, path: str) -> None:
-    stage = stages.build_stage(name, {**DATA[name], "faults": {kind: 1}})
+    vendor = build_vendor(name, {**DATA[name], "faults": {kind: 1}})
     closed: list[bool] = []
     scope: dict[str, Any] = {
         "type": "http", "method": method, "path": path, "query_string": b"", "headers": [],
@@ -134,9 +138,9 @@ async def test_a_dropped_connection_is_dropped_and_counted(name: str, kind: str,
     async def send(_message: Any) -> None:
         raise AssertionError("nothing is answered")
 
-    await stages.Door(stage)(scope, receive, send)
+    await VendorServer(vendor)(scope, receive, send)
     assert closed == [True]
-    assert (stage.tally()["requests"], stage.tally()["dropped"]) == (1, 1)
+    assert (vendor.tally()["requests"], vendor.tally()["dropped"]) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["shopify", "seko"])
@@ -153,21 +157,23 @@ async def test_webhooks_go_out_while_it_is_up_and_it_goes_down_in_order(name: st
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{name}"
-        stage, client = served(name)
-        door = stages.Door(stage, url=url, push_s=0.01)
+        vendor, client = served(name)
+        server_app = VendorServer(vendor, url=url, push_s=0.01)
         inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         sent: list[str] = []
 
         async def send(message: Any) -> None:
             sent.append(message["type"])
 
-        living = asyncio.create_task(door({"type": "lifespan"}, inbox.get, send))
+        living = asyncio.create_task(server_app({"type": "lifespan"}, inbox.get, send))
         await inbox.put({"type": "lifespan.startup"})
         async with client:
             told = (
-                ORDER if name == "shopify" else {"act": "count", "sku": "A", "place": "DC1", "reason": "", "delta": "1"}
+                ORDER
+                if name == "shopify"
+                else {"action": "count", "sku": "A", "place": "DC1", "reason": "", "delta": "1"}
             )
-            await act(client, told)
+            await do(client, told)
         head = await asyncio.wait_for(came.get(), 10)
         await inbox.put({"type": "lifespan.shutdown"})
         await asyncio.wait_for(living, 10)
