@@ -13,7 +13,7 @@ from connectors.magento.client import Filter
 from connectors.magento.records import TIME_FORMAT, OrderRecord, a_moment, validate
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource, Placed, Position, Scan
-from connectors.magento.translate import order_cancelled, order_placed
+from connectors.magento.translate.orders import order_cancelled, order_placed
 from schemas.events import DispatchConfirmed
 
 _SECOND = timedelta(seconds=1)

@@ -183,8 +183,13 @@ def _or(check: Callable[[object], Any], default: object = None) -> PlainValidato
     return PlainValidator(lambda value: default if value is None or value == "" else check(value))
 
 
+def _an_approximate(value: object) -> Decimal:
+    """A price or a percent, which no amount is computed of: digits that we cannot carry are rounded off."""
+    return a_number(value, form=PLAIN).quantize(STEP, ROUND_HALF_EVEN)
+
+
 def _a_flag(value: object) -> bool:
-    return value in (1, "1", True)
+    return value is True or (isinstance(value, int | str) and str(value) == "1")
 
 
 def _a_list(value: object) -> object:
@@ -206,6 +211,8 @@ Moment = Annotated[datetime, PlainValidator(a_moment)]
 Identity = Annotated[str, PlainValidator(_an_identity)]
 Text = Annotated[str | None, _or(_a_text)]
 Amount = Annotated[Decimal, _or(_a_decimal, ZERO)]
+OptionalAmount = Annotated[Decimal | None, _or(_a_decimal)]
+Approximate = Annotated[Decimal, _or(_an_approximate, ZERO)]
 Needed = Annotated[Decimal, PlainValidator(_a_decimal)]
 Quantity = Annotated[Decimal, PlainValidator(_a_quantity)]
 OptionalQuantity = Annotated[Decimal, _or(_a_quantity, ZERO)]
@@ -253,6 +260,7 @@ class PaymentRecord(_Record):
 
 class AppliedTaxRecord(_Record):
     code: Text = None
+    percent: Annotated[Decimal | None, _or(_an_approximate)] = None
 
 
 class ItemTaxesRecord(_Record):
@@ -274,9 +282,9 @@ class OrderItemRecord(_Money):
     name: Text = None
     qty_ordered: Quantity
     qty_canceled: OptionalQuantity = ZERO
-    price: Amount = ZERO
+    price: Approximate = ZERO
     row_total: Amount = ZERO
-    tax_percent: Amount = ZERO
+    tax_percent: Annotated[Decimal | None, _or(_an_approximate)] = None
     tax_amount: Amount = ZERO
     discount_amount: Amount = ZERO
     discount_tax_compensation_amount: Amount = ZERO
@@ -285,14 +293,30 @@ class OrderItemRecord(_Money):
 class _Document(_Money):
     """What the totals of orders and credit memos have in common."""
 
+    MONEY: ClassVar[tuple[str, ...]] = (
+        "discount_amount",
+        "discount_tax_compensation_amount",
+        "shipping_amount",
+        "shipping_incl_tax",
+        "shipping_tax_amount",
+        "shipping_discount_amount",
+        "shipping_discount_tax_compensation_amount",
+        "tax_amount",
+        "grand_total",
+    )
+
     entity_id: Id
     increment_id: Identity
     created_at: Moment
     order_currency_code: Currency
     base_currency_code: Currency
     discount_amount: Amount = ZERO
+    discount_tax_compensation_amount: Amount = ZERO
     shipping_amount: Amount = ZERO
+    shipping_incl_tax: OptionalAmount = None
     shipping_tax_amount: Amount = ZERO
+    #: Credit memos do not have it: it is part of their discount_amount, and its compensation of theirs.
+    shipping_discount_amount: OptionalAmount = None
     shipping_discount_tax_compensation_amount: Amount = ZERO
     tax_amount: Amount = ZERO
     grand_total: Needed
@@ -319,15 +343,6 @@ class _Document(_Money):
 
 class OrderRecord(_Document):
     """`GET /V1/orders`; the shipping address and method come with the first shipping assignment."""
-
-    MONEY = (
-        "discount_amount",
-        "shipping_amount",
-        "shipping_tax_amount",
-        "shipping_discount_tax_compensation_amount",
-        "tax_amount",
-        "grand_total",
-    )
 
     state: Identity
     store_id: Annotated[int | None, _or(lambda value: 0 if str(value) == "0" else an_id(value))] = None
@@ -416,22 +431,18 @@ class RefundedItemRecord(_Money):
 class CreditmemoRecord(_Document):
     """`GET /V1/creditmemos`; state 1 open, 2 refunded, 3 cancelled."""
 
-    MONEY = (
-        "discount_amount",
-        "shipping_amount",
-        "shipping_tax_amount",
-        "shipping_discount_tax_compensation_amount",
-        "tax_amount",
-        "adjustment_positive",
-        "adjustment_negative",
-        "grand_total",
-    )
+    MONEY = (*_Document.MONEY, "adjustment_positive", "adjustment_negative")
 
     order_id: Id
     state: OptionalId = None
     adjustment_positive: Amount = ZERO
     adjustment_negative: Amount = ZERO
     items: Annotated[tuple[RefundedItemRecord, ...], BeforeValidator(_a_list)] = ()
+
+    @property
+    def adjustment(self) -> Decimal:
+        """Goodwill less fee."""
+        return self.adjustment_positive - self.adjustment_negative
 
 
 Record = OrderRecord | ShipmentRecord | InvoiceRecord | CreditmemoRecord
@@ -448,14 +459,14 @@ def validate(kind: type[R], row: Row, settings: MagentoSettings, now: datetime) 
         now: Aware.
 
     Raises:
-        RecordError: With every fault of the row, up to five.
+        RecordError: With every problem of the row, up to five.
     """
     if not isinstance(row.found, dict):
         raise RecordError("the row is not an object; see what answers at the shop's address")
     context = {"currency": settings.currency, "credits": settings.credits}
-    record = check(kind, row.found, "Mend it in the shop, or edit and replay", context)
+    record = check(kind, row.found, "Fix it in the shop, or edit and replay", context)
     if record.created_at > now + MAX_AHEAD:
-        raise RecordError("created_at is more than a day ahead of our clock; mend the shop's clock, and replay")
+        raise RecordError("created_at is more than a day ahead of our clock; fix the shop's clock, and replay")
     return record
 
 

@@ -82,19 +82,23 @@ class MagentoSettings(ConnectorSettings):
         default=Decimal("0.05"),
         ge=0,
         le=1,
-        description="Rows may differ from the order's totals by so much; it goes into the largest row",
+        description="Rows may differ from the totals by so much (a currency without cents: as many of its units as cents here); "
+        "it goes into the largest row",
     )
     credits: tuple[str, ...] = Field(
         default=("gift_cards_amount", "customer_balance_amount", "reward_currency_amount"),
         description="Amounts by which the grand total is lower and that are means of payment (Adobe Commerce)",
     )
     tax_codes: Literal["rate", "applied", "none"] = Field(
-        default="rate", description="rate: country and percent, as GB-20; applied: the shop's tax rate code; none"
+        default="rate",
+        description="rate: country and percent, as GB-20 (20 without a country); applied: the shop's tax rate code; none",
     )
     adjustment_tax_rate: Decimal = Field(
         default=Decimal(0), ge=0, lt=100, description="Percent contained in adjustments of credit memos"
     )
-    adjustment_tax_code: str | None = Field(default=None, description="Tax code of adjustments of credit memos")
+    adjustment_tax_code: str | None = Field(
+        default=None, description="Tax code of adjustments of credit memos; none: by their rate"
+    )
 
     restock: bool = Field(
         default=True, description="Whether refunded goods that had left come back; the shop does not tell"

@@ -22,6 +22,7 @@ import structlog
 from pydantic_core import PydanticCustomError
 
 from connectors.base.clock import Clock
+from connectors.base.context import EventContext
 from connectors.base.errors import FatalError, RecordError, RetriableError
 from connectors.base.source import Batch, Item, RefusedRecord
 from connectors.magento.client import Filter, MagentoClient
@@ -40,15 +41,10 @@ from connectors.magento.records import (
     validate,
 )
 from connectors.magento.settings import MagentoSettings
-from connectors.magento.translate import (
-    Frame,
-    History,
-    dispatch_confirmed,
-    order_cancelled,
-    order_placed,
-    refunded,
-    virtual_dispatched,
-)
+from connectors.magento.translate.context import MagentoContext
+from connectors.magento.translate.orders import order_cancelled, order_placed
+from connectors.magento.translate.refunds import History, refunded
+from connectors.magento.translate.shipments import dispatch_confirmed, virtual_dispatched
 from schemas.events import FactEvent
 
 log = structlog.get_logger(__name__)
@@ -396,8 +392,8 @@ class MagentoSource:
 
     # ---- rows to items
 
-    def _frame(self) -> Frame:
-        return Frame(self.name, self.company, self._clock.now(), self._settings)
+    def _frame(self) -> MagentoContext:
+        return EventContext(self.name, self.company, self._settings, self._clock.now())
 
     async def _orders(self, rows: Sequence[Placed], position: Position) -> tuple[list[Item], Position]:
         frame, items, placed = self._frame(), list[Item](), set[int]()
@@ -420,9 +416,7 @@ class MagentoSource:
         state = row.fields.get("state")
         role = self._settings.states.get(state) if isinstance(state, str) else None
         if role is None:
-            raise RecordError(
-                "state is missing or none that an order can have; mend it in the shop, or edit and replay"
-            )
+            raise RecordError("state is missing or none that an order can have; fix it in the shop, or edit and replay")
         if role == "placed" and self._settings.wait_for_payment and state == "processing" and _is_due(row):
             return "wait"
         return role
@@ -519,7 +513,7 @@ class MagentoSource:
                 items.append(self._refused(name, each, error))
         return items
 
-    def _valid(self, kind: type[R], rows: Sequence[Row], frame: Frame) -> list[R]:
+    def _valid(self, kind: type[R], rows: Sequence[Row], frame: MagentoContext) -> list[R]:
         return [validate(kind, row, self._settings, frame.observed_at) for row in rows]
 
     def _is_ours(self, row: Row) -> bool:
@@ -577,7 +571,7 @@ class MagentoSource:
                 last = newest
         return found
 
-    def _order(self, orders: Mapping[int, Row], order_id: int, frame: Frame) -> OrderRecord:
+    def _order(self, orders: Mapping[int, Row], order_id: int, frame: MagentoContext) -> OrderRecord:
         row = orders.get(order_id)
         if row is None:
             raise RecordError(

@@ -190,6 +190,24 @@ async def test_an_order_is_placed_dispatched_invoiced_and_refunded(world: Magent
     assert not await world.letters()
 
 
+async def test_a_discount_of_the_whole_shipping_reaches_b1_on_its_own_tax_basis(world: MagentoWorld) -> None:
+    shop = world.shop
+    tea = Wish(sku="A", price=Decimal(24))
+    order_id = shop.place(tea, shipping=Decimal(5), shipping_discount_percent=Decimal(100), state="new")
+    shop.invoice(order_id)
+    shop.ship(order_id)
+    await world.passes(1)
+    shop.refund(order_id, shipping=Decimal(5))
+    await world.catches_up()
+    (order,) = world.of("Orders", order_id)
+    assert Decimal(order["DocTotal"]) == shop.order(order_id)["grand_total"]
+    assert not any(Decimal(each["LineTotal"]) for each in order.get("DocumentAdditionalExpenses", []))
+    assert (
+        world.total("Invoices", order_id) == world.total("CreditNotes", order_id) == shop.order(order_id)["grand_total"]
+    )
+    assert not await world.letters()
+
+
 async def test_an_amount_alone_is_goodwill(world: MagentoWorld) -> None:
     order_id = world.shop.place(*cart(world.dice), state="new")
     world.shop.invoice(order_id)

@@ -33,6 +33,14 @@ _ROW_MONEY = ("row_total", "tax_amount", "discount_amount", "discount_tax_compen
 LISTS = ("orders", "invoices", "shipments", "creditmemos")
 
 
+_SHIPPING_COMPENSATION = "shipping_discount_tax_compensation_amount"
+
+
+def _base(name: str) -> str:
+    """The column of an amount in the base currency; one name is shortened."""
+    return f"base_{name.removesuffix('amount')}amnt" if name == _SHIPPING_COMPENSATION else f"base_{name}"
+
+
 class NotAllowedError(Exception):
     """The shop does not allow this: more than is left, on hold, and so on."""
 
@@ -120,6 +128,7 @@ class Shop:
         state: str = "new",
         shipping: Decimal = ZERO,
         shipping_rate: Decimal = Decimal(20),
+        shipping_discount_percent: Decimal = ZERO,
         gift_card: Decimal = ZERO,
         customer: int | None = None,
         country: str = "GB",
@@ -129,9 +138,7 @@ class Shop:
         """A buyer orders; `shipping` is net."""
         order_id = self._next("orders")
         items = [row for wish in wishes for row in self._rows(order_id, wish)]
-        tax = cents(shipping * shipping_rate / 100)
-        header: Fields = {"shipping_amount": shipping, "shipping_tax_amount": tax, "shipping_incl_tax": shipping + tax}
-        header |= {f"base_{name}": cents(value * self.base_rate) for name, value in header.items()}
+        header = self._shipping(shipping, shipping_rate, shipping_discount_percent / 100)
         row: Fields = {"entity_id": order_id, "increment_id": f"{order_id:09}", "state": state, "status": state}
         row |= {"store_id": 1, "created_at": self._now(), "updated_at": self._now()}
         row |= {"order_currency_code": self.currency, "base_currency_code": self.base_currency, **header}
@@ -155,6 +162,18 @@ class Shop:
         if not virtual:
             assignment = {"shipping": {"method": "flatrate_flatrate", "address": address}}
             extension["shipping_assignments"] = [assignment]
+        extension["item_applied_taxes"] = [
+            *(
+                _applied_tax("product", item["item_id"], country, item["tax_percent"], item["tax_amount"])
+                for item in items
+                if item.get("tax_percent") and not _repeats_its_parts(item, items)
+            ),
+            *(
+                [_applied_tax("shipping", None, country, shipping_rate, header["shipping_tax_amount"])]
+                if shipping
+                else []
+            ),
+        ]
         row |= {
             "customer_id": customer,
             "customer_is_guest": 0 if customer else 1,
@@ -171,6 +190,25 @@ class Shop:
         if visible_at is not None:
             self.hidden["orders", order_id] = visible_at
         return order_id
+
+    def _shipping(self, net: Decimal, rate: Decimal, share: Decimal) -> Fields:
+        """Shipping and its discount: of the price with tax where catalogue prices include it (CommonTaxCollector)."""
+        full = cents(net * rate / 100)
+        if self.prices_include_tax:
+            discount = cents((net + full) * share)
+            tax = cents((net + full - discount) * rate / (100 + rate))
+            compensation = full - tax
+        else:
+            discount, compensation = cents(net * share), ZERO
+            tax = cents((net - discount) * rate / 100)
+        header: Fields = {
+            "shipping_amount": net,
+            "shipping_incl_tax": net + full,
+            "shipping_tax_amount": tax,
+            "shipping_discount_amount": discount,
+            _SHIPPING_COMPENSATION: compensation,
+        }
+        return header | {_base(name): cents(value * self.base_rate) for name, value in header.items()}
 
     def _rows(self, order_id: int, wish: Wish) -> Iterator[Fields]:
         fixed = wish.kind == "bundle" and bool(wish.price)
@@ -232,8 +270,10 @@ class Shop:
             rates = {row.get("tax_percent", ZERO) for row in priced}
             tax = sum((cents(self._taxable(priced, rate, prefix) * rate / 100) for rate in rates), ZERO)
         tax += header[f"{prefix}shipping_tax_amount"]
+        discount += header[f"{prefix}shipping_discount_amount"]
+        compensation = header[_base(_SHIPPING_COMPENSATION) if prefix else _SHIPPING_COMPENSATION]
         card = gift_card if not prefix else cents(gift_card * self.base_rate)
-        total = net - discount + hidden + tax + header[f"{prefix}shipping_amount"] - card
+        total = net - discount + hidden + compensation + tax + header[f"{prefix}shipping_amount"] - card
         names = ("subtotal", "discount_amount", "tax_amount", "discount_tax_compensation_amount", "grand_total")
         return {prefix + n: v for n, v in zip(names, (net, -discount, tax, hidden, total), strict=True)}
 
@@ -314,10 +354,11 @@ class Shop:
         order = self.order(order_id)
         left = self._wanted(order, quantities, lambda item: item["qty_invoiced"] - item["qty_refunded"])
         rows = [self._refund_row(item, quantity) for item, quantity in left]
-        rate = order["shipping_tax_amount"] / order["shipping_amount"] if order["shipping_amount"] else ZERO
+        share = shipping / order["shipping_amount"] if order["shipping_amount"] else ZERO
         header: Fields = {
             "shipping_amount": shipping,
-            "shipping_tax_amount": cents(shipping * rate),
+            "shipping_incl_tax": cents(order["shipping_incl_tax"] * share),
+            "shipping_tax_amount": cents(order["shipping_tax_amount"] * share),
             "adjustment_positive": adjustment_positive,
             "adjustment_negative": adjustment_negative,
             "adjustment": adjustment_positive - adjustment_negative,
@@ -327,6 +368,9 @@ class Shop:
             priced = [row for row in rows if not row["_repeats"]]
             net, tax, discount, hidden = (sum((row.get(prefix + n, ZERO) for row in priced), ZERO) for n in _ROW_MONEY)
             tax += header[f"{prefix}shipping_tax_amount"]
+            # A credit memo has no columns for the shipping's discount and its compensation: they are in its own.
+            discount += (order[f"{prefix}shipping_discount_amount"] * share).quantize(_STEP)
+            hidden += cents(order[_base(_SHIPPING_COMPENSATION) if prefix else _SHIPPING_COMPENSATION] * share)
             total = net - discount + hidden + tax + header[f"{prefix}shipping_amount"] + header[f"{prefix}adjustment"]
             names = ("subtotal", "discount_amount", "tax_amount", "discount_tax_compensation_amount", "grand_total")
             header |= {prefix + n: v for n, v in zip(names, (net, -discount, tax, hidden, total), strict=True)}
@@ -449,6 +493,11 @@ class Shop:
         ):
             state = "closed"
         self.touch("orders", order["entity_id"], state=state, status=state)
+
+
+def _applied_tax(kind: str, item_id: int | None, country: str, percent: Decimal, amount: Decimal) -> Fields:
+    tax = {"code": f"{country}-*-{percent.normalize():f}", "percent": percent, "amount": amount}
+    return {"type": kind, "item_id": item_id, "applied_taxes": [tax]}
 
 
 def _to_ship(item: Fields) -> Decimal:

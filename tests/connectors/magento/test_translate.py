@@ -126,7 +126,12 @@ async def test_both_tax_modes_come_to_the_penny(stall, wish, including):
                 sku=f"S{n}", quantity=D(random.randint(1, 12)), price=price, kind=kind, parts=parts,
                 rate=D(random.choice(["0", "5", "8.25", "17.5", "20"])), discount_percent=D(random.choice([0, 0, 7, 10, 33])),
             ))  # fmt: skip
-        stall.shop.place(*wishes, state="processing", shipping=D(random.randint(0, 900)) / 100)
+        stall.shop.place(
+            *wishes,
+            state="processing",
+            shipping=D(random.randint(0, 900)) / 100,
+            shipping_discount_percent=D(random.choice([0, 33, 90, 100])),
+        )
     events = await stall.events(stall.source(rounding_tolerance="0", page_size=300))
     assert len(events) == 300
     for event in events:
@@ -259,7 +264,7 @@ async def test_a_shipment_of_rows_that_its_order_lacks_is_refused(stall, wish):
     shipment_id = stall.shop.ship(order_id)
     stall.shop.lists["shipments"][shipment_id]["items"][0]["order_item_id"] = 5
     assert [each.refused[0].error for each in await stall.batches(stall.source()) if each.refused] == [
-        "an order_item_id is not one of its order's; mend it in the shop, or edit and replay"
+        "an order_item_id is not one of its order's; fix it in the shop, or edit and replay"
     ]
 
 
@@ -356,7 +361,8 @@ async def test_refunds_in_parts_come_to_the_penny(stall, including):
             ),
             Wish(sku="C", quantity=D(7), kind="configurable", price=D("3.33"), rate=D(5)),
         ]
-        order_id = await sold(stall, *wishes, shipping=D("4.99"))
+        share = D(random.choice([0, 50, 100]))
+        order_id = await sold(stall, *wishes, shipping=D(7), shipping_discount_percent=share)
         tops = [item["item_id"] for item in stall.shop.order(order_id)["items"] if item["parent_item_id"] is None]
         for part in (2, 1, 4):
             stall.clock.passes(seconds=1)
