@@ -46,6 +46,8 @@ class Kind:
             none yet); None: this kind has no past that could be asked for.
         counts: Whether it says of a place (by the vendor's name, and settings) how much is there, instead of what came and
             went. Goods that come back are in that count, so that nobody else may bring them back.
+        levels: Whether its files are known to say how much is there; False where that cannot be known.
+        dispatches: Whether it is known to bring dispatches; False where that cannot be known.
         doctor: Looks at what its vendor really lets us see, and writes nothing there: name, settings, the vendor's
             places that the configuration names, clock.
     """
@@ -56,25 +58,49 @@ class Kind:
     hook: Callable[[str, Any], Hook | None] = lambda _name, _settings: None
     backfill: Callable[[str, Any, Clock, TimeRange, str | None], BackfillSource] | None = None
     counts: Callable[[str, Any], bool] = lambda _place, _settings: False
+    levels: Callable[[Any], bool] = lambda _settings: False
+    dispatches: Callable[[Any], bool] = lambda _settings: False
     doctor: Callable[[str, Any, frozenset[str], Clock], Awaitable[Sequence[Finding]]] | None = None
 
 
 KINDS: Mapping[str, Kind] = {
-    "ims": Kind(ImsSettings, ImsSource, lambda settings: len(unread_files(settings)), doctor=ims_doctor.examine),
-    "magento": Kind(MagentoSettings, MagentoSource, backfill=MagentoBackfill, doctor=magento_doctor.examine),
-    "seko": Kind(SekoSettings, SekoSource, hook=seko_hook, backfill=SekoBackfill, doctor=seko_doctor.examine),
+    "ims": Kind(
+        ImsSettings,
+        ImsSource,
+        lambda settings: len(unread_files(settings)),
+        levels=lambda settings: settings.maps("stock_adjusted", "level"),
+        dispatches=lambda settings: settings.maps("dispatch_confirmed"),
+        doctor=ims_doctor.examine,
+    ),
+    "magento": Kind(
+        MagentoSettings,
+        MagentoSource,
+        backfill=MagentoBackfill,
+        dispatches=lambda settings: "shipments" in settings.flows,
+        doctor=magento_doctor.examine,
+    ),
+    "seko": Kind(
+        SekoSettings,
+        SekoSource,
+        hook=seko_hook,
+        backfill=SekoBackfill,
+        dispatches=lambda _settings: True,
+        doctor=seko_doctor.examine,
+    ),
     "shopify": Kind(
         ShopifySettings,
         ShopifySource,
         hook=hook_of,
         backfill=ShopifyBackfill,
         counts=lambda place, settings: place in settings.stock_locations,
+        dispatches=lambda settings: "dispatch_confirmed" in settings.events,
         doctor=shopify_doctor.examine,
     ),
     "veeqo": Kind(
         VeeqoSettings,
         VeeqoSource,
         backfill=VeeqoBackfill,
+        dispatches=lambda settings: "dispatches" in settings.reads,
         counts=lambda place, settings: "stock" in settings.reads and place not in settings.ignored_warehouses,
         doctor=veeqo_doctor.examine,
     ),

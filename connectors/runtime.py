@@ -122,7 +122,7 @@ class Runtime:
         return batch.idle
 
     async def _deliver(self, batch: Batch) -> None:
-        resolved = resolve(batch.items, self._cursors.levels)
+        resolved = resolve(batch.items, self._cursors.levels, net_since=batch.net_since)
         await self._cursors.write_levels(resolved.changes)
         told = await deliver(resolved.items, self._source, self._publisher, self._letters, self._metrics)
         before = self._cursors.position

@@ -18,10 +18,11 @@ import json
 import zlib
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.base.clock import Clock
+from connectors.base.dispatches import NO_DISPATCHES, Dispatches
 from connectors.base.errors import ConnectorError, FatalError
 from connectors.base.levels import Level, Pending, Place
 from connectors.base.log import Broker, Outgoing, milliseconds
@@ -204,7 +205,7 @@ class Cursors:
         if self._overwritten:
             again = {place: self.levels[place] for place in self._overwritten if place in self.levels}
             self._overwritten.clear()
-            await self.write_levels({place: Level(level.sequence, level.level) for place, level in again.items()})
+            await self.write_levels({place: replace(level, pending=()) for place, level in again.items()})
 
     async def _write_cursor(self, position: Position) -> None:
         number, digest = self._head or (-1, _GENESIS)
@@ -238,7 +239,7 @@ class Cursors:
             prev_digest=self._head[1],
             sequence=str(level.sequence),
             level=level.level,
-            pending=json.dumps(pending, separators=(",", ":")) if pending else None,
+            pending=_pending_text(pending, level.dispatches),
             at=self._clock.now(),
         )
         return self._outgoing(level_key(self._connector, sku, location), self._codec.encode(record), record)
@@ -310,16 +311,26 @@ class Cursors:
         if not self._counts(record):
             self._overwritten.add(place)
             return
-        pending: list[Any] = json.loads(record.pending or "[]")
+        found = json.loads(record.pending or "[]")
+        pending, dispatches = found, NO_DISPATCHES
+        if isinstance(found, dict):
+            pending, dispatches = found["deltas"], Dispatches.from_text(found["dispatches"])
         events = tuple(
             Pending(int(sequence), self._codec.decode(base64.b64decode(text), StockAdjusted))
             for sequence, text in pending
         )
         if record.level is None or record.sequence is None:
             raise ValueError("a level without level or sequence")
-        self.levels[place] = Level(int(record.sequence), record.level, events)
+        self.levels[place] = Level(int(record.sequence), record.level, events, dispatches)
         self._standing[place] = record.number
         self._overwritten.discard(place)
+
+
+def _pending_text(deltas: list[list[Any]], dispatches: Dispatches) -> str | None:
+    """What lies beside a level; a list of deltas where no dispatch is remembered, as older versions wrote it."""
+    if dispatches == NO_DISPATCHES:
+        return json.dumps(deltas, separators=(",", ":")) if deltas else None
+    return json.dumps({"deltas": deltas, "dispatches": dispatches.to_text()}, separators=(",", ":"))
 
 
 def _digest(value: bytes) -> bytes:

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
+from connectors.base.dispatches import NO_DISPATCHES, Dispatches
+from connectors.base.log import milliseconds
 from connectors.base.source import Item, RefusedRecord, StockLevel
-from schemas.events import FactEvent, StockAdjusted, digest_of
+from schemas.events import DispatchConfirmed, FactEvent, StockAdjusted, digest_of
 
 #: sku and location, in the source's own names.
 Place = tuple[str, str]
+#: The sequence of a place without a level; every level's is above it.
+NO_LEVEL = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,14 @@ class Level:
 
     `pending` are the deltas that led to it in the batch that saw it last. They are written down with it before they are
     published, so that after a crash they are published again as they were, not reckoned again from a level that has
-    moved on.
+    moved on. `dispatches` are those whose units counts contain, where they do; a place of which only dispatches are known
+    has the sequence `NO_LEVEL`.
     """
 
     sequence: int
     level: Decimal
     pending: tuple[Pending, ...] = ()
+    dispatches: Dispatches = NO_DISPATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Resolved:
     no_ops: int
 
 
-def resolve(items: Iterable[Item], known: Mapping[Place, Level]) -> Resolved:
+def resolve(items: Iterable[Item], known: Mapping[Place, Level], *, net_since: datetime | None = None) -> Resolved:
     """Turn the levels of a batch into deltas; everything else passes.
 
     The first level of a place is its baseline; it, a stale one (its sequence is not above the last) and an unchanged
@@ -57,6 +64,8 @@ def resolve(items: Iterable[Item], known: Mapping[Place, Level]) -> Resolved:
     Args:
         items: In the source's order.
         known: The places' states; not changed here.
+        net_since: Counts fall with each dispatch from then on, whose units are taken off their change; None: they know
+            nothing of dispatches.
     """
     out: list[FactEvent | RefusedRecord] = []
     changes: dict[Place, Level] = {}
@@ -65,6 +74,8 @@ def resolve(items: Iterable[Item], known: Mapping[Place, Level]) -> Resolved:
     for item in items:
         if not isinstance(item, StockLevel):
             out.append(item)
+            if net_since is not None and isinstance(item, DispatchConfirmed) and item.occurred_at >= net_since:
+                _remember(item, changes, known)
             continue
         place = (item.sku, item.location)
         last = changes.get(place) or known.get(place)
@@ -72,22 +83,42 @@ def resolve(items: Iterable[Item], known: Mapping[Place, Level]) -> Resolved:
         if again is not None:
             repeated.add(place)
             out.append(again)
-        elif last is None:
-            changes[place] = Level(item.sequence, item.level)
+        elif last is None or last.sequence == NO_LEVEL:
+            dispatches = last.dispatches if last is not None else NO_DISPATCHES
+            if net_since is not None:
+                dispatches = dispatches.begin(milliseconds(item.occurred_at))
+            changes[place] = Level(item.sequence, item.level, (), dispatches)
             no_ops += 1
         elif item.sequence <= last.sequence:
             no_ops += 1
         else:
             # The deltas of an earlier batch are behind us, unless this batch has brought one of them again.
             pending = last.pending if place in changes or place in repeated else ()
-            if item.level == last.level:
+            shipped, dispatches = Decimal(0), last.dispatches
+            if net_since is not None:
+                shipped, dispatches = dispatches.take_off(milliseconds(item.occurred_at))
+            delta = item.level - (last.level - shipped)
+            if not delta:
                 no_ops += 1
             else:
-                event = _delta(item, item.level - last.level)
+                event = _delta(item, delta)
                 pending = (*pending, Pending(item.sequence, event))
                 out.append(event)
-            changes[place] = Level(item.sequence, item.level, pending)
+            changes[place] = Level(item.sequence, item.level, pending, dispatches)
     return Resolved(tuple(out), changes, no_ops)
+
+
+def _remember(event: DispatchConfirmed, changes: dict[Place, Level], known: Mapping[Place, Level]) -> None:
+    """Remember what a dispatch takes from each place."""
+    units: dict[str, Decimal] = {}
+    for line in event.lines:
+        units[line.sku] = units.get(line.sku, Decimal(0)) + line.quantity
+    for sku, quantity in units.items():
+        place = (sku, event.location)
+        last = changes.get(place) or known.get(place) or Level(NO_LEVEL, Decimal(0))
+        dispatches = last.dispatches.add(event.shipment_id, milliseconds(event.occurred_at), quantity)
+        if dispatches is not last.dispatches:
+            changes[place] = replace(last, dispatches=dispatches)
 
 
 def _pending(item: StockLevel, level: Level | None) -> StockAdjusted | None:

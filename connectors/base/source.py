@@ -60,11 +60,14 @@ class Batch:
         items: In the source's order.
         cursor: Where to go on once all items are acknowledged; the same as was given when nothing has moved.
         idle: There is nothing more for now: wait `poll_interval_s`.
+        net_since: The source's counts fall with each dispatch from then on, see `levels.resolve`; None: they know nothing of
+            dispatches, or the source has taken them off already.
     """
 
     items: tuple[Item, ...]
     cursor: str | None
     idle: bool = False
+    net_since: datetime | None = None
 
     @property
     def events(self) -> tuple[FactEvent, ...]:

@@ -1,7 +1,7 @@
 """`[connectors.<name>.csv.<mapping>]` and `.json.<mapping>`: what a file's records mean."""
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from string import Formatter
 from typing import Annotated, Literal, Self
@@ -44,6 +44,11 @@ class MappingSettings(Settings):
         description="A time without an offset in the hour that a clock change repeats: refuse it, or take it for the first "
         "(summer time) or the second. One that a clock change leaves out is always refused",
     )
+
+    @property
+    def mapped(self) -> Collection[str]:
+        """The fields of the event that it fills."""
+        raise NotImplementedError
 
     @field_validator("files")
     @classmethod
@@ -140,6 +145,11 @@ class CsvSettings(MappingSettings):
     )
     comment: str = Field(default="", max_length=20, description='Lines that begin with it are skipped, as "#"')
     skip_lines: int = Field(default=0, ge=0, le=1000, description="So many lines at the beginning are skipped")
+
+    @property
+    def mapped(self) -> Collection[str]:
+        """The fields of the event that it fills."""
+        return self.columns.keys() | self.templates.keys()
 
     @property
     def needs_whole_file(self) -> bool:
@@ -263,6 +273,11 @@ class JsonSettings(MappingSettings):
     max_bytes: int = Field(
         default=16 * 1024 * 1024, ge=1, le=256 * 1024 * 1024, description="A larger document is refused whole"
     )
+
+    @property
+    def mapped(self) -> Collection[str]:
+        """The fields of the event that it fills."""
+        return self.fields.keys()
 
     @field_validator("records")
     @classmethod

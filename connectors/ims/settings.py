@@ -46,6 +46,11 @@ with warnings.catch_warnings():
         json: dict[str, JsonSettings] = Field(  # type: ignore[assignment]  # over pydantic's deprecated method
             default_factory=dict, description="Mappings of JSON documents, by a name of yours"
         )
+        levels_include_dispatches: bool | None = Field(
+            default=None,
+            description="true: a count falls with each dispatch too, and their units are taken off its change, or B1 would "
+            "book them twice; false: counts know nothing of dispatches. Demanded where one warehouse has both",
+        )
         known_hosts: Path | None = Field(
             default=None, description="sftp: a file with the server's key, as ssh-keyscan writes it, once checked"
         )
@@ -115,6 +120,11 @@ with warnings.catch_warnings():
                 case _:
                     pass
             return self
+
+        def maps(self, event: str, field: str | None = None) -> bool:
+            """Whether a mapping makes such events, with such a field."""
+            mappings = [*self.csv.values(), *self.json.values()]
+            return any(each.event == event and (field is None or field in each.mapped) for each in mappings)
 
         def _check_sftp(self, user: str | None) -> None:
             if user is None:

@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 
 from connectors.base.clock import Clock
 from connectors.base.context import EventContext
 from connectors.base.errors import RetriableError
-from connectors.base.source import Batch, Item
+from connectors.base.source import Batch, Item, StockLevel
 from connectors.ims.address import Address
 from connectors.ims.files import open_reader
 from connectors.ims.inboxes import Inbox, open_inbox
@@ -16,6 +17,7 @@ from connectors.ims.inboxes.folder import names_in
 from connectors.ims.inboxes.inbox import File, Memory, is_plain
 from connectors.ims.reader import FilePosition, Reader
 from connectors.ims.settings import ImsSettings, mapping_of
+from schemas.events import DispatchConfirmed
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +26,7 @@ log = structlog.get_logger(__name__)
 #: their pending deltas (in base64) stay below 1 MiB.
 BATCH_LINES = 500
 BATCH_BYTES = 512 * 1024
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def unread_files(settings: ImsSettings) -> list[str]:
@@ -66,6 +69,10 @@ class ImsSource:
         self._names: list[str] = []  # still to be read of the last look, the next one last
         self._finished: FilePosition | None = None  # put aside: not to be asked for again
         self._unmapped: set[str] = set()
+        self._counted: set[str] = set()
+        self._dispatching: set[str] = set()
+        self._warned: set[str] = set()
+        self._net_since = (settings.start_at or _EPOCH) if settings.levels_include_dispatches else None
 
     async def read(self, cursor: str | None) -> Batch:
         position = FilePosition.from_text(cursor) if cursor is not None else None
@@ -104,7 +111,7 @@ class ImsSource:
         if self._open.is_read:
             at = self._open.position
             self._open.position = replace(at, memory=self._inbox.remember(at.memory, self._open.file))
-        return Batch(items, self._open.position.to_text())
+        return Batch(items, self._open.position.to_text(), net_since=self._net_since)
 
     def _read_batch(self, reader: Reader) -> tuple[Item, ...]:
         items: list[Item] = []
@@ -113,9 +120,25 @@ class ImsSource:
             size += step.size
             if step.item is not None:
                 items.append(step.item)
+                self._watch_counts(step.item)
             if len(items) >= BATCH_LINES or size >= BATCH_BYTES:
                 break
         return tuple(items)
+
+    def _watch_counts(self, item: Item) -> None:
+        """Warn once of a place whose counts and dispatches come here, while nobody has said how they go together."""
+        if self._settings.levels_include_dispatches is not None or not isinstance(item, StockLevel | DispatchConfirmed):
+            return
+        here, other = (self._counted, self._dispatching)[:: 1 if isinstance(item, StockLevel) else -1]
+        here.add(item.location)
+        if item.location in other and item.location not in self._warned:
+            self._warned.add(item.location)
+            log.warning(
+                "levels_beside_dispatches",
+                connector=self.name,
+                location=item.location,
+                remedy="set levels_include_dispatches: true where a count falls with each dispatch, else false",
+            )
 
     async def _reopen(self, position: FilePosition | None) -> Reader | None:
         """The file that the cursor names, at its position, if it still is what it was."""

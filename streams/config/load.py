@@ -17,6 +17,7 @@ from connectors.registry import KINDS
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.settings import CompanySettings
 from connectors.webhooks import WebhookSettings
+from streams.config.counted_stock import counted_dispatches
 from streams.config.environment import override
 from streams.config.problems import ConfigError, ConfigProblem, in_order, nearest, path_text, problem_of, unknown_key
 from streams.config.relations import counted_returns, relations, table_at
@@ -132,6 +133,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
             connectors[name] = connector
     problems.extend(relations(merged, folder, local=local))
     problems.extend(counted_returns(companies, connectors))
+    problems.extend(counted_dispatches(companies, connectors))
     if problems or kafka is None or registry is None or metrics is None or webhooks is None:
         raise ConfigError(in_order(problems, sources))
     companies = {
