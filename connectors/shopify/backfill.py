@@ -27,7 +27,8 @@ from connectors.shopify import records, source
 from connectors.shopify.client import ORDERS_IN_BULK, Bulk, BulkGoneError, ShopifyClient
 from connectors.shopify.orders import Orders, incomplete, searched
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.translate import Found, Voice, find, is_ours, unreadable
+from connectors.shopify.translate.context import OrderChange, ShopifyContext, unreadable
+from connectors.shopify.translate.orders import changes_of, is_ours
 
 log = structlog.get_logger(__name__)
 
@@ -224,20 +225,20 @@ class ShopifyBackfill:
             await self._leave()
             return self._next(place)
         await self._orders.complete(raws)
-        voice = Voice(self.name, self.company, self._settings, self._clock.now(), self._counted_since)
-        items = [item for raw in raws for item in self._tell(raw, voice)]
+        context = ShopifyContext(self.name, self.company, self._settings, self._clock.now(), self._counted_since)
+        items = [item for raw in raws for item in self._tell(raw, context)]
         self._at = replace(place, byte=byte)
         reached = _created_at(raws[-1])
         part = self._span.part(reached) if reached is not None else None
         return BackfillBatch(tuple(items), self._at.to_text(), records=len(raws), reached=reached, part=part)
 
-    def _tell(self, raw: Mapping[str, Any], voice: Voice) -> list[Item]:
+    def _tell(self, raw: Mapping[str, Any], context: ShopifyContext) -> list[Item]:
         """What happened to an order within the span."""
-        fault, found = incomplete(raw), list[Found]()
+        fault, found = incomplete(raw), list[OrderChange]()
         try:
             order = validate(records.Order, raw)
             if fault is None and not is_ours(order, self._settings):
-                found = find(order, raw, voice)
+                found = changes_of(order, raw, context)
         except RecordError as error:
             fault = str(error)
         if fault is not None:
@@ -245,7 +246,7 @@ class ShopifyBackfill:
             return [unreadable(order_id, changed_at, raw, fault, self._settings.events)]
         return [item for each in found if self._is_within(each) for item in each.items]
 
-    def _is_within(self, found: Found) -> bool:
+    def _is_within(self, found: OrderChange) -> bool:
         """Whether it is of the span, and over. What is not over the live source tells in its time.
 
         What was undone within the span was not there to be told.
@@ -257,11 +258,19 @@ class ShopifyBackfill:
 def _order(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the result, with its lines, as `Orders.fetch` would have it but for its parts."""
     lines, freight = row.pop("LineItem", []), row.pop("ShippingLine", [])
+    # An agreement is an interface, whose rows have the type of one of its kinds.
+    kinds = [name for name in row if name[:1].isupper() and name.endswith("Agreement")]
+    agreements = [each for kind in kinds for each in row.pop(kind)]
     if unknown := [name for name in row if name[:1].isupper()]:
         raise FatalError(f"shopify: a bulk result with rows of the type {unknown[0][:40]}; report this version")
     # As the live source asks for them: without an id.
     nodes = [{name: value for name, value in each.items() if name != "id"} for each in freight]
-    return {**row, "shippingLines": {"nodes": nodes, "pageInfo": _WHOLE_PAGE}, "lineItems": lines}
+    return {
+        **row,
+        "shippingLines": {"nodes": nodes, "pageInfo": _WHOLE_PAGE},
+        "lineItems": lines,
+        "agreements": {"nodes": agreements, "pageInfo": _WHOLE_PAGE},
+    }
 
 
 def _created_at(raw: Mapping[str, Any]) -> datetime | None:

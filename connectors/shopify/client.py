@@ -37,17 +37,20 @@ _MONEY = "{ shopMoney { amount currencyCode } }"
 _TAXES = f"taxLines {{ title rate priceSet {_MONEY} }}"
 _CUT = f"discountAllocations {{ allocatedAmountSet {_MONEY} }}"
 _PAGE = "pageInfo { hasNextPage endCursor }"
-_LINE = (
-    f"id sku name quantity requiresShipping isGiftCard originalUnitPriceSet {_MONEY} {_CUT} {_TAXES}"  # of a LineItem
-)
+#: Of a LineItem.
+_LINE = f"""id sku name quantity requiresShipping isGiftCard originalUnitPriceSet {_MONEY} {_CUT} {_TAXES}
+  duties {{ price {_MONEY} {_TAXES} }}"""
 _TRANSACTION = f"id kind status gateway processedAt createdAt amountSet {_MONEY}"
 _ADDRESS = "name company address1 address2 city zip provinceCode countryCodeV2 phone"
 _FREIGHT = f"title code source originalPriceSet {_MONEY} {_CUT} {_TAXES}"  # of a ShippingLine
+#: By their reasons one sees whether an order has more sales than its first.
+_REASONS = "id reason"
 _HEADS = "fulfillments(first: 50) { id status createdAt updatedAt } refunds(first: 50) { id createdAt }"
 _ORDER = f"""
   id name createdAt processedAt updatedAt cancelledAt cancelReason test edited taxesIncluded displayFinancialStatus
   sourceName email note tags
   totalPriceSet {_MONEY} totalTaxSet {_MONEY} originalTotalDutiesSet {_MONEY} originalTotalAdditionalFeesSet {_MONEY}
+  additionalFees {{ price {_MONEY} {_TAXES} }}
   customer {{ id displayName }} shippingAddress {{ {_ADDRESS} }} billingAddress {{ {_ADDRESS} }}
   transactions(first: 50) {{ {_TRANSACTION} }} {_HEADS}"""
 _FULFILLMENT = f"""id status createdAt updatedAt location {{ id }} trackingInfo(first: 10) {{ company number }}
@@ -64,7 +67,7 @@ CHANGED = f"""query Changed($query: String!, $first: Int!, $after: String) {{
   orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {{ nodes {{ id updatedAt }} {_PAGE} }} }}"""
 ORDER = f"""query Order($id: ID!, $first: Int!, $after: String) {{
   order(id: $id) {{ {_ORDER}
-    shippingLines(first: 5) {{ nodes {{ {_FREIGHT} }} {_PAGE} }}
+    shippingLines(first: 5) {{ nodes {{ {_FREIGHT} }} {_PAGE} }} agreements(first: 10) {{ nodes {{ {_REASONS} }} {_PAGE} }}
     lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
 LINES = f"""query Lines($id: ID!, $first: Int!, $after: String) {{
   order(id: $id) {{ lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
@@ -90,6 +93,7 @@ LEVELS = f"""query Levels($id: ID!, $query: String, $names: [String!]!, $first: 
 #: For a bulk operation: connections need no size there, and none may stand inside a list; so what fulfilments and
 #: refunds are made of is asked for afterwards. A row that belongs to another is told by its id.
 ORDERS_IN_BULK = f"""{{ orders(query: "%s") {{ edges {{ node {{ {_ORDER}
+  agreements {{ edges {{ node {{ {_REASONS} }} }} }}
   shippingLines {{ edges {{ node {{ id {_FREIGHT} }} }} }} lineItems {{ edges {{ node {{ {_LINE} }} }} }} }} }} }} }}"""
 # Rows of one object follow one another only where that is asked for (changelog of 2025-10-29, for 2026-01).
 _RUN_BULK = """mutation Run($query: String!) { bulkOperationRunQuery(query: $query, groupObjects: true) {

@@ -11,7 +11,7 @@ from connectors.base.doctor import Finding, ObservedTransport, look, places
 from connectors.base.errors import ConnectorError, FatalError
 from connectors.shopify.client import LEVELS, ShopifyClient, page_of
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.translate import NO_LOCATION
+from connectors.shopify.translate.context import NO_LOCATION
 
 SCOPES = """query Scopes { currentAppInstallation { accessScopes { handle } } }"""
 LOCATIONS = """query Locations($first: Int!, $after: String) {

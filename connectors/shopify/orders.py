@@ -27,6 +27,8 @@ DETAIL_ROWS = 50
 PART_ROWS = 10
 PARTS_AT_ONCE = 24
 _MAX_PARTS = 50  # of the lists that Shopify does not page
+#: Reasons of agreements whose sales the order's own lines and its refunds tell.
+_TOLD_BY_THE_ORDER = frozenset({"ORDER", "REFUND"})
 #: Of an order: what its parts are called there, the query of several and of one, their names, and their lines.
 _PARTS = (
     ("fulfillments", FULFILLMENTS, FULFILLMENT, "fulfillment", "fulfillmentLineItems"),
@@ -84,9 +86,16 @@ class Orders:
             await self._add_agreements(raw)
 
     async def _add_agreements(self, raw: dict[str, Any]) -> None:
-        if raw.get("edited"):
-            agreements = await self._client.pages(AGREEMENTS, {"id": id_of(raw)}, ("order", "agreements"), 5)
-            raw["agreements"] = agreements or []
+        """Sales beyond the order's first: what edits and exchanges sold. Most orders have none."""
+        heads = raw.get("agreements")
+        if not isinstance(heads, Mapping):
+            return
+        reasons = {each.get("reason") for each in heads["nodes"] if isinstance(each, Mapping)}
+        if raw.get("edited") or not reasons <= _TOLD_BY_THE_ORDER or heads["pageInfo"]["hasNextPage"]:
+            found = await self._client.pages(AGREEMENTS, {"id": id_of(raw)}, ("order", "agreements"), 5)
+            raw["agreements"] = found or []
+        else:
+            raw["agreements"] = []
 
     async def _fetch_parts(
         self, heads: str, documents: str, document: str, name: str, rows: str, ids: Sequence[str]

@@ -99,6 +99,13 @@ class Ref(_Record):
     id: Id
 
 
+class TaxedPrice(_Record):
+    """A duty of a line, or an additional fee of an order."""
+
+    price: MoneyBag
+    tax_lines: list[TaxLine]
+
+
 class LineItem(_Record):
     id: Id
     sku: Sku = None
@@ -109,6 +116,7 @@ class LineItem(_Record):
     original_unit_price_set: MoneyBag
     discount_allocations: list[Allocation]
     tax_lines: list[TaxLine]
+    duties: list[TaxedPrice] = Field(default_factory=list)
 
 
 class ShippingLine(_Record):
@@ -241,6 +249,7 @@ class Order(_Record):
     total_tax_set: MoneyBag | None = None
     original_total_duties_set: MoneyBag | None = None
     original_total_additional_fees_set: MoneyBag | None = None
+    additional_fees: list[TaxedPrice] = Field(default_factory=list)
     customer: Customer | None = None
     shipping_address: Address | None = None
     billing_address: Address | None = None
@@ -249,7 +258,8 @@ class Order(_Record):
     transactions: list[Transaction]
     fulfillments: list[Fulfillment]
     refunds: list[Refund]
-    agreements: Annotated[list[Agreement], BeforeValidator(_nodes)] = Field(default_factory=list)
+    #: Empty: no sales but the order's first; None: nobody has asked.
+    agreements: Annotated[list[Agreement] | None, BeforeValidator(_nodes)] = None
 
 
 class Quantity(_Record):

@@ -1,5 +1,6 @@
 """`[connectors.<name>]` with `kind = "shopify"`."""
 
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -61,6 +62,26 @@ class ShopifySettings(ConnectorSettings):
     skus: SkuSettings = SkuSettings()
     tax_codes: Literal["country-rate", "title", "none"] = Field(
         default="country-rate", description="The tax code of a line: GB-20, the title of its taxes, or none"
+    )
+    home_country: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z]{2}$",
+        description="Country of sales that have no address, as at a till; none: their tax code is the rate alone",
+    )
+    adjustment_tax_rate: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        lt=100,
+        description="Percent contained in refunds of an amount, of which no tax is told",
+    )
+    adjustment_tax_code: str | None = Field(
+        default=None, description="Tax code of money beside the lines of refunds; none: by the tax that Shopify tells"
+    )
+    rounding_tolerance: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="Minor units (pence) by which rows may miss the order's total or the refund's money; the largest takes it",
     )
     refund_subtotals: Literal["as_order", "net"] = Field(
         default="as_order", description="Whether a refund's subtotals hold tax when the order's prices do, or never"

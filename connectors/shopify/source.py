@@ -34,7 +34,9 @@ from connectors.shopify.client import (
 )
 from connectors.shopify.orders import Orders, incomplete, searched
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.translate import Found, Voice, find, find_level, is_ours, unreadable, unreadable_level
+from connectors.shopify.translate.context import OrderChange, ShopifyContext, unreadable
+from connectors.shopify.translate.levels import level_of, unreadable_level
+from connectors.shopify.translate.orders import changes_of, is_ours
 from connectors.webhooks import Delivery, Hook, Pushed, matches, sign
 
 log = structlog.get_logger(__name__)
@@ -54,7 +56,7 @@ class Told:
 
     Attributes:
         at: Its `updatedAt`, as Shopify wrote it.
-        keys: What of it was told (`translate.Found.key`).
+        keys: What of it was told (`OrderChange.key`).
     """
 
     at: str
@@ -237,7 +239,13 @@ class ShopifySource:
         return items, self._next_turn(ended, None)
 
     def _tell(
-        self, each: Found, order_id: str, keys: list[str], waiting: set[str], whole: datetime | None, items: list[Item]
+        self,
+        each: OrderChange,
+        order_id: str,
+        keys: list[str],
+        waiting: set[str],
+        whole: datetime | None,
+        items: list[Item],
     ) -> None:
         """Take what is new of an order's story; `keys` and `waiting` remember it."""
 
@@ -258,17 +266,19 @@ class ShopifySource:
         if len(waiting) > MAX_WAITING:
             raise FatalError(f"{self.name}: over {MAX_WAITING} payments and shipments are unfinished; finish them")
 
-    async def _read_order(self, gid: str, listed_at: str, place: Place, items: list[Item]) -> tuple[str, list[Found]]:
+    async def _read_order(
+        self, gid: str, listed_at: str, place: Place, items: list[Item]
+    ) -> tuple[str, list[OrderChange]]:
         """Everything about one order, and the `updatedAt` it had when read."""
         raw = await self._fetch_order(gid)
         if raw is None:
             return listed_at, []  # deleted meanwhile: only test orders and cancelled ones can be
         read_at = str(raw.get("updatedAt"))
-        fault, found = incomplete(raw), list[Found]()
+        fault, found = incomplete(raw), list[OrderChange]()
         try:
             order = validate(records.Order, raw)
             if fault is None and not is_ours(order, self._settings):
-                found = find(order, raw, self._voice(place))
+                found = changes_of(order, raw, self._context(place))
         except RecordError as error:
             fault = str(error)
         if fault is not None:
@@ -330,7 +340,7 @@ class ShopifySource:
                 continue
             if level.updated_at >= next_since:
                 counted[name] = at
-            item = find_level(level, location, raw, self._voice(place))
+            item = level_of(level, location, raw, self._context(place))
             if item is not None:
                 items.append(item)
         place = replace(place, counted=counted)
@@ -343,8 +353,8 @@ class ShopifySource:
         ended = replace(place, counted=kept, counted_since=since_first, locations={**locations, location: next_since})
         return items, self._next_turn(ended, location)
 
-    def _voice(self, place: Place) -> Voice:
-        return Voice(self.name, self.company, self._settings, self._clock.now(), place.counted_since)
+    def _context(self, place: Place) -> ShopifyContext:
+        return ShopifyContext(self.name, self.company, self._settings, self._clock.now(), place.counted_since)
 
 
 def _recent(told: Mapping[str, Told], since: datetime) -> dict[str, Told]:

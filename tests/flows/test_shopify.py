@@ -92,7 +92,7 @@ async def open_shop(world: World, **changes: Any) -> Storefront:
 async def test_many_orders_over_a_bad_network_are_in_b1_once_and_to_the_penny(open_world: OpenWorld) -> None:
     world = await open_world(
         connectors={"shop": {"locations": {"31": "LON1"}}}, shipping_types={"DPD UK": 3},
-        refunds={"adjustment_expense_code": 2, "adjustment_account": "4000"},
+        refunds={"adjustment_expense_code": 2, "adjustment_account": "4000"}, tax={"codes": {"GB-20": "O1", "GB-0": "O0"}},
     )  # fmt: skip
     front = await open_shop(world)
     shop, draw = front.shop, random.Random(9)

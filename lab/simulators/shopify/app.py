@@ -80,7 +80,9 @@ TYPES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "LineItem": {
         **_scalars("id sku name title quantity currentQuantity unfulfilledQuantity requiresShipping isGiftCard"),
         "originalUnitPriceSet": _BAG, "discountAllocations": ("list", "Allocation"), "taxLines": ("list", "TaxLine"),
+        "duties": ("list", "TaxedPrice"),
     },
+    "TaxedPrice": {"price": _BAG, "taxLines": ("list", "TaxLine")},
     "Location": {**_scalars("id name isActive"), "inventoryLevels": ("connection", "InventoryLevel")},
     "Tracking": _scalars("company number url"),
     "Fulfillment": {
@@ -119,7 +121,7 @@ TYPES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "billingAddress": ("object", "Address"), "lineItems": ("connection", "LineItem"),
         "shippingLines": ("connection", "ShippingLine"), "transactions": ("list", "Transaction"),
         "fulfillments": ("list", "Fulfillment"), "refunds": ("list", "Refund"),
-        "agreements": ("connection", "Agreement"),
+        "agreements": ("connection", "Agreement"), "additionalFees": ("list", "TaxedPrice"),
     },
     "Quantity": _scalars("name quantity updatedAt"),
     "InventoryItem": _scalars("id sku tracked duplicateSkuCount"),
@@ -381,7 +383,7 @@ class Shop:
             "edited": False, "taxesIncluded": taxes_included, "sourceName": "web", "email": "mia@example.test",
             "displayFinancialStatus": "PENDING", "displayFulfillmentStatus": "UNFULFILLED", "note": None, "tags": [],
             "totalPriceSet": self.bag(total), "currentTotalPriceSet": self.bag(total), "totalTaxSet": self.bag(tax),
-            "originalTotalDutiesSet": None, "originalTotalAdditionalFeesSet": None, "customer": None,
+            "originalTotalDutiesSet": None, "originalTotalAdditionalFeesSet": None, "additionalFees": [], "customer": None,
             "shippingAddress": address, "billingAddress": address, "lineItems": rows, "shippingLines": freight,
             "transactions": [], "fulfillments": [], "refunds": [], "agreements": [], **fields,
         }  # fmt: skip
@@ -590,7 +592,7 @@ class Shop:
             "quantity": quantity, "currentQuantity": quantity, "unfulfilledQuantity": quantity,
             "requiresShipping": line.get("requires_shipping", True), "isGiftCard": line.get("gift_card", False),
             "originalUnitPriceSet": self.bag(price),
-            "discountAllocations": [{"allocatedAmountSet": self.bag(cut)}] if cut else [],
+            "discountAllocations": [{"allocatedAmountSet": self.bag(cut)}] if cut else [], "duties": [],
             "taxLines": [{"title": "VAT", "rate": float(own), "priceSet": self.bag(tax)}] if own else [],
         }  # fmt: skip
 

@@ -63,6 +63,6 @@ def letters_of(clock: Any) -> tuple[tuple[str, bytes, str, str], ...]:
     variables = {"id": f"gid://shopify/Order/{BAD}", "first": 20, "after": None}
     answer = json.loads(json.dumps(shop_of(clock)._run(ORDER, variables)), parse_float=Decimal)
     raw = answer["data"]["order"]
-    raw["lineItems"] = raw["lineItems"]["nodes"]
+    raw["lineItems"], raw["agreements"] = raw["lineItems"]["nodes"], []
     value = json.dumps(raw, default=str, ensure_ascii=False, separators=(",", ":")).encode()
     return (("order-placed-dead-letter", value, "invalid_event", "shopify"),)

@@ -13,7 +13,9 @@ from connectors.base.errors import RecordError
 from connectors.base.values import validate
 from connectors.shopify import records
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.translate import Voice, find, find_level
+from connectors.shopify.translate.context import ShopifyContext
+from connectors.shopify.translate.levels import level_of
+from connectors.shopify.translate.orders import changes_of
 
 
 async def raw_order(play: Any) -> dict[str, Any]:
@@ -55,7 +57,7 @@ async def test_no_change_of_a_record_is_a_crash_or_slow(play):
         started = time.process_time()
         try:
             order = validate(records.Order, changed)
-            found = find(order, changed, Voice("shop", "acme", play.settings, play.time.now()))
+            found = changes_of(order, changed, ShopifyContext("shop", "acme", play.settings, play.time.now()))
             read += len(found) > 0
         except RecordError as error:
             assert "9999" not in str(error)
@@ -79,8 +81,8 @@ def test_a_count_of_what_is_not_counted_is_nothing(play):
         "updatedAt": "2026-11-21T12:00:00Z", "quantities": [{"name": "on_hand", "quantity": 5}],
         "item": {"id": "gid://shopify/InventoryItem/1", "sku": "A", "tracked": False, "duplicateSkuCount": 0},
     }  # fmt: skip
-    voice = Voice("shop", "acme", play.settings, play.time.now())
-    assert find_level(validate(records.InventoryLevel, level), "31", level, voice) is None
+    context = ShopifyContext("shop", "acme", play.settings, play.time.now())
+    assert level_of(validate(records.InventoryLevel, level), "31", level, context) is None
 
 
 @pytest.mark.parametrize(
