@@ -49,7 +49,7 @@ class HttpRegistry:
         path = f"subjects/{quote(schema.subject, safe='')}/versions"
         answer = self._ask("POST", path, {"schema": schema.text, "schemaType": "AVRO"})
         if answer is None:
-            raise FatalError(f"the schema registry has no {path}; mend schema_registry.url")
+            raise FatalError(f"the schema registry has no {path}; fix schema_registry.url")
         return int(str(answer["id"]))
 
     def schema_text(self, schema_id: int) -> str | None:

@@ -1,4 +1,4 @@
-"""A dead letter: its id, its headers, and the closed list of reasons with owner, rank and what mends it (contract section 6)."""
+"""A dead letter: its id, its headers, and the closed list of reasons with owner, rank and what fixes it (contract section 6)."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """What the rooms of the pipeline tell each other through Kafka, beside the five events.
 
-Offsets are Kafka offsets; a range `[start, end)` leaves out its end. Ks are the identities of design section 3.
+Offsets are Kafka offsets; a range `[start, end)` leaves out its end. Ks are the identities of architecture section 3.
 Quantities are `Decimal` in inventory units.
 """
 
@@ -226,7 +226,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """A place in a chain from which it may be walked without guessing its root (design section 16.6)."""
+    """A place in a chain from which it may be walked without guessing its root (architecture section 15.6)."""
 
     topic: str
     partition: int

@@ -1,4 +1,4 @@
-"""The one table of topics: who writes what where, and how long it is kept (design section 2)."""
+"""The one table of topics: who writes what where, and how long it is kept (architecture section 2)."""
 
 from dataclasses import dataclass
 from typing import Literal

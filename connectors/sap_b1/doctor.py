@@ -73,11 +73,11 @@ async def run(
     except ConnectorError as error:
         names = ("reachable", "login", "claim_table", "totals_as_sent")
         name = next(name for name in (*names, "service_layer") if name not in {finding.name for finding in findings})
-        findings.append(Finding(name, False, str(error), "mend what it says and run streams doctor again"))
+        findings.append(Finding(name, False, str(error), "fix what it says and run streams doctor again"))
     tier_ok = tier == settings.idempotency
     findings.append(
         Finding("tier", tier_ok, f"{tier or 'none'}, configured is {settings.idempotency}",
-                "" if tier_ok else "mend the findings above: without the claim a document could be written twice")
+                "" if tier_ok else "fix the findings above: without the claim a document could be written twice")
     )  # fmt: skip
     return Diagnosis(tuple(findings), tier)
 
@@ -117,7 +117,7 @@ async def _totals(service_layer: ServiceLayer, settings: CompanySettings, clock:
         if not rows
     ]
     if lacking:
-        remedy = "make it in B1, or mend the configuration, then again"
+        remedy = "make it in B1, or fix the configuration, then again"
         return Finding(name, False, f"not proven: B1 has no {lacking[0]}", remedy)
     today = clock.now().astimezone(ZoneInfo(settings.timezone)).date()
     line_total, line_tax, freight, freight_tax = Decimal("30.01"), Decimal("1.23"), Decimal("4.57"), Decimal("0.79")
@@ -149,7 +149,7 @@ async def _totals(service_layer: ServiceLayer, settings: CompanySettings, clock:
         expected += freight + freight_tax
     answer = await claims.insist(partial(service_layer.post, "OrdersService_Preview", {"Document": body}))
     if not answer.ok or answer.body is None:
-        remedy = "mend what B1 says, or set totals.preview = false and compare the first documents by hand"
+        remedy = "fix what B1 says, or set totals.preview = false and compare the first documents by hand"
         return Finding(name, False, f"not proven: B1 refused the preview: {describe(answer)}", remedy)
     total = decimal_of(answer.body.get("DocTotal"))
     if total != expected:

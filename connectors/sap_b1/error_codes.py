@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class OutcomeClass(StrEnum):
-    """What a write came to, and so what the poster does next (design section 4)."""
+    """What a write came to, and so what the poster does next (architecture section 4)."""
 
     APPLIED = "applied"
     EXISTS = "exists"  # look up the claim, adopt
@@ -88,7 +88,7 @@ ROWS: tuple[Row, ...] = (
     Row("live; older texts: code (n=4)", _O.REJECTED, phases=_LOGIN, codes=_codes(-304, -306, 100000027)),
     Row("live: 8 logins at once, 2 failed", _O.UNAVAILABLE, phases=_LOGIN, codes=_codes(299)),
     Row(
-        "no public text; design section 6: a login refused for the limit waits and says so",
+        "no public text; architecture section 6: a login refused for the limit waits and says so",
         _O.UNAVAILABLE,
         phases=_LOGIN,
         text=_re(r"session|licen[cs]e|maximum|limit"),

@@ -190,7 +190,7 @@ class CompanyMap:
         if warehouse not in self.settings.warehouses:
             raise Refusal(
                 "unmapped_location",
-                f"{where} names {warehouse!r}, which companies.{self.company}.warehouses lacks; add it or mend it",
+                f"{where} names {warehouse!r}, which companies.{self.company}.warehouses lacks; add it or fix it",
             )
         return warehouse
 

@@ -245,7 +245,7 @@ def _text(row: Mapping[str, object], name: str) -> str:
 
 
 def _day(row: Mapping[str, object], name: str) -> date | None:
-    # v2 says 2022-04-29T00:00:00Z, v1 2022-04-29; the Z is no time zone (reference section 8)
+    # v2 says 2022-04-29T00:00:00Z, v1 2022-04-29; the Z is no time zone: B1 stores dates without one
     text = _text(row, name)[:10]
     return date.fromisoformat(text) if text else None
 

@@ -16,7 +16,7 @@ from schemas.records import Document
 
 MAX_ORDERS = 20  # of one query: its URL stays under 2 kB, and `or` of 20 keys is one seek each
 
-# Object numbers of the Service Layer's base links (reference section 4.1).
+# Object numbers of the Service Layer's base links: BoObjectTypes of SAP's Service Layer API reference.
 ORDER, DELIVERY, INVOICE = 17, 15, 13
 BASE_TYPES = {"Orders": ORDER, "DeliveryNotes": DELIVERY, "Invoices": INVOICE}
 ENTITY_SETS = ("Orders", "DeliveryNotes", "Invoices", "CreditNotes")

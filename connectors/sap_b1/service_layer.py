@@ -100,8 +100,8 @@ async def read_rows(service_layer: ServiceLayer, paths: Sequence[str]) -> list[l
 def _next(link: str, path: str) -> str:
     """The path of the next page: our own query again with the link's `$skip`.
 
-    Links come relative, absolute on the host or whole, and older builds drop the rest of the query (reference section
-    2.2).
+    Links come relative, absolute on the host or whole, and older builds drop the rest of the query (seen on
+    live systems; SAP's Service Layer guide shows all three forms).
     """
     skip = _SKIP.search(link)
     own = _SKIP.search(path)

@@ -1,6 +1,6 @@
 """One `[companies.<name>]`: where its B1 is and how events become its documents (contract section 4).
 
-Every fault names its key, what is wrong and, after a semicolon, what mends it. Durations are seconds.
+Every fault names its key, what is wrong and, after a semicolon, what fixes it. Durations are seconds.
 """
 
 import re
@@ -183,7 +183,7 @@ class CompanySettings(Settings):
         if isinstance(value, str | Path):
             file = folder_of(info) / value
             if not file.is_file():
-                raise invalid("ca_file", "names no file; put the CA's certificate (PEM) there, or mend the path")
+                raise invalid("ca_file", "names no file; put the CA's certificate (PEM) there, or fix the path")
             return file
         return value
 

@@ -1,4 +1,4 @@
-"""K: the identity of one ERP write, built only from identities that the source gave (D1, design section 3)."""
+"""K: the identity of one ERP write, built only from identities that the source gave (D1, architecture section 3)."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ def invoice_key(company: str, source: str, shipment_id: str) -> str:
 
 
 def batch_key(batch: StockBatch) -> str:
-    """From the sealed composition, so that mending a mapping never changes it."""
+    """From the sealed composition, so that fixing a mapping never changes it."""
     lots = [*(lot.number for lot in batch.batches), *batch.serials]
     return key_of(
         "stock_batch", batch.company, batch.source, batch.sku, batch.location, batch.to_location, batch.reason,

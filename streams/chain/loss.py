@@ -1,4 +1,4 @@
-"""A person accepts that an input log and its chain disagree: what lies between is lost, and reading goes on (design section 5).
+"""A person accepts that an input log and its chain disagree: what lies between is lost, and reading goes on (architecture section 5).
 
 A partition of `stock-adjusted` is not read where its chain is sealed up to an offset that the log does not hold: the topic was
 re-created, or has lost records. The way on is one more record of the chain: an epoch without events that leads from where the chain is

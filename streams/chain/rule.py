@@ -32,7 +32,7 @@ class Head:
 def start_of_walk(
     topic: str, partition: int, log_start: int, anchors: Iterable[Anchor]
 ) -> tuple[Anchor | None, int, Head]:
-    """Where to begin so that the root is never guessed (design section 16.6).
+    """Where to begin so that the root is never guessed (architecture section 15.6).
 
     Args:
         topic: the chain's topic, for the error text.

@@ -102,7 +102,7 @@ async def open_log(config: Config, timeout_s: float = 10) -> AsyncIterator[Log]:
 @asynccontextmanager
 async def open_service_layer(settings: CompanySettings) -> AsyncIterator[ServiceLayer]:
     """A company's B1, in one session of the command's own."""
-    from connectors.sap_b1.session import HttpServiceLayer
+    from connectors.sap_b1.client import HttpServiceLayer
 
     service_layer = HttpServiceLayer(
         settings.service_layer_url,

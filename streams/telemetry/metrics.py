@@ -144,7 +144,7 @@ class Metrics:
         GCCollector(registry=self.registry)
 
     def erp_call(self, operation: str, code: str, seconds: float) -> None:
-        """One call of the Service Layer; `connectors.sap_b1.session.OnCall`."""
+        """One call of the Service Layer; `connectors.sap_b1.sessions.OnCall`."""
         self.erp_requests(operation, code).inc()
         self.erp_request_duration(operation).observe(seconds)
 

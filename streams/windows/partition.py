@@ -1,7 +1,7 @@
 """One partition of `stock-adjusted` on the worker that owns it: the open window, its chain, and the road on to the queue.
 
 What is open here is not durable: it is the uncommitted offsets. A seal makes a range durable in one record; only an accepted record
-is routed, by whoever owns the partition when it is read (design sections 5 and 16).
+is routed, by whoever owns the partition when it is read (architecture sections 5 and 16).
 """
 
 import asyncio

@@ -59,7 +59,7 @@ class StockRules:
             )
         if occurred_us - now_us > _DAY_US:
             return Verdict(
-                "invalid_event", "occurred_at is more than a day ahead; mend the source's clock and send it again"
+                "invalid_event", "occurred_at is more than a day ahead; fix the source's clock and send it again"
             )
         if self._maps[company].before_start(source, datetime_of(occurred_us)):
             return Verdict("before_start")

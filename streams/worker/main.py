@@ -9,8 +9,8 @@ import structlog
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 
 from connectors.base.clock import SystemClock
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.service_layer import ServiceLayer
-from connectors.sap_b1.session import HttpServiceLayer
 from schemas.codec import Codec
 from streams.config.load import Config
 from streams.config.sections import KafkaSettings

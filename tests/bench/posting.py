@@ -20,9 +20,9 @@ from faust.types import TP
 from connectors.base.log import Outgoing
 from connectors.base.settings import Secret
 from connectors.sap_b1.claims import Claim
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.documents import stock
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink
 from lab.simulators.sap_b1.app import build_app
 from lab.simulators.sap_b1.settings import ServiceLayerSettings

@@ -24,8 +24,8 @@ from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.service_layer import ServiceLayer
-from connectors.sap_b1.session import HttpServiceLayer
 from lab.simulators.sap_b1.app import build_app
 from lab.simulators.sap_b1.faults import FaultPlan
 from lab.simulators.sap_b1.settings import ServiceLayerSettings

@@ -92,7 +92,7 @@ def check_line(want: Want, items: Sequence[str | None]) -> None:
         raise Refusal(
             "invalid_event",
             f"{where}: line {want.line_id!r} of the order is item {items[0]!r}, not {want.item_code!r}; send the "
-            f"sku that the line has, or mend the item mapping",
+            f"sku that the line has, or fix the item mapping",
         )
 
 

@@ -50,7 +50,7 @@ def build(
 
     Raises:
         Refusal: `order_not_found` (waits for `order_k`), or whatever else of contract section 6 stands against it. What
-            depends on what is open is final only after a look-up of `k` (design 16.1).
+            depends on what is open is final only after a look-up of `k` (architecture section 15.1).
     """
     check_identity("shipment_id", event.shipment_id)
     if not event.lines:

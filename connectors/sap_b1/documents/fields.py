@@ -124,7 +124,7 @@ def check_warehouse(master: MasterData, code: str) -> str:
     warehouse = master.warehouses.get(code)
     if warehouse is None:
         raise Refusal(
-            "unmapped_location", f"warehouse {code!r} is not in B1; create it there, or mend companies.*.warehouses"
+            "unmapped_location", f"warehouse {code!r} is not in B1; create it there, or fix companies.*.warehouses"
         )
     if not warehouse.active:
         raise Refusal("erp_refused", f"warehouse {code!r} is inactive; set it active in B1 (Warehouses.Inactive)")
@@ -139,7 +139,7 @@ def find_tax_code(map: CompanyMap, master: MasterData, code: str | None) -> TaxC
         state = "is not in B1" if found is None else "is inactive in B1"
         raise Refusal(
             "unmapped_tax_code",
-            f"tax code {name!r} {state}; define it there, or mend companies.{map.company}.tax",
+            f"tax code {name!r} {state}; define it there, or fix companies.{map.company}.tax",
         )
     return found
 
@@ -156,7 +156,7 @@ def branch_of(master: MasterData, warehouses: Iterable[str]) -> int | None:
         raise Refusal(
             "erp_refused",
             f"warehouses {', '.join(sorted(found))} are in different branches; one document has one: send them "
-            f"apart, or mend the warehouses' branch in B1",
+            f"apart, or fix the warehouses' branch in B1",
         )
     return next(iter(branches), None)
 

@@ -241,13 +241,13 @@ def find_card(
     if card is not None:
         if not (card.active and card.customer):
             raise Refusal(
-                "customer_incomplete", f"business partner {code} is inactive or no customer; mend it in B1, then replay"
+                "customer_incomplete", f"business partner {code} is inactive or no customer; fix it in B1, then replay"
             )
         return code, ()
     if policy == "account" or customer is None:
         raise Refusal(
             "customer_incomplete",
-            f"customer {code} is not in B1; create it there, or mend companies.{map.company}.customers.card_code",
+            f"customer {code} is not in B1; create it there, or fix companies.{map.company}.customers.card_code",
         )
     return code, (_new_card(code, customer),)
 

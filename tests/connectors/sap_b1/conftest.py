@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from connectors.base.settings import Secret
-from connectors.sap_b1.session import HttpServiceLayer
+from connectors.sap_b1.client import HttpServiceLayer
 from lab.simulators.sap_b1.app import ServiceLayer, build_app
 from lab.simulators.sap_b1.faults import FaultPlan
 from lab.simulators.sap_b1.settings import ServiceLayerSettings

@@ -10,9 +10,9 @@ from connectors.base.errors import FatalError
 from connectors.base.settings import Secret
 from connectors.sap_b1.change_set import Request
 from connectors.sap_b1.claims import Claim
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import NotSentError, UnavailableError, quote_literal, read_rows
-from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink, Written
 from lab.simulators.sap_b1.app import ServiceLayer
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan

@@ -6,8 +6,8 @@ import pytest
 from connectors.sap_b1 import claims
 from connectors.sap_b1.change_set import Request
 from connectors.sap_b1.claims import Claim, InstallError
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.service_layer import Answer
-from connectors.sap_b1.session import HttpServiceLayer
 from lab.simulators.sap_b1.state.company import Company
 
 K = "order_placed-abcdefghijklmnopqrstuvwxyz"

@@ -5,9 +5,9 @@ import pytest
 
 from connectors.base.errors import FatalError
 from connectors.sap_b1 import doctor
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.doctor import Diagnosis
 from connectors.sap_b1.service_layer import Answer, UnavailableError
-from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.settings import CompanySettings
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 from lab.simulators.sap_b1.state.company import Company

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import Answer, Request, UnavailableError
-from connectors.sap_b1.session import HttpServiceLayer
 
 ODD = "A/B#1 ?%+\\'ü"
 

@@ -8,9 +8,9 @@ import pytest
 from connectors.base.errors import Refusal
 from connectors.sap_b1.change_set import Request
 from connectors.sap_b1.claims import Claim
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import Answer, UnavailableError
-from connectors.sap_b1.session import HttpServiceLayer
 from connectors.sap_b1.sink import B1Sink, Found, kind_of, total_of
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 from lab.simulators.sap_b1.state.company import Company

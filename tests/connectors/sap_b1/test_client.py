@@ -12,8 +12,8 @@ import pytest
 
 from connectors.base.errors import FatalError
 from connectors.base.settings import Secret
+from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, UnavailableError, quote_literal
-from connectors.sap_b1.session import HttpServiceLayer
 
 URL = "https://b1.example:50000/b1s/v2"
 PASSWORD = "hunter2-canary"
@@ -239,7 +239,7 @@ class TestSessions:
         assert not await layer.ping()
 
     async def test_who_waits_for_a_login_that_close_ends_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("connectors.sap_b1.session._LOGOUT_S", 0.01)
+        monkeypatch.setattr("connectors.sap_b1.sessions.LOGOUT_TIMEOUT_S", 0.01)
         waiting = asyncio.Event()
 
         async def silent(request: httpx.Request) -> httpx.Response:

@@ -1,0 +1,102 @@
+"""What the Service Layer's HTTP responses say: the answer, whether a write happened, whether the session still stands."""
+
+import re
+from collections.abc import Mapping
+
+import httpx
+
+from connectors.sap_b1.change_set import Answer, IncompleteError, decode_body, parse_reads
+from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
+from connectors.sap_b1.service_layer import AnswerUnknownError, UnavailableError, describe
+
+
+def checked_write(response: httpx.Response) -> Answer:
+    """The answer to a whole write, where it says for certain what happened.
+
+    Raises:
+        AnswerUnknownError: Any 5xx, a redirect, or a 2xx that cannot be read.
+        UnavailableError: B1 took nothing in: throttled, or it refuses the session that it has just given.
+    """
+    try:
+        answer = Answer(response.status_code, decode_body(response.content), dict(response.headers))
+    except ValueError:
+        answer = Answer(response.status_code, None, dict(response.headers))
+        if answer.ok:
+            raise AnswerUnknownError("B1 answered a write with something that is not JSON") from None
+    if answer.ok:
+        return answer
+    match classify(Phase.WRITE, answer.status, *answer.error).outcome:
+        case OutcomeClass.UNKNOWN:
+            raise AnswerUnknownError(f"B1 or a proxy before it failed after a write was sent: {describe(answer)}")
+        case OutcomeClass.UNAVAILABLE:
+            raise UnavailableError(f"B1 takes no writes for now: {describe(answer)}", **retry_after(response))
+        case OutcomeClass.SESSION:
+            raise UnavailableError("B1 refuses a session that it has just given")
+        case _:
+            return answer
+
+
+def _refusal_in(response: httpx.Response) -> Answer | None:
+    """The answer, or the part of a batch's answer, that says no: a batch ends with it."""
+    if response.status_code >= 400:
+        return answer_of(response)
+    if _REFUSED_PART.search(response.content) is None:
+        return None
+    try:
+        answers = parse_reads(response.headers.get("content-type", ""), response.content)
+    except IncompleteError:
+        return None
+    return next((answer for answer in answers if answer.status >= 400), None)
+
+
+_REFUSED_PART = re.compile(rb"^HTTP/\d(?:\.\d)? +[45]\d\d\b", re.MULTILINE)
+
+
+def why_stale(response: httpx.Response) -> str | None:
+    """What in an answer asks for a new login: B1 does not know the session, or its node is stale (407, live)."""
+    answer = _refusal_in(response)
+    if answer is None:
+        return None
+    code, _ = answer.error
+    return "session" if answer.status == 401 or code == "301" else "node" if code == "407" else None
+
+
+def label_of(response: httpx.Response) -> str:
+    answer = _refusal_in(response)
+    if answer is None:
+        return "ok"
+    code, text = answer.error
+    return (
+        f"http_{answer.status // 100}xx" if code is None else classify(Phase.PART, answer.status, code, text).sap_code
+    )
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    try:
+        return Answer(response.status_code, decode_body(response.content), dict(response.headers))
+    except ValueError:
+        return Answer(response.status_code, None, dict(response.headers))
+
+
+def cookies_of(response: httpx.Response) -> dict[str, str]:
+    cookies = {}
+    for header in response.headers.get_list("set-cookie"):
+        name, _, value = header.partition(";")[0].partition("=")
+        if name.strip():
+            cookies[name.strip()] = value.strip()
+    return cookies
+
+
+def cookie_header(cookies: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+
+def retry_after(response: httpx.Response) -> dict[str, float]:
+    text = response.headers.get("retry-after", "")
+    return {"retry_after_s": float(text)} if text.isdecimal() else {}
+
+
+def unreachable(error: httpx.HTTPError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "B1's certificate is not trusted, or is for another host; give the CA file that signed it as verify_tls"
+    return f"B1 cannot be reached ({type(error).__name__})"
