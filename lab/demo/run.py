@@ -38,8 +38,12 @@ from lab.feed.sales import Feed
 from lab.kafka.broker import Kafka, check_reachable
 from lab.kafka.errors import KafkaSetupError
 from lab.kafka.jars import install
-from lab.proof import ledger_proof as proving
-from lab.proof.ledger_proof import Proof
+from lab.proof.dead_letters import read_dead_letters
+from lab.proof.documents import read_document
+from lab.proof.render import render
+from lab.proof.run import prove
+from lab.proof.terms import Terms
+from lab.proof.verdict import Proof
 from schemas.letters import OPEN_STATES
 from streams.cli import shell
 from streams.cli.examination import examine
@@ -150,7 +154,7 @@ class Result:
         orphans = f" ({self.sessions_orphaned} of the killed worker, which B1 ends in time)"
         took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
         return Group(
-            proving.render(self.proof),
+            render(self.proof),
             Text(ended + (orphans if self.sessions_orphaned else ""), style="" if self.ok else "red"),
             Text(f"It took: {took}", style="dim"),
         )
@@ -625,12 +629,12 @@ class Demo:
         async with bounded("B1's ledger", _PROOF_S):
             ledger = await self._ledger()
         async with bounded("Kafka's dead-letter topics", _SETUP_S):
-            letters = await proving.read_letters(
+            letters = await read_dead_letters(
                 config.kafka.bootstrap_servers, config.kafka.topic_prefix, **config.kafka.security()
             )
         async with bounded("what the sales came from", _SETUP_S):
             said, terms = await self._input.said(), _terms(self._folder / "streams.toml")
-        proof = await asyncio.to_thread(proving.prove, said.files, ledger, letters, terms, said.told, said.shelves)
+        proof = await asyncio.to_thread(prove, said.files, ledger, letters, terms, said.told, said.shelves)
         self._now = replace(self._now, phase="done", elapsed_s=self._show.elapsed_s, locked=())
         self._show.update(self._now)
         return proof
@@ -644,7 +648,7 @@ class Demo:
             file.write(json.dumps(ledger) + "\n")
             while page := await self._b1("GET", f"documents?after={after}&limit={_PAGE}"):
                 file.writelines(json.dumps(document) + "\n" for document in page)
-                documents += map(proving.read_document, page)
+                documents += map(read_document, page)
                 after = page[-1]["sequence"]
         return {**ledger, "documents": documents}
 
@@ -674,7 +678,7 @@ def _hot_items(made: Feed) -> list[str]:
     return list(dict.fromkeys(made.items.get(sku, sku) for sku, _ in sold.most_common(_HOT_ITEMS)))
 
 
-def _terms(path: Path) -> proving.Terms:
+def _terms(path: Path) -> Terms:
     """What the configuration says, read as any reader would."""
     settings = tomllib.loads(path.read_text(encoding="utf-8"))
     company, connectors = settings["companies"]["acme"], settings["connectors"]
@@ -683,7 +687,7 @@ def _terms(path: Path) -> proving.Terms:
         places |= connector.get("locations", {})
     accounts = {reason: code for each in company["warehouses"].values() for reason, code in each["gl_account"].items()}
     defaults = {name: each["orders"]["warehouse"] for name, each in connectors.items() if "orders" in each}
-    return proving.Terms(company["items"], places, accounts, defaults, company["timezone"])
+    return Terms(company["items"], places, accounts, defaults, company["timezone"])
 
 
 async def _in_thread(work: Callable[[], object]) -> None:

@@ -21,7 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from lab.demo import books
+from lab.demo import vendor_ledgers
 from lab.demo.inputs import Said, Start
 from lab.demo.processes import ProcessError, ask_json
 from lab.feed import sales as feeding
@@ -393,10 +393,10 @@ class Vendors:
         for vendor, ledger in ledgers.items():
             (self._folder / f"{vendor}-ledger.json").write_text(json.dumps(ledger), encoding="utf-8")
         told = {
-            vendor: list(books.READERS[vendor](ledger, dispatches=vendor in _DISPATCHERS))
+            vendor: list(vendor_ledgers.READERS[vendor](ledger, dispatches=vendor in _DISPATCHERS))
             for vendor, ledger in ledgers.items()
         }
-        return Said(feeding.inputs(self._folder / "in"), told, books.shelves(ledgers["veeqo"]))
+        return Said(feeding.inputs(self._folder / "in"), told, vendor_ledgers.shelves(ledgers["veeqo"]))
 
     async def _sweeps(self) -> int:
         return int((await self._ask("veeqo", "counters")).get("sweeps", 0))

@@ -21,7 +21,7 @@ from lab.demo.screen import Happening, Show, Snapshot, draw, line, render
 from lab.feed import sales as feed
 from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
-from lab.proof.ledger_proof import Discrepancy, Ends, Proof
+from lab.proof.verdict import Discrepancy, FlowEnds, Proof
 from streams.cli import shell
 from streams.query.status import FlowStatus
 
@@ -38,7 +38,7 @@ NOW = Snapshot(
     killed=1,
 )  # fmt: skip
 PROOF = Proof(
-    flows={"order_placed": Ends(3, 2, 1, 0, 0)}, reasons={"unreadable": 1}, discrepancies=(),
+    flows={"order_placed": FlowEnds(3, 2, 1, 0, 0)}, reasons={"unreadable": 1}, discrepancies=(),
     units_expected=Decimal(7), units_posted=Decimal(7), ordered=Decimal("1.20"), invoiced=Decimal("1.20"),
     credited=Decimal(0), stock_events=9, stock_documents=2, calls=20, document_sets=11, previews=3, refused=1,
     documents=4, naive_writes=13,

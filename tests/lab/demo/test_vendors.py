@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from lab.demo import books, vendors
+from lab.demo import vendor_ledgers, vendors
 from lab.feed import sales as feed
 from lab.simulators.vendors.registry import build_vendor
 from lab.simulators.vendors.server import to_json
@@ -98,7 +98,9 @@ def test_the_vendors_ledgers_say_what_happened_there(made, plan, tmp_path):
     there, ids = played(made, plan, tmp_path)
     said = {
         name: list(
-            books.READERS[name](json.loads(json.dumps(to_json(stage.ledger()))), dispatches=name in ("veeqo", "seko"))
+            vendor_ledgers.READERS[name](
+                json.loads(json.dumps(to_json(stage.ledger()))), dispatches=name in ("veeqo", "seko")
+            )
         )
         for name, stage in there.items()
     }
@@ -123,7 +125,7 @@ def test_the_vendors_ledgers_say_what_happened_there(made, plan, tmp_path):
             moved[line["sku"]] -= Decimal(line["quantity"])
         if event["type"] == "stock_adjusted":
             moved[event["sku"]] += Decimal(event["delta"])
-    shelves = books.shelves(to_json(there["veeqo"].ledger()))
+    shelves = vendor_ledgers.shelves(to_json(there["veeqo"].ledger()))
     assert all(units == plan.opening[sku, "VEQ1"] + moved[sku] >= 0 for (sku, _), units in shelves.items())
 
 
