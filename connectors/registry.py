@@ -28,7 +28,7 @@ from connectors.veeqo import doctor as veeqo_doctor
 from connectors.veeqo.backfill import VeeqoBackfill
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
-from connectors.webhooks import Hook
+from connectors.webhooks.hook import Hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Kind:
         source: Makes its source of a name, settings of that class, and a clock.
         unread: How much lies there that has not been read, by its settings, as far as one can see without asking
             anybody: 0 where that cannot be known.
-        hook: How `connectors/webhooks.py` takes what its vendor pushes, by the connector's name and settings; None:
+        hook: How `connectors/webhooks/` takes what its vendor pushes, by the connector's name and settings; None:
             nothing is pushed, or it is not configured.
         backfill: Makes what reads a span, of name, settings, clock, span, and the live source's cursor (None: it has
             none yet); None: this kind has no past that could be asked for.

@@ -11,7 +11,8 @@ from connectors.seko.places import needs_poll
 from connectors.seko.records import SekoMessage, messages
 from connectors.seko.settings import SekoSettings
 from connectors.seko.translate import translate
-from connectors.webhooks import Delivery, Hook, Pushed, UnreadableError, matches, parse_json
+from connectors.webhooks.body import parse_json
+from connectors.webhooks.hook import Delivery, Hook, Pushed, UnreadablePushError, matches
 
 #: More deliveries than are ever in flight.
 _MAX_IN_FLIGHT = 1000
@@ -73,4 +74,4 @@ def _pushed(body: bytes) -> tuple[SekoMessage, ...]:
     try:
         return messages(parse_json(body))
     except RecordError as error:
-        raise UnreadableError(str(error)) from None
+        raise UnreadablePushError(str(error)) from None

@@ -27,7 +27,7 @@ from connectors.seko.records import FIELDS, SekoMessage
 from connectors.seko.settings import SekoSettings, Service
 from connectors.seko.state import SekoState
 from connectors.seko.translate import SekoContext, refused, translate
-from connectors.webhooks import Pushed
+from connectors.webhooks.hook import Pushed
 
 log = structlog.get_logger(__name__)
 

@@ -37,7 +37,7 @@ from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.translate.context import OrderChange, ShopifyContext, unreadable
 from connectors.shopify.translate.levels import level_of, unreadable_level
 from connectors.shopify.translate.orders import changes_of, is_ours
-from connectors.webhooks import Delivery, Hook, Pushed, matches, sign
+from connectors.webhooks.hook import Delivery, Hook, Pushed, matches, sign
 
 log = structlog.get_logger(__name__)
 

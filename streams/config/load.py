@@ -16,7 +16,7 @@ from connectors.base.settings import ConnectorSettings
 from connectors.registry import KINDS
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.settings import CompanySettings
-from connectors.webhooks import WebhookSettings
+from connectors.webhooks.settings import WebhookSettings
 from streams.config.counted_stock import counted_dispatches
 from streams.config.environment import override
 from streams.config.problems import ConfigError, ConfigProblem, in_order, nearest, path_text, problem_of, unknown_key

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from connectors.base.settings import ConnectorSettings, Secret, Settings, folder_of
 from connectors.sap_b1.settings import CompanySettings
-from connectors.webhooks import WebhookSettings
+from connectors.webhooks.settings import WebhookSettings
 
 DEFAULT_METRICS_PORT = 9464
 

@@ -15,7 +15,9 @@ from connectors.base.publisher import Publisher
 from connectors.base.settings import ConnectorSettings
 from connectors.registry import KINDS
 from connectors.runtime import Runtime, wait
-from connectors.webhooks import Server, WebhookIngest, WebhookServer
+from connectors.webhooks.ingest import WebhookIngest
+from connectors.webhooks.listener import WebhookListener
+from connectors.webhooks.server import WebhookServer
 from schemas.codec import Codec
 from streams.config.load import Config
 
@@ -42,7 +44,7 @@ class ConnectorFactory:
         topic, partition = self.config.topic(CURSORS), partition_of(name, self.config.kafka.partitions)
         return Cursors(name, self.broker, self.codec, self.clock, topic=topic, partition=partition)
 
-    def door(self, wake: Callable[[str], None]) -> Server | None:
+    def door(self, wake: Callable[[str], None]) -> WebhookListener | None:
         """Where vendors push to; None where no connector has a webhook."""
         connectors = [(name, each) for name, each in self.config.connectors.items() if each.enabled]
         hooks = [hook for name, each in connectors if (hook := KINDS[each.kind].hook(name, each)) is not None]
@@ -52,7 +54,7 @@ class ConnectorFactory:
         publisher = Publisher(self.broker, self.codec, self.clock, topic)
         letters = DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition)
         intake = WebhookIngest(publisher, letters, self.metrics)
-        return Server(WebhookServer(hooks, intake, self.clock, settings, wake=wake).app, settings)
+        return WebhookListener(WebhookServer(hooks, intake, self.clock, settings, wake=wake).app, settings)
 
     def runtime(self, name: str, settings: ConnectorSettings) -> Runtime:
         topic = self.config.topic

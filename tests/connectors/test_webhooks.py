@@ -19,18 +19,12 @@ from connectors.base.errors import FatalError, RetriableError
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
-from connectors.webhooks import (
-    Delivery,
-    Hook,
-    Server,
-    UnreadableError,
-    WebhookIngest,
-    WebhookServer,
-    WebhookSettings,
-    matches,
-    parse_json,
-    sign,
-)
+from connectors.webhooks.body import parse_json
+from connectors.webhooks.hook import Delivery, Hook, UnreadablePushError, matches, sign
+from connectors.webhooks.ingest import WebhookIngest
+from connectors.webhooks.listener import WebhookListener
+from connectors.webhooks.server import WebhookServer
+from connectors.webhooks.settings import WebhookSettings
 from schemas.events import OrderCancelled, digest_of
 from schemas.records import DeadLetterState
 
@@ -57,7 +51,7 @@ def verify(delivery: Delivery, secrets: Any) -> bool:
 def translate(delivery: Delivery) -> list[Any]:
     found = parse_json(delivery.body)
     if not isinstance(found, dict):
-        raise UnreadableError("the body is no object")
+        raise UnreadablePushError("the body is no object")
     if found.get("wake"):
         return []
     event = OrderCancelled(
@@ -289,7 +283,7 @@ async def test_deliveries_beyond_the_limit_are_503_and_those_under_way_end_well(
     gate, entered, send = asyncio.Event(), asyncio.Event(), broker.send_many
 
     async def wait(records: Any) -> Any:
-        if play.door._under_way == 2:
+        if play.door._in_flight == 2:
             entered.set()
         await gate.wait()
         return await send(records)
@@ -313,11 +307,11 @@ async def test_other_paths_and_methods_are_refused(play):
 def test_deep_json_costs_nothing_and_is_refused():
     for body in (b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000, b"9" * 1_000_000):
         started = time.perf_counter()
-        with pytest.raises(UnreadableError):
+        with pytest.raises(UnreadablePushError):
             parse_json(body)
         assert time.perf_counter() - started < 0.05
     assert parse_json(b"[" * 32 + b"]" * 32)
-    with pytest.raises(UnreadableError):
+    with pytest.raises(UnreadablePushError):
         parse_json(b"[" * 33 + b"]" * 33)
     assert parse_json(b'{"a": 1.50, "b": [12345678901234567890]}') == {"a": "1.50", "b": ["12345678901234567890"]}
 
@@ -390,11 +384,11 @@ async def test_no_input_is_a_crash_or_a_5xx_but_503(play):
 
 @pytest.fixture
 async def server(play):
-    async with Server(play.door.app, SETTINGS.model_copy(update={"port": 0})) as running:
+    async with WebhookListener(play.door.app, SETTINGS.model_copy(update={"port": 0})) as running:
         yield running
 
 
-async def _raw(server: Server, request: bytes, *, wait_s: float = 5) -> bytes:
+async def _raw(server: WebhookListener, request: bytes, *, wait_s: float = 5) -> bytes:
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -440,4 +434,4 @@ async def test_a_large_body_on_the_wire_is_refused_and_the_connection_closed(ser
 async def test_a_taken_port_is_named(server, play):
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(FatalError, match=r"webhooks\.port"):
-        await Server(play.door.app, SETTINGS.model_copy(update={"port": port})).start()
+        await WebhookListener(play.door.app, SETTINGS.model_copy(update={"port": port})).start()

@@ -15,7 +15,9 @@ from connectors.runtime import Runtime
 from connectors.seko.hook import hook_of
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
-from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
+from connectors.webhooks.ingest import WebhookIngest
+from connectors.webhooks.server import WebhookServer
+from connectors.webhooks.settings import WebhookSettings
 from lab.simulators.seko.app import Hub
 from lab.simulators.seko.state import AVAILABLE
 from streams.telemetry.metrics import Metrics

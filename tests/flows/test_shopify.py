@@ -14,7 +14,9 @@ from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource, hook_of
-from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings
+from connectors.webhooks.ingest import WebhookIngest
+from connectors.webhooks.server import WebhookServer
+from connectors.webhooks.settings import WebhookSettings
 from lab.simulators.shopify.app import Shop
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire

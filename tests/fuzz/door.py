@@ -13,17 +13,10 @@ from typing import Any
 
 from connectors.base.settings import Secret
 from connectors.registry import KINDS
-from connectors.webhooks import (
-    Delivery,
-    Hook,
-    Pushed,
-    UnreadableError,
-    WebhookServer,
-    WebhookSettings,
-    matches,
-    parse_json,
-    sign,
-)
+from connectors.webhooks.body import parse_json
+from connectors.webhooks.hook import Delivery, Hook, Pushed, UnreadablePushError, matches, sign
+from connectors.webhooks.server import WebhookServer
+from connectors.webhooks.settings import WebhookSettings
 from lab.simulators.seko.app import Hub
 from lab.simulators.shopify.app import Shop, Webhook
 from schemas.events import OrderCancelled, digest_of
@@ -80,7 +73,7 @@ def _translate(delivery: Delivery) -> Sequence[Pushed]:
     found = parse_json(delivery.body)
     order = found.get("order") if isinstance(found, dict) else None
     if not isinstance(order, str) or not order.isprintable() or not 0 < len(order) <= 100:
-        raise UnreadableError("it names no order")
+        raise UnreadablePushError("it names no order")
     event = OrderCancelled(
         source="wms", company="acme", event_id=f"c{hashlib.sha256(order.encode()).hexdigest()[:9]}", occurred_at=NOW, observed_at=NOW,
         digest=b"", order_id=order,

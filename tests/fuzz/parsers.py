@@ -14,6 +14,7 @@ import httpx
 
 from connectors.base.context import EventContext
 from connectors.base.errors import FatalError, RetriableError
+from connectors.base.http import HttpAnswer
 from connectors.ims import json_lines
 from connectors.ims import records as ims
 from connectors.ims.errors import LineError
@@ -449,10 +450,10 @@ class Facility(Texts):
     async def feed(self, given: tuple[str, bytes]) -> None:
         asked, body = given
 
-        async def get(service: str, _path: str, _params: Any) -> bytes:
-            return body if service == asked else b"[]"
+        async def get(_url: str, *, what: str, params: Any) -> HttpAnswer:
+            return HttpAnswer(200, httpx.Headers(), body if what == asked else b"[]")
 
-        self._source._client._get = get  # type: ignore[method-assign,assignment]  # what the network would have given
+        self._source._client._http.get = get  # type: ignore[method-assign,assignment]  # what the network would have given
         cursor = None
         for _ in range(4):
             try:
@@ -469,13 +470,14 @@ class Facility(Texts):
 async def _recorded(hub: seko_simulator.Hub, settings: SekoSettings) -> list[tuple[str, bytes]]:
     """The hub's answers to a first look, by service."""
     source, found = SekoSource("wms", settings, CLOCK, transport=httpx.ASGITransport(hub)), list[tuple[str, bytes]]()
-    real = source._client._get
+    real = source._client._http.get
 
-    async def get(service: Any, path: str, params: Any) -> bytes:
-        found.append((service, await real(service, path, params)))
-        return found[-1][1]
+    async def get(url: str, *, what: str, params: Any) -> HttpAnswer:
+        answer = await real(url, what=what, params=params)
+        found.append((what, answer.body))
+        return answer
 
-    source._client._get = get  # type: ignore[method-assign]  # to hear it
+    source._client._http.get = get  # type: ignore[method-assign,assignment]  # to record it
     await source.read(None)
     await source.close()
     return found

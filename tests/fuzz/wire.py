@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from connectors.webhooks import Server, WebhookServer, WebhookSettings
+from connectors.webhooks.listener import WebhookListener
+from connectors.webhooks.server import WebhookServer
+from connectors.webhooks.settings import WebhookSettings
 from tests.fuzz.door import STATUSES, Signer
 from tests.fuzz.harness import CLOCK, Violation
 from tests.fuzz.mutation import damage
@@ -217,7 +219,7 @@ async def speak(speeches: int, seed: int, signers: list[Signer]) -> Outcome:
     # No delivery is remembered: each of them that is taken counts.
     hooks = [each.hook.__class__(**{**_fields(each.hook), "delivery_id": lambda _given: None}) for each in signers]
     try:
-        async with Server(WebhookServer(hooks, take, CLOCK, SETTINGS, wake=wake).app, SETTINGS) as server:
+        async with WebhookListener(WebhookServer(hooks, take, CLOCK, SETTINGS, wake=wake).app, SETTINGS) as server:
             for number in range(speeches):
                 random = Random(f"wire {seed}/{number}")
                 signer = random.choice(signers)

@@ -10,7 +10,7 @@ import httpx
 from connectors.seko import source as module
 from connectors.seko.records import messages
 from connectors.seko.source import SekoSource
-from connectors.webhooks import parse_json
+from connectors.webhooks.body import parse_json
 from lab.simulators.seko.app import Hub
 
 CANARY = "canary-5ecret"

@@ -57,7 +57,7 @@ async def test_where_the_type_has_no_warehouse_it_left_b1(play):
 
 
 async def test_the_simulator_sends_what_is_documented(play):
-    from connectors.webhooks import parse_json
+    from connectors.webhooks.body import parse_json
 
     (documented,) = parse_json(MOVEMENT)["Responses"]  # type: ignore[index]  # as the file has it
     ours = play.hub.move("A", 4, AVAILABLE, "Quarantine").row

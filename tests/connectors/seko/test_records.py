@@ -8,7 +8,7 @@ import pytest
 
 from connectors.base.errors import RecordError
 from connectors.seko.records import SekoDispatch, check, messages
-from connectors.webhooks import parse_json
+from connectors.webhooks.body import parse_json
 
 DISPATCH = {
     "DispatchId": "d1",

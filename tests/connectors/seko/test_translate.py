@@ -11,7 +11,7 @@ from connectors.base.context import EventContext
 from connectors.base.source import RefusedRecord
 from connectors.seko.records import messages
 from connectors.seko.translate import translate
-from connectors.webhooks import parse_json
+from connectors.webhooks.body import parse_json
 from lab.simulators.seko.app import Hub
 from lab.simulators.seko.state import AVAILABLE
 from lab.simulators.seko.wire import without_number

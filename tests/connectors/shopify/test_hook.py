@@ -13,7 +13,10 @@ from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
 from connectors.shopify.source import hook_of
-from connectors.webhooks import WebhookIngest, WebhookServer, WebhookSettings, sign
+from connectors.webhooks.hook import sign
+from connectors.webhooks.ingest import WebhookIngest
+from connectors.webhooks.server import WebhookServer
+from connectors.webhooks.settings import WebhookSettings
 from lab.simulators.shopify.app import Webhook
 
 TEA = {"sku": "TEA", "quantity": 3, "price": "24.00"}
