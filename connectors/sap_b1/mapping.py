@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from connectors.base.errors import Refusal
@@ -96,13 +97,24 @@ class CompanyMap:
             raise Refusal("unmapped_item", f"sku {sku!r} is not mapped; add it to companies.{self.company}.items")
         return sku
 
-    def tax_code(self, code: str | None) -> str:
-        """B1's tax code for a channel's; the default where the channel names none.
+    def tax_code(self, code: str | None, rate: Decimal | None = None) -> str:
+        """B1's tax code for a channel's; the default where the channel says nothing about tax.
+
+        A channel that names a rate (percent) and no code is looked up by its rate, as "20" or "17.5": the default may be of
+        another rate.
 
         Raises:
             Refusal: `unmapped_tax_code`.
         """
         tax = self.settings.tax
+        if code is None and rate is not None:
+            code = f"{rate.normalize():f}"
+            if code not in tax.codes:
+                raise Refusal(
+                    "unmapped_tax_code",
+                    f'names no tax code but the rate {code} %; add "{code}" to companies.{self.company}.tax.codes, or send '
+                    "the code",
+                )
         if code is None:
             if tax.default is None:
                 raise Refusal(

@@ -11,7 +11,7 @@ import typer
 from streams.cli import shell
 
 if TYPE_CHECKING:
-    from streams.connect.dry_run import Totals, Tried
+    from streams.connect.dry_run import DryRunRecord, DryRunTotals
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     from connectors.base.errors import RejectedError
     from connectors.ims.dry_run import read_file
     from connectors.ims.settings import ImsSettings
-    from streams.connect.dry_run import Totals, judge
+    from streams.connect.dry_run import DryRun
 
     settings = shell.read_config(config)
     connector = settings.connectors.get(name)
@@ -34,43 +34,49 @@ def run(
         raise shell.CommandError(
             f"there is no connector {name} that reads files", f"write one of: {known or 'none'}", 2
         )
-    totals = Totals()
-    events: list[Tried] = []
-    refused: list[Tried] = []
+    dry_run = DryRun(settings.maps[connector.company])
+    events: list[DryRunRecord] = []
+    refused: list[DryRunRecord] = []
     try:
         steps = read_file(file, name, connector, datetime.now(UTC))
-        for tried in judge(steps, settings.maps[connector.company], totals):
-            shown = events if tried.reason is None else refused
+        for record in dry_run.records(steps):
+            shown = events if record.reason is None else refused
             if len(shown) < limit:
-                shown.append(tried)
+                shown.append(record)
     except RejectedError as error:
         what, _, remedy = str(error).partition("; ")
         raise shell.CommandError(what, remedy, 2) from error
-    rows = sorted([*events, *refused], key=lambda tried: tried.number)
+    rows, totals = sorted([*events, *refused], key=lambda record: record.line), dry_run.totals
     if as_json:
-        records = [tried.as_json() for tried in rows]
-        shell.print_json({"ok": not totals.refused, "file": file.name, "records": records, "totals": totals.as_json()})
+        records = [record.as_json() for record in rows]
+        found = {"ok": not totals.refused, "file": file.name, "records": records, "totals": totals.as_json()}
+        shell.print_json(found | {"warned": totals.warned})
     else:
         _show(rows, totals)
     if totals.refused:
         raise typer.Exit(1)
 
 
-def _show(rows: list[Tried], totals: Totals) -> None:
+def _show(rows: list[DryRunRecord], totals: DryRunTotals) -> None:
     if rows:
         shell.print_table(
             ["line", "event", "identity", "says", "what becomes of it"],
-            [(t.number, t.event_type or "?", " ".join(t.identity), t.says, _fate(t)) for t in rows],
+            [(row.line, row.event_type or "?", " ".join(row.identity), row.says, _outcome(row)) for row in rows],
         )
     good, bad = totals.events.total(), totals.refused.total()
     hidden = good + bad - len(rows)
     kinds = [f"{count} {kind}" for kind, count in sorted((totals.events + totals.refused).items())]
     more = f"; {hidden} more are not shown (--limit)" if hidden else ""
     listed = f" ({', '.join(kinds)})" if kinds else ""
-    shell.print_line(f"{good} event{'' if good == 1 else 's'}, {bad} refused{listed}{more}. Nothing was published")
+    warned = f", {totals.warned} with warnings" if totals.warned else ""
+    shell.print_line(
+        f"{good} event{'' if good == 1 else 's'}, {bad} refused{warned}{listed}{more}. Nothing was published"
+    )
 
 
-def _fate(tried: Tried) -> str:
-    if tried.reason is not None:
-        return f"refused, {tried.reason}: {tried.error}"
-    return f"no_op: {tried.no_op}" if tried.no_op is not None else "published"
+def _outcome(row: DryRunRecord) -> str:
+    if row.reason is not None:
+        outcome = f"refused, {row.reason}: {row.error}"
+    else:
+        outcome = f"no_op: {row.no_op}" if row.no_op is not None else "published"
+    return "; ".join((outcome, *(f"warning: {each}" for each in row.warnings)))

@@ -131,9 +131,9 @@ def check_warehouse(master: MasterData, code: str) -> str:
     return code
 
 
-def find_tax_code(map: CompanyMap, master: MasterData, code: str | None) -> TaxCode:
+def find_tax_code(map: CompanyMap, master: MasterData, code: str | None, rate: Decimal | None = None) -> TaxCode:
     """B1's tax code for a channel's, checked for being there (R33)."""
-    name = map.tax_code(code)
+    name = map.tax_code(code, rate)
     found = master.tax_codes.get(name)
     if found is None or not found.active:
         state = "is not in B1" if found is None else "is inactive in B1"

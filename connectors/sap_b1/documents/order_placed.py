@@ -46,7 +46,7 @@ def codes_needed(event: OrderPlaced, map: CompanyMap, order: OrderView | None = 
         with contextlib.suppress(Refusal):
             warehouses.add(map.line_warehouse(event.source, line.location))
         with contextlib.suppress(Refusal):
-            taxes.add(map.tax_code(line.tax_code))
+            taxes.add(map.tax_code(line.tax_code, line.tax_rate))
     if event.shipping is not None:
         with contextlib.suppress(Refusal):
             taxes.add(map.tax_code(event.shipping.tax_code))
@@ -128,7 +128,7 @@ def _lines(
                     WarehouseCode=check_warehouse(master, map.line_warehouse(event.source, line.location)),
                     U_STREAMS_LINE=line.line_id,
                 )
-                | {map.settings.tax.field: find_tax_code(map, master, line.tax_code).code}
+                | {map.settings.tax.field: find_tax_code(map, master, line.tax_code, line.tax_rate).code}
             )
             taxes.append(ZERO if tax is None and not net else tax)
     return lines, taxes

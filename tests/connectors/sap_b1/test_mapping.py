@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -76,6 +77,14 @@ def test_a_tax_code_is_mapped_or_refused() -> None:
     assert (company_map().tax_code("GB-0"), company_map().tax_code(None)) == ("O0", "O1")
     assert reason(lambda: company_map().tax_code("US-7")) == "unmapped_tax_code"
     assert reason(lambda: company_map(tax={"default": None}).tax_code(None)) == "unmapped_tax_code"
+
+
+def test_a_rate_without_a_tax_code_is_looked_up_and_never_takes_the_default() -> None:
+    assert reason(lambda: company_map().tax_code(None, Decimal(0))) == "unmapped_tax_code"
+    by_rate = company_map(tax={"default": "O1", "codes": {"0": "O0", "17.5": "O9"}})
+    assert (by_rate.tax_code(None, Decimal("0.00")), by_rate.tax_code(None, Decimal("17.50"))) == ("O0", "O9")
+    assert by_rate.tax_code(None) == "O1"
+    assert by_rate.tax_code("0", Decimal(20)) == "O0"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,100 @@ def test_try_shows_every_kind_of_event(streams, folder):
     assert (ran.code, ran.data["ok"]) == (0, True)
 
 
+DESPATCHES = """
+[connectors.warehouse.csv.despatches]
+files = "desp-*.csv"
+event = "dispatch_confirmed"
+timezone = "Europe/London"
+group_by = "Despatch No"
+[connectors.warehouse.csv.despatches.columns]
+shipment_id = "Despatch No"
+order_id = "Order No"
+location = "Site"
+occurred_at = "Despatched"
+"lines.line_id" = "Line"
+"lines.sku" = "SKU"
+"lines.quantity" = "Qty"
+"""
+ROWS = (
+    "Despatch No,Order No,Line,SKU,Qty,Site,Despatched\nD1,1001,1,A,2,MAIN,2026-11-20\nD1,1001,2,B,1,MAIN,2026-11-20\n"
+)
+
+
+def test_try_shows_rows_that_are_one_event(streams, folder):
+    with (folder / "streams.toml").open("a") as config:
+        config.write(DESPATCHES)
+    (folder / "desp-1.csv").write_text(ROWS)
+    ran = streams("connect", "try", "warehouse", "desp-1.csv", "--json")
+    assert [(each["line"], each["says"], each["reason"]) for each in ran.data["records"]] == [
+        (2, "order 1001, 2 lines from MAIN", None)
+    ]
+
+
+def test_try_shows_what_the_same_identity_in_a_file_comes_to(streams, folder):
+    with (folder / "streams.toml").open("a") as config:
+        config.write(DESPATCHES.replace('group_by = "Despatch No"', ""))
+    (folder / "desp-1.csv").write_text(ROWS + ROWS.splitlines()[1])
+    ran = streams("connect", "try", "warehouse", "desp-1.csv", "--json")
+    first, other, again = ran.data["records"]
+    assert (first["reason"], first["no_op"]) == (None, None)
+    assert other["reason"] == "id_reuse"
+    assert "line 2 has the same identity with other content" in other["error"]
+    assert "set group_by" in other["error"]
+    assert again["no_op"] == "repeats line 2"
+    assert ran.code == 1
+
+
+def test_try_compares_the_levels_of_a_file(streams, folder):
+    level = {"type": "stock_adjusted", "occurred_at": f"{AT}Z", "sku": "A", "location": "MAIN", "reason": "count"}
+    told = [(1, "5"), (3, "7"), (2, "9"), (4, "7")]
+    lines = [level | {"event_id": f"l{sequence}", "level": text, "sequence": sequence} for sequence, text in told]
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    records = streams("connect", "try", "warehouse", "a.jsonl", "--json").data["records"]
+    assert records[1]["says"] == "level 7 (sequence 3): +2 to line 1"
+    assert [each["no_op"] for each in records] == [
+        None,
+        None,
+        "stale: its sequence is not above that of line 2",
+        "the same level as line 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sku",
+    ["1.23457E+12", "1,2E+05", "1-Mar", "Mar-01", "03/01/2026", "501234567890120000", "1001.0", '=""00123""', "#N/A"],
+)
+def test_try_warns_of_what_a_spreadsheet_makes_of_a_sku(streams, folder, sku):
+    (folder / "adj-1.csv").write_text(f'{HEADER}\nr1,"{sku}",MAIN,1,DMG,{AT}\n')
+    ran = streams("connect", "try", "warehouse", "adj-1.csv", "--json")
+    assert (ran.code, ran.data["warned"]) == (0, 1)
+    assert "see whether a spreadsheet has changed it" in ran.data["records"][0]["warnings"][0]
+    assert "warning: sku looks like" in " ".join(streams("connect", "try", "warehouse", "adj-1.csv").out.split())
+
+
+def test_try_warns_of_leading_zeros_that_are_gone(streams, folder, monkeypatch):
+    text = (folder / "streams.toml").read_text().replace('"TSHIRT-RED" = ', '"00123" = "X"\n"TSHIRT-RED" = ')
+    (folder / "streams.toml").write_text(text)
+    (folder / "adj-1.csv").write_text(f"{HEADER}\nr1,123,MAIN,1,DMG,{AT}\nr2,00123,MAIN,1,DMG,{AT}\n")
+    bad, good = streams("connect", "try", "warehouse", "adj-1.csv", "--json").data["records"]
+    assert bad["warnings"] == ["sku is 00123 of companies.acme.items without its leading zeros"]
+    assert good["warnings"] == []
+
+
+@pytest.mark.parametrize("sku", ["A-1", "MAIN-1", "5012345678900", "TSHIRT-RED", "12-34", "MAR", "3EM", "0012"])
+def test_try_does_not_warn_of_an_ordinary_sku(streams, folder, sku):
+    (folder / "adj-1.csv").write_text(f"{HEADER}\nr1,{sku},MAIN,1,DMG,{AT}\n")
+    assert streams("connect", "try", "warehouse", "adj-1.csv", "--json").data["warned"] == 0
+
+
+def test_try_refuses_a_rate_without_a_code_that_is_not_mapped(streams, folder):
+    line = {"line_id": "1", "sku": "A", "quantity": "2", "unit_price": "5", "tax_rate": "0"}
+    (folder / "a.jsonl").write_text(order("o1", lines=[line]))
+    (record,) = streams("connect", "try", "shop", "a.jsonl", "--json").data["records"]
+    assert record["reason"] == "unmapped_tax_code"
+    assert 'add "0" to companies.acme.tax.codes' in record["error"]
+
+
 def test_try_shows_no_more_than_it_is_asked_for_and_counts_all(streams, folder):
     lines = [order(f"o{number}") if number % 2 else "{}" for number in range(100)]
     (folder / "a.jsonl").write_text("\n".join(lines))
