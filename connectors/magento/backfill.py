@@ -1,38 +1,38 @@
-"""Reads a span of a Magento shop: each of its lists once, by id, whatever changes meanwhile."""
+"""Reads a time range of a Magento shop: each of its lists once, by id, whatever changes meanwhile."""
 
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError, RecordError, RetriableError
+from connectors.base.cursor_text import from_text, to_text
 from connectors.base.source import BackfillBatch, Item, TimeRange
-from connectors.magento.client import Filter
-from connectors.magento.records import TIME_FORMAT, OrderRecord, a_moment, validate
+from connectors.magento.client import MagentoClient
+from connectors.magento.cursor import IdSet, MagentoCursor
+from connectors.magento.events import RowEvents
+from connectors.magento.reading import ListedRow, ListReader
+from connectors.magento.records import OrderRecord, a_moment
 from connectors.magento.settings import MagentoSettings
-from connectors.magento.source import MagentoSource, Placed, Position, Scan
+from connectors.magento.translate.context import MagentoContext
 from connectors.magento.translate.orders import order_cancelled, order_placed
-from schemas.events import DispatchConfirmed
-
-_SECOND = timedelta(seconds=1)
+from schemas.events import DispatchConfirmed, FactEvent
 
 
-class MagentoBackfill(MagentoSource):
-    """A shop's span as a `BackfillSource`: orders, invoices, shipments and credit memos that were made in it.
+class MagentoBackfill:
+    """A shop's time range as a `BackfillSource`: orders, invoices, shipments and credit memos that were made in it.
 
-    Orders that were placed before and cancelled since come too, where the live source has told them as placed: the shop
-    does not say when an order was cancelled. The cursor is a list, and the id up to which it has been read.
+    Orders that were placed before and cancelled since come too, where the live source has emitted them as placed: the
+    shop does not say when an order was cancelled. The cursor is a list, and the id up to which it has been read.
 
     Args:
         name: The connector's.
         settings: Its settings.
         clock: When things are observed.
         span: What is read.
-        live: The live source's cursor: orders and shipments that it has told are left out, since they may have been
+        live: The live source's cursor: orders and shipments that it has emitted are left out, since they may have been
             edited and tracked since.
-        transport: For tests: an app in place of the network.
+        transport: In place of the network.
     """
 
     def __init__(
@@ -45,106 +45,65 @@ class MagentoBackfill(MagentoSource):
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(name, settings, clock, transport=transport)
+        self.name, self.company = name, settings.company
         self._span = span
-        self._told = Position.from_text(live) if live is not None else Position(self._lists[0], {})
+        self._reader = ListReader(name, settings, MagentoClient(name, settings, clock, transport=transport), clock)
+        self._events = RowEvents(name, settings, self._reader, clock)
+        self._lists = self._reader.lists
+        self._live = MagentoCursor.from_text(live) if live is not None else MagentoCursor(self._lists[0], {})
+
+    async def close(self) -> None:
+        await self._reader.close()
 
     async def read(self, cursor: str | None) -> BackfillBatch:
         """One page of a list."""
-        name, after = _place(cursor) if cursor is not None else (self._lists[0], 0)
+        name, after = (self._lists[0], 0) if cursor is None else from_text(cursor, _place, "magento", backfill=True)
         if name not in self._lists:
             return BackfillBatch((), cursor, idle=True, part=1.0)
-        size = self._settings.page_size
-        listing = await self._client.search(name, self._filters(name, after), ("entity_id",), size)
-        rows = self._placed(listing, Scan())
-        newest = max((each.id for each in rows), default=after)
-        if len(rows) < size or (listing.total is not None and listing.total <= len(rows)):
-            at = self._lists.index(name) + 1
-            following = self._lists[at] if at < len(self._lists) else ""
-            place = (following, 0)
-        elif newest <= after:
-            raise RetriableError(f"{self.name}: {name} do not come in the order of entity_id")
-        else:
-            place = (name, newest)
-        items, past = await self._tell(name, rows)
+        rows, newest = await self._reader.within(name, self._span.since, self._span.until, after)
+        items, past = await self._items(name, rows)
+        at = self._lists.index(name)
+        following = name if newest is not None else "".join(self._lists[at + 1 : at + 2])
         reached = max((moment for each in rows if (moment := _made_at(each)) is not None), default=None)
         part = self._span.part(reached) if reached is not None else 1.0
         return BackfillBatch(
             tuple(items),
-            json.dumps(place),
+            to_text([following, newest or 0]),
             records=len(rows),
             already_past=past,
             reached=reached,
-            part=(self._lists.index(name) + part) / len(self._lists),
+            part=(at + part) / len(self._lists),
         )
 
-    def _filters(self, name: str, after: int) -> list[list[Filter]]:
-        since, until = self._span.since, self._span.until
-        # An order that was placed before may have been cancelled since.
-        changed = "updated_at" if name == "orders" else "created_at"
-        groups: list[list[Filter]] = [
-            [(changed, "gteq", _text(since))],
-            [("created_at", "lt", _text(until if not until.microsecond else until + _SECOND))],
-            [("entity_id", "gt", str(after))],
-        ]
-        if self._settings.store_ids:
-            groups.append([("store_id", "in", ",".join(map(str, self._settings.store_ids)))])
-        return groups
-
-    async def _tell(self, name: str, rows: Sequence[Placed]) -> tuple[list[Item], int]:
-        """What rows say of the span, and how many events of it the live source has told."""
+    async def _items(self, name: str, rows: Sequence[ListedRow]) -> tuple[list[Item], int]:
+        """What rows say of the time range, and how many events of it the live source has emitted."""
         if name == "orders":
-            return self._placed_and_cancelled(rows)
-        items, _ = await self._readers[name](rows, Position(name, {}))
-        items = [item for item in items if self._span.holds(item)]
+            items, ids = self._events.orders(rows, self._live.placed, self._events_of_order)
+            known = [each for each in rows if each.id in self._live.placed and each.id in ids]
+            return items, sum((made := _made_at(each)) is not None and made in self._span for each in known)
+        items = [item for item in await self._events.documents(name, rows) if self._span.holds(item)]
         if name != "shipments":
             return items, 0
-        news = [item for item in items if _shipment_id(item) not in self._told.dispatched]
-        return news, len(items) - len(news)
+        new = [item for item in items if not _is_among(item, self._live.dispatched)]
+        return new, len(items) - len(new)
 
-    def _placed_and_cancelled(self, rows: Sequence[Placed]) -> tuple[list[Item], int]:
-        frame, past = self._frame(), 0
-        items: list[Item] = []
-        for each in rows:
-            was_told = each.id in self._told.placed
-            try:
-                role = self._role(each.row)
-                if role == "wait" or self._is_ours(each.row) or (role == "cancelled" and not was_told):
-                    continue
-                order = validate(OrderRecord, each.row, self._settings, frame.observed_at)
-                is_within = order.created_at in self._span
-                if is_within and was_told:
-                    past += 1
-                elif is_within:
-                    items.append(order_placed(order, frame))
-                cancelled = order_cancelled(order, frame) if is_within or was_told else None
-                if cancelled is not None:
-                    items.append(cancelled)
-            except RecordError as error:
-                items.append(self._refused("orders", each, error))
-        return items, past
+    def _events_of_order(self, order: OrderRecord, known: bool, context: MagentoContext) -> Sequence[FactEvent | None]:
+        is_within = order.created_at in self._span
+        placed = order_placed(order, context) if is_within and not known else None
+        return [placed, order_cancelled(order, context) if is_within or known else None]
 
 
-def _place(cursor: str) -> tuple[str, int]:
-    try:
-        name, after = json.loads(cursor)
-        return str(name), int(after)
-    except (ValueError, TypeError) as error:
-        raise FatalError("the cursor is not one of a magento back-fill; name another span") from error
+def _place(found: Sequence[object]) -> tuple[str, int]:
+    name, after = found
+    return str(name), int(str(after))
 
 
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime(TIME_FORMAT)
-
-
-def _made_at(each: Placed) -> datetime | None:
+def _made_at(each: ListedRow) -> datetime | None:
     try:
         return a_moment(each.row.fields.get("created_at"))
     except ValueError:
         return None
 
 
-def _shipment_id(item: Item) -> int | None:
-    if isinstance(item, DispatchConfirmed) and item.shipment_id.isdigit():
-        return int(item.shipment_id)
-    return None
+def _is_among(item: Item, ids: IdSet) -> bool:
+    return isinstance(item, DispatchConfirmed) and item.shipment_id.isdigit() and int(item.shipment_id) in ids

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, ObservedTransport, look, places
+from connectors.base.doctor import Examination, Finding, examination
 from connectors.base.errors import ConnectorError, RetriableError
 from connectors.magento.client import MagentoClient
 from connectors.magento.settings import MagentoSettings
@@ -26,25 +26,19 @@ async def examine(
         settings: Its.
         wanted: Codes of sources that the configuration names.
         clock: Ours.
-        transport: Instead of the network.
+        transport: In place of the network.
     """
-    heard = ObservedTransport(transport)
-    client = MagentoClient(name, settings, clock, transport=heard)
-    lists = [*settings.flows, *(["invoices"] if settings.virtual_source is not None else [])]
-    try:
-        findings = [await look(each, lambda each=each: _list(client, each, settings)) for each in lists]  # type: ignore[misc]  # the loop's value, bound
-        may_read = any(finding.ok for finding in findings)
-        if heard.headers:
-            findings.append(heard.skew(clock))
-        if may_read:
-            findings.append(await _places(client, name, settings, wanted))
-        findings.append(
-            Finding("webhooks", True, f"the shop has none: a change is seen within {settings.poll_interval_s:g} s")
-        )
-        return findings
-    finally:
-        await client.close()
-        await heard.aclose()
+    async with examination(clock, lambda wire: MagentoClient(name, settings, clock, transport=wire), transport) as (
+        exam,
+        client,
+    ):
+        lists = [*settings.flows, *(["invoices"] if settings.virtual_source is not None else [])]
+        readable = [await exam.check(each, lambda each=each: _list(client, each, settings)) for each in lists]  # type: ignore[misc]  # the loop's value, bound
+        exam.check_clock()
+        if any(readable):
+            await _check_sources(exam, client, name, settings, wanted)
+        exam.note("webhooks", f"the shop has none: a change is seen within {settings.poll_interval_s:g} s")
+        return exam.findings
 
 
 async def _list(client: MagentoClient, name: str, settings: MagentoSettings) -> str:
@@ -63,42 +57,39 @@ def _number(value: object) -> int:
     return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
 
 
-async def _places(client: MagentoClient, name: str, settings: MagentoSettings, wanted: frozenset[str]) -> Finding:
+async def _check_sources(
+    exam: Examination, client: MagentoClient, name: str, settings: MagentoSettings, wanted: frozenset[str]
+) -> None:
     """The shop's sources where we may see them; else those that its shipments name."""
-    asked = {*wanted, *filter(None, (settings.source, settings.virtual_source))}
     ours = {each for each in (settings.source, settings.virtual_source) if each is not None}
     where = f"connectors.{name}.locations, or the warehouses that {name} owns"
     try:
         listing = await client.search("inventory/sources", [], (), settings.page_size)
         there = {str(row.fields.get("source_code")): str(row.fields.get("name") or "") for row in listing.rows}
         # Places that we have named ourselves are no sources of the shop's.
-        return places(asked - ours, there, where)
+        return exam.check_places(wanted - ours, there, where)
     except ConnectorError:
         # The least permissions do not include them, and a shop without MSI has none.
         pass
     if "shipments" not in settings.flows:
-        return Finding(
-            "places", True, "the shop's sources cannot be seen with these permissions, and no shipments are read"
-        )
+        unseen = "the shop's sources cannot be seen with these permissions, and no shipments are read"
+        return exam.note("places", unseen)
     try:
         listing = await client.search("shipments", [], ("entity_id",), settings.page_size)
     except ConnectorError as error:
-        return Finding("places", False, str(error), "mend it, and run streams doctor again")
-    codes = {code for row in listing.rows if (code := _source_of(row.fields)) is not None}
-    nameless = sum(_source_of(row.fields) is None for row in listing.rows)
-    unmapped = sorted(codes - asked)
+        return exam.fail("places", str(error), "fix it, and run streams doctor again")
+    found = [_source_of(row.fields) for row in listing.rows]
+    codes = {code for code in found if code is not None}
+    unmapped, nameless = sorted(codes - wanted - ours), found.count(None)
     if unmapped:
-        return Finding(
-            "places", False, f"shipments leave from {', '.join(unmapped)}, which nothing maps", f"mend {where}"
-        )
+        return exam.fail("places", f"shipments leave from {', '.join(unmapped)}, which nothing maps", f"fix {where}")
     if nameless and settings.source is None:
-        return Finding(
-            "places", False, f"{nameless} of {len(listing.rows)} shipments name no source",
+        return exam.fail(
+            "places",
+            f"{nameless} of {len(found)} shipments name no source",
             f"set connectors.{name}.source to the place that they leave from",
-        )  # fmt: skip
-    return Finding(
-        "places", True, f"all there of {', '.join(sorted(codes)) or 'none'}, by {len(listing.rows)} shipments"
-    )
+        )
+    return exam.note("places", f"all there of {', '.join(sorted(codes)) or 'none'}, by {len(found)} shipments")
 
 
 def _source_of(fields: Mapping[str, object]) -> str | None:

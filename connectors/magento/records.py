@@ -1,10 +1,7 @@
-"""The door: answers of the shop, row by row with their bytes, checked field by field. No value gets into a message."""
+"""The rows of the shop's lists, checked field by field. No value gets into a message."""
 
-import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any, ClassVar, Self, TypeVar
@@ -12,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import AliasPath, BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from connectors.base.errors import RecordError
-from connectors.base.json_numbers import exact, whole
 from connectors.base.validate import MAX_AHEAD
 from connectors.base.values import PLAIN, STEP, a_number, encodable, identity_of, invalid, matching, not_below_zero
 from connectors.base.values import Record as _Record
 from connectors.base.values import validate as check
+from connectors.magento.listing import ShopRow
 from connectors.magento.settings import MagentoSettings
 
 #: The shop keeps 4 digits after the point (decimal(20,4)); what looks like more is the noise of a PHP that prints floats
@@ -26,110 +23,6 @@ _NOISE = Decimal("0.00000001")
 _MAX_ID = 2**53
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-
-
-# ---- answers
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a list: what it says, its bytes as the shop sent them, and a short hash of those."""
-
-    found: object
-    value: bytes
-
-    @property
-    def fields(self) -> Mapping[str, object]:
-        return self.found if isinstance(self.found, dict) else {}
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.value).hexdigest()
-
-    @property
-    def mark(self) -> int:
-        """32 bits that differ when the row says something else (but for one change in 4 billion)."""
-        return int.from_bytes(hashlib.sha256(self.value).digest()[:4], "big")
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A search's answer; `total` is how many rows there are on all pages, None where the shop does not say."""
-
-    rows: tuple[Row, ...]
-    total: int | None
-
-
-_DECODER = json.JSONDecoder(parse_float=exact, parse_int=whole, parse_constant=str)
-_SPACE = re.compile(r"[ \t\r\n]*")
-
-
-def parse_listing(body: bytes) -> Listing:
-    """Read a search's answer; each row keeps its own bytes.
-
-    Raises:
-        ValueError: It is not JSON, or not a list's answer.
-    """
-    text = body.decode("utf-8")
-    total: int | None = None
-    rows: tuple[Row, ...] = ()
-    try:
-        at = _expect(text, _skip(text, 0), "{")
-        has_items = False
-        while text[at : at + 1] != "}":
-            key, at = _DECODER.raw_decode(text, at)
-            at = _skip(text, _expect(text, _skip(text, at), ":"))
-            if key == "items" and text[at : at + 1] == "[":
-                rows, at = _rows(text, at)
-                has_items = True
-            else:
-                found, at = _DECODER.raw_decode(text, at)
-                has_items = has_items or key == "items"
-                if key == "total_count" and isinstance(found, int):
-                    total = found
-            at = _next(text, at, "}")
-        if _skip(text, at + 1) != len(text):
-            raise ValueError("something follows the answer")
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not has_items and total is None:
-        raise ValueError("neither items nor total_count")
-    return Listing(rows, total)
-
-
-def _rows(text: str, at: int) -> tuple[tuple[Row, ...], int]:
-    rows: list[Row] = []
-    at = _skip(text, at + 1)
-    while text[at : at + 1] != "]":
-        found, end = _DECODER.raw_decode(text, at)
-        rows.append(Row(found, text[at:end].encode("utf-8")))
-        at = _next(text, end, "]")
-    return tuple(rows), at + 1
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def _expect(text: str, at: int, mark: str) -> int:
-    if text[at : at + 1] != mark:
-        raise ValueError(f"expected {mark} at character {at}")
-    return _skip(text, at + 1)
-
-
-def _next(text: str, at: int, end: str) -> int:
-    """Where the next member begins, or the end mark stands."""
-    at = _skip(text, at)
-    if text[at : at + 1] == end:
-        return at
-    after = _expect(text, at, ",")
-    if text[after : after + 1] == end:
-        raise ValueError(f"a comma before {end}")
-    return after
-
-
-# ---- single values
 
 
 def an_id(value: object) -> int:
@@ -221,7 +114,7 @@ Currency = Annotated[str, PlainValidator(matching("[A-Z]{3}", "must be an ISO 42
 Country = Annotated[str | None, _or(matching("[A-Z]{2}", "must be an ISO 3166-1 alpha-2 code, as GB", _a_text))]
 
 
-class _Money(_Record):
+class _InCurrency(_Record):
     """Amounts in the buyer's currency, or the `base_` ones beside them, as the settings say."""
 
     MONEY: ClassVar[tuple[str, ...]] = ()
@@ -239,7 +132,7 @@ class _Money(_Record):
         return fields | {name: fields.get(cls._SHORT.get(name, f"base_{name}")) for name in cls.MONEY}
 
 
-class AddressRecord(_Record):
+class ShopAddress(_Record):
     firstname: Text = None
     lastname: Text = None
     company: Text = None
@@ -253,7 +146,7 @@ class AddressRecord(_Record):
     telephone: Text = None
 
 
-class PaymentRecord(_Record):
+class ShopPayment(_Record):
     method: Text = None
     po_number: Text = None
 
@@ -271,7 +164,7 @@ class ItemTaxesRecord(_Record):
     applied_taxes: Annotated[tuple[AppliedTaxRecord, ...], BeforeValidator(_a_list)] = ()
 
 
-class OrderItemRecord(_Money):
+class OrderItemRecord(_InCurrency):
     MONEY = ("price", "row_total", "tax_amount", "discount_amount", "discount_tax_compensation_amount")
 
     item_id: Id
@@ -290,7 +183,7 @@ class OrderItemRecord(_Money):
     discount_tax_compensation_amount: Amount = ZERO
 
 
-class _Document(_Money):
+class _Document(_InCurrency):
     """What the totals of orders and credit memos have in common."""
 
     MONEY: ClassVar[tuple[str, ...]] = (
@@ -352,8 +245,8 @@ class OrderRecord(_Document):
     customer_firstname: Text = None
     customer_lastname: Text = None
     customer_note: Text = None
-    billing_address: Annotated[AddressRecord | None, BeforeValidator(lambda value: value or None)] = None
-    payment: Annotated[PaymentRecord | None, BeforeValidator(lambda value: value or None)] = None
+    billing_address: Annotated[ShopAddress | None, BeforeValidator(lambda value: value or None)] = None
+    payment: Annotated[ShopPayment | None, BeforeValidator(lambda value: value or None)] = None
     items: Annotated[tuple[OrderItemRecord, ...], BeforeValidator(_a_list)] = Field(min_length=1)
     shipping_assignments: Annotated[tuple["AssignmentRecord", ...], BeforeValidator(_a_list)] = Field(
         default=(), validation_alias=AliasPath("extension_attributes", "shipping_assignments")
@@ -369,17 +262,17 @@ class OrderRecord(_Document):
         return self
 
     @property
-    def shipping(self) -> "ShippingRecord | None":
+    def shipping(self) -> "ShopShipping | None":
         return self.shipping_assignments[0].shipping if self.shipping_assignments else None
 
 
-class ShippingRecord(_Record):
+class ShopShipping(_Record):
     method: Text = None
-    address: Annotated[AddressRecord | None, BeforeValidator(lambda value: value or None)] = None
+    address: Annotated[ShopAddress | None, BeforeValidator(lambda value: value or None)] = None
 
 
 class AssignmentRecord(_Record):
-    shipping: Annotated[ShippingRecord, BeforeValidator(_an_object)] = ShippingRecord()
+    shipping: Annotated[ShopShipping, BeforeValidator(_an_object)] = ShopShipping()
 
 
 class MovedItemRecord(_Record):
@@ -417,7 +310,7 @@ class InvoiceRecord(_Record):
     items: Annotated[tuple[MovedItemRecord, ...], BeforeValidator(_a_list)] = ()
 
 
-class RefundedItemRecord(_Money):
+class RefundedItemRecord(_InCurrency):
     MONEY = ("row_total", "tax_amount", "discount_amount", "discount_tax_compensation_amount")
 
     order_item_id: Id
@@ -445,11 +338,10 @@ class CreditmemoRecord(_Document):
         return self.adjustment_positive - self.adjustment_negative
 
 
-Record = OrderRecord | ShipmentRecord | InvoiceRecord | CreditmemoRecord
 R = TypeVar("R", OrderRecord, ShipmentRecord, InvoiceRecord, CreditmemoRecord)
 
 
-def validate(kind: type[R], row: Row, settings: MagentoSettings, now: datetime) -> R:
+def validate(kind: type[R], row: ShopRow, settings: MagentoSettings, now: datetime) -> R:
     """Check a row.
 
     Args:
@@ -468,10 +360,3 @@ def validate(kind: type[R], row: Row, settings: MagentoSettings, now: datetime) 
     if record.created_at > now + MAX_AHEAD:
         raise RecordError("created_at is more than a day ahead of our clock; fix the shop's clock, and replay")
     return record
-
-
-def texts_of_comments(fields: Mapping[str, object]) -> Sequence[str]:
-    """The comments of a shipment or credit memo."""
-    comments = fields.get("comments")
-    found = comments if isinstance(comments, list) else []
-    return [text for each in found if isinstance(each, dict) and isinstance(text := each.get("comment"), str)]

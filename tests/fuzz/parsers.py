@@ -19,9 +19,11 @@ from connectors.ims import json_lines
 from connectors.ims import records as ims
 from connectors.ims.errors import LineError
 from connectors.ims.translate import translate as translate_line
-from connectors.magento import records as magento
+from connectors.magento import listing as magento
+from connectors.magento.cursor import ListProgress, MagentoCursor
+from connectors.magento.reading import LISTS
 from connectors.magento.settings import MagentoSettings
-from connectors.magento.source import LISTS, MagentoSource, Position, Scan
+from connectors.magento.source import MagentoSource
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
 from connectors.shopify.client import Answer
@@ -198,8 +200,8 @@ class Lists(Texts):
                 except ValueError:
                     raise RetriableError("no list") from None
 
-        source._client = Client()  # type: ignore[assignment]  # only what it asks of one
-        cursor: str | None = Position(kind, {each: Scan() for each in LISTS}).to_text()
+        source._reader.client = Client()  # type: ignore[assignment]  # only what it asks of one
+        cursor: str | None = MagentoCursor(kind, {each: ListProgress() for each in LISTS}).to_text()
         for _ in range(5):
             try:
                 batch = await source.read(cursor)

@@ -4,7 +4,7 @@ from connectors.base.context import sealed
 from connectors.base.errors import RecordError
 from connectors.base.money import ZERO, rounded
 from connectors.base.validate import exactly
-from connectors.magento.records import AddressRecord, OrderItemRecord, OrderRecord
+from connectors.magento.records import OrderItemRecord, OrderRecord, ShopAddress
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.translate.amounts import NetAndTax, document_amounts, unit_price
 from connectors.magento.translate.context import REMEDY, MagentoContext, country_of
@@ -111,7 +111,7 @@ def _joined(*parts: str | None, by: str = " ") -> str | None:
     return by.join(part.strip() for part in parts if part and part.strip()) or None
 
 
-def _address(record: AddressRecord | None) -> Address | None:
+def _address(record: ShopAddress | None) -> Address | None:
     if record is None:
         return None
     street, *more = (*record.street, None)

@@ -7,7 +7,6 @@ import pytest
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import TimeRange
 from connectors.magento.backfill import MagentoBackfill
-from connectors.magento.source import MagentoSource
 from tests.connectors.magento.conftest import NOW, settings_of
 from tests.connectors.reading import names, read_all
 from tests.connectors.wire import Wire
@@ -95,21 +94,17 @@ async def test_a_shop_that_does_not_keep_the_order_of_ids_is_not_believed(stall,
         stall.shop.place(wish(), state="processing")
     source = make_span(page_size=2)
     first = await source.read(None)
-    search = source._client.search
+    search = source._reader.client.search
 
     async def wrong(path, groups, sort, size):
         return await search(path, groups[:2], sort, size)
 
-    monkeypatch.setattr(source._client, "search", wrong)
+    monkeypatch.setattr(source._reader.client, "search", wrong)
     with pytest.raises(RetriableError, match="order of entity_id"):
         await source.read(first.cursor)
 
 
 @pytest.mark.parametrize("cursor", ["{}", "x", '["orders", "many"]'])
 async def test_a_cursor_of_another_is_refused(make_span, cursor):
-    with pytest.raises(FatalError, match="back-fill"):
+    with pytest.raises(FatalError, match="backfill"):
         await make_span().read(cursor)
-
-
-def test_it_is_the_live_source_but_for_its_reading():
-    assert issubclass(MagentoBackfill, MagentoSource)

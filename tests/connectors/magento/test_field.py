@@ -9,7 +9,8 @@ import pytest
 from connectors.base.context import EventContext
 from connectors.base.errors import RecordError
 from connectors.base.money import line_net
-from connectors.magento.records import CreditmemoRecord, OrderRecord, Row, validate
+from connectors.magento.listing import ShopRow
+from connectors.magento.records import CreditmemoRecord, OrderRecord, validate
 from connectors.magento.translate.orders import order_placed
 from connectors.magento.translate.refunds import History, refunded
 from schemas.events import OrderPlaced, RefundIssued
@@ -25,14 +26,14 @@ def found(name):
 
 def placed(row, **fields) -> OrderPlaced:
     settings = settings_of(**fields)
-    order = validate(OrderRecord, Row(row, b""), settings, NOW)
+    order = validate(OrderRecord, ShopRow(row, b""), settings, NOW)
     return order_placed(order, EventContext("shop", "acme", settings, NOW))
 
 
 def refund_of(pair, **fields):
     settings = settings_of(**fields)
-    order = validate(OrderRecord, Row(pair["order"], b""), settings, NOW)
-    memo = validate(CreditmemoRecord, Row(pair["memo"], b""), settings, NOW)
+    order = validate(OrderRecord, ShopRow(pair["order"], b""), settings, NOW)
+    memo = validate(CreditmemoRecord, ShopRow(pair["memo"], b""), settings, NOW)
     return refunded(memo, order, History([], [memo]), EventContext("shop", "acme", settings, NOW))
 
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.magento import source as module
-from connectors.magento.source import IdSet, Position, Scan
+from connectors.magento import cursor as cursor_module
+from connectors.magento import reading as reading_module
+from connectors.magento.cursor import IdSet, ListProgress, MagentoCursor
 from lab.simulators.magento.app import Fault, Kind
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued
 
@@ -280,7 +281,7 @@ async def test_lists_that_come_in_another_order_stop_the_reading_instead_of_losi
 
 
 async def test_a_mass_update_shortens_the_overlap_and_loses_nothing(stall, wish, monkeypatch):
-    monkeypatch.setattr(module, "MAX_SEEN", 20)
+    monkeypatch.setattr(reading_module, "MAX_SEEN", 20)
     ids = [stall.shop.place(wish(), state="processing") for _ in range(50)]
     source = stall.source(page_size=7, flows=["orders"])
     assert len(await stall.events(source)) == 50
@@ -413,17 +414,17 @@ async def test_whatever_fails_in_between_is_read_again_without_loss(stall, wish,
 
 
 def test_a_cursor_comes_back_as_it_was():
-    position = Position(
+    position = MagentoCursor(
         "shipments",
         {
-            "orders": Scan(5, None, 9, {7: (6, 2**32 - 1), -3: (5, 0)}),
-            "shipments": Scan(0, (1_700_000_000, 3), 1_700_000_000, {}),
+            "orders": ListProgress(5, None, 9, {7: (6, 2**32 - 1), -3: (5, 0)}),
+            "shipments": ListProgress(0, (1_700_000_000, 3), 1_700_000_000, {}),
         },
         IdSet().with_ids([1, 32_767, 32_768, 10**12]),
         IdSet(),
     )
-    back = Position.from_text(position.to_text())
-    assert (back.turn, back.scans) == (position.turn, position.scans)
+    back = MagentoCursor.from_text(position.to_text())
+    assert (back.turn, back.lists) == (position.turn, position.lists)
     assert back.to_text() == position.to_text()
     assert [n for n in (0, 1, 2, 32_767, 32_768, 10**12, 10**12 + 1) if n in back.placed] == [1, 32_767, 32_768, 10**12]
 
@@ -441,19 +442,19 @@ def test_a_cursor_comes_back_as_it_was():
 )
 def test_another_ones_cursor_is_refused(text):
     with pytest.raises(FatalError, match="not one of a magento connector"):
-        Position.from_text(text)
+        MagentoCursor.from_text(text)
 
 
 def test_a_million_orders_fit_into_a_cursor():
     ids = IdSet().with_ids(n for n in range(1, 1_000_001) if n % 20)
-    position = Position(
-        "orders", {"orders": Scan(seen={n: (n, n * 2654435761 % 2**32) for n in range(20_000)})}, ids, ids
+    position = MagentoCursor(
+        "orders", {"orders": ListProgress(seen={n: (n, n * 2654435761 % 2**32) for n in range(20_000)})}, ids, ids
     )
     assert len(position.to_text()) < 300_000
 
 
 def test_the_oldest_orders_are_forgotten_as_published(monkeypatch):
-    monkeypatch.setattr(module, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(cursor_module, "MAX_BLOCKS", 2)
     ids = IdSet().with_ids([5, 40_000, 70_000])
     assert 5 in ids
     assert 6 in ids
