@@ -52,9 +52,13 @@ class Refused:
 
     @property
     def id(self) -> str:
-        """Its dead letter's; a batch of an epoch that is refused is one of several at its offset."""
-        where = f"{self.offset}#{self.index}" if self.event_type == "stock_batch" else str(self.offset)
-        return letter_id(self.topic, self.partition, where)
+        """Its dead letter's."""
+        return id_of(self.event_type, self.topic, self.partition, self.offset, self.index)
+
+
+def id_of(event_type: str, topic: str, partition: int, offset: int, index: int) -> str:
+    """The id of a record's dead letter; a batch of an epoch is one of several at its offset."""
+    return letter_id(topic, partition, f"{offset}#{index}" if event_type == "stock_batch" else offset)
 
 
 _FLOWS = {"stock_batch": "stock_adjusted", "stock_document": "stock_adjusted", "invoice": "dispatch_confirmed"}

@@ -16,6 +16,7 @@ _INDEX_BITS = 20
 def judge(
     posting: Posting,
     in_flight: InFlightPosting | None,
+    own: DeadLetterState | None,
     letter: DeadLetterState | None,
     ended: tuple[bytes, str] | None,
 ) -> Trigger:
@@ -24,17 +25,19 @@ def judge(
     Args:
         posting: What came.
         in_flight: What is in flight under this K.
-        letter: The dead letter that stands for it.
+        own: The dead letter of this very record, whatever became of it.
+        letter: The dead letter that stands for this K.
         ended: Digest and origin of what has ended under it.
 
     Returns:
         ADMITTED, SAME_OCCURRENCE, REPEAT or ID_REUSE.
     """
+    if own is not None:
+        return Trigger.SAME_OCCURRENCE
     if in_flight is not None:
         digest, same = in_flight.posting.digest, in_flight.origin == origin_of(posting)
     elif letter is not None and letter.digest is not None:
-        here = (posting.topic, posting.partition, posting.offset)
-        digest, same = letter.digest, (letter.topic, letter.partition, letter.offset) == here
+        digest, same = letter.digest, False
     elif ended is not None:
         digest, same = ended[0], ended[1] == origin_of(posting)
     else:
@@ -55,9 +58,9 @@ class AdmittedKeys:
         self.in_flight: dict[str, InFlightPosting] = {}
         self._ended: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
 
-    def judge(self, posting: Posting, letter: DeadLetterState | None) -> Trigger:
+    def judge(self, posting: Posting, own: DeadLetterState | None, letter: DeadLetterState | None) -> Trigger:
         """See `judge`."""
-        return judge(posting, self.in_flight.get(posting.k), letter, self._ended.get(posting.k))
+        return judge(posting, self.in_flight.get(posting.k), own, letter, self._ended.get(posting.k))
 
     def leave(self, work: InFlightPosting, *, remember: bool) -> None:
         """It is no longer in flight; `remember` where no dead letter knows its K."""

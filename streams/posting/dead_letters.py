@@ -11,7 +11,7 @@ from connectors.base.dead_letters import NOT_KAFKA
 from connectors.base.errors import LogError
 from schemas.records import DeadLetterState, Header, Posting
 from streams.dead_letters.index import DeadLetterIndex, OrderSources
-from streams.dead_letters.publisher import DeadLetterPublisher, Refused
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused, id_of
 from streams.dead_letters.states import STATES, StateLog
 from streams.ports import Ports
 from streams.posting import schedule
@@ -193,6 +193,10 @@ class CompanyDeadLetters:
             self._writing.discard(id_)
 
     # ---- reading
+
+    def of_record(self, posting: Posting) -> DeadLetterState | None:
+        """The dead letter of this very record, open or closed."""
+        return self.index.known(id_of(posting.kind, posting.topic, posting.partition, posting.offset, posting.index))
 
     async def posting_of(self, letter: DeadLetterState) -> Posting:
         """The posting whose bytes a dead letter keeps, under its own K.

@@ -204,7 +204,8 @@ class Poster:
         )  # fmt: skip
 
     def _admit(self, work: InFlightPosting) -> None:
-        row = follow(State.NEW, self._keys.judge(work.posting, self._dead_letters.index.of_key(work.k)))
+        own, letter = self._dead_letters.of_record(work.posting), self._dead_letters.index.of_key(work.k)
+        row = follow(State.NEW, self._keys.judge(work.posting, own, letter))
         if row.effect is Effect.SEND:
             self._start(work)
         elif row.effect is Effect.WRITE:

@@ -35,7 +35,7 @@ from tests.simulation.broker import Broker, Place
 from tests.simulation.history import WAREHOUSES, Fact
 
 _ZONE = ZoneInfo("Europe/London")
-_ENDS = {
+ENDS = {
     "dead": "dead",
     "parked": "parked",
     "held": "parked",
@@ -499,7 +499,7 @@ class Checker:
                 {key: n for key, n in decode_counts(committed.metadata).items() if key[1] in ("posted", "no_op")}
             )
         for letter in self._letters.values():
-            ended[_flow(letter), _ENDS[letter.state]] += len(letter.members) or 1
+            ended[_flow(letter), ENDS[letter.state]] += len(letter.members) or 1
         for topic in FACTS:
             flow = event_type(topic)
             ends = {end: ended[flow, end] for end in ("posted", "no_op", "parked", "dead")}
