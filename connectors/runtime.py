@@ -1,8 +1,8 @@
 """Drives any source: read, write levels down, publish, await, move the cursor, back off."""
 
 import asyncio
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from random import Random
 
 import structlog
 
@@ -13,27 +13,17 @@ from connectors.base.errors import RetriableError
 from connectors.base.levels import resolve
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
+from connectors.base.retry import FullJitter, wait
 from connectors.base.source import Batch, RefusedRecord, Source
 
 log = structlog.get_logger(__name__)
 
-#: Full jitter: a wait is drawn from 0 to BASE x 2^failures, at most CAP. The first tries come quickly, since most
-#: failures are a broker's leader moving (a second or two); a vendor that is down for an hour is asked twice a minute.
+#: The first tries come quickly, since most failures are a broker's leader moving (a second or two); a vendor that is down
+#: for an hour is asked twice a minute.
 BACK_OFF_BASE_S = 0.25
 BACK_OFF_CAP_S = 30.0
 #: Between two looks, however often it is woken.
 WAKE_S = 1.0
-
-
-def back_off_s(failures: int, asked_s: float | None, draw: Callable[[], float]) -> float:
-    """How long to wait after so many failures in a row (from 1), and never less than the other side asked for.
-
-    Args:
-        failures: How many there were.
-        asked_s: `RetriableError.retry_after_s`.
-        draw: Random numbers from 0 to 1.
-    """
-    return max(asked_s or 0.0, draw() * min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2.0 ** min(failures, 16)))
 
 
 class Runtime:
@@ -52,7 +42,7 @@ class Runtime:
         letters: DeadLetters,
         metrics: ConnectorMetrics,
         poll_interval_s: float,
-        draw: Callable[[], float] = random.random,
+        random: Random | None = None,
     ) -> None:
         self._source = source
         self._cursors = cursors
@@ -60,7 +50,7 @@ class Runtime:
         self._letters = letters
         self._metrics = metrics
         self._poll_interval_s = poll_interval_s
-        self._draw = draw
+        self._back_off = FullJitter(random or Random(), BACK_OFF_BASE_S, BACK_OFF_CAP_S)  # noqa: S311 -- no secret
         self._loaded = False
         self._woken = asyncio.Event()
 
@@ -82,7 +72,7 @@ class Runtime:
                     idle = await self._turn()
                 except RetriableError as error:
                     failures += 1
-                    wait_s = back_off_s(failures, error.retry_after_s, self._draw)
+                    wait_s = self._back_off.wait_s(failures, error.retry_after_s)
                     self._metrics.failed(name, type(error).__name__)
                     log.warning("connector_failed", connector=name, error=str(error), failures=failures, wait_s=wait_s)
                     await wait(stop, wait_s)
@@ -124,9 +114,9 @@ class Runtime:
     async def _deliver(self, batch: Batch) -> None:
         resolved = resolve(batch.items, self._cursors.levels, net_since=batch.net_since)
         await self._cursors.write_levels(resolved.changes)
-        told = await deliver(resolved.items, self._source, self._publisher, self._letters, self._metrics)
+        delivered = await deliver(resolved.items, self._source, self._publisher, self._letters, self._metrics)
         before = self._cursors.position
-        refusals = [item.event_type or INBOX for item in told if isinstance(item, RefusedRecord)]
+        refusals = [item.event_type or INBOX for item in delivered if isinstance(item, RefusedRecord)]
         no_ops = ["stock_adjusted"] * resolved.no_ops
         after = Position(batch.cursor, before.confirmed, _sum(before.no_op, no_ops), _sum(before.refused, refusals))
         if resolved.changes or after != before:
@@ -140,16 +130,3 @@ def _sum(counts: Mapping[str, int], more: Iterable[str]) -> dict[str, int]:
     for name in more:
         total[name] = total.get(name, 0) + 1
     return total
-
-
-async def wait(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait so long, or until told to stop; whether that is so.
-
-    Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -3,7 +3,7 @@
     ConnectorError              anything that goes wrong at the outside world
     +-- RetriableError          nothing happened: try again, after retry_after_s where the other side said so
     |   +-- LogUnavailableError Kafka does not answer (it is a LogError too)
-    |   +-- AnswerTooLargeError (http.py), NotSentError, UnavailableError (sap_b1), ServiceError (seko) ...
+    |   +-- AnswerTooLargeError (http.py), NotSentError, UnavailableError (sap_b1), SekoServiceError (seko) ...
     +-- RejectedError           this record will never be taken as it is: dead-letter it
     |   +-- RecordError         a vendor's record is not what it must be, before it was an event
     |   +-- Refusal             an event is refused for one of the reasons of the contract

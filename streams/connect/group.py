@@ -12,9 +12,10 @@ from connectors.base.dead_letters import DeadLetters
 from connectors.base.log import Broker
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
+from connectors.base.retry import wait
 from connectors.base.settings import ConnectorSettings
 from connectors.registry import KINDS
-from connectors.runtime import Runtime, wait
+from connectors.runtime import Runtime
 from connectors.webhooks.ingest import WebhookIngest
 from connectors.webhooks.listener import WebhookListener
 from connectors.webhooks.server import WebhookServer

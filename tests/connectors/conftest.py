@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,6 +19,13 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 class Crash(Exception):  # noqa: N818 -- not an error of anybody
     """The process is gone."""
+
+
+class Immediately(Random):
+    """Draws no wait."""
+
+    def uniform(self, a: float, _b: float) -> float:
+        return a
 
 
 @dataclass

@@ -22,7 +22,7 @@ from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.registry import KINDS
-from connectors.runtime import Runtime, back_off_s
+from connectors.runtime import Runtime
 from connectors.veeqo.records import VeeqoAllocation, VeeqoOrder, kept
 from connectors.veeqo.source import VeeqoSource
 from lab.simulators.veeqo.app import VeeqoServer
@@ -31,6 +31,7 @@ from schemas.events import EVENT_TYPES, identity
 from schemas.letters import letter_id
 from schemas.records import Cursor, DeadLetterState
 from schemas.topics import FACTS, dead_letter_topic
+from tests.connectors.conftest import Immediately
 from tests.connectors.ims import stage as ims
 from tests.connectors.magento import stage as magento
 from tests.connectors.seko import stage as seko
@@ -285,7 +286,7 @@ class Play:
             letters=DeadLetters(self.broker, self.codec, self.clock, str, lambda _company: 2),
             metrics=StopWhenIdle(stop),
             poll_interval_s=0.01,
-            draw=lambda: 0.0,
+            random=Immediately(),
         )
         await runtime.run(stop)
 
@@ -535,10 +536,3 @@ async def test_no_secret_and_no_personal_data_is_shown(play, caplog):
 def _fail_once(play, what):
     if what == f"send {play.stage.first}" and play.broker.calls.count(what) == 1:
         raise RetriableError("not now")
-
-
-def test_back_off_is_full_jitter_with_a_cap_and_never_less_than_was_asked():
-    assert back_off_s(1, None, lambda: 1.0) == 0.5
-    assert back_off_s(3, None, lambda: 0.5) == 1.0
-    assert back_off_s(1000, None, lambda: 1.0) == 30.0
-    assert back_off_s(1, 7.0, lambda: 0.1) == 7.0

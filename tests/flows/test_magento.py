@@ -103,7 +103,7 @@ class MagentoWorld(World):
             letters=DeadLetters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
             metrics=Metrics(self.config).sources,
             poll_interval_s=10,
-            draw=self.dice.random,
+            random=self.dice,
         )  # fmt: skip
         self._sources.append(asyncio.create_task(runtime.run(self._stop)))
 

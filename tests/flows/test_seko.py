@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import httpx
@@ -53,7 +54,7 @@ class Facility:
             SekoSource("warehouse", settings, world.clock, transport=Wire(self.hub)),
             cursors=Cursors("warehouse", broker, world.codec, world.clock, topic=topic(CURSORS), partition=partition),
             publisher=publisher, letters=letters, metrics=metrics, poll_interval_s=settings.poll_interval_s,
-            draw=lambda: 0.5,
+            random=Random(5),
         )  # fmt: skip
         hook = hook_of("warehouse", settings)
         assert hook is not None

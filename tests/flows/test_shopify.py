@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import httpx
@@ -48,7 +49,7 @@ class Storefront:
             ShopifySource("shop", self.settings, world.clock, transport=Wire(self.shop)),
             cursors=Cursors("shop", broker, world.codec, world.clock, topic=topic(CURSORS), partition=partition),
             publisher=publisher, letters=letters, metrics=metrics, poll_interval_s=self.settings.poll_interval_s,
-            draw=lambda: 0.5,
+            random=Random(5),
         )  # fmt: skip
         hook = hook_of("shop", self.settings)
         assert hook is not None

@@ -102,7 +102,7 @@ class VeeqoWorld(World):
             letters=DeadLetters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
             metrics=Metrics(self.config).sources,
             poll_interval_s=15,
-            draw=self.dice.random,
+            random=self.dice,
         )  # fmt: skip
         self._sources.append(asyncio.create_task(runtime.run(self._stop)))
 

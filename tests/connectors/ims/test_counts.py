@@ -14,6 +14,7 @@ from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
 from schemas.events import StockAdjusted
+from tests.connectors.conftest import Immediately
 
 TOPIC = "connector-cursors"
 
@@ -61,7 +62,7 @@ class Warehouse:
             letters=DeadLetters(self.broker, self.codec, self.clock, str, lambda _company: 0),
             metrics=StopWhenIdle(stop),
             poll_interval_s=0.01,
-            draw=lambda: 0.0,
+            random=Immediately(),
         )
         await runtime.run(stop)
 
