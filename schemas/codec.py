@@ -16,7 +16,7 @@ from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
 from schemas.records import Anchor, Cursor, DeadLetterState, Outcome, Posting, SealedEpoch, StockBatch, StockDocument
 from schemas.registry import Registry, embedded_registry, known_schemas, latest
-from schemas.schema import Record, Schema, SchemaError, fingerprint
+from schemas.schema import RecordType, Schema, SchemaError, fingerprint
 from schemas.topics import TOPICS
 
 T = TypeVar("T")
@@ -82,8 +82,8 @@ class _ByPrefix(dict[bytes, Callable[[bytes, int], tuple[Any, ...]]]):
 
     def __init__(
         self,
-        record_of: Callable[[bytes], Record],
-        compiled: Callable[[Record], Callable[[bytes, int], tuple[Any, ...]]],
+        record_of: Callable[[bytes], RecordType],
+        compiled: Callable[[RecordType], Callable[[bytes, int], tuple[Any, ...]]],
     ) -> None:
         self._record_of, self._compiled = record_of, compiled
 
@@ -185,7 +185,7 @@ class Codec:
 
         return read
 
-    def _record_of(self, prefix: bytes, cls: type[Any]) -> Record:
+    def _record_of(self, prefix: bytes, cls: type[Any]) -> RecordType:
         written = self._readers.get(prefix) or self._reader(prefix)
         if written.cls is not cls:
             raise UnreadableError(f"a {written.schema.name} where another type was expected")

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from schemas.decimals import decimal_of, decode_unscaled
 from schemas.generated import Code
-from schemas.schema import Array, Field, Node, Optional, Record, Scalar, SchemaError
+from schemas.schema import Array, Field, Node, Optional, RecordType, Scalar, SchemaError
 from schemas.times import EPOCH, EPOCH_DAY, MICROSECOND
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class MalformedError(ValueError):
     """The bytes are not what the schema says."""
 
 
-def compile_decoder(record: Record, cls: type[T]) -> Callable[[bytes, int], T]:
+def compile_decoder(record: RecordType, cls: type[T]) -> Callable[[bytes, int], T]:
     """A function that reads one value of the writer's schema, from a position to the end of the bytes, as a dataclass.
 
     Fields that the class lacks are skipped, fields that the writer lacked take the class's default. The class's slots
@@ -69,7 +69,7 @@ def compile_decoder(record: Record, cls: type[T]) -> Callable[[bytes, int], T]:
     return _compile(record, lambda code, target: _Values(code).record(record, target, cls))
 
 
-def compile_columns(record: Record, columns: Columns) -> Callable[[bytes, int], tuple[Any, ...]]:
+def compile_columns(record: RecordType, columns: Columns) -> Callable[[bytes, int], tuple[Any, ...]]:
     """A function that reads some fields only, in the order asked for, and skips the rest to the exact end.
 
     Values are as the wire has them: strings `str`, decimals ints of millionths, times and dates ints of microseconds
@@ -82,7 +82,7 @@ def compile_columns(record: Record, columns: Columns) -> Callable[[bytes, int], 
     return _compile(record, lambda code, target: _Raw(code).record(record, target, columns))
 
 
-def compile_rows(record: Record, parts: Sequence[str | Run]) -> Callable[[bytes, int], tuple[Any, ...]]:
+def compile_rows(record: RecordType, parts: Sequence[str | Run]) -> Callable[[bytes, int], tuple[Any, ...]]:
     """A function as `compile_columns` makes it, where the fields of a `Run` come as one tuple.
 
     The tuple of equal bytes is the same object as long as they are remembered.
@@ -93,7 +93,7 @@ def compile_rows(record: Record, parts: Sequence[str | Run]) -> Callable[[bytes,
     return _compile(record, lambda code, target: _Raw(code).rows(record, target, parts))
 
 
-def _compile(record: Record, body: Callable[[Code, str], None]) -> Callable[[bytes, int], Any]:
+def _compile(record: RecordType, body: Callable[[Code, str], None]) -> Callable[[bytes, int], Any]:
     code = Code("def read(data, p):", _NAMES)
     code.line("end = len(data)")
     target = code.variable()
@@ -114,7 +114,7 @@ class _Reader(ABC):
         self.code = code
 
     @abstractmethod
-    def record(self, node: Record, target: str, want: Any) -> None:
+    def record(self, node: RecordType, target: str, want: Any) -> None:
         """What becomes of a record."""
 
     def number(self, kind: str, target: str) -> None:  # noqa: B027  # nothing, for most
@@ -160,7 +160,7 @@ class _Reader(ABC):
                         line(f"{target}.append({variable})")
                     line(f"{target} = tuple({target})")
                 line(f"else: {target} = (); p += 1")
-            case Record():
+            case RecordType():
                 self.record(node, target, want)
 
     def skip(self, node: Node) -> None:
@@ -179,7 +179,7 @@ class _Reader(ABC):
             case Array(items=inner):
                 with self.items():
                     self.skip(inner)
-            case Record(fields=inner_fields):
+            case RecordType(fields=inner_fields):
                 for field in inner_fields:
                     self.skip(field.node)
 
@@ -208,7 +208,7 @@ class _Reader(ABC):
 class _Values(_Reader):
     """Reads into dataclasses: what is wanted of a node is its type hint."""
 
-    def record(self, node: Record, target: str, want: Any) -> None:
+    def record(self, node: RecordType, target: str, want: Any) -> None:
         if "__slots__" not in vars(want) or hasattr(want, "__post_init__"):
             raise SchemaError(f"{want.__name__} is no plain slotted dataclass")
         hints = get_type_hints(want)
@@ -244,7 +244,7 @@ class _Values(_Reader):
 class _Raw(_Reader):
     """Reads columns: what is wanted of a record are names of fields, () for all."""
 
-    def record(self, node: Record, target: str, want: Columns) -> None:
+    def record(self, node: RecordType, target: str, want: Columns) -> None:
         wanted = dict(entry if isinstance(entry, tuple) else (entry, ()) for entry in want)
         wanted = wanted or {field.name: () for field in node.fields}
         variables: dict[str, str] = {}
@@ -258,7 +258,7 @@ class _Raw(_Reader):
             raise SchemaError(f"{node.name} has no {', '.join(wanted.keys() - variables.keys())}")
         self.code.line(f"{target} = ({', '.join(variables[name] for name in wanted)},)")
 
-    def rows(self, node: Record, target: str, parts: Sequence[str | Run]) -> None:
+    def rows(self, node: RecordType, target: str, parts: Sequence[str | Run]) -> None:
         runs = [part for part in parts if isinstance(part, Run)]
         wanted = {part for part in parts if isinstance(part, str)}
         variables: dict[str | Run, str] = {}

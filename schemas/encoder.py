@@ -6,11 +6,11 @@ from typing import Any
 
 from schemas.decimals import encode_decimal
 from schemas.generated import Code
-from schemas.schema import Array, Node, Optional, Record, Scalar
+from schemas.schema import Array, Node, Optional, RecordType, Scalar
 from schemas.times import EPOCH_DAY, micros_of
 
 
-def compile_encoder(record: Record, prefix: bytes) -> Callable[[Any], bytes]:
+def compile_encoder(record: RecordType, prefix: bytes) -> Callable[[Any], bytes]:
     """A function that writes a dataclass with the schema's fields: the prefix, then its Avro.
 
     What does not fit the schema makes the function raise: AttributeError, KeyError, OverflowError, TypeError or
@@ -75,7 +75,7 @@ class _Writer:
                             self.write(inner, item)
                             self.flush()
                 self._parts.append(repr(_long(0)))
-            case Record(fields=inner_fields):
+            case RecordType(fields=inner_fields):
                 for field in inner_fields:
                     self.write(field.node, f"{value}.{field.name}")
 

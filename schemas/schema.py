@@ -59,12 +59,12 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordType:
     name: str
     fields: tuple[Field, ...]
 
 
-Node = Scalar | Array | Optional | Record
+Node = Scalar | Array | Optional | RecordType
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Schema:
     version: int
     text: str
     fingerprint: str
-    record: Record
+    record: RecordType
 
     @property
     def subject(self) -> str:
@@ -94,12 +94,12 @@ def parse(name: str, version: int, text: str) -> Schema:
     if not isinstance(definition, dict) or definition.get("namespace") != NAMESPACE:
         raise SchemaError(f"{name}: not a record of the namespace {NAMESPACE}")
     record = _node(definition, {}, frozenset())
-    if not isinstance(record, Record):
+    if not isinstance(record, RecordType):
         raise SchemaError(f"{name}: not a record")
     return Schema(name, version, text, fingerprint(text), record)
 
 
-def _node(definition: Any, named: dict[str, Record], open_names: frozenset[str]) -> Node:
+def _node(definition: Any, named: dict[str, RecordType], open_names: frozenset[str]) -> Node:
     match definition:
         case str() if (definition, None) in _SCALARS:
             return Scalar(definition)
@@ -126,7 +126,7 @@ def _node(definition: Any, named: dict[str, Record], open_names: frozenset[str])
             if name in named or name in open_names:
                 raise SchemaError(f"{name} is defined twice")
             inner = open_names | {name}
-            named[name] = Record(name, tuple(_field(field, named, inner) for field in fields))
+            named[name] = RecordType(name, tuple(_field(field, named, inner) for field in fields))
             return named[name]
         case {"type": str(kind)} if (kind, definition.get("logicalType")) in _SCALARS:
             scalar = _SCALARS[kind, definition.get("logicalType")]
@@ -136,7 +136,7 @@ def _node(definition: Any, named: dict[str, Record], open_names: frozenset[str])
     raise SchemaError(f"outside the subset of Avro that we use: {json.dumps(definition):.100}")
 
 
-def _field(field: Mapping[str, Any], named: dict[str, Record], open_names: frozenset[str]) -> Field:
+def _field(field: Mapping[str, Any], named: dict[str, RecordType], open_names: frozenset[str]) -> Field:
     _check_name(field["name"])
     return Field(field["name"], _node(field["type"], named, open_names), field.get("default", _REQUIRED))
 
@@ -148,7 +148,7 @@ def _check_name(name: str) -> None:
 
 def min_width(node: Node) -> int:
     """The fewest bytes that a value takes."""
-    if isinstance(node, Record):
+    if isinstance(node, RecordType):
         return sum(min_width(field.node) for field in node.fields)
     return 1
 
@@ -209,7 +209,7 @@ def incompatibilities(reader: Node, writer: Node, path: str = "") -> list[str]:
     Stricter than Avro where our decoder is: a record keeps its name, and nothing is promoted.
     """
     match reader, writer:
-        case Record(), Record() if reader.name == writer.name:
+        case RecordType(), RecordType() if reader.name == writer.name:
             return _record_faults(reader, writer, path or reader.name)
         case Array(items=to_read), Array(items=written):
             return incompatibilities(to_read, written, f"{path}[]")
@@ -222,7 +222,7 @@ def incompatibilities(reader: Node, writer: Node, path: str = "") -> list[str]:
     return [f"{path}: {_describe(writer)} cannot be read as {_describe(reader)}"]
 
 
-def _record_faults(reader: Record, writer: Record, path: str) -> list[str]:
+def _record_faults(reader: RecordType, writer: RecordType, path: str) -> list[str]:
     written = {field.name: field.node for field in writer.fields}
     faults: list[str] = []
     for field in reader.fields:
@@ -241,5 +241,5 @@ def _describe(node: Node) -> str:
             return f"array of {_describe(items)}"
         case Optional(item=item):
             return f"{_describe(item)} or null"
-        case Record(name=name):
+        case RecordType(name=name):
             return name

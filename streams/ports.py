@@ -48,7 +48,7 @@ class RawRecord(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-class Batch(Protocol):
+class RecordBatch(Protocol):
     """Records of one partition, offsets ascending; each is finished exactly once, in any order."""
 
     @property

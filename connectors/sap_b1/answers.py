@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import httpx
 
-from connectors.sap_b1.change_set import Answer, IncompleteError, decode_body, parse_reads
+from connectors.sap_b1.change_set import B1Answer, IncompleteError, decode_body, parse_reads
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
 from connectors.sap_b1.service_layer import AnswerUnknownError, UnavailableError, describe
 
 
-def checked_write(response: httpx.Response) -> Answer:
+def checked_write(response: httpx.Response) -> B1Answer:
     """The answer to a whole write, where it says for certain what happened.
 
     Raises:
@@ -18,9 +18,9 @@ def checked_write(response: httpx.Response) -> Answer:
         UnavailableError: B1 took nothing in: throttled, or it refuses the session that it has just given.
     """
     try:
-        answer = Answer(response.status_code, decode_body(response.content), dict(response.headers))
+        answer = B1Answer(response.status_code, decode_body(response.content), dict(response.headers))
     except ValueError:
-        answer = Answer(response.status_code, None, dict(response.headers))
+        answer = B1Answer(response.status_code, None, dict(response.headers))
         if answer.ok:
             raise AnswerUnknownError("B1 answered a write with something that is not JSON") from None
     if answer.ok:
@@ -36,7 +36,7 @@ def checked_write(response: httpx.Response) -> Answer:
             return answer
 
 
-def _refusal_in(response: httpx.Response) -> Answer | None:
+def _refusal_in(response: httpx.Response) -> B1Answer | None:
     """The answer, or the part of a batch's answer, that says no: a batch ends with it."""
     if response.status_code >= 400:
         return answer_of(response)
@@ -71,11 +71,11 @@ def label_of(response: httpx.Response) -> str:
     )
 
 
-def answer_of(response: httpx.Response) -> Answer:
+def answer_of(response: httpx.Response) -> B1Answer:
     try:
-        return Answer(response.status_code, decode_body(response.content), dict(response.headers))
+        return B1Answer(response.status_code, decode_body(response.content), dict(response.headers))
     except ValueError:
-        return Answer(response.status_code, None, dict(response.headers))
+        return B1Answer(response.status_code, None, dict(response.headers))
 
 
 def cookies_of(response: httpx.Response) -> dict[str, str]:

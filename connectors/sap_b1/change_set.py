@@ -16,7 +16,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class B1Request:
     """One request to the Service Layer.
 
     Attributes:
@@ -32,7 +32,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class B1Answer:
     """What one request came to.
 
     Attributes:
@@ -72,7 +72,7 @@ CONTENT_TYPE = f"multipart/mixed;boundary={_BATCH}"
 # A JSON body is one line that begins with a brace, so no delimiter line can stand in it: fixed boundaries are safe.
 
 
-def encode_change_set(requests: Sequence[Request], root: str) -> bytes:
+def encode_change_set(requests: Sequence[B1Request], root: str) -> bytes:
     """A batch of one change set. `root` is the path of the service, `/b1s/v2`."""
     parts = [
         f"--{_CHANGE_SET}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
@@ -89,13 +89,13 @@ def encode_reads(paths: Sequence[str], root: str) -> bytes:
     """A batch of GETs."""
     parts = [
         f"--{_BATCH}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
-        f"Content-ID: {number}\r\n\r\n{_http(Request('GET', path), root)}\r\n"
+        f"Content-ID: {number}\r\n\r\n{_http(B1Request('GET', path), root)}\r\n"
         for number, path in enumerate(paths, 1)
     ]
     return f"{''.join(parts)}--{_BATCH}--\r\n".encode()
 
 
-def _http(request: Request, root: str) -> str:
+def _http(request: B1Request, root: str) -> str:
     line = f"{request.method} {root}/{request.path.replace(' ', '%20')} HTTP/1.1"
     headers = "".join(f"\r\n{name}: {value}" for name, value in request.headers)
     if any(character < " " for character in line) or "\n" in headers.replace("\r\n", ""):
@@ -105,7 +105,7 @@ def _http(request: Request, root: str) -> str:
     return f"{line}\r\nContent-Type: application/json{headers}\r\n\r\n{encode_json(request.body)}"
 
 
-def parse_change_set(requests: int, content_type: str, body: bytes) -> list[Answer]:
+def parse_change_set(requests: int, content_type: str, body: bytes) -> list[B1Answer]:
     """The answers in the order of the requests; one answer, the failed one, where the change set was rolled back.
 
     Raises:
@@ -126,7 +126,7 @@ def parse_change_set(requests: int, content_type: str, body: bytes) -> list[Answ
     return _in_order(answers)
 
 
-def parse_reads(content_type: str, body: bytes) -> list[Answer]:
+def parse_reads(content_type: str, body: bytes) -> list[B1Answer]:
     """The answers so far as the batch ran, in the order of the paths: it stops at the first that fails.
 
     Raises:
@@ -135,7 +135,7 @@ def parse_reads(content_type: str, body: bytes) -> list[Answer]:
     return _in_order([_answer(*part) for part in _multipart(content_type, body)])
 
 
-def _in_order(answers: list[Answer]) -> list[Answer]:
+def _in_order(answers: list[B1Answer]) -> list[B1Answer]:
     """By Content-ID where the answers carry them, else as they came."""
     ids = [answer.headers.get("content-id") for answer in answers]
     if not any(ids):
@@ -174,7 +174,7 @@ def _headers(content: bytes) -> _Part:
     return {name.strip().lower(): value.strip() for name, _, value in lines}, rest[0] if rest else b""
 
 
-def _answer(outer: Mapping[str, str], content: bytes) -> Answer:
+def _answer(outer: Mapping[str, str], content: bytes) -> B1Answer:
     content = content.lstrip(b"\r\n")
     status = _STATUS.match(content)
     if not status:
@@ -186,10 +186,10 @@ def _answer(outer: Mapping[str, str], content: bytes) -> Answer:
     if "content-id" in outer:
         headers.setdefault("content-id", outer["content-id"])
     try:
-        return Answer(int(status[1]), decode_body(body), headers)
+        return B1Answer(int(status[1]), decode_body(body), headers)
     except ValueError:
         if int(status[1]) >= 400:
-            return Answer(int(status[1]), None, headers)
+            return B1Answer(int(status[1]), None, headers)
         raise IncompleteError("a part of a batch holds broken JSON") from None
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from connectors.base.clock import Clock
 from connectors.base.errors import OutcomeUnknownError, RetriableError
-from connectors.sap_b1.change_set import Answer, Request
+from connectors.sap_b1.change_set import B1Answer, B1Request
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
 from connectors.sap_b1.service_layer import AnswerUnknownError, ServiceLayer, describe, quote_literal, read_rows
 
@@ -48,9 +48,9 @@ class Claim:
     version: str
     state: str = "posted"
 
-    def request(self) -> Request:
+    def request(self) -> B1Request:
         """The part of a change set that makes this row, or fails the whole set where it exists."""
-        return Request(
+        return B1Request(
             "POST",
             ENTITY,
             {
@@ -158,7 +158,7 @@ def _tables() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ClaimProof:
     """What a company's B1 did when it was tried.
 
     Attributes:
@@ -177,7 +177,7 @@ class Proof:
 _ROWS = 10
 
 
-async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> Proof:
+async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> ClaimProof:
     """Try the claim at the customer's company. Leaves nothing behind.
 
     Args:
@@ -194,12 +194,12 @@ async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> Proof:
     ]
     dropped = Claim(f"proof-{token}-dropped", "proof", bytes(16), "0 proof", "void")
     # No lines and a card that does not exist: B1 cannot add such an order under any settings
-    never = Request("POST", "Orders", {"CardCode": "B1STREAMS-PROOF", "DocumentLines": []})
+    never = B1Request("POST", "Orders", {"CardCode": "B1STREAMS-PROOF", "DocumentLines": []})
     try:
         answers, one_ms = await _timed(service_layer, clock, [first.request()])
         # The token is ours alone: a row that is there already was written by a try whose answer was lost.
         if not (answers[0].ok or _exists(answers[0])):
-            return Proof(False, False, None, f"no claim row can be written: {describe(answers[0])}")
+            return ClaimProof(False, False, None, f"no claim row can be written: {describe(answers[0])}")
         measured = answers[0].ok
         again = (await insist(partial(service_layer.change_set, [first.request()])))[0]
         exists = _exists(again)
@@ -216,13 +216,15 @@ async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> Proof:
         detail.append("a claim row that was written is not found again")
     if refused.ok or dropped.k in left:
         detail.append("a change set whose document was refused left its claim behind")
-    return Proof(exists and first.k in left, not refused.ok and dropped.k not in left, row_ms, "; ".join(detail))
+    return ClaimProof(exists and first.k in left, not refused.ok and dropped.k not in left, row_ms, "; ".join(detail))
 
 
-async def _timed(service_layer: ServiceLayer, clock: Clock, requests: Sequence[Request]) -> tuple[list[Answer], float]:
+async def _timed(
+    service_layer: ServiceLayer, clock: Clock, requests: Sequence[B1Request]
+) -> tuple[list[B1Answer], float]:
     """The answers, and how long the last try took (ms)."""
 
-    async def write() -> tuple[list[Answer], float]:
+    async def write() -> tuple[list[B1Answer], float]:
         started = clock.monotonic()
         answers = await service_layer.change_set(requests)
         return answers, (clock.monotonic() - started) * 1000
@@ -242,7 +244,7 @@ async def insist(write: Callable[[], Awaitable[T]]) -> T:
     return await write()
 
 
-def _exists(answer: Answer) -> bool:
+def _exists(answer: B1Answer) -> bool:
     return classify(Phase.PART, answer.status, *answer.error).outcome is OutcomeClass.EXISTS
 
 
@@ -250,7 +252,7 @@ async def _sweep(service_layer: ServiceLayer, ks: Sequence[str]) -> None:
     try:
         left = await look_up(service_layer, ks)
         if left:
-            rows = [Request("DELETE", f"{ENTITY}({quote_literal(k)})") for k in left]
+            rows = [B1Request("DELETE", f"{ENTITY}({quote_literal(k)})") for k in left]
             await insist(partial(service_layer.change_set, rows))
     except (RetriableError, OutcomeUnknownError):
         return  # the error under way, if any, says more; the rows are `void`, kind `proof`: nobody ever reads them

@@ -17,9 +17,9 @@ from connectors.base.settings import Secret
 from connectors.sap_b1.answers import answer_of, checked_write, retry_after, unreachable
 from connectors.sap_b1.change_set import (
     CONTENT_TYPE,
-    Answer,
+    B1Answer,
+    B1Request,
     IncompleteError,
-    Request,
     encode_change_set,
     encode_json,
     encode_reads,
@@ -93,7 +93,7 @@ class HttpServiceLayer:
             on_call,
         )
 
-    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+    async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         content = encode_change_set(requests, self._path)
         response = await self._write("change_set", "$batch", content, CONTENT_TYPE, 120)
         if response.status_code not in (200, 202):
@@ -106,10 +106,10 @@ class HttpServiceLayer:
         except IncompleteError as error:
             raise AnswerUnknownError(f"B1's answer to a change set is not whole: {error}") from None
 
-    async def read(self, paths: Sequence[str]) -> list[Answer]:
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
         # Always in a batch, one path too: so no value of a query, an e-mail address say, stands in a URL that anybody
         # logs
-        answers: list[Answer] = []
+        answers: list[B1Answer] = []
         while len(answers) < len(paths):
             chunk = paths[len(answers) : len(answers) + READS_PER_BATCH]
             got = await self._read_batch(chunk)
@@ -121,7 +121,7 @@ class HttpServiceLayer:
             answers += got
         return answers
 
-    async def _read_batch(self, paths: Sequence[str]) -> list[Answer]:
+    async def _read_batch(self, paths: Sequence[str]) -> list[B1Answer]:
         try:
             response = await self._sessions.send(
                 "read", "POST", "$batch", encode_reads(paths, self._path), CONTENT_TYPE, 120
@@ -145,7 +145,7 @@ class HttpServiceLayer:
                     raise UnavailableError(f"B1 could not read: {describe(answer)}")
         return answers
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
         response = await self._write("post", path, encode_json(body).encode(), "application/json", 60)
         return checked_write(response)
 

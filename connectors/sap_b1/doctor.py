@@ -82,7 +82,7 @@ async def run(
     return Diagnosis(tuple(findings), tier)
 
 
-def _proven(proof: claims.Proof) -> list[Finding]:
+def _proven(proof: claims.ClaimProof) -> list[Finding]:
     remedy = "do not post to this company; send this finding to b1-streams' maintainers, with B1's version"
     cost = "could not be measured" if proof.row_ms is None else f"{proof.row_ms:.1f} ms a row"
     slow = proof.row_ms is not None and proof.row_ms > _SLOW_ROW_MS

@@ -53,7 +53,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrorCodeRow:
     source: str
     outcome: OutcomeClass
     reason: str | None = None
@@ -83,28 +83,28 @@ _LOGIN, _READ, _WRITES = frozenset({Phase.LOGIN}), frozenset({Phase.READ}), froz
 _SERVER = range(500, 600)
 _O = OutcomeClass
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[ErrorCodeRow, ...] = (
     # Login: REJECTED is a wrong user, password or company, tried three times and never more (an account lock-out)
-    Row("live; older texts: code (n=4)", _O.REJECTED, phases=_LOGIN, codes=_codes(-304, -306, 100000027)),
-    Row("live: 8 logins at once, 2 failed", _O.UNAVAILABLE, phases=_LOGIN, codes=_codes(299)),
-    Row(
+    ErrorCodeRow("live; older texts: code (n=4)", _O.REJECTED, phases=_LOGIN, codes=_codes(-304, -306, 100000027)),
+    ErrorCodeRow("live: 8 logins at once, 2 failed", _O.UNAVAILABLE, phases=_LOGIN, codes=_codes(299)),
+    ErrorCodeRow(
         "no public text; architecture section 6: a login refused for the limit waits and says so",
         _O.UNAVAILABLE,
         phases=_LOGIN,
         text=_re(r"session|licen[cs]e|maximum|limit"),
     ),
-    Row("code: any other 401 at login", _O.REJECTED, phases=_LOGIN, statuses=range(401, 402)),
-    Row("faults: nothing was written by a login", _O.UNAVAILABLE, phases=_LOGIN),
+    ErrorCodeRow("code: any other 401 at login", _O.REJECTED, phases=_LOGIN, statuses=range(401, 402)),
+    ErrorCodeRow("faults: nothing was written by a login", _O.UNAVAILABLE, phases=_LOGIN),
     # The session and the node
-    Row("guide, live", _O.SESSION, codes=_codes(301)),
-    Row("guide, live", _O.SESSION, statuses=range(401, 402)),
-    Row("live: stale metadata of one node; a new login lands elsewhere", _O.UNAVAILABLE, codes=_codes(407)),
-    Row("faults: 429 is not applied", _O.UNAVAILABLE, statuses=range(429, 430)),
-    Row("faults: a 5xx on a read changed nothing", _O.UNAVAILABLE, phases=_READ, statuses=_SERVER),
-    Row("faults: 413 is not applied", _O.REJECTED, "erp_refused", statuses=range(413, 414)),
+    ErrorCodeRow("guide, live", _O.SESSION, codes=_codes(301)),
+    ErrorCodeRow("guide, live", _O.SESSION, statuses=range(401, 402)),
+    ErrorCodeRow("live: stale metadata of one node; a new login lands elsewhere", _O.UNAVAILABLE, codes=_codes(407)),
+    ErrorCodeRow("faults: 429 is not applied", _O.UNAVAILABLE, statuses=range(429, 430)),
+    ErrorCodeRow("faults: a 5xx on a read changed nothing", _O.UNAVAILABLE, phases=_READ, statuses=_SERVER),
+    ErrorCodeRow("faults: 413 is not applied", _O.REJECTED, "erp_refused", statuses=range(413, 414)),
     # Exists, or locked: -2035 says both in the field, so the claim is looked up before anything is decided (T8)
-    Row("code (n about 10), live; locked: R155", _O.EXISTS, phases=_WRITES, codes=_codes(-2035)),
-    Row(
+    ErrorCodeRow("code (n about 10), live; locked: R155", _O.EXISTS, phases=_WRITES, codes=_codes(-2035)),
+    ErrorCodeRow(
         "live: business rule -10 for a key that is taken",
         _O.EXISTS,
         phases=_WRITES,
@@ -112,24 +112,26 @@ ROWS: tuple[Row, ...] = (
         text=_re(r"already (?:exists|assigned)"),
     ),
     # Periods before locks: the period's text says "locked"
-    Row("code (field notes, captured live)", _O.REJECTED, "period_closed", _WRITES, codes=_codes(-4013)),
-    Row(
+    ErrorCodeRow("code (field notes, captured live)", _O.REJECTED, "period_closed", _WRITES, codes=_codes(-4013)),
+    ErrorCodeRow(
         "code (n=4): outside the period's window of dates",
         _O.REJECTED,
         "period_closed",
         _WRITES,
         text=_re(r"posting period (?:is )?(?:locked|closed)|deviates from permissible range"),
     ),
-    Row(
+    ErrorCodeRow(
         "live: base keys without BaseType",
         _O.REJECTED,
         "erp_refused",
         _WRITES,
         text=_re(r"internal error \(-5002\)"),
     ),
-    Row("guide; transient: code. At most until lock_park_after_s", _O.LOCKED, phases=_WRITES, codes=_codes(-2039)),
-    Row("guide: If-Match met another version", _O.LOCKED, phases=_WRITES, statuses=range(412, 413)),
-    Row(
+    ErrorCodeRow(
+        "guide; transient: code. At most until lock_park_after_s", _O.LOCKED, phases=_WRITES, codes=_codes(-2039)
+    ),
+    ErrorCodeRow("guide: If-Match met another version", _O.LOCKED, phases=_WRITES, statuses=range(412, 413)),
+    ErrorCodeRow(
         "vendor: record lock or a blocking process. At most until lock_park_after_s",
         _O.LOCKED,
         phases=_WRITES,
@@ -137,35 +139,37 @@ ROWS: tuple[Row, ...] = (
             r"internal error \(-?\d+\) occurred|deadlock|another user|\block(?:ed)?\b.{0,40}\b(?:by|record|user)\b"
         ),
     ),
-    Row("faults: texts that say locked", _O.LOCKED, phases=_WRITES, text=_re(r"\b(?:is|object|record|item) locked\b")),
+    ErrorCodeRow(
+        "faults: texts that say locked", _O.LOCKED, phases=_WRITES, text=_re(r"\b(?:is|object|record|item) locked\b")
+    ),
     # Refusals with a name of their own
-    Row("guide", _O.REJECTED, "not_permitted", _WRITES, codes=_codes(-6006)),
-    Row("guide", _O.REJECTED, "not_permitted", _WRITES, statuses=range(403, 404)),
-    Row("code (n>6)", _O.REJECTED, "negative_stock", _WRITES, codes=_codes(-10), text=_re(r"negative")),
-    Row("code", _O.REJECTED, "negative_stock", _WRITES, codes=_codes(10001153)),
-    Row(
+    ErrorCodeRow("guide", _O.REJECTED, "not_permitted", _WRITES, codes=_codes(-6006)),
+    ErrorCodeRow("guide", _O.REJECTED, "not_permitted", _WRITES, statuses=range(403, 404)),
+    ErrorCodeRow("code (n>6)", _O.REJECTED, "negative_stock", _WRITES, codes=_codes(-10), text=_re(r"negative")),
+    ErrorCodeRow("code", _O.REJECTED, "negative_stock", _WRITES, codes=_codes(10001153)),
+    ErrorCodeRow(
         "code: message id before the text",
         _O.REJECTED,
         "negative_stock",
         _WRITES,
         text=_re(r"\b10001153\b|insufficient quantity|falls into negative inventory"),
     ),
-    Row("code (n=6)", _O.REJECTED, "batch_or_serial_missing", _WRITES, codes=_codes(-4014, 480000112)),
-    Row(
+    ErrorCodeRow("code (n=6)", _O.REJECTED, "batch_or_serial_missing", _WRITES, codes=_codes(-4014, 480000112)),
+    ErrorCodeRow(
         "code (n=6)",
         _O.REJECTED,
         "batch_or_serial_missing",
         _WRITES,
         text=_re(r"\b480000112\b|selection of batch/serial"),
     ),
-    Row(
+    ErrorCodeRow(
         "SAP KBA 2693418; 'inactive' is expected, not captured",
         _O.REJECTED,
         "inactive_item",
         _WRITES,
         text=_re(r"\binvalid item\b|^(?!.*(?:partner|customer|warehouse|branch|account|project)).*\binactive\b"),
     ),
-    Row(
+    ErrorCodeRow(
         "live: a code in the payload that does not exist",
         _O.REJECTED,
         "unknown_item",
@@ -173,7 +177,7 @@ ROWS: tuple[Row, ...] = (
         codes=_codes(-2028),
         text=_re(r"ItemCode\]"),
     ),
-    Row(
+    ErrorCodeRow(
         "live: PATCH, DELETE and actions on a missing record",
         _O.REJECTED,
         "erp_refused",
@@ -181,14 +185,14 @@ ROWS: tuple[Row, ...] = (
         codes=_codes(-2028),
         text=_re(r"does not exist"),
     ),
-    Row(
+    ErrorCodeRow(
         "apiref: an approval procedure makes a draft and answers this; the sink looks in Drafts",
         _O.REJECTED,
         "approval_required",
         _WRITES,
         codes=_codes(-2028),
     ),
-    Row(
+    ErrorCodeRow(
         "live: a mandatory user field without a value",
         _O.REJECTED,
         "erp_refused",
@@ -196,9 +200,9 @@ ROWS: tuple[Row, ...] = (
         text=_re(r"cannot insert the value null"),
     ),
     # The rest
-    Row("faults: any 5xx after sending, a proxy's included", _O.UNKNOWN, phases=_WRITES, statuses=_SERVER),
-    Row("guide: 4xx is a business or payload error", _O.REJECTED, "erp_refused", _WRITES),
-    Row("guide: a query that B1 does not take", _O.REJECTED, "erp_refused", _READ),
+    ErrorCodeRow("faults: any 5xx after sending, a proxy's included", _O.UNKNOWN, phases=_WRITES, statuses=_SERVER),
+    ErrorCodeRow("guide: 4xx is a business or payload error", _O.REJECTED, "erp_refused", _WRITES),
+    ErrorCodeRow("guide: a query that B1 does not take", _O.REJECTED, "erp_refused", _READ),
 )
 
 # What metrics may say: everything else is "other", so that a customer's own refusal numbers make no series

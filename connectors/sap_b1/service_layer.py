@@ -6,14 +6,14 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from connectors.base.errors import OutcomeUnknownError, RetriableError
-from connectors.sap_b1.change_set import Answer, Request
+from connectors.sap_b1.change_set import B1Answer, B1Request
 from connectors.sap_b1.error_codes import redact
 
 __all__ = [
-    "Answer",
     "AnswerUnknownError",
+    "B1Answer",
+    "B1Request",
     "NotSentError",
-    "Request",
     "ServiceLayer",
     "UnavailableError",
     "describe",
@@ -40,7 +40,7 @@ class ServiceLayer(Protocol):
     Raises `NotSentError`, `UnavailableError`, `AnswerUnknownError` (writes only) and `FatalError`, nothing else.
     """
 
-    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+    async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         """Write all of it or nothing.
 
         Returns:
@@ -48,11 +48,11 @@ class ServiceLayer(Protocol):
         """
         ...
 
-    async def read(self, paths: Sequence[str]) -> list[Answer]:
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
         """GET each path, in one round trip where B1 lets it; a 404 or another 4xx is an answer like others."""
         ...
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
         """An action, a preview, a piece of metadata: outside a change set."""
         ...
 
@@ -114,7 +114,7 @@ def _next(link: str, path: str) -> str:
 _SKIP = re.compile(r"[?&](?:\$|%24)skip=(\d+)")
 
 
-def describe(answer: Answer) -> str:
+def describe(answer: B1Answer) -> str:
     """SAP's refusal in one line without field values: for logs, letters and findings."""
     code, text = answer.error
     if code is None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
-from connectors.sap_b1.change_set import Answer, Request, decimal_of
+from connectors.sap_b1.change_set import B1Answer, B1Request, decimal_of
 from connectors.sap_b1.claims import KS_PER_QUERY, Claim, claims_query, look_up, parse_claim
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, Verdict, classify
 from connectors.sap_b1.order import DocumentView, OrderView, invoice_query, parse, parse_invoices, queries
@@ -90,7 +90,7 @@ class B1Sink:
     def __init__(self, service_layer: ServiceLayer) -> None:
         self._service_layer = service_layer
 
-    async def write(self, claims: Sequence[Claim], plan_requests: Sequence[Request]) -> Written:
+    async def write(self, claims: Sequence[Claim], plan_requests: Sequence[B1Request]) -> Written:
         """Send one change set: the claims, then the document's parts. Never repeats anything by itself.
 
         The main claim is the first whose state is `posted`, or else the first.
@@ -176,7 +176,7 @@ class B1Sink:
             raise Refusal("erp_refused" if reason == "approval_required" else reason, _words("Orders", answer))
         raise UnavailableError(f"B1 could not preview an order: {describe(answer)}")
 
-    async def _refused(self, claims: Sequence[Claim], plan_requests: Sequence[Request], answer: Answer) -> Written:
+    async def _refused(self, claims: Sequence[Claim], plan_requests: Sequence[B1Request], answer: B1Answer) -> Written:
         verdict = classify(Phase.PART, answer.status, *answer.error)
         error = _words(plan_requests[-1].path if plan_requests else "a claim", answer)
         if not claims:
@@ -232,7 +232,7 @@ def total_of(document: Mapping[str, Any]) -> Decimal | None:
     return decimal_of(document.get("DocTotalFc")) or decimal_of(document.get("DocTotal"))
 
 
-def _made(plan_requests: Sequence[Request], answers: Sequence[Answer]) -> Written:
+def _made(plan_requests: Sequence[B1Request], answers: Sequence[B1Answer]) -> Written:
     for request, answer in zip(plan_requests, answers, strict=True):
         if request.method == "POST" and answer.body is not None and "DocEntry" in answer.body:
             return Written(OutcomeClass.APPLIED, document=answer.body, ref=_ref(request.path, answer.body))
@@ -243,7 +243,7 @@ def _said(verdict: Verdict, reason: str | None, error: str) -> Written:
     return Written(verdict.outcome, reason=reason, error=error, line=verdict.line, sap_code=verdict.sap_code)
 
 
-def _words(what: str, answer: Answer) -> str:
+def _words(what: str, answer: B1Answer) -> str:
     return f"B1 refused {what.partition('?')[0]}: {describe(answer)}"[:300]
 
 
@@ -279,7 +279,7 @@ def _documents_query(entity: str, ks: Sequence[str]) -> str:
     return f"{entity}?$filter={' or '.join(f'U_STREAMS_KEY eq {quote_literal(k)}' for k in ks)}&$orderby=DocEntry"
 
 
-def _rows(answer: Answer) -> list[Mapping[str, Any]]:
+def _rows(answer: B1Answer) -> list[Mapping[str, Any]]:
     value = answer.body.get("value") if answer.ok and answer.body is not None else None
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
 

@@ -6,7 +6,7 @@ the assignment and the agents; what it is not trusted with is replaced here:
 - An agent gets **one `Batch` per fetched partition batch**, raw, at most one unopened batch per partition.
 - What is committed is a **watermark** (`streams.faust_host.watermarks`): a contiguous finished prefix, with the counts of what
   became of it in the commit's metadata. Nothing is ever acked.
-- Reading **starts** where `App.positions` says, else at the committed offset.
+- Reading **starts** where `FaustApp.positions` says, else at the committed offset.
 - Before partitions are **given back** nothing new is started, started work may end (bounded), and the watermark is
   committed.
 - **Back-pressure**: a partition with too many open records is not fetched, nor is any while too many bytes are open.
@@ -38,8 +38,8 @@ from streams.faust_host.transport import Transport
 from streams.faust_host.watermarks import Counts, Start
 
 
-class App(faust.App):
-    """A Faust app on our transport: `App(id, broker=..., **SETTINGS)`.
+class FaustApp(faust.App):
+    """A Faust app on our transport: `FaustApp(id, broker=..., **SETTINGS)`.
 
     In the order of an assignment's life Faust's loop calls `positions`, `on_assigned`, then agents get batches, then
     `before_release`; `on_stalled` if things go wrong.

@@ -4,7 +4,7 @@ import asyncio
 
 from faust.types import TP
 
-from streams.faust_host.batch import Batch
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.watermarks import Progress
 
 
@@ -19,7 +19,7 @@ class Assignment:
 
     def __init__(self) -> None:
         self.progress: dict[TP, Progress] = {}
-        self.unopened: dict[TP, Batch] = {}
+        self.unopened: dict[TP, FetchedBatch] = {}
         self.room = asyncio.Event()
         self._paused: set[TP] = set()  # by the agents
         self._crowded: set[TP] = set()  # too many records are open

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from faust.types import TP
 
-from streams.faust_host.watermarks import Counts, Progress, Taken
+from streams.faust_host.watermarks import Counts, Progress, TakenRecords
 from streams.ports import RawRecord
 
 #: What a record costs in memory beside its key and value.
@@ -13,7 +13,7 @@ _RECORD_OVERHEAD_BYTES = 400
 _OFFSET = attrgetter("offset")
 
 
-class Batch:
+class FetchedBatch:
     """What one fetch brought for one partition.
 
     Lifecycle: `open` it once to take the records; from then on they are in flight and the partition may be fetched
@@ -37,7 +37,7 @@ class Batch:
         )
         self._on_open = on_open
         self._progress = progress
-        self._taken: Taken | None = None
+        self._taken: TakenRecords | None = None
 
     @property
     def topic(self) -> str:

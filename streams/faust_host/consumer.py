@@ -14,7 +14,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from streams.faust_host.assignment import Assignment
-from streams.faust_host.batch import Batch
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.commits import Commits
 from streams.faust_host.consumer_thread import ConsumerThread
 from streams.faust_host.settings import FETCH_WAIT_S, SHORT_FETCH_WAIT_S
@@ -22,7 +22,7 @@ from streams.faust_host.stalls import StallWatch
 from streams.faust_host.starts import Starts
 
 if TYPE_CHECKING:
-    from streams.faust_host.app import App
+    from streams.faust_host.app import FaustApp
 
 
 class _NoReadOffsets(dict[TP, int | None]):
@@ -43,7 +43,7 @@ class Consumer(driver.Consumer):
         commits, starts, stalls: The parts of its work.
     """
 
-    app: "App"
+    app: "FaustApp"
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,7 +85,7 @@ class Consumer(driver.Consumer):
             fetched = await self._getmany(set(before), SHORT_FETCH_WAIT_S if held.unopened else FETCH_WAIT_S)
         # What a rebalance has overtaken is dropped: the seek that belongs to it brings these records again.
         batches = [
-            Batch(held.opened, tp, records, before[tp])
+            FetchedBatch(held.opened, tp, records, before[tp])
             for tp, records in fetched.items()
             if self.flow_active and held.progress.get(tp) is before[tp] and before[tp].live
         ]
@@ -100,7 +100,7 @@ class Consumer(driver.Consumer):
     def _wanted(self) -> set[TP]:
         return self.held.wanted(self._get_active_partitions(), self.app.max_open, self.app.max_open_bytes)
 
-    def _message(self, batch: Batch) -> ConsumerMessage:
+    def _message(self, batch: FetchedBatch) -> ConsumerMessage:
         tp, first = batch.tp, batch.records[0]
         return ConsumerMessage(
             tp.topic,

@@ -12,7 +12,7 @@ from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
 from streams.config.load import Config
 from streams.dead_letters.states import TERM
-from streams.faust_host.app import App
+from streams.faust_host.app import FaustApp
 from streams.faust_host.settings import SETTINGS
 from streams.faust_host.watermarks import Start
 from streams.ports import Ports
@@ -25,7 +25,7 @@ logger = structlog.get_logger(__name__)
 DECISION_POLL_S, READING_POLL_S = 30.0, 0.25
 
 
-class StreamsApp(App):
+class StreamsApp(FaustApp):
     """One worker. Orders flow as soon as partitions are assigned; stock follows when its chains have been walked."""
 
     def __init__(self, config: Config, ports: Ports, **settings: Any) -> None:

@@ -25,7 +25,7 @@ class Start:
 
 
 @dataclass(slots=True, eq=False)
-class Taken:
+class TakenRecords:
     """The records of one fetch that an agent has taken, and which of them it has finished. Made by `Progress.take`."""
 
     offsets: Sequence[int]
@@ -57,7 +57,7 @@ class Progress:
         self.open_records = 0
         self.open_bytes = 0
         self._counts: dict[tuple[str, str], int] = dict(counts or {})
-        self._taken: deque[Taken] = deque()
+        self._taken: deque[TakenRecords] = deque()
 
     @property
     def counts(self) -> Counts:
@@ -68,20 +68,20 @@ class Progress:
         """Set what a commit says beside counts of records."""
         self._counts.update(counts)
 
-    def take(self, offsets: Sequence[int], size_bytes: int = 0) -> Taken:
+    def take(self, offsets: Sequence[int], size_bytes: int = 0) -> TakenRecords:
         """Count records as in flight.
 
         Args:
             offsets: Rising, not empty, above all that were taken before.
             size_bytes: What they occupy together.
         """
-        taken = Taken(offsets, size_bytes)
+        taken = TakenRecords(offsets, size_bytes)
         self._taken.append(taken)
         self.open_records += len(offsets)
         self.open_bytes += size_bytes
         return taken
 
-    def finish(self, taken: Taken, offset: int, counts: Counts | None = None) -> bool:
+    def finish(self, taken: TakenRecords, offset: int, counts: Counts | None = None) -> bool:
         """Mark one record as finished; `counts` are added when the watermark passes it.
 
         Finishing a record twice changes nothing: the first counts stand.
@@ -101,7 +101,7 @@ class Progress:
         taken.finished.setdefault(offset, counts)
         return offset == offsets[position] and taken is self._taken[0] and self._advance()
 
-    def finish_through(self, taken: Taken, offset: int, counts: Counts | None = None) -> bool:
+    def finish_through(self, taken: TakenRecords, offset: int, counts: Counts | None = None) -> bool:
         """Mark all records of a batch up to and with this one as finished; `counts` go with the last of them.
 
         The same as `finish` for each, at the cost of one.
@@ -126,7 +126,7 @@ class Progress:
             taken.finished.setdefault(each, None)
         return self.finish(taken, offset, counts) or (taken is self._taken[0] and self._advance())
 
-    def _pass(self, taken: Taken, end: int, counts: Counts | None) -> None:
+    def _pass(self, taken: TakenRecords, end: int, counts: Counts | None) -> None:
         """Let the watermark pass the first `end` records of the head batch, none of which has counts but the last."""
         self._add(counts)
         self.open_records -= end - taken.position

@@ -12,7 +12,7 @@ from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableErr
 from connectors.base.retry import FullJitter
 from connectors.sap_b1.claims import Claim, missing
 from connectors.sap_b1.error_codes import OutcomeClass
-from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, ServiceLayer, UnavailableError
+from connectors.sap_b1.service_layer import AnswerUnknownError, B1Request, NotSentError, ServiceLayer, UnavailableError
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from streams.dead_letters.publisher import flow_of
 from streams.flow_control.circuit_breaker import CircuitBreaker
@@ -52,7 +52,7 @@ class Erp:
     async def write(
         self,
         claims: Sequence[Claim],
-        requests: Sequence[Request],
+        requests: Sequence[B1Request],
         *,
         lock_patience_s: float,
         stock: bool = False,
@@ -97,7 +97,7 @@ class Erp:
         self,
         progress: WriteInProgress,
         claims: Sequence[Claim],
-        requests: Sequence[Request],
+        requests: Sequence[B1Request],
         lock_patience_s: float,
         slot: Slot | None,
         *,
@@ -157,7 +157,7 @@ class Erp:
                     return written
             metrics.retries(progress.flow, written.outcome.value).inc()
 
-    async def _drafted(self, claims: Sequence[Claim], requests: Sequence[Request]) -> Written | None:
+    async def _drafted(self, claims: Sequence[Claim], requests: Sequence[B1Request]) -> Written | None:
         """What an approval procedure has made of a write whose answer was lost: it dropped the claim, so repeating makes another.
 
         A document without its claim is a draft that was approved since; whoever waits for the approval adopts it.

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.claims import Claim
-from connectors.sap_b1.documents import Plan, dispatch_confirmed, invoice, order_cancelled, order_placed, refund_issued
+from connectors.sap_b1.documents import (
+    DocumentPlan,
+    dispatch_confirmed,
+    invoice,
+    order_cancelled,
+    order_placed,
+    refund_issued,
+)
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
@@ -248,7 +255,7 @@ class OrderPosting:
     async def _get(self, codes: Codes) -> MasterData:
         return await self._erp.ask(lambda: self._master.get(codes))
 
-    async def _prepare(self, plan: Plan) -> None:
+    async def _prepare(self, plan: DocumentPlan) -> None:
         """New customers, one at a time: already there is as good as made."""
         for request in plan.before:
             written = await self._erp.write([], [request], lock_patience_s=0)
@@ -256,7 +263,7 @@ class OrderPosting:
                 raise Refusal(written.reason or "erp_refused", written.error or "B1 refused a new customer")
 
     async def _write(
-        self, work: InFlightPosting, k: str, plan: Plan, kind: str | None = None
+        self, work: InFlightPosting, k: str, plan: DocumentPlan, kind: str | None = None
     ) -> tuple[Ended, Written | None]:
         """Write one plan under one claim; the second value is None where B1 had it already.
 
@@ -285,7 +292,7 @@ class OrderPosting:
                     written.reason or "erp_refused", written.error or "B1 refused it", waits_for=_waits_for(written)
                 )
 
-    async def _unlocked(self, claim: Claim, plan: Plan) -> Written:
+    async def _unlocked(self, claim: Claim, plan: DocumentPlan) -> Written:
         """Write; a lock in B1 gives all lanes back and queues for them again, so that one held item stops its own lane only."""
         attempt = 0
         with self._erp.track(claim) as progress:

@@ -27,7 +27,7 @@ from streams.dead_letters.states import TERM
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
-from streams.ports import Batch, Counts, Ports, RawRecord
+from streams.ports import Counts, Ports, RawRecord, RecordBatch
 from streams.posting import schedule
 from streams.posting.admission import AdmittedKeys, InputPositions
 from streams.posting.dead_letters import CompanyDeadLetters
@@ -163,7 +163,7 @@ class Poster:
 
     # ---- admission
 
-    async def take(self, batch: Batch) -> None:
+    async def take(self, batch: RecordBatch) -> None:
         """Admit a fetched batch of `erp-orders` or `erp-stock`; each record is finished when its posting has ended."""
         orders = batch.topic == self._topic("erp-orders")
         records = batch.open()
@@ -175,7 +175,7 @@ class Poster:
                 self._barrier.admitted = record.offset + 1
         await self._ports.crash_point("c1")
 
-    async def _take_one(self, batch: Batch, record: RawRecord) -> None:
+    async def _take_one(self, batch: RecordBatch, record: RawRecord) -> None:
         try:
             posting = self._codec.decode(record.value or b"", Posting)
             event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
@@ -191,7 +191,7 @@ class Poster:
         finish = partial(_finish, batch, record.offset, reached, flow_of(posting.kind), events)
         self._admit(InFlightPosting(posting, event, finish, record.offset))
 
-    async def _refuse_foreign(self, batch: Batch, record: RawRecord, error: Exception) -> None:
+    async def _refuse_foreign(self, batch: RecordBatch, record: RawRecord, error: Exception) -> None:
         """A record that none of our routers wrote: kept for a person, never posted."""
         state = follow(State.NEW, Trigger.NOT_OURS).to.value
         await self._dead_letters.add(
@@ -314,5 +314,5 @@ class Poster:
                     await self._release(entry, None)
 
 
-def _finish(batch: Batch, offset: int, reached: Counts, flow: str, events: int, ending: Ending | None) -> None:
+def _finish(batch: RecordBatch, offset: int, reached: Counts, flow: str, events: int, ending: Ending | None) -> None:
     batch.finish(offset, reached if ending is None else {**reached, (flow, ending): events})

@@ -86,7 +86,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StatusSnapshot:
     """Where everything stands, read upstream to downstream; two that are equal show that nothing moved between them.
 
     Attributes:
@@ -156,7 +156,7 @@ def flow_of(letter: DeadLetterState) -> str:
     return "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
 
 
-async def snapshot(log: Log, config: Config) -> Snapshot:
+async def snapshot(log: Log, config: Config) -> StatusSnapshot:
     """Read where everything stands, upstream to downstream.
 
     Raises:
@@ -170,7 +170,7 @@ async def snapshot(log: Log, config: Config) -> Snapshot:
         ends.update(zip(places, (end for _, end in bounds), strict=True))
     committed = await log.committed(config.group)
     named = {(config.name_of(topic), partition): at for (topic, partition), at in committed.items()}
-    return Snapshot(unread, ends, {place: at for place, at in named.items() if place[0] in STAGES})
+    return StatusSnapshot(unread, ends, {place: at for place, at in named.items() if place[0] in STAGES})
 
 
 def _count_unread(config: Config) -> int:
@@ -204,7 +204,7 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     return Status(idle, flows)
 
 
-async def _oldest(log: Log, config: Config, codec: Codec, at: Snapshot) -> dict[str, int]:
+async def _oldest(log: Log, config: Config, codec: Codec, at: StatusSnapshot) -> dict[str, int]:
     """When the oldest unfinished event of each flow was published (Unix ms)."""
     oldest: dict[str, int] = {}
     for name, partition in at.unfinished():

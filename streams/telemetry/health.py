@@ -48,7 +48,7 @@ def make_app(metrics: Metrics) -> Starlette:
     )
 
 
-class _Server(uvicorn.Server):
+class _MetricsServer(uvicorn.Server):
     """Signals are the command's business, not the metrics port's."""
 
     @contextlib.contextmanager
@@ -64,7 +64,7 @@ class Health:
 
     def __init__(self, metrics: Metrics, settings: MetricsSettings) -> None:
         self._metrics, self._settings = metrics, settings
-        self._server: _Server | None = None
+        self._server: _MetricsServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._socket: socket.socket | None = None
         self.url = ""
@@ -87,7 +87,7 @@ class Health:
             limit_concurrency=64,
             timeout_graceful_shutdown=2,
         )
-        self._server = _Server(config)
+        self._server = _MetricsServer(config)
         self._tasks = [
             asyncio.create_task(self._server.serve(sockets=[self._socket]), name="health"),
             asyncio.create_task(self._tick(), name="loop-lag"),

@@ -114,7 +114,7 @@ class Composer:
 
 
 @dataclass(slots=True)
-class _Group:
+class _BatchGroup:
     """Rows that net."""
 
     reason: str
@@ -137,7 +137,7 @@ class _Window:
     def __init__(self, codec: Codec, rules: StockRules, now: datetime) -> None:
         self._codec, self._rules, self._now_us = codec, rules, int(now.timestamp() * 1_000_000)
         self.known: dict[int, int] = {}
-        self.groups: dict[tuple[object, ...], _Group] = {}
+        self.groups: dict[tuple[object, ...], _BatchGroup] = {}
         self.skipped: list[Skipped] = []
         self.adds: dict[tuple[int, ...], Callable[[Row], None]] = {}
         self._days: dict[tuple[object, ...], date | None] = {}
@@ -176,7 +176,7 @@ class _Window:
         self.known[entry] = mark
         group = self.groups.get(like)
         if group is None:
-            group = self.groups[like] = _Group(reason, to_location, day, batches, serials)
+            group = self.groups[like] = _BatchGroup(reason, to_location, day, batches, serials)
         group.rows.append(row)
         if counts_all:
             self.adds[key] = group.rows.append
@@ -221,7 +221,7 @@ def _skip(row: Row, why: str, error: str | None) -> Skipped:
     )  # fmt: skip
 
 
-def _fitting(group: _Group) -> list[_Group]:
+def _fitting(group: _BatchGroup) -> list[_BatchGroup]:
     """The group in parts whose nets a decimal(19,6) holds; each delta is one."""
     if abs(sum(delta for _, (_, _, _, _, _, delta, _) in group.rows)) < LIMIT:
         return [group]
@@ -229,7 +229,7 @@ def _fitting(group: _Group) -> list[_Group]:
     return [part for rows in (group.rows[:half], group.rows[half:]) for part in _fitting(replace(group, rows=rows))]
 
 
-def _batch(group: _Group) -> StockBatch:
+def _batch(group: _BatchGroup) -> StockBatch:
     columns_of = [columns for _, columns in group.rows]
     (source, company), _, _, _, (sku, location), _, _ = columns_of[0]
     _, event_ids, _, digests, _, deltas, _ = zip(*columns_of, strict=True)

@@ -27,7 +27,7 @@ from streams.chain.log import Anchors, ChainLog
 from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
-from streams.ports import Batch, Ports
+from streams.ports import Ports, RecordBatch
 from streams.windows.epoch import Composed, Composer, Row, companies_of
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
@@ -95,7 +95,7 @@ class _Walked:
 class _Taken:
     """A batch with rows in the open window; its figures stay those of the whole until it is finished."""
 
-    batch: Batch
+    batch: RecordBatch
     last: int  # the offset of its last row
     companies: set[str]
     size_bytes: int
@@ -245,7 +245,7 @@ class StockPartition:
                 await self._append([self._sealed(empty)])
             await self._chain.anchor()
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: RecordBatch) -> None:
         """Put a fetched batch into the open window; `run` seals it when it is full."""
         records = batch.open()
         if records and records[0].offset < self.end:  # another's seal has overtaken us: its epoch speaks for these
@@ -379,7 +379,7 @@ class StockPartition:
 
     # ---- the road on: accepted epochs become postings and letters
 
-    async def route(self, batch: Batch) -> None:
+    async def route(self, batch: RecordBatch) -> None:
         """Queue what accepted records hold; a record that does not count is passed over.
 
         Raises:

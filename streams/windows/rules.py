@@ -15,14 +15,14 @@ DATE_STEP_US = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StockVerdict:
     """`why` is empty for an event that counts, a reason of `schemas.letters`, or one of `schemas.records.NO_OPS`."""
 
     why: str = ""
     error: str | None = None
 
 
-COUNTS = Verdict()
+COUNTS = StockVerdict()
 
 
 class StockRules:
@@ -30,7 +30,7 @@ class StockRules:
 
     def __init__(self, maps: Mapping[str, CompanyMap]) -> None:
         self._maps = maps
-        self._places: dict[tuple[str, str, str, str | None, str], Verdict] = {}
+        self._places: dict[tuple[str, str, str, str | None, str], StockVerdict] = {}
         self._horizon_us = {name: int(m.settings.dedupe_horizon_days * _DAY_US) for name, m in maps.items()}
 
     def horizon_s(self) -> float:
@@ -45,7 +45,7 @@ class StockRules:
         reason: str,
         occurred_us: int,
         now_us: int,
-    ) -> Verdict:
+    ) -> StockVerdict:
         place = (company, source, location, to_location, reason)
         verdict = self._places.get(place)
         if verdict is None:
@@ -53,33 +53,35 @@ class StockRules:
         if verdict.why:
             return verdict
         if now_us - occurred_us > self._horizon_us[company]:
-            return Verdict(
+            return StockVerdict(
                 "too_old",
                 f"occurred more than {self._horizon_us[company] // _DAY_US} days ago; count it by hand or discard it",
             )
         if occurred_us - now_us > _DAY_US:
-            return Verdict(
+            return StockVerdict(
                 "invalid_event", "occurred_at is more than a day ahead; fix the source's clock and send it again"
             )
         if self._maps[company].before_start(source, datetime_of(occurred_us)):
-            return Verdict("before_start")
+            return StockVerdict("before_start")
         return COUNTS
 
     def posting_date(self, company: str, occurred_us: int) -> date:
         return self._maps[company].posting_date(datetime_of(occurred_us))
 
-    def _judge_place(self, company: str, source: str, location: str, to_location: str | None, reason: str) -> Verdict:
+    def _judge_place(
+        self, company: str, source: str, location: str, to_location: str | None, reason: str
+    ) -> StockVerdict:
         mapping = self._maps.get(company)
         if mapping is None:
-            return Verdict("invalid_event", f"company {company!r} is not in the configuration; add it and replay")
+            return StockVerdict("invalid_event", f"company {company!r} is not in the configuration; add it and replay")
         if mapping.flow_off("stock_adjusted"):
-            return Verdict("flow_off")
+            return StockVerdict("flow_off")
         try:
             warehouse = mapping.stock_warehouse(source, location)
             if to_location is not None:
                 mapping.stock_warehouse(source, to_location)
         except Refusal as refusal:
-            return Verdict(refusal.reason, refusal.error)
+            return StockVerdict(refusal.reason, refusal.error)
         if reason == "return" and mapping.returns_by_refund(warehouse):
-            return Verdict("returned_by_refund")
+            return StockVerdict("returned_by_refund")
         return COUNTS

@@ -10,7 +10,7 @@ from schemas.topics import ORDER_FACTS, event_type
 from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.ports import Batch, Counts, Ports
+from streams.ports import Counts, Ports, RecordBatch
 from streams.posting.poster import Poster, accept_any_term
 from streams.windows.epoch import Composer
 from streams.windows.partition import Limits, StockPartition
@@ -100,7 +100,7 @@ class Pipeline:
 
     # ---- batches
 
-    async def take(self, topic: str, partition: int, batch: Batch) -> None:
+    async def take(self, topic: str, partition: int, batch: RecordBatch) -> None:
         """Hand a batch of one of `INPUTS` to whoever owns its partition."""
         if topic in ORDER_FACTS:
             await self._router.route(event_type(topic), batch)

@@ -12,7 +12,7 @@ from streams.chain.keys import event_key
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.kafka.log import Log
-from streams.ports import Batch, RawRecord
+from streams.ports import RawRecord, RecordBatch
 from streams.telemetry.metrics import Metrics
 
 
@@ -24,7 +24,7 @@ class OrderRouter:
     ) -> None:
         self._config, self._log, self._codec, self._letters, self._metrics = config, log, codec, letters, metrics
 
-    async def route(self, event_type: str, batch: Batch) -> None:
+    async def route(self, event_type: str, batch: RecordBatch) -> None:
         """Queue a fetched batch; its records are finished when the queue has them, in order.
 
         Raises:
@@ -47,7 +47,7 @@ class OrderRouter:
             batch.finish(record.offset)
         self._metrics.events_consumed(event_type).inc(len(records))
 
-    def _posting(self, event_type: str, batch: Batch, record: RawRecord) -> Outgoing | Refused:
+    def _posting(self, event_type: str, batch: RecordBatch, record: RawRecord) -> Outgoing | Refused:
         headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
         try:
             event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]  # never stock
@@ -75,7 +75,7 @@ class OrderRouter:
 
     @staticmethod
     def _refused(
-        event_type: str, batch: Batch, record: RawRecord, headers: Collection[Header], reason: str, error: str
+        event_type: str, batch: RecordBatch, record: RawRecord, headers: Collection[Header], reason: str, error: str
     ) -> Refused:
         return Refused(
             reason=reason, state="dead", error=error, event_type=event_type, company="", topic=batch.topic,

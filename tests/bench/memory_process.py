@@ -22,7 +22,7 @@ from connectors.base.log import Outgoing, Sent
 from schemas.codec import Codec, embedded_codec
 from schemas.events import StockAdjusted
 from streams.chain.log import ANCHORS
-from streams.faust_host.batch import Batch
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.watermarks import Progress
 from streams.kafka.log import partition_of
 from streams.kafka.topics import wanted
@@ -119,12 +119,12 @@ async def run(events: int, kept: int) -> None:
     for number in range(corpus.PARTITIONS):
         await rooms.stock_partition(number).open(None, 0)
 
-    def batch(name: str, number: int, raw: list[tuple[int, bytes | None, bytes]]) -> Batch:
+    def batch(name: str, number: int, raw: list[tuple[int, bytes | None, bytes]]) -> FetchedBatch:
         records = [
             ConsumerRecord(name, number, offset, 0, 0, key, value, None, len(key or b""), len(value), ())
             for offset, key, value in raw
         ]
-        return Batch(lambda _tp: None, TP(name, number), records, progress[name, number])
+        return FetchedBatch(lambda _tp: None, TP(name, number), records, progress[name, number])
 
     done, step = 0, corpus.PARTITIONS * _BATCH
     stock = config.topic(STOCK)

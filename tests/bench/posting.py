@@ -31,7 +31,7 @@ from schemas.codec import Codec, embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
 from streams.chain.keys import document_key
 from streams.config.load import Config
-from streams.faust_host.batch import Batch
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.watermarks import Progress
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
@@ -121,7 +121,7 @@ class Feed:
         self._log, self._config = log, config
         self._places: dict[tuple[str, int], tuple[int, Progress]] = {}
 
-    async def batch(self, name: str, partition: int) -> Batch | None:
+    async def batch(self, name: str, partition: int) -> FetchedBatch | None:
         topic = self._config.topic(name)
         at, progress = self._places.get((name, partition), (0, Progress(0)))
         records: list[Any] = []
@@ -136,7 +136,7 @@ class Feed:
         if not records:
             return None
         self._places[name, partition] = at + len(records), progress
-        return Batch(lambda _tp: None, TP(topic, partition), records, progress)
+        return FetchedBatch(lambda _tp: None, TP(topic, partition), records, progress)
 
     def finished(self, name: str, partition: int) -> int:
         place = self._places.get((name, partition))
@@ -247,7 +247,7 @@ class DocumentEach:
         _, end = await self.windows._log.bounds(self.config.topic(ERP_STOCK), 0)
         return self.windows.feed.finished(ERP_STOCK, 0) == end
 
-    async def _post(self, batch: StockBatch, of: Batch, offset: int) -> None:
+    async def _post(self, batch: StockBatch, of: FetchedBatch, offset: int) -> None:
         if batch.net:
             codes = stock.codes_needed(batch, self._map)
             master = await self._erp.ask(lambda: self._master.get(codes))

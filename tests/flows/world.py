@@ -36,7 +36,7 @@ from schemas.letters import REASONS
 from schemas.records import DeadLetterState, Outcome, Posting, SealedEpoch, StockDocument
 from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
-from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
+from streams.faust_host.watermarks import Progress, TakenRecords, decode_counts, encode_counts
 from streams.kafka.log import Committed
 from streams.ports import Ports
 from streams.query import status
@@ -133,7 +133,7 @@ class _Batch:
     def __init__(self, progress: Progress, records: Sequence[Any], moved: Callable[[], None]) -> None:
         self._progress, self._records, self._moved = progress, records, moved
         self.topic, self.partition = records[0].topic, records[0].partition
-        self._taken: Taken | None = None
+        self._taken: TakenRecords | None = None
 
     @property
     def live(self) -> bool:

@@ -16,8 +16,8 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from streams.faust_host.app import App
-from streams.faust_host.batch import Batch
+from streams.faust_host.app import FaustApp
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.consumer import Consumer
 from streams.faust_host.settings import SETTINGS
 from streams.faust_host.watermarks import Start
@@ -30,7 +30,7 @@ def tell(name: str, **fields: Any) -> None:
     os.write(events, f"{name} {json.dumps(fields)}\n".encode())
 
 
-class Worker(App):
+class Worker(FaustApp):
     drain_timeout = given.get("drain_timeout", 5.0)
     stop_timeout = given.get("stop_timeout", 10.0)
     max_open = given.get("max_open", 20_000)
@@ -78,7 +78,7 @@ if given["mode"] != "hold":
     may_finish.set()
 
 
-async def handle(batch: Batch) -> None:
+async def handle(batch: FetchedBatch) -> None:
     records = list(batch.open())
     if not records:
         return
@@ -99,7 +99,7 @@ async def handle(batch: Batch) -> None:
             finish(batch, record.offset)
 
 
-def finish(batch: Batch, offset: int) -> None:
+def finish(batch: FetchedBatch, offset: int) -> None:
     tell("done", tp=batch.tp, offset=offset)
     batch.finish(offset, {("flow", "posted"): 1})
 

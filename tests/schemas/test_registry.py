@@ -20,7 +20,7 @@ from schemas.registry import (
     load_schemas,
     read_frozen,
 )
-from schemas.schema import Array, Field, Node, Optional, Record, Scalar, SchemaError, content_fingerprint, parse
+from schemas.schema import Array, Field, Node, Optional, RecordType, Scalar, SchemaError, content_fingerprint, parse
 from schemas.topics import TOPICS
 
 #: Records whose class has a better name than their schema, which stays as it was first written.
@@ -49,7 +49,7 @@ def expected(hint: Any) -> Node:
     if hint in SCALARS:
         return Scalar(SCALARS[hint])
     hints = get_type_hints(hint)
-    return Record(
+    return RecordType(
         ON_THE_WIRE.get(hint.__name__, hint.__name__),
         tuple(expected_field(own, hints[own.name]) for own in dataclasses.fields(hint)),
     )

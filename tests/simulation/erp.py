@@ -9,7 +9,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, NotSentError, Request, UnavailableError
+from connectors.sap_b1.service_layer import AnswerUnknownError, B1Answer, B1Request, NotSentError, UnavailableError
 from lab.simulators.sap_b1.state import messages
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.metadata import CLAIM_TABLE
@@ -109,12 +109,12 @@ class SimServiceLayer:
         self._server, self._process = server, process
         self._calls: dict[str, Call] = {}
 
-    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+    async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         sent = [messages.Request(r.method, r.path, _exact(r.body)) for r in requests]
         call = self._begin(sent)
         answers = await self._change(sent)  # an error leaves it open, also one that says that nothing was sent
         call.known = True
-        return [Answer(answer.status, answer.body, answer.headers) for answer in answers]
+        return [B1Answer(answer.status, answer.body, answer.headers) for answer in answers]
 
     def _begin(self, requests: Sequence[messages.Request]) -> Call:
         """No two documents of one item are under way at a time, unless the first one's outcome is known."""
@@ -169,18 +169,18 @@ class SimServiceLayer:
         if server.random.random() < server.faults.not_sent:
             raise NotSentError("connection refused")
 
-    async def read(self, paths: Sequence[str]) -> list[Answer]:
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
         await self._connect()
         await asyncio.sleep(self._server.random.uniform(0.005, 0.02))
         answers = [self._server.company.read(path) for path in paths]
         await asyncio.sleep(self._server.random.uniform(0.001, 0.01))
-        return [Answer(answer.status, answer.body, answer.headers) for answer in answers]
+        return [B1Answer(answer.status, answer.body, answer.headers) for answer in answers]
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
         await self._connect()
         (answer,) = self._server.company.apply([messages.Request("POST", path, _exact(body))])
         await asyncio.sleep(self._server.random.uniform(0.005, 0.02))
-        return Answer(answer.status, answer.body, answer.headers)
+        return B1Answer(answer.status, answer.body, answer.headers)
 
     async def ping(self) -> bool:
         await asyncio.sleep(0.005)

@@ -29,7 +29,7 @@ from streams.posting.sequencer import CancellationBarrier
 from streams.posting.stock import StockPosting
 from streams.windows import epoch
 from streams.windows.partition import StockPartition
-from streams.windows.rules import StockRules, Verdict
+from streams.windows.rules import StockRules, StockVerdict
 from streams.worker.routing import OrderRouter
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -108,9 +108,9 @@ def _(original: Any) -> Any:
 
 @_plant(StockRules, "judge", "late events are dropped")
 def _(original: Any) -> Any:
-    def judge(self: StockRules, *arguments: Any) -> Verdict:
+    def judge(self: StockRules, *arguments: Any) -> StockVerdict:
         late = arguments[-1] - arguments[-2] > 10_000_000
-        return Verdict("before_start") if late else original(self, *arguments)
+        return StockVerdict("before_start") if late else original(self, *arguments)
 
     return judge
 

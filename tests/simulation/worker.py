@@ -13,7 +13,7 @@ from typing import Any
 from faust.types import TP
 
 from streams.config.load import Config
-from streams.faust_host.batch import Batch
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.streams_app import StreamsApp
 from streams.faust_host.watermarks import Counts, Progress, Start, decode_counts, encode_counts
 from streams.kafka.log import Committed
@@ -66,14 +66,14 @@ class Worker:
         self._progress: dict[TP, Progress] = {}
         self._at_kafka: dict[TP, Committed] = {}
         self._positions: dict[TP, int] = {}
-        self._unopened: dict[TP, Batch] = {}
+        self._unopened: dict[TP, FetchedBatch] = {}
         self._paused: set[TP] = set()
         self._flows = self._found = False
         self._assigning: asyncio.Task[None] | None = None
         self._revoking = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._room = asyncio.Event()
-        self._queues = {name: asyncio.Queue[Batch]() for name in INPUTS}
+        self._queues = {name: asyncio.Queue[FetchedBatch]() for name in INPUTS}
         for partition in broker.partitions.values():
             partition.watchers.append(self._wake)
         for name in INPUTS:
@@ -110,7 +110,7 @@ class Worker:
                     continue
                 records = raw[at : at + random.randint(1, self._batch_size)]
                 self._positions[tp] = at + len(records)
-                self._unopened[tp] = batch = Batch(self.make_room, tp, records, progress)
+                self._unopened[tp] = batch = FetchedBatch(self.make_room, tp, records, progress)
                 self._queues[self._config.name_of(tp.topic)].put_nowait(batch)
 
     def make_room(self, tp: TP) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DocumentPlan:
     """What to write for one posting.
 
     Attributes:
@@ -25,8 +25,8 @@ class Plan:
         no_op: Why there is nothing to write, where there is nothing.
     """
 
-    requests: tuple[Request, ...] = ()
-    before: tuple[Request, ...] = ()
+    requests: tuple[B1Request, ...] = ()
+    before: tuple[B1Request, ...] = ()
     items: frozenset[str] = frozenset()
     expected_total: Decimal | None = None
     no_op: str | None = None

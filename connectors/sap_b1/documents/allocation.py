@@ -20,7 +20,7 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OpenLine:
     """A document's line with what may still be taken from it."""
 
     line_id: str | None
@@ -40,7 +40,7 @@ class Piece:
     quantity: Decimal
 
 
-def fill(wants: Sequence[Want], places: Sequence[Place], over: str, what: str) -> list[Piece]:
+def fill(wants: Sequence[Want], places: Sequence[OpenLine], over: str, what: str) -> list[Piece]:
     """Take every want from the places, in their order; wants that name a line first, so that none takes it from them.
 
     Args:

@@ -6,8 +6,8 @@ from typing import Any
 
 from connectors.base.errors import Refusal
 from connectors.base.money import ZERO, part
-from connectors.sap_b1.documents import Plan
-from connectors.sap_b1.documents.allocation import Place, Want, fill
+from connectors.sap_b1.documents import DocumentPlan
+from connectors.sap_b1.documents.allocation import OpenLine, Want, fill
 from connectors.sap_b1.documents.fields import (
     MAX_TRACKING,
     Lots,
@@ -28,7 +28,7 @@ from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.order import ORDER, OrderLineView, OrderView
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from schemas.events import DispatchConfirmed
 
 
@@ -45,7 +45,7 @@ def codes_needed(event: DispatchConfirmed, map: CompanyMap, order: OrderView | N
 
 def build(
     event: DispatchConfirmed, k: str, order_k: str, map: CompanyMap, master: MasterData, order: OrderView | None = None
-) -> Plan:
+) -> DocumentPlan:
     """The delivery: one line per line of the order that goods left for, with its share of the line's amounts.
 
     Raises:
@@ -62,7 +62,7 @@ def build(
     shipping_type = map.shipping_type(event.carrier, event.service)
     shut = order.cancelled or order.closed
     wants, lots = _wants(event, map, master)
-    places = [Place(line.line_id, line.item_code, ZERO if shut else line.open) for line in order.lines]
+    places = [OpenLine(line.line_id, line.item_code, ZERO if shut else line.open) for line in order.lines]
     taken: dict[int, tuple[Decimal, Lots]] = {}
     for piece in fill(wants, places, "over_delivered", "open in B1"):
         quantity, numbers = taken.setdefault(piece.place, (ZERO, Lots([], [])))
@@ -86,8 +86,8 @@ def build(
         ),
         "DocumentLines": lines,
     }
-    return Plan(
-        requests=(Request("POST", "DeliveryNotes", header),), items=frozenset(line["ItemCode"] for line in lines)
+    return DocumentPlan(
+        requests=(B1Request("POST", "DeliveryNotes", header),), items=frozenset(line["ItemCode"] for line in lines)
     )
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from connectors.base.errors import Refusal
 from connectors.base.money import part
-from connectors.sap_b1.documents import Plan
+from connectors.sap_b1.documents import DocumentPlan
 from connectors.sap_b1.documents.fields import branch_of, given, order_header
 from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.order import DELIVERY, DocumentView, FreightView, LineView, OrderView, Taken
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from schemas.events import DispatchConfirmed
 
 
@@ -29,7 +29,7 @@ def build(
     order: OrderView | None,
     *,
     delivery_k: str,
-) -> Plan:
+) -> DocumentPlan:
     """The invoice of the delivery with K `delivery_k`; its date is the dispatch's. It moves no stock.
 
     Raises:
@@ -47,7 +47,7 @@ def build(
     currency = order.currency or map.settings.currency
     lines = [_line(order, delivery, line, currency) for line in delivery.lines if line.open and not delivery.closed]
     if not lines:
-        return Plan(no_op="the delivery is already invoiced in B1")
+        return DocumentPlan(no_op="the delivery is already invoiced in B1")
     header = {
         **order_header(map, order, k, map.posting_date(event.occurred_at)),
         **given(BPL_IDAssignedToInvoice=branch_of(master, (w for line in lines if (w := line.get("WarehouseCode"))))),
@@ -55,7 +55,7 @@ def build(
     }
     if order.freight and not any(invoice.freight for invoice in order.invoices):
         header["DocumentAdditionalExpenses"] = [_freight(freight, map) for freight in order.freight]
-    return Plan(requests=(Request("POST", "Invoices", header),))
+    return DocumentPlan(requests=(B1Request("POST", "Invoices", header),))
 
 
 def _line(order: OrderView, delivery: DocumentView, line: LineView, currency: str) -> dict[str, Any]:

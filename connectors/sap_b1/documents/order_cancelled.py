@@ -5,12 +5,12 @@ from typing import Any
 
 from connectors.base.errors import Refusal
 from connectors.base.money import ZERO, part
-from connectors.sap_b1.documents import Plan
+from connectors.sap_b1.documents import DocumentPlan
 from connectors.sap_b1.documents.fields import at
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.order import OrderLineView, OrderView, cancelled_note
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from schemas.events import OrderCancelled
 
 
@@ -21,7 +21,7 @@ def codes_needed(event: OrderCancelled, map: CompanyMap, order: OrderView | None
 
 def build(
     event: OrderCancelled, k: str, order_k: str, map: CompanyMap, master: MasterData, order: OrderView | None = None
-) -> Plan:
+) -> DocumentPlan:
     """Cancel, Close, or a PATCH of lines. What was delivered stays.
 
     Raises:
@@ -38,10 +38,10 @@ def build(
         wanted[line.line_id] = wanted.get(line.line_id, ZERO) + line.quantity
     currency = order.currency or map.settings.currency
     rows = [_row(order, line_id, quantity, currency) for line_id, quantity in wanted.items()]
-    request = Request(
+    request = B1Request(
         "PATCH", f"Orders({order.doc_entry})", {"DocumentLines": sorted(rows, key=lambda row: row["LineNum"])}
     )
-    return Plan(requests=(request,), items=_items(order))
+    return DocumentPlan(requests=(request,), items=_items(order))
 
 
 def order_not_found(order_id: str, order_k: str) -> Refusal:
@@ -50,20 +50,20 @@ def order_not_found(order_id: str, order_k: str) -> Refusal:
     )
 
 
-def _whole(order: OrderView) -> Plan:
+def _whole(order: OrderView) -> DocumentPlan:
     if order.cancelled:
-        return Plan(no_op="the order is already cancelled in B1")
+        return DocumentPlan(no_op="the order is already cancelled in B1")
     delivered = [order.delivered(line.line_num).quantity for line in order.lines]
     if order.closed or all(line.closed for line in order.lines):
         if all(quantity >= line.quantity for quantity, line in zip(delivered, order.lines, strict=True)):
             raise Refusal(
                 "over_cancelled", "everything was delivered and nothing is open; discard it, or refund what comes back"
             )
-        return Plan(no_op="the order is already closed in B1")
+        return DocumentPlan(no_op="the order is already closed in B1")
     # Lines that B1 has drawn from count as delivered, whoever drew: it refuses to cancel such an order.
     drawn = any(delivered) or any(line.open < line.quantity for line in order.lines if not line.closed)
     action = "Close" if drawn else "Cancel"
-    return Plan(requests=(Request("POST", f"Orders({order.doc_entry})/{action}"),), items=_items(order))
+    return DocumentPlan(requests=(B1Request("POST", f"Orders({order.doc_entry})/{action}"),), items=_items(order))
 
 
 def _items(order: OrderView) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from connectors.base.errors import Refusal
 from connectors.base.money import ZERO, line_net, rounded
-from connectors.sap_b1.documents import Plan
+from connectors.sap_b1.documents import DocumentPlan
 from connectors.sap_b1.documents.allocation import check_order_lines
 from connectors.sap_b1.documents.fields import (
     MAX_LINE_TEXT,
@@ -33,7 +33,7 @@ from connectors.sap_b1.documents.fields import (
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.order import OrderView
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from schemas.events import Customer, OrderPlaced, Payment
 
 
@@ -57,7 +57,7 @@ def codes_needed(event: OrderPlaced, map: CompanyMap, order: OrderView | None = 
 
 def build(
     event: OrderPlaced, k: str, order_k: str, map: CompanyMap, master: MasterData, order: OrderView | None = None
-) -> Plan:
+) -> DocumentPlan:
     """The order; `order_k` is `k`. Amounts are sent, DocTotal never: B1 would bend the discount until it fits.
 
     Raises:
@@ -94,8 +94,8 @@ def build(
     }
     if freight is not None:
         header["DocumentAdditionalExpenses"] = [freight]
-    return Plan(
-        requests=(Request("POST", "Orders", header),),
+    return DocumentPlan(
+        requests=(B1Request("POST", "Orders", header),),
         before=before,
         items=frozenset(line["ItemCode"] for line in lines),
         expected_total=total,
@@ -211,7 +211,7 @@ def customer_codes(customer: Customer | None, source: str, map: CompanyMap) -> C
 
 def find_card(
     customer: Customer | None, source: str, map: CompanyMap, master: MasterData
-) -> tuple[str, tuple[Request, ...]]:
+) -> tuple[str, tuple[B1Request, ...]]:
     """The CardCode by the company's policy, and the request that makes the card where there is none.
 
     Raises:
@@ -264,7 +264,7 @@ def card_code(customer: Customer | None, source: str, company: str) -> str | Non
     return "W" + base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:14]
 
 
-def _new_card(code: str, customer: Customer) -> Request:
+def _new_card(code: str, customer: Customer) -> B1Request:
     body = given(
         CardCode=code,
         CardName=cut(customer.name, MAX_NAME) or cut(customer.email, MAX_NAME) or code,
@@ -272,4 +272,4 @@ def _new_card(code: str, customer: Customer) -> Request:
         EmailAddress=cut(customer.email, MAX_NAME),
         Currency="##",  # all currencies: one customer may order in several
     )
-    return Request("POST", "BusinessPartners", body)
+    return B1Request("POST", "BusinessPartners", body)

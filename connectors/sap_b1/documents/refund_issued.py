@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from connectors.base.errors import Refusal
-from connectors.sap_b1.documents import Plan
+from connectors.sap_b1.documents import DocumentPlan
 from connectors.sap_b1.documents.fields import (
     MAX_COMMENTS,
     at,
@@ -31,7 +31,7 @@ from connectors.sap_b1.documents.refund_lines import (
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.order import BASE_TYPES, DocumentView, OrderView
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from schemas.events import RefundIssued
 
 _REFERENCES = {"Invoices": "rot_SalesInvoice", "DeliveryNotes": "rot_DeliveryNotes", "Orders": "rot_SalesOrder"}
@@ -70,7 +70,7 @@ def build(
     order: OrderView | None = None,
     *,
     found: Sequence[DocumentView] = (),
-) -> Plan:
+) -> DocumentPlan:
     """The credit memo.
 
     Args:
@@ -113,10 +113,10 @@ def build(
     documents = creditable_documents(order, found, map)
     if not documents:
         check_never_invoiced(event, order, map)
-        return Plan(no_op="cancelled and never invoiced")
+        return DocumentPlan(no_op="cancelled and never invoiced")
     credits = credits_of_order(event, money, order, documents, map, master)
     if not credits and not (money.shipping or money.adjustment):
-        return Plan(no_op="cancelled and never invoiced")
+        return DocumentPlan(no_op="cancelled and never invoiced")
     return _plan(
         event, k, order, documents[0].card_code or order.card_code or "", (), credits, money, documents, map, master
     )
@@ -127,13 +127,13 @@ def _plan(
     k: str,
     order: OrderView | None,
     card: str,
-    before: tuple[Request, ...],
+    before: tuple[B1Request, ...],
     credits: Sequence[CreditLine],
     money: RefundAmounts,
     documents: Sequence[DocumentView],
     map: CompanyMap,
     master: MasterData,
-) -> Plan:
+) -> DocumentPlan:
     referred: dict[tuple[str, int], DocumentView] = {}
     lines: list[dict[str, Any]] = []
     for position, credit in enumerate(credits):
@@ -167,8 +167,8 @@ def _plan(
         header["DocumentAdditionalExpenses"] = extras
     elif not lines:
         header |= {"DocType": "dDocument_Service", "DocumentLines": extras}
-    return Plan(
-        requests=(Request("POST", "CreditNotes", header),),
+    return DocumentPlan(
+        requests=(B1Request("POST", "CreditNotes", header),),
         before=before,
         items=frozenset(credit.item.code for credit in credits if credit.restock),
     )

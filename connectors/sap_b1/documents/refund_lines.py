@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from connectors.base.errors import Refusal
 from connectors.base.money import ZERO, split
-from connectors.sap_b1.documents.allocation import Place, Want, check_line, fill
+from connectors.sap_b1.documents.allocation import OpenLine, Want, check_line, fill
 from connectors.sap_b1.documents.fields import (
     Lots,
     at,
@@ -111,7 +111,7 @@ def _check_named(want: Want, order: OrderView) -> None:
 
 
 def _suits(want: Want, line: LineView) -> bool:
-    return Place(line.line_id, line.item_code, ZERO).suits(want)
+    return OpenLine(line.line_id, line.item_code, ZERO).suits(want)
 
 
 def _take_cancelled(want: Want, order: OrderView, left: dict[int, Decimal]) -> bool:
@@ -180,7 +180,7 @@ def credits_of_order(
             wants.append(want)
         elif not _take_cancelled(want, order, left):
             raise _not_invoiced(want, order)
-    places = [Place(basis.line_id, basis.line.item_code, basis.free) for basis in creditable]
+    places = [OpenLine(basis.line_id, basis.line.item_code, basis.free) for basis in creditable]
     try:
         pieces = fill(wants, places, "over_credited", "invoiced and not yet credited")
     except Refusal as refusal:
@@ -213,7 +213,7 @@ def credits_of_order(
 
 
 def _may_come(
-    wants: Sequence[Want], places: Sequence[Place], creditable: Sequence[CreditableLine], order: OrderView
+    wants: Sequence[Want], places: Sequence[OpenLine], creditable: Sequence[CreditableLine], order: OrderView
 ) -> bool:
     """Whether the order can still cover a refund: then it has overtaken a later invoice of partly invoiced lines."""
     taken: dict[int | None, Decimal] = {}
@@ -221,7 +221,7 @@ def _may_come(
         taken[basis.order_line] = taken.get(basis.order_line, ZERO) + basis.line.quantity
     leaving = {line.line_num: line.quantity + line.cancelled - order.cancelled_quantity(line) for line in order.lines}
     to_come = [
-        Place(line.line_id, line.item_code, max(ZERO, leaving[line.line_num] - taken.get(line.line_num, ZERO)))
+        OpenLine(line.line_id, line.item_code, max(ZERO, leaving[line.line_num] - taken.get(line.line_num, ZERO)))
         for line in order.lines
     ]
     try:

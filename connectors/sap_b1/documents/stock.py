@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.base.errors import Refusal
-from connectors.sap_b1.documents import Plan
+from connectors.sap_b1.documents import DocumentPlan
 from connectors.sap_b1.documents.fields import (
     Lots,
     at,
@@ -26,7 +26,7 @@ from connectors.sap_b1.documents.fields import (
 )
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from schemas.events import BatchQuantity
 from schemas.records import DocumentLine, StockBatch, StockDocument
 
@@ -155,7 +155,7 @@ def merge(resolved: Iterable[ResolvedBatch]) -> tuple[DocumentLine, ...]:
     return tuple(lines.values())
 
 
-def build(document: StockDocument, map: CompanyMap, master: MasterData) -> Plan:
+def build(document: StockDocument, map: CompanyMap, master: MasterData) -> DocumentPlan:
     """The document, as it was sealed. Receipts carry no price: B1's cost setting decides.
 
     Raises:
@@ -175,8 +175,8 @@ def build(document: StockDocument, map: CompanyMap, master: MasterData) -> Plan:
     }
     if transfer:
         body |= {"FromWarehouse": document.lines[0].warehouse, "ToWarehouse": document.lines[0].to_warehouse}
-    return Plan(
-        requests=(Request("POST", ENTITY_SETS[document.direction], body),),
+    return DocumentPlan(
+        requests=(B1Request("POST", ENTITY_SETS[document.direction], body),),
         items=frozenset(line.item_code for line in document.lines),
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.base.errors import FatalError
 from connectors.base.settings import Secret
-from connectors.sap_b1.change_set import Request
+from connectors.sap_b1.change_set import B1Request
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.error_codes import OutcomeClass
@@ -21,7 +21,7 @@ from lab.simulators.sap_b1.state.company import Company
 K = "stock_document-abcdefghijklmnopqrstuvwxyz"
 CLAIM = Claim(K, "stock_document", bytes(16), "1 erp-documents/0/0")
 LINE = {"ItemCode": "A1", "Quantity": Decimal("2.500000"), "WarehouseCode": "LON1"}
-ENTRY = Request("POST", "InventoryGenEntries", {"DocDate": "2026-11-02", "U_STREAMS_KEY": K, "DocumentLines": [LINE]})
+ENTRY = B1Request("POST", "InventoryGenEntries", {"DocDate": "2026-11-02", "U_STREAMS_KEY": K, "DocumentLines": [LINE]})
 FINAL = {OutcomeClass.APPLIED, OutcomeClass.EXISTS, OutcomeClass.REJECTED}
 
 
@@ -114,7 +114,7 @@ async def test_an_item_that_a_person_holds_is_locked_and_others_are_not(
     """F11."""
     company.lock("A1", "people:ann")
     assert (await sink.write([CLAIM], [ENTRY])).outcome is OutcomeClass.LOCKED
-    other = Request("POST", "InventoryGenEntries", {"DocumentLines": [{**LINE, "ItemCode": "A/B#1 ?%+\\'ü"}]})
+    other = B1Request("POST", "InventoryGenEntries", {"DocumentLines": [{**LINE, "ItemCode": "A/B#1 ?%+\\'ü"}]})
     assert (await service_layer.change_set([other]))[0].ok
     company.unlock("A1", "people:ann")
     assert (await sink.write([CLAIM], [ENTRY])).outcome is OutcomeClass.APPLIED

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from connectors.sap_b1.change_set import (
     CONTENT_TYPE,
-    Answer,
+    B1Answer,
+    B1Request,
     IncompleteError,
-    Request,
     decimal_of,
     decode_json,
     encode_change_set,
@@ -44,7 +44,7 @@ def change_set(*parts: str) -> bytes:
 class TestEncoding:
     def test_a_change_set_has_an_unquoted_boundary_and_a_content_id_for_every_request(self) -> None:
         text = encode_change_set(
-            [Request("POST", "U_STREAMS_CLAIM", {"Code": "k"}), Request("POST", "Orders(1)/Cancel")], "/b1s/v2"
+            [B1Request("POST", "U_STREAMS_CLAIM", {"Code": "k"}), B1Request("POST", "Orders(1)/Cancel")], "/b1s/v2"
         ).decode()
         assert '"' not in CONTENT_TYPE
         assert "multipart/mixed;boundary=changeset_b1streams\r\n" in text
@@ -59,7 +59,7 @@ class TestEncoding:
     @pytest.mark.parametrize("path", ["Orders\r\nHost: x", "Orders\x00", "Orders\n"])
     def test_a_path_with_control_characters_is_never_sent(self, path: str) -> None:
         with pytest.raises(ValueError, match="control characters"):
-            encode_change_set([Request("POST", path, {})], "/b1s/v2")
+            encode_change_set([B1Request("POST", path, {})], "/b1s/v2")
 
     def test_numbers_keep_every_digit_and_are_no_text(self) -> None:
         body = {"a": Decimal("9999999999999.123456"), "b": Decimal("1E-6"), "c": [Decimal("1.50"), 3, True, None]}
@@ -96,7 +96,7 @@ class TestParsing:
     def test_a_change_set_that_was_applied_has_one_answer_per_request(self) -> None:
         body = change_set(part(201, {"Code": "k"}, 1), part(201, {"DocEntry": 7, "DocTotal": 1.10}, 2))
         claim, document = parse_change_set(2, KIND, body)
-        assert claim == Answer(201, {"Code": "k"}, claim.headers)
+        assert claim == B1Answer(201, {"Code": "k"}, claim.headers)
         assert document.body == {"DocEntry": 7, "DocTotal": Decimal("1.1")}
 
     def test_answers_in_another_order_are_put_back_by_their_content_id(self) -> None:
@@ -149,7 +149,7 @@ class TestParsing:
 
     def test_a_refusal_without_json_is_still_a_refusal(self) -> None:
         text = "Content-Type: application/http\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\n<html>no</html>"
-        assert parse_reads(KIND, multipart("outer", text).encode())[0] == Answer(404, None, {})
+        assert parse_reads(KIND, multipart("outer", text).encode())[0] == B1Answer(404, None, {})
 
     def test_line_feeds_alone_and_a_quoted_boundary_are_read_too(self) -> None:
         body = multipart("outer", part(200, {"value": []})).replace("\r\n", "\n").encode()

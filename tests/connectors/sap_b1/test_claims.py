@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from connectors.sap_b1 import claims
-from connectors.sap_b1.change_set import Request
+from connectors.sap_b1.change_set import B1Request
 from connectors.sap_b1.claims import Claim, InstallError
 from connectors.sap_b1.client import HttpServiceLayer
-from connectors.sap_b1.service_layer import Answer
+from connectors.sap_b1.service_layer import B1Answer
 from lab.simulators.sap_b1.state.company import Company
 
 K = "order_placed-abcdefghijklmnopqrstuvwxyz"
@@ -51,7 +51,7 @@ async def test_the_fields_serve_every_document(bare: Company, service_layer: Htt
     line = {"ItemCode": "A1", "Quantity": Decimal(1), "WarehouseCode": "L", "U_STREAMS_LINE": "1"}
     answers = await service_layer.change_set(
         [
-            Request(
+            B1Request(
                 "POST", "InventoryGenEntries", {"U_STREAMS_KEY": "k", "U_STREAMS_ORDER": "o", "DocumentLines": [line]}
             )
         ]
@@ -63,8 +63,8 @@ async def test_a_field_that_somebody_else_made_meanwhile_is_taken(service_layer:
     class Blind:
         """Sees no fields, so that it makes all of them again."""
 
-        async def read(self, paths: list[str]) -> list[Answer]:
-            return [Answer(200, {"value": []}) for _ in paths]
+        async def read(self, paths: list[str]) -> list[B1Answer]:
+            return [B1Answer(200, {"value": []}) for _ in paths]
 
         post = service_layer.post
 
@@ -73,11 +73,11 @@ async def test_a_field_that_somebody_else_made_meanwhile_is_taken(service_layer:
 
 async def test_a_b1_that_refuses_says_which_and_why() -> None:
     class Refusing:
-        async def read(self, paths: list[str]) -> list[Answer]:
-            return [Answer(200, {"value": []}) for _ in paths]
+        async def read(self, paths: list[str]) -> list[B1Answer]:
+            return [B1Answer(200, {"value": []}) for _ in paths]
 
-        async def post(self, path: str, body: object) -> Answer:
-            return Answer(403, {"error": {"code": "-6006", "message": "You are not permitted"}})
+        async def post(self, path: str, body: object) -> B1Answer:
+            return B1Answer(403, {"error": {"code": "-6006", "message": "You are not permitted"}})
 
     with pytest.raises(InstallError, match=r"@STREAMS_CLAIM: HTTP 403, code -6006"):
         await claims.install(Refusing())  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ async def test_a_b1_whose_change_sets_are_not_atomic_is_found_out(service_layer:
 
         read = service_layer.read
 
-        async def change_set(self, requests: list[Request]) -> list[Answer]:
+        async def change_set(self, requests: list[B1Request]) -> list[B1Answer]:
             answers = []
             for request in requests:
                 answers += await service_layer.change_set([request])
@@ -117,9 +117,9 @@ async def test_a_b1_that_takes_a_second_row_is_found_out(service_layer: HttpServ
     class Blind:
         read = service_layer.read
 
-        async def change_set(self, requests: list[Request]) -> list[Answer]:
+        async def change_set(self, requests: list[B1Request]) -> list[B1Answer]:
             answers = await service_layer.change_set(requests)
-            return [Answer(201, {})] if answers[0].error[0] == "-2035" else answers
+            return [B1Answer(201, {})] if answers[0].error[0] == "-2035" else answers
 
     proof = await claims.prove(Blind(), clock, "abc")  # type: ignore[arg-type]
     assert (proof.second_refused, proof.rolls_back) == (False, True)

@@ -13,11 +13,11 @@ import pytest
 from connectors.base.errors import FatalError
 from connectors.base.settings import Secret
 from connectors.sap_b1.client import HttpServiceLayer
-from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, Request, UnavailableError, quote_literal
+from connectors.sap_b1.service_layer import AnswerUnknownError, B1Request, NotSentError, UnavailableError, quote_literal
 
 URL = "https://b1.example:50000/b1s/v2"
 PASSWORD = "hunter2-canary"
-CLAIM = [Request("POST", "U_STREAMS_CLAIM", {"Code": "k"})]
+CLAIM = [B1Request("POST", "U_STREAMS_CLAIM", {"Code": "k"})]
 
 
 def refusal(status: int, code: int, text: str = "no") -> httpx.Response:
@@ -384,7 +384,7 @@ class TestDoor:
 
         layer = connect(Server(answer))
         with pytest.raises(AnswerUnknownError) as unknown:
-            await layer.change_set([Request("POST", "Orders", {"CardName": "Jane Canary"})])
+            await layer.change_set([B1Request("POST", "Orders", {"CardName": "Jane Canary"})])
         with pytest.raises(UnavailableError) as unavailable:
             await layer.read([f"BusinessPartners?$filter=EmailAddress eq {quote_literal('jane@canary.example')}"])
         text = f"{unknown.value!r} {unavailable.value!r} {urls}".lower()

@@ -7,7 +7,7 @@ from connectors.base.errors import FatalError
 from connectors.sap_b1 import doctor
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.doctor import Diagnosis
-from connectors.sap_b1.service_layer import Answer, UnavailableError
+from connectors.sap_b1.service_layer import B1Answer, UnavailableError
 from connectors.sap_b1.settings import CompanySettings
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 from lab.simulators.sap_b1.state.company import Company
@@ -84,7 +84,7 @@ async def test_a_b1_that_makes_its_own_totals_is_found_out(
         def __init__(self) -> None:
             self.read, self.change_set, self.ping = service_layer.read, service_layer.change_set, service_layer.ping  # type: ignore[method-assign]
 
-        async def post(self, path: str, body: Any) -> Answer:
+        async def post(self, path: str, body: Any) -> B1Answer:
             answer = await service_layer.post(path, body)
             assert answer.body is not None
             return replace(answer, body={**answer.body, "DocTotal": 99})
@@ -111,7 +111,7 @@ async def test_a_b1_that_does_not_let_us_in_is_a_finding(
         async def ping(self) -> bool:
             return True
 
-        async def read(self, paths: list[str]) -> list[Answer]:
+        async def read(self, paths: list[str]) -> list[B1Answer]:
             raise error
 
     diagnosis = await doctor.run(Shut(), settings, install=True, clock=clock)  # type: ignore[arg-type]

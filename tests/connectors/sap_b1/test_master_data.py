@@ -9,7 +9,7 @@ import pytest
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.service_layer import Answer, Request, UnavailableError
+from connectors.sap_b1.service_layer import B1Answer, B1Request, UnavailableError
 
 ODD = "A/B#1 ?%+\\'ü"
 
@@ -23,17 +23,17 @@ class Counting:
         self.posts = 0
         self.gate: asyncio.Event | None = None
 
-    async def read(self, paths: Sequence[str]) -> list[Answer]:
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
         self.batches.append(list(paths))
         if self.gate is not None:
             await self.gate.wait()
         return await self.inner.read(paths)
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
         self.posts += 1
         return await self.inner.post(path, body)
 
-    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+    async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         raise AssertionError
 
     async def ping(self) -> bool:

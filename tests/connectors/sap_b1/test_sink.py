@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from connectors.base.errors import Refusal
-from connectors.sap_b1.change_set import Request
+from connectors.sap_b1.change_set import B1Request
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.error_codes import OutcomeClass
-from connectors.sap_b1.service_layer import Answer, UnavailableError
+from connectors.sap_b1.service_layer import B1Answer, UnavailableError
 from connectors.sap_b1.sink import B1Sink, Found, kind_of, total_of
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 from lab.simulators.sap_b1.state.company import Company
@@ -25,7 +25,7 @@ def claim(kind: str = "order_placed", name: str = "a", **more: Any) -> Claim:
     return replace(Claim(key(kind, name), kind, bytes(16), "1 order-placed/0/0"), **more)
 
 
-def order(k: str, **more: Any) -> Request:
+def order(k: str, **more: Any) -> B1Request:
     line = {
         "ItemCode": "A1",
         "Quantity": Decimal(2),
@@ -43,12 +43,14 @@ def order(k: str, **more: Any) -> Request:
         "DocumentLines": [line],
         **more,
     }
-    return Request("POST", "Orders", body)
+    return B1Request("POST", "Orders", body)
 
 
-def exit_of(k: str, quantity: int) -> Request:
+def exit_of(k: str, quantity: int) -> B1Request:
     line = {"ItemCode": "A1", "Quantity": Decimal(quantity), "WarehouseCode": "LON1"}
-    return Request("POST", "InventoryGenExits", {"DocDate": "2026-11-02", "U_STREAMS_KEY": k, "DocumentLines": [line]})
+    return B1Request(
+        "POST", "InventoryGenExits", {"DocDate": "2026-11-02", "U_STREAMS_KEY": k, "DocumentLines": [line]}
+    )
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ class TestWrite:
         first = await sink.write([placed], [order(placed.k)])
         assert first.ref is not None
         cancelled = claim("order_cancelled")
-        request = Request("POST", f"Orders({first.ref.doc_entry})/Cancel")
+        request = B1Request("POST", f"Orders({first.ref.doc_entry})/Cancel")
         written = await sink.write([cancelled], [request])
         assert (written.outcome, written.ref, written.document) == (OutcomeClass.APPLIED, None, None)
         assert (await sink.write([cancelled], [request])).outcome is OutcomeClass.EXISTS
@@ -198,7 +200,7 @@ class TestWrite:
         class Half:
             change_set = service_layer.change_set
 
-            async def read(self, paths: Sequence[str]) -> list[Answer]:
+            async def read(self, paths: Sequence[str]) -> list[B1Answer]:
                 raise UnavailableError("gone", retry_after_s=3)
 
         mine = claim()
@@ -256,7 +258,7 @@ async def test_an_invoice_made_by_hand_is_found_by_card_and_number(
     mine = claim()
     await sink.write([mine], [order(mine.k, NumAtCard="1001")])
     body = {name: value for name, value in (order("k").body or {}).items() if not name.startswith("U_")}
-    made = await service_layer.change_set([Request("POST", "Invoices", {**body, "NumAtCard": "1001"})])
+    made = await service_layer.change_set([B1Request("POST", "Invoices", {**body, "NumAtCard": "1001"})])
     assert made[0].ok
     view = (await sink.orders([mine.k]))[mine.k]
     assert view is not None

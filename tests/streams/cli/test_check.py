@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.sap_b1.service_layer import Answer, UnavailableError
+from connectors.sap_b1.service_layer import B1Answer, UnavailableError
 from connectors.sap_b1.settings import CompanySettings
 from streams.cli import shell
 from tests.streams.cli.conftest import Streams
@@ -26,13 +26,13 @@ class MasterDataOnly:
         }
         self.away = False
 
-    async def read(self, paths: Sequence[str]) -> list[Answer]:
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
         if self.away:
             raise UnavailableError("B1 does not answer")
-        return [Answer(200, {"value": self.rows[path.partition("?")[0]]}) for path in paths]
+        return [B1Answer(200, {"value": self.rows[path.partition("?")[0]]}) for path in paths]
 
-    async def post(self, _path: str, _body: Any) -> Answer:
-        return Answer(404)
+    async def post(self, _path: str, _body: Any) -> B1Answer:
+        return B1Answer(404)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.faust_host.watermarks import Progress, Taken, decode_counts, encode_counts
+from streams.faust_host.watermarks import Progress, TakenRecords, decode_counts, encode_counts
 
 POSTED, NO_OP = ("order_placed", "posted"), ("order_placed", "no_op")
 
@@ -71,7 +71,7 @@ def test_whatever_the_order_the_watermark_is_the_first_unfinished_offset_and_cou
 ) -> None:
     progress = Progress(start=0)
     offsets = sorted(data.draw(st.sets(st.integers(0, 200), min_size=1, max_size=40)))
-    taken: dict[int, Taken] = {}
+    taken: dict[int, TakenRecords] = {}
     rest = offsets
     while rest:
         size = data.draw(st.integers(1, len(rest)))
@@ -108,7 +108,7 @@ def test_finishing_through_is_finishing_each_of_them(data: st.DataObject) -> Non
     """Whatever is finished before, in whichever batch: the same watermark, counts and open records."""
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
     one, other = Progress(start=0), Progress(start=0)
-    batches, at = list[tuple[Taken, Taken, list[int]]](), 0
+    batches, at = list[tuple[TakenRecords, TakenRecords, list[int]]](), 0
     for size in sizes:
         offsets = [at + 2 * n for n in range(size)]  # with gaps
         batches.append((one.take(offsets, 10), other.take(offsets, 10), offsets))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from connectors.sap_b1.service_layer import Answer, AnswerUnknownError, Request, UnavailableError
+from connectors.sap_b1.service_layer import AnswerUnknownError, B1Answer, B1Request, UnavailableError
 from lab.simulators.sap_b1.state import messages
 from lab.simulators.sap_b1.state.company import Company
 from tests.streams.virtual import Clock
@@ -32,9 +32,9 @@ class B1:
     def __init__(self, seconds: float = 0.1) -> None:
         self.company = Company("SBO_ACME", clock=Clock().now, with_claims=True, master_data=MASTER_DATA)
         self.seconds, self.away = seconds, False
-        self.before: Callable[[Sequence[Request]], None] = lambda _: None
-        self.after: Callable[[Sequence[Request]], None] = lambda _: None
-        self.change_sets: list[Sequence[Request]] = []
+        self.before: Callable[[Sequence[B1Request]], None] = lambda _: None
+        self.after: Callable[[Sequence[B1Request]], None] = lambda _: None
+        self.change_sets: list[Sequence[B1Request]] = []
         self.flying: list[frozenset[str]] = []
         self.most, self.clashes, self.closed = 0, list[frozenset[str]](), 0
 
@@ -42,7 +42,7 @@ class B1:
         if self.away:
             raise UnavailableError("HTTP 503")
 
-    async def change_set(self, requests: Sequence[Request]) -> list[Answer]:
+    async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         self._check()
         sent = [messages.Request(one.method, one.path, _exact(one.body)) for one in requests]
         items = self.company.work(sent).items
@@ -57,18 +57,18 @@ class B1:
             self.after(requests)
         finally:
             self.flying.remove(items)
-        return [Answer(one.status, one.body, one.headers) for one in answers]
+        return [B1Answer(one.status, one.body, one.headers) for one in answers]
 
-    async def read(self, paths: Sequence[str]) -> list[Answer]:
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
         self._check()
         await asyncio.sleep(0.01)
         answers = [self.company.read(path) for path in paths]
-        return [Answer(one.status, one.body, one.headers) for one in answers]
+        return [B1Answer(one.status, one.body, one.headers) for one in answers]
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
         self._check()
         (answer,) = self.company.apply([messages.Request("POST", path, _exact(body))])
-        return Answer(answer.status, answer.body, answer.headers)
+        return B1Answer(answer.status, answer.body, answer.headers)
 
     async def ping(self) -> bool:
         return not self.away
@@ -85,11 +85,11 @@ class B1:
         return self.company.on_hand(item, "LON1")
 
 
-def lose_answer(times: int = 1) -> Callable[[Sequence[Request]], None]:
+def lose_answer(times: int = 1) -> Callable[[Sequence[B1Request]], None]:
     """The next answers are lost; it happened."""
     left = [times]
 
-    def lost(_: Sequence[Request]) -> None:
+    def lost(_: Sequence[B1Request]) -> None:
         if left[0]:
             left[0] -= 1
             raise AnswerUnknownError("the connection was cut")

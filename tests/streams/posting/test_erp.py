@@ -11,7 +11,7 @@ import pytest
 from connectors.base.errors import FatalError
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.error_codes import OutcomeClass
-from connectors.sap_b1.service_layer import NotSentError, Request
+from connectors.sap_b1.service_layer import B1Request, NotSentError
 from connectors.sap_b1.sink import Found, Written
 from schemas.codec import embedded_codec
 from schemas.records import Document
@@ -25,7 +25,7 @@ from tests.streams.virtual import Clock
 
 OC = OutcomeClass
 CLAIM = Claim("order_placed-" + "A" * 26, "order_placed", bytes(16), "1 order-placed/0/0")
-REQUEST = Request("POST", "Orders", {"CardCode": "C"})
+REQUEST = B1Request("POST", "Orders", {"CardCode": "C"})
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Sink:
     async def look_up(self, ks: Sequence[str]) -> dict[str, Found]:
         return dict.fromkeys(ks, self.found)
 
-    async def write(self, claims: Sequence[Claim], requests: Sequence[Request]) -> Written:
+    async def write(self, claims: Sequence[Claim], requests: Sequence[B1Request]) -> Written:
         self.sent.append((tuple(claims), tuple(requests)))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.service_layer import Request
+from connectors.sap_b1.service_layer import B1Request
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import embedded_codec
 from schemas.records import Posting, StockBatch, StockDocument
@@ -171,7 +171,7 @@ async def test_a_withdrawn_document_that_was_applied_late_stands_and_its_batches
     """The first request is still on its way when its batches would be freed: void meets its claim."""
     bench = benches()
 
-    def refuses(requests: Sequence[Request]) -> None:
+    def refuses(requests: Sequence[B1Request]) -> None:
         bench.b1.before = lambda _: None
         original = bench.b1.company.apply
 

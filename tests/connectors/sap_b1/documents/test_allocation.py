@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base.errors import Refusal
-from connectors.sap_b1.documents.allocation import Place, Want, fill
+from connectors.sap_b1.documents.allocation import OpenLine, Want, fill
 
 QUANTITY = st.decimals("0.001", 20, places=3)
 PLACES = st.lists(st.tuples(st.sampled_from("AB"), QUANTITY | st.just(Decimal(0))), min_size=1, max_size=6)
@@ -16,7 +16,7 @@ WANTS = st.lists(st.tuples(st.sampled_from("AB"), st.none() | st.integers(0, 5),
 def test_quantities_are_conserved_and_never_above_what_is_free(
     places: list[tuple[str, Decimal]], wants: list[tuple[str, int | None, Decimal]]
 ) -> None:
-    there = [Place(str(n), sku, free) for n, (sku, free) in enumerate(places)]
+    there = [OpenLine(str(n), sku, free) for n, (sku, free) in enumerate(places)]
     asked = [
         Want(
             i, None if n is None else str(n % len(places)), places[n % len(places)][0] if n is not None else sku, "", q
@@ -49,4 +49,4 @@ def test_quantities_are_conserved_and_never_above_what_is_free(
 
 def test_a_refusal_says_how_much_there_is() -> None:
     with pytest.raises(Refusal, match="3 asked for and 2 open"):
-        fill([Want(0, None, "A", "A", Decimal(3))], [Place("1", "A", Decimal(2))], "over_delivered", "open")
+        fill([Want(0, None, "A", "A", Decimal(3))], [OpenLine("1", "A", Decimal(2))], "over_delivered", "open")

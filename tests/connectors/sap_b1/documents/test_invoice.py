@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from connectors.base.errors import Refusal
-from connectors.sap_b1.documents import invoice
+from connectors.sap_b1.documents import DocumentPlan, invoice
 from lab.simulators.sap_b1.state.messages import Request
 from schemas.events import DispatchLine, Shipping
 from tests.connectors.sap_b1.documents.world import B1, MASTER, K, dispatched, order_line, placed
@@ -11,7 +11,7 @@ from tests.connectors.sap_b1.documents.world import B1, MASTER, K, dispatched, o
 EVENT = dispatched(DispatchLine(sku="A", quantity=Decimal(2)))
 
 
-def build(b1: B1) -> invoice.Plan:
+def build(b1: B1) -> DocumentPlan:
     return invoice.build(EVENT, "invoice-S1", K, b1.map, MASTER, b1.order, delivery_k="dispatch_confirmed-S1")
 
 

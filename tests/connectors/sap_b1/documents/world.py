@@ -10,7 +10,7 @@ from typing import Any
 from connectors.base.settings import ConnectorSettings
 from connectors.sap_b1 import order as orders
 from connectors.sap_b1.documents import (
-    Plan,
+    DocumentPlan,
     dispatch_confirmed,
     invoice,
     order_cancelled,
@@ -154,7 +154,7 @@ class B1:
             }
         )
 
-    def write(self, plan: Plan) -> dict[str, Any]:
+    def write(self, plan: DocumentPlan) -> dict[str, Any]:
         """Post a plan; the last document as B1 shows it."""
         requests = (*plan.before, *plan.requests)
         answers = self.company.apply([Request(r.method, r.path, r.body) for r in requests])
@@ -184,7 +184,7 @@ class B1:
     def place(self, event: OrderPlaced) -> dict[str, Any]:
         return self.write(order_placed.build(event, K, K, self.map, self.master))
 
-    def cancel(self, event: OrderCancelled, k: str = "order_cancelled-1") -> Plan:
+    def cancel(self, event: OrderCancelled, k: str = "order_cancelled-1") -> DocumentPlan:
         plan = order_cancelled.build(event, k, K, self.map, self.master, self.order)
         if plan.requests:
             self.write(plan)
@@ -199,7 +199,7 @@ class B1:
         plan = invoice.build(event, f"invoice-{event.shipment_id}", K, self.map, self.master, self.order, delivery_k=k)
         return delivery, self.write(plan)
 
-    def refund_plan(self, event: RefundIssued) -> Plan:
+    def refund_plan(self, event: RefundIssued) -> DocumentPlan:
         k = f"refund_issued-{event.refund_id}"
         found: tuple[orders.DocumentView, ...] = ()
         if self.order is not None and refund_issued.needs_invoices(self.map, self.order):
