@@ -10,7 +10,7 @@ from connectors.base.settings import ConnectorSettings
 from connectors.base.source import BackfillSource, Source, TimeRange
 from connectors.ims import doctor as ims_doctor
 from connectors.ims.settings import ImsSettings
-from connectors.ims.source import ImsSource, unread_files
+from connectors.ims.source import ImsSource, unmapped_files, unread_files
 from connectors.magento import doctor as magento_doctor
 from connectors.magento.backfill import MagentoBackfill
 from connectors.magento.settings import MagentoSettings
@@ -40,6 +40,7 @@ class Kind:
         source: Makes its source of a name, settings of that class, and a clock.
         unread: How much lies there that has not been read, by its settings, as far as one can see without asking
             anybody: 0 where that cannot be known.
+        unmapped: What lies there that nobody will read, by its settings and its cursor: names for people.
         hook: How `connectors/webhooks/` takes what its vendor pushes, by the connector's name and settings; None:
             nothing is pushed, or it is not configured.
         backfill: Makes what reads a span, of name, settings, clock, span, and the live source's cursor (None: it has
@@ -55,6 +56,7 @@ class Kind:
     settings: type[ConnectorSettings]
     source: Callable[[str, Any, Clock], Source]
     unread: Callable[[Any], int] = lambda _settings: 0
+    unmapped: Callable[[Any, str | None], Sequence[str]] = lambda _settings, _cursor: ()
     hook: Callable[[str, Any], Hook | None] = lambda _name, _settings: None
     backfill: Callable[[str, Any, Clock, TimeRange, str | None], BackfillSource] | None = None
     counts: Callable[[str, Any], bool] = lambda _place, _settings: False
@@ -68,6 +70,7 @@ KINDS: Mapping[str, Kind] = {
         ImsSettings,
         ImsSource,
         lambda settings: len(unread_files(settings)),
+        unmapped_files,
         levels=lambda settings: settings.maps("stock_adjusted", "level"),
         dispatches=lambda settings: settings.maps("dispatch_confirmed"),
         doctor=ims_doctor.examine,

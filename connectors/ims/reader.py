@@ -1,7 +1,7 @@
 """What reading a file is: where one is in it, what a step through it brings, and what becomes of what is refused."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from connectors.base.context import EventContext
@@ -28,6 +28,7 @@ class FilePosition:
         line: The last line that is acknowledged, from 1; of a document or of grouped rows: the last record.
         offset: Bytes up to the end of that line; of a document or of grouped rows all of them, once the last record is.
         memory: What the inbox wants to be told again, see `Inbox.remember`.
+        unmapped: Names that lie on a server and that no mapping takes, as of the last look, for `streams status`.
     """
 
     file: str
@@ -35,6 +36,7 @@ class FilePosition:
     line: int = 0
     offset: int = 0
     memory: Memory = ()
+    unmapped: tuple[str, ...] = field(default=(), compare=False)
 
     def to_text(self) -> str:
         found: dict[str, object] = {
@@ -43,7 +45,8 @@ class FilePosition:
             "line": self.line,
             "offset": self.offset,
         }
-        return to_text(found | ({"memory": self.memory} if self.memory else {}))
+        kept = {"memory": self.memory, "unmapped": self.unmapped}
+        return to_text(found | {name: values for name, values in kept.items() if values})
 
     @classmethod
     def from_text(cls, text: str) -> "FilePosition":
@@ -60,6 +63,7 @@ class FilePosition:
                 int(found["line"]),
                 int(found["offset"]),
                 tuple(str(each) for each in found.get("memory", ())),
+                tuple(str(each) for each in found.get("unmapped", ())),
             ),
             "ims",
         )

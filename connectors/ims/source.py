@@ -1,6 +1,7 @@
 """Reads an inbox, file by file and record by record, and can go on after any record."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from connectors.ims.address import Address
 from connectors.ims.files import open_reader
 from connectors.ims.inboxes import Inbox, open_inbox
 from connectors.ims.inboxes.folder import names_in
-from connectors.ims.inboxes.inbox import File, Memory, is_plain
+from connectors.ims.inboxes.inbox import MAX_NAME_BYTES, File, Memory, is_plain
 from connectors.ims.reader import FilePosition, Reader
 from connectors.ims.settings import ImsSettings, mapping_of
 from schemas.events import DispatchConfirmed
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 #: their pending deltas (in base64) stay below 1 MiB.
 BATCH_LINES = 500
 BATCH_BYTES = 512 * 1024
+#: Names of files that nobody will read, in the cursor of an inbox on a server.
+MAX_UNMAPPED_SHOWN = 100
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -40,6 +43,28 @@ def unread_files(settings: ImsSettings) -> list[str]:
         return sorted(name for name in names_in(settings.inbox) if is_ours(name, settings))
     except FileNotFoundError:
         return []
+
+
+def unmapped_files(settings: ImsSettings, cursor: str | None) -> list[str]:
+    """The names of files in the inbox that nobody will read, as they can be shown.
+
+    Of an inbox on a server, as the connector saw it last and wrote down in its cursor.
+    """
+    if isinstance(settings.inbox, Address):
+        return list(FilePosition.from_text(cursor).unmapped) if cursor is not None else []
+    try:
+        return _unmapped(names_in(settings.inbox), settings)
+    except FileNotFoundError:
+        return []
+
+
+def _unmapped(names: Iterable[str], settings: ImsSettings) -> list[str]:
+    found = (name for name in names if not name.startswith(".") and not name.endswith(".part"))
+    return sorted(
+        name.encode(errors="backslashreplace").decode()[:MAX_NAME_BYTES]
+        for name in found
+        if not is_ours(name, settings)
+    )
 
 
 def is_ours(name: str, settings: ImsSettings) -> bool:
@@ -68,7 +93,7 @@ class ImsSource:
         self._open: Reader | None = None
         self._names: list[str] = []  # still to be read of the last look, the next one last
         self._finished: FilePosition | None = None  # put aside: not to be asked for again
-        self._unmapped: set[str] = set()
+        self._unmapped: tuple[str, ...] = ()
         self._counted: set[str] = set()
         self._dispatching: set[str] = set()
         self._warned: set[str] = set()
@@ -106,7 +131,7 @@ class ImsSource:
         if self._open is None:
             self._open = await self._next(position.memory if position is not None else ())
         if self._open is None:
-            return Batch((), cursor, idle=True)
+            return Batch((), self._with_unmapped(cursor, position), idle=True)
         items = await asyncio.to_thread(self._read_batch, self._open)
         if self._open.is_read:
             at = self._open.position
@@ -156,9 +181,8 @@ class ImsSource:
         """The next file that has not been read; those that have been and came back are put out of the way."""
         if not self._names:
             names = await self._inbox.look()
-            ours = {name for name in names if is_ours(name, self._settings)}
-            self._warn_unmapped(set(names) - ours)
-            self._names = sorted(ours, reverse=True)
+            self._warn_unmapped(names)
+            self._names = sorted((name for name in names if is_ours(name, self._settings)), reverse=True)
         while self._names:
             file = await self._inbox.open(self._names[-1], memory)
             if file is not None:
@@ -188,11 +212,18 @@ class ImsSource:
         else:
             log.info("file_done", connector=self.name, file=position.file, lines=position.line, moved_to=moved_to)
 
-    def _warn_unmapped(self, names: set[str]) -> None:
+    def _warn_unmapped(self, names: Sequence[str]) -> None:
         """Log once which files nobody will read."""
-        unmapped = {name for name in names if not name.startswith(".") and not name.endswith(".part")}
-        for name in sorted(unmapped - self._unmapped):
+        unmapped = tuple(_unmapped(names, self._settings))
+        for name in sorted(set(unmapped) - set(self._unmapped)):
             log.warning(
                 "file_not_read", connector=self.name, file=name, remedy="name it *.jsonl, or add a csv or json mapping"
             )
         self._unmapped = unmapped
+
+    def _with_unmapped(self, cursor: str | None, position: FilePosition | None) -> str | None:
+        """The cursor, with what lies on a server and nobody will read: `streams status` can look there only through us."""
+        shown = self._unmapped[:MAX_UNMAPPED_SHOWN] if isinstance(self._settings.inbox, Address) else ()
+        if shown == (position.unmapped if position is not None else ()):
+            return cursor
+        return replace(position or FilePosition("", ""), unmapped=shown).to_text()

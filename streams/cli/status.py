@@ -23,6 +23,10 @@ def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = F
         for name, f in found.flows.items()
     ]
     shell.print_table(["flow", "received", "posted", "no_op", "parked", "dead", "in flight", "oldest (s)"], rows)
+    for name, files in found.unmapped.items():
+        shell.print_line(
+            f"{name} reads none of: {', '.join(files)}; name them *.jsonl, add a csv or json mapping, or take them away"
+        )
     shell.print_line("idle: nothing in flight, no unread file" if found.idle else "busy: work is under way or waits")
 
 

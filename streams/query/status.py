@@ -6,9 +6,9 @@ their watermarks, and the states of dead letters. What is missing between the tw
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -76,13 +76,23 @@ class FlowStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`flows` has the five event types, and `inbox` where lines were refused whose type nobody could tell."""
+    """How far everything is.
+
+    Attributes:
+        idle: Nothing is under way, and no file waits.
+        flows: By event type, all five, and `inbox` where lines were refused whose type nobody could tell.
+        unmapped: Files that connectors will not read, by connector; they wait for somebody to map or take them away.
+    """
 
     idle: bool
     flows: Mapping[str, FlowStatus]
+    unmapped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {"idle": self.idle, "flows": {name: flow.as_json() for name, flow in self.flows.items()}}
+        found = {"idle": self.idle, "flows": {name: flow.as_json() for name, flow in self.flows.items()}}
+        return found | (
+            {"unmapped_files": {name: [*each] for name, each in self.unmapped.items()}} if self.unmapped else {}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +200,25 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     letters = (await standing(log, config, codec)).values()
     oldest_ms = await _oldest(log, config, codec, first)
     levels: Counter[str] = Counter()
-    for position in (await positions(config, log, codec)).values():
+    unmapped: dict[str, Sequence[str]] = {}
+    for name, position in (await positions(config, log, codec)).items():
         levels.update(position.no_op)
+        settings = config.connectors[name]
+        if settings.enabled and (
+            files := await asyncio.to_thread(KINDS[settings.kind].unmapped, settings, position.cursor)
+        ):
+            unmapped[name] = files
     second = await snapshot(log, config)
     oldest_s = {flow: round(max(0, now_ms - stamp_ms) / 1000, 1) for flow, stamp_ms in oldest_ms.items()}
     flows = count(second.ends, second.committed.values(), letters, oldest_s, levels)
     idle = (
         first == second
         and not second.unread
+        and not unmapped
         and not second.unfinished()
         and not any(flow.in_flight for flow in flows.values())
     )
-    return Status(idle, flows)
+    return Status(idle, flows, unmapped)
 
 
 async def _oldest(log: Log, config: Config, codec: Codec, at: StatusSnapshot) -> dict[str, int]:

@@ -17,7 +17,7 @@ from connectors.ims import source as source_module
 from connectors.ims.inboxes import HttpsInbox, SftpInbox, open_inbox
 from connectors.ims.inboxes.inbox import is_plain
 from connectors.ims.settings import ImsSettings
-from connectors.ims.source import ImsSource, unread_files
+from connectors.ims.source import ImsSource, unmapped_files, unread_files
 from tests.connectors.ims.servers import CLIENT_KEY, HOST_KEY, PASSWORD, USER, WebFolder, sftp_server
 
 KINDS = ("folder", "sftp", "https", "https-delete", "https-names", "https-nginx")
@@ -245,6 +245,30 @@ async def test_a_file_nobody_reads_is_told_once_and_names_lead_nowhere_else(plac
         assert not is_plain(name)
         assert await inbox.open(name, ()) is None
     await inbox.close()
+
+
+async def test_a_file_that_no_mapping_takes_is_known_to_the_status_until_it_is_gone(place):
+    place.write("a.jsonl", move("1"))
+    (place.folder / "notes.txt").write_text("x")
+    (place.folder / ".hidden").write_text("x")
+    (place.folder / "b.jsonl.part").write_text("x")
+    source = place.source()
+    batch = await source.read((await source.read(None)).cursor)
+    assert batch.idle
+    assert unmapped_files(place.settings, batch.cursor) == ["notes.txt"]
+    assert (await source.read(batch.cursor)).cursor == batch.cursor
+    (place.folder / "notes.txt").unlink()
+    gone = await place.source().read(batch.cursor)
+    assert (gone.idle, gone.items) == (True, ())
+    assert unmapped_files(place.settings, gone.cursor) == []
+
+
+async def test_a_file_that_no_mapping_takes_is_known_before_anything_was_read(place):
+    (place.folder / "notes.txt").write_text("x")
+    batch = await place.source().read(None)
+    assert (batch.idle, unmapped_files(place.settings, batch.cursor)) == (True, ["notes.txt"])
+    place.write("a.jsonl", move("1"))
+    assert [item.event_id for item in (await place.source().read(batch.cursor)).items] == ["1"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "sftp"])

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from tests.streams.cli.conftest import Streams, at_once
 from tests.streams.facts import World, order
 
@@ -18,6 +20,14 @@ def test_status_for_people_is_a_table(streams: Streams, world: World) -> None:
     assert ran.code == 0
     assert "order_placed" in ran.out
     assert "idle" in ran.out
+
+
+def test_status_names_the_files_that_nobody_reads_and_what_to_do(streams: Streams, world: World, folder: Path) -> None:
+    (folder / "in/warehouse").mkdir(parents=True)
+    (folder / "in/warehouse/notes.txt").write_text("x")
+    ran = streams("status")
+    assert "warehouse reads none of: notes.txt; name them *.jsonl" in " ".join(ran.out.split())
+    assert "busy" in ran.out
 
 
 def test_topics_that_are_not_there_say_so(streams: Streams, world: World) -> None:

@@ -35,6 +35,17 @@ async def test_nothing_received_is_idle_and_all_zero(world: World) -> None:
     }
 
 
+async def test_a_file_that_no_mapping_takes_is_shown_and_nothing_is_idle(world: World) -> None:
+    inbox = world.config.connectors["warehouse"].inbox  # type: ignore[attr-defined]  # it is of the kind ims
+    inbox.mkdir(parents=True)
+    (inbox / "notes.txt").write_text("x")
+    found = await read(world)
+    assert found.idle is False
+    assert found.as_json()["unmapped_files"] == {"warehouse": ["notes.txt"]}
+    (inbox / "notes.txt").unlink()
+    assert (await read(world)).idle is True
+
+
 async def test_an_event_is_in_flight_until_a_stage_has_ended_it(world: World) -> None:
     await world.fact("order_placed", order("1001"), age_s=90)
     assert (await read(world)).flows["order_placed"] == status.FlowStatus(0, 0, 0, 0, 1, 90.0)
