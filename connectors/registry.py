@@ -22,8 +22,9 @@ from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
 from connectors.shopify import doctor as shopify_doctor
 from connectors.shopify.backfill import ShopifyBackfill
+from connectors.shopify.hook import hook_of as shopify_hook
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.source import ShopifySource, hook_of
+from connectors.shopify.source import ShopifySource
 from connectors.veeqo import doctor as veeqo_doctor
 from connectors.veeqo.backfill import VeeqoBackfill
 from connectors.veeqo.settings import VeeqoSettings
@@ -93,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "shopify": Kind(
         ShopifySettings,
         ShopifySource,
-        hook=hook_of,
+        hook=shopify_hook,
         backfill=ShopifyBackfill,
         counts=lambda place, settings: place in settings.stock_locations,
         dispatches=lambda settings: "dispatch_confirmed" in settings.events,

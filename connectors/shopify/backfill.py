@@ -1,16 +1,15 @@
-"""Reads a span of a shop by bulk operations: Shopify gathers the orders, and we read its file line by line.
+"""Reads a time range of a shop by bulk operations: Shopify gathers the orders, and we read its file line by line.
 
-An operation is of the orders that were created in a window and changed since the span began; the first window is all of
-the time before the span's end. One that fails, as large ones do, is made anew for half of its window; what it had is not
+An operation is of the orders that were created in a window and changed since the range began; the first window is all of
+the time before the range's end. One that fails, as large ones do, is made anew for half of its window; what it had is not
 used, since its last order may lack lines. One whose result is gone (after seven days), or that somebody has cancelled, is
-made anew for the whole window. What is then read again says the same under the same identities.
+made anew for the whole window. What is then read again is emitted again, the same under the same identities.
 
 A file does not hold what fulfilments and refunds are made of: bulk operations take no connection inside a list. They are
 asked for many at a time.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,25 +18,27 @@ from typing import Any
 import httpx
 import structlog
 
+from connectors.base import cursor_text
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError, RecordError
-from connectors.base.source import BackfillBatch, Item, TimeRange
-from connectors.base.values import validate
-from connectors.shopify import records, source
-from connectors.shopify.client import ORDERS_IN_BULK, Bulk, BulkGoneError, ShopifyClient
-from connectors.shopify.orders import Orders, incomplete, searched
+from connectors.base.errors import FatalError
+from connectors.base.source import BackfillBatch, Item, RefusedRecord, TimeRange
+from connectors.shopify.bulk import BulkOperation, BulkOperations
+from connectors.shopify.client import ShopifyClient
+from connectors.shopify.cursor import ShopifyCursor
+from connectors.shopify.errors import SCOPES, BulkGoneError
+from connectors.shopify.orders import Orders, read_changes, searched
+from connectors.shopify.queries import ORDERS_IN_BULK
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.translate.context import OrderChange, ShopifyContext, unreadable
-from connectors.shopify.translate.orders import changes_of, is_ours
+from connectors.shopify.translate.context import OrderChange, ShopifyContext
 
 log = structlog.get_logger(__name__)
 
 #: A batch is acknowledged whole: a restart asks again for the parts of so many orders.
 BATCH_ORDERS = 100
-LOOK_S = 5.0
+STATUS_POLL_S = 5.0
 #: A window that cannot be gathered even so small is tried again after a while, not halved any more.
-LEAST_WINDOW = timedelta(minutes=10)
-_AGAIN_S = 60.0
+SMALLEST_WINDOW = timedelta(minutes=10)
+SMALLEST_WINDOW_WAIT_S = 60.0
 _SECOND = timedelta(seconds=1)
 #: Before every shop.
 _BEGINNING = datetime(2006, 1, 1, tzinfo=UTC)
@@ -45,13 +46,13 @@ _WHOLE_PAGE = {"hasNextPage": False, "endCursor": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ShopifyBackfillCursor:
     """The cursor.
 
     Attributes:
         since, until: The window of `createdAt` under way, as ISO 8601.
         operation: Its bulk operation; None: not started.
-        byte: Of its result, everything before has been told.
+        byte: Of its result, everything before has been emitted.
     """
 
     since: str
@@ -60,42 +61,43 @@ class Place:
     byte: int = 0
 
     @classmethod
-    def from_text(cls, text: str) -> "Place":
+    def from_text(cls, text: str) -> "ShopifyBackfillCursor":
         """Read a cursor.
 
         Raises:
             FatalError: It is something else.
         """
-        try:
-            place = cls(**json.loads(text))
-            _ = place.window
-        except (ValueError, TypeError) as error:
-            raise FatalError("the cursor is not one of a shopify back-fill; name another span") from error
-        return place
+        return cursor_text.from_text(text, cls._of, "shopify", backfill=True)
+
+    @classmethod
+    def _of(cls, found: Any) -> "ShopifyBackfillCursor":
+        cursor = cls(**found)
+        _ = cursor.window
+        return cursor
 
     def to_text(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return cursor_text.to_text(asdict(self))
 
     @property
     def window(self) -> TimeRange:
         return TimeRange(datetime.fromisoformat(self.since), datetime.fromisoformat(self.until))
 
     @classmethod
-    def before(cls, window: TimeRange) -> "Place":
+    def before(cls, window: TimeRange) -> "ShopifyBackfillCursor":
         """At the beginning of a window."""
         return cls(window.since.isoformat(), window.until.isoformat())
 
 
 class ShopifyBackfill:
-    """A shop's span as a `BackfillSource`.
+    """A shop's past as a `BackfillSource`.
 
     Args:
         name: The connector's.
         settings: Its settings.
         clock: When things are observed.
-        span: What is read: what happened in it, whenever its order was placed.
+        time_range: What is read: what happened in it, whenever its order was placed.
         live: The live source's cursor, for since when counts have been read.
-        transport: For tests: an app in place of the network.
+        transport: For tests: an app in at of the network.
         sleep: For tests.
     """
 
@@ -104,7 +106,7 @@ class ShopifyBackfill:
         name: str,
         settings: ShopifySettings,
         clock: Clock,
-        span: TimeRange,
+        time_range: TimeRange,
         live: str | None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -114,38 +116,40 @@ class ShopifyBackfill:
         self.company = settings.company
         self._settings = settings
         self._clock = clock
-        self._span = span
+        self._range = time_range
         self._sleep = sleep
         self._client = ShopifyClient(settings, clock, transport=transport, sleep=sleep)
+        self._operations = BulkOperations(self._client, settings, transport=transport)
         self._orders = Orders(self._client)
-        self._counted_since = source.Place.from_text(live).counted_since if live is not None else {}
-        self._first = Place.before(TimeRange(_BEGINNING, max(span.until, _BEGINNING)))
+        self._counted_since = ShopifyCursor.from_text(live).counted_since if live is not None else {}
+        self._first = ShopifyBackfillCursor.before(TimeRange(_BEGINNING, max(time_range.until, _BEGINNING)))
         self._rows: AsyncGenerator[tuple[dict[str, Any], int], None] | None = None
-        self._at: Place | None = None
+        self._at: ShopifyBackfillCursor | None = None
 
     async def close(self) -> None:
         await self._leave()
+        await self._operations.close()
         await self._client.close()
 
     async def read(self, cursor: str | None) -> BackfillBatch:
-        place = Place.from_text(cursor) if cursor is not None else self._first
-        if place.operation is None:
-            operation = await self._client.start_bulk(self._query(place.window))
+        at = ShopifyBackfillCursor.from_text(cursor) if cursor is not None else self._first
+        if at.operation is None:
+            operation = await self._operations.start(self._query(at.window))
             # Written down before it is waited for: it may take hours.
-            return self._waits(replace(place, operation=operation), "Shopify begins to gather orders")
+            return self._waits(replace(at, operation=operation), "Shopify begins to gather orders")
         try:
-            if self._rows is None or self._at != place:
+            if self._rows is None or self._at != at:
                 await self._leave()
-                bulk = await self._client.look_bulk(place.operation)
+                bulk = await self._operations.look(at.operation)
                 if bulk.status != "COMPLETED":
-                    return await self._wait(place, bulk)
+                    return await self._wait(at, bulk)
                 if bulk.url is None:
-                    return self._next(place)
-                self._rows = self._client.bulk(bulk.url, start=place.byte)
-            return await self._read_rows(place)
+                    return self._next(at)
+                self._rows = self._operations.rows(bulk.url, start=at.byte)
+            return await self._read_rows(at)
         except BulkGoneError as error:
             await self._leave()
-            return self._again(place, str(error))
+            return self._again(at, str(error))
         except BaseException:
             await self._leave()
             raise
@@ -156,7 +160,7 @@ class ShopifyBackfill:
             await rows.aclose()
 
     def _query(self, window: TimeRange) -> str:
-        since, until = self._span.since, window.until
+        since, until = self._range.since, window.until
         # Whole seconds: what is too early is left out by its own time.
         until = until if not until.microsecond else until + _SECOND
         words = [f"updated_at:>='{searched(since)}'", f"created_at:<'{searched(until)}'"]
@@ -166,56 +170,56 @@ class ShopifyBackfill:
 
     # ---- the operation
 
-    async def _wait(self, place: Place, bulk: Bulk) -> BackfillBatch:
+    async def _wait(self, at: ShopifyBackfillCursor, bulk: BulkOperation) -> BackfillBatch:
         match bulk.status:
             case "CREATED" | "RUNNING" | "CANCELING":
-                await self._sleep(LOOK_S)
-                return self._waits(place, f"Shopify gathers orders: {bulk.objects} rows so far")
+                await self._sleep(STATUS_POLL_S)
+                return self._waits(at, f"Shopify gathers orders: {bulk.objects} rows so far")
             case "FAILED" if bulk.error == "ACCESS_DENIED":
-                raise FatalError("shopify: the bulk operation is denied; give the app the scopes of its README.md")
+                raise FatalError(f"shopify: the bulk operation is denied; {SCOPES}")
             case "FAILED":
-                return await self._halve(place, bulk.error)
+                return await self._halve(at, bulk.error)
             case status:
-                return self._again(place, f"it ended as {status[:20]}")
+                return self._again(at, f"it ended as {status[:20]}")
 
-    async def _halve(self, place: Place, error: str) -> BackfillBatch:
-        window = place.window
-        # Orders from before the span are few: they are asked for apart first.
+    async def _halve(self, at: ShopifyBackfillCursor, error: str) -> BackfillBatch:
+        window = at.window
+        # Orders from before the range are few: they are asked for apart first.
         middle = window.since + (window.until - window.since) / 2
-        if window.since < self._span.since < window.until:
-            middle = self._span.since
+        if window.since < self._range.since < window.until:
+            middle = self._range.since
         middle = middle.replace(microsecond=0)
-        if middle - window.since < LEAST_WINDOW:
+        if middle - window.since < SMALLEST_WINDOW:
             log.warning("bulk_failed", connector=self.name, error=error)
-            await self._sleep(_AGAIN_S)
-            return self._again(place, error)
+            await self._sleep(SMALLEST_WINDOW_WAIT_S)
+            return self._again(at, error)
         log.warning("bulk_halved", connector=self.name, error=error)
         return self._waits(
-            Place.before(TimeRange(window.since, middle)),
+            ShopifyBackfillCursor.before(TimeRange(window.since, middle)),
             f"Shopify failed ({error or 'no reason'}): half as much at once",
         )
 
-    def _again(self, place: Place, why: str) -> BackfillBatch:
+    def _again(self, at: ShopifyBackfillCursor, why: str) -> BackfillBatch:
         log.warning("bulk_restarted", connector=self.name, error=why)
-        return self._waits(Place.before(place.window), "the bulk operation is made anew")
+        return self._waits(ShopifyBackfillCursor.before(at.window), "the bulk operation is made anew")
 
-    def _next(self, place: Place) -> BackfillBatch:
+    def _next(self, at: ShopifyBackfillCursor) -> BackfillBatch:
         """The window is done: the next one is twice as wide, or there is none."""
-        window = place.window
-        if window.until >= self._span.until:
-            return BackfillBatch((), place.to_text(), idle=True, reached=self._span.until, part=1.0)
-        until = min(self._span.until, window.until + 2 * (window.until - window.since))
-        return self._waits(Place.before(TimeRange(window.until, until)), "")
+        window = at.window
+        if window.until >= self._range.until:
+            return BackfillBatch((), at.to_text(), idle=True, reached=self._range.until, part=1.0)
+        until = min(self._range.until, window.until + 2 * (window.until - window.since))
+        return self._waits(ShopifyBackfillCursor.before(TimeRange(window.until, until)), "")
 
-    def _waits(self, place: Place, doing: str) -> BackfillBatch:
-        return BackfillBatch((), place.to_text(), doing=doing)
+    def _waits(self, at: ShopifyBackfillCursor, doing: str) -> BackfillBatch:
+        return BackfillBatch((), at.to_text(), doing=doing)
 
     # ---- its result
 
-    async def _read_rows(self, place: Place) -> BackfillBatch:
+    async def _read_rows(self, at: ShopifyBackfillCursor) -> BackfillBatch:
         assert self._rows is not None  # noqa: S101 -- the caller has opened it
         raws: list[dict[str, Any]] = []
-        byte = place.byte
+        byte = at.byte
         async for row, end in self._rows:
             raws.append(_order(row))
             byte = end
@@ -223,36 +227,29 @@ class ShopifyBackfill:
                 break
         if not raws:
             await self._leave()
-            return self._next(place)
+            return self._next(at)
         await self._orders.complete(raws)
         context = ShopifyContext(self.name, self.company, self._settings, self._clock.now(), self._counted_since)
-        items = [item for raw in raws for item in self._tell(raw, context)]
-        self._at = replace(place, byte=byte)
+        items = [item for raw in raws for item in self._emitted(raw, context)]
+        self._at = replace(at, byte=byte)
         reached = _created_at(raws[-1])
-        part = self._span.part(reached) if reached is not None else None
+        part = self._range.part(reached) if reached is not None else None
         return BackfillBatch(tuple(items), self._at.to_text(), records=len(raws), reached=reached, part=part)
 
-    def _tell(self, raw: Mapping[str, Any], context: ShopifyContext) -> list[Item]:
-        """What happened to an order within the span."""
-        fault, found = incomplete(raw), list[OrderChange]()
-        try:
-            order = validate(records.Order, raw)
-            if fault is None and not is_ours(order, self._settings):
-                found = changes_of(order, raw, context)
-        except RecordError as error:
-            fault = str(error)
-        if fault is not None:
-            order_id, changed_at = str(raw.get("id")).rpartition("/")[2], str(raw.get("updatedAt"))
-            return [unreadable(order_id, changed_at, raw, fault, self._settings.events)]
-        return [item for each in found if self._is_within(each) for item in each.items]
+    def _emitted(self, raw: Mapping[str, Any], context: ShopifyContext) -> list[Item]:
+        """What happened to an order within the range."""
+        changes = read_changes(raw, context)
+        if isinstance(changes, RefusedRecord):
+            return [changes]
+        return [item for each in changes if self._is_within(each) for item in each.items]
 
-    def _is_within(self, found: OrderChange) -> bool:
-        """Whether it is of the span, and over. What is not over the live source tells in its time.
+    def _is_within(self, change: OrderChange) -> bool:
+        """Whether it is of the range, and over. What is not over the live source emits in its time.
 
-        What was undone within the span was not there to be told.
+        What was undone within the range was not there to be emitted.
         """
-        undone_at = found.undoes[1] if found.undoes is not None else None
-        return found.final and found.moment in self._span and (undone_at is None or undone_at not in self._span)
+        undone_at = change.undoes[1] if change.undoes is not None else None
+        return change.final and change.moment in self._range and (undone_at is None or undone_at not in self._range)
 
 
 def _order(row: dict[str, Any]) -> dict[str, Any]:

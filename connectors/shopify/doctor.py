@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, ObservedTransport, look, places
+from connectors.base.doctor import Examination, Finding, examination
 from connectors.base.errors import ConnectorError, FatalError
-from connectors.shopify.client import LEVELS, ShopifyClient, page_of
+from connectors.shopify.client import ShopifyClient
+from connectors.shopify.pages import page_of
+from connectors.shopify.queries import LEVELS
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.translate.context import NO_LOCATION
 
@@ -46,10 +48,11 @@ async def examine(
         clock: Ours.
         transport: Instead of the network.
     """
-    heard = ObservedTransport(transport)
-    client = ShopifyClient(settings, clock, transport=heard)
-    try:
-        scopes: set[str] = set()
+    scopes: set[str] = set()
+    async with examination(clock, lambda wire: ShopifyClient(settings, clock, transport=wire), transport) as (
+        exam,
+        client,
+    ):
 
         async def ask_scopes() -> str:
             answer = await client.query(SCOPES, {})
@@ -57,21 +60,18 @@ async def examine(
             scopes.update(str(each.get("handle")) for each in found.get("accessScopes") or ())
             return f"{settings.shop} answers, and takes the token"
 
-        findings = [await look("credentials", ask_scopes)]
-        if not findings[0].ok:
-            return findings
-        findings += [_scopes(scopes, settings), _version(heard, settings), heard.skew(clock)]
-        findings.append(await _places(client, name, settings, wanted))
-        findings.append(await _subscriptions(client, settings))
-        if settings.stock_locations:
-            findings.append(await look("counts", lambda: _counts(client, settings, clock)))
-        return findings
-    finally:
-        await client.close()
-        await heard.aclose()
+        if await exam.check("credentials", ask_scopes):
+            _check_scopes(exam, scopes, settings)
+            _check_version(exam, settings)
+            exam.check_clock()
+            await _check_places(exam, client, name, settings, wanted)
+            await _check_subscriptions(exam, client, settings)
+            if settings.stock_locations:
+                await exam.check("counts", lambda: _counts(client, settings, clock))
+        return exam.findings
 
 
-def _scopes(scopes: set[str], settings: ShopifySettings) -> Finding:
+def _check_scopes(exam: Examination, scopes: set[str], settings: ShopifySettings) -> None:
     needed = {"read_orders", "read_all_orders", "read_locations"}
     if settings.stock_locations:
         needed |= {"read_inventory", "read_products"}
@@ -79,63 +79,64 @@ def _scopes(scopes: set[str], settings: ShopifySettings) -> Finding:
     lacking = sorted(each for each in needed - scopes if each.replace("read_", "write_", 1) not in scopes)
     more = sorted(each for each in scopes if each.startswith("write_"))
     if lacking:
-        return Finding("scopes", False, f"lacking: {', '.join(lacking)}", _APP)
-    return Finding("scopes", True, "all there" + (f"; more than needed: {', '.join(more)}" if more else ""))
+        exam.fail("scopes", f"lacking: {', '.join(lacking)}", _APP)
+    else:
+        exam.note("scopes", "all there" + (f"; more than needed: {', '.join(more)}" if more else ""))
 
 
-def _version(heard: ObservedTransport, settings: ShopifySettings) -> Finding:
-    served = heard.headers.get("x-shopify-api-version")
-    ok = served in (None, settings.api_version)
-    told = f"asked for {settings.api_version}, answered by {served or 'one that does not say'}"
-    return Finding("api_version", ok, told, "" if ok else "Shopify has retired it: install a newer b1-streams")
+def _check_version(exam: Examination, settings: ShopifySettings) -> None:
+    served = exam.observed.headers.get("x-shopify-api-version")
+    detail = f"asked for {settings.api_version}, answered by {served or 'one that is not named'}"
+    if served in (None, settings.api_version):
+        exam.note("api_version", detail)
+    else:
+        exam.fail("api_version", detail, "Shopify has retired it: install a newer b1-streams")
 
 
-async def _places(client: ShopifyClient, name: str, settings: ShopifySettings, wanted: frozenset[str]) -> Finding:
+async def _check_places(
+    exam: Examination, client: ShopifyClient, name: str, settings: ShopifySettings, wanted: frozenset[str]
+) -> None:
     try:
         rows = await client.pages(LOCATIONS, {}, ("locations",), 50) or []
     except ConnectorError as error:
-        return Finding("places", False, str(error), _APP)
+        exam.fail("places", str(error), _APP)
+        return
     there = {str(row.get("id")).rpartition("/")[2]: row for row in rows if isinstance(row, Mapping)}
     asked = {*wanted, *settings.stock_locations} - {NO_LOCATION}
-    asleep = sorted(each for each in asked if each in there and there[each].get("isActive") is False)
-    if asleep:
-        return Finding(
-            "places", False, f"not active: {', '.join(asleep)}", "activate them at Shopify, or take them out"
-        )
-    return places(
-        asked,
-        {each: str(row.get("name") or "") for each, row in there.items()},
-        f"connectors.{name}.locations and stock_locations, or the warehouses that {name} owns",
-    )
+    inactive = sorted(each for each in asked if each in there and there[each].get("isActive") is False)
+    if inactive:
+        exam.fail("places", f"not active: {', '.join(inactive)}", "activate them at Shopify, or take them out")
+        return
+    where = f"connectors.{name}.locations and stock_locations, or the warehouses that {name} owns"
+    exam.check_places(asked, {each: str(row.get("name") or "") for each, row in there.items()}, where)
 
 
-async def _subscriptions(client: ShopifyClient, settings: ShopifySettings) -> Finding:
+async def _check_subscriptions(exam: Examination, client: ShopifyClient, settings: ShopifySettings) -> None:
     """Those made by API. Those of the app's own configuration, which we recommend, no query shows."""
     if not settings.webhook_secrets:
-        return Finding("webhooks", True, f"none configured: a change is seen within {settings.poll_interval_s:g} s")
+        exam.note("webhooks", f"none configured: a change is seen within {settings.poll_interval_s:g} s")
+        return
     try:
         rows = await client.pages(SUBSCRIPTIONS, {}, ("webhookSubscriptions",), 50) or []
     except ConnectorError as error:
-        return Finding("webhooks", True, f"cannot be seen ({error}); look at the app's configuration")
+        exam.note("webhooks", f"cannot be seen ({error}); look at the app's configuration")
+        return
     topics = {str(row.get("topic")) for row in rows if isinstance(row, Mapping)}
     needed = TOPICS | ({"INVENTORY_LEVELS_UPDATE"} if settings.stock_locations else set())
     lacking = sorted(needed - topics)
     if not topics & needed:
-        return Finding(
-            "webhooks", True, "none made by API; those of the app's configuration no query shows: look there"
-        )
-    if lacking:
-        return Finding(
-            "webhooks", False, f"made by API, but not for {', '.join(lacking)}",
-            "subscribe in the app's configuration: Shopify removes those made by API after eight failures",
-        )  # fmt: skip
-    return Finding("webhooks", True, f"{len(needed)} topics are subscribed to by API")
+        exam.note("webhooks", "none made by API; those of the app's configuration no query shows: look there")
+    elif lacking:
+        remedy = "subscribe in the app's configuration: Shopify removes those made by API after eight failures"
+        exam.fail("webhooks", f"made by API, but not for {', '.join(lacking)}", remedy)
+    else:
+        exam.note("webhooks", f"{len(needed)} topics are subscribed to by API")
 
 
 async def _counts(client: ShopifyClient, settings: ShopifySettings, clock: Clock) -> str:
     """Whether counts can be asked for by time; if not, each look reads all of them."""
     tomorrow = (clock.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = []
+    found: list[Any] = []
     for bound in (f"updated_at:>='{tomorrow}'", None):
         variables: dict[str, Any] = {
             "id": f"gid://shopify/Location/{settings.stock_locations[0]}", "query": bound, "names": [settings.stock_quantity],
@@ -143,16 +144,16 @@ async def _counts(client: ShopifyClient, settings: ShopifySettings, clock: Clock
         }  # fmt: skip
         page = page_of((await client.query(LEVELS, variables)).data, ("location", "inventoryLevels"))
         if page is None:
-            raise FatalError(f"shopify: there is no location {settings.stock_locations[0]}; mend stock_locations")
-        told.append(page["nodes"])
-    late, rows = told
-    shared = _least_shared(rows)
+            raise FatalError(f"shopify: there is no location {settings.stock_locations[0]}; fix stock_locations")
+        found.append(page["nodes"])
+    late, rows = found
+    shared = _shared_skus(rows)
     if late:
         return f"counts cannot be asked for by time: each look reads them all; {shared}"
     return f"counts can be asked for by time; {shared}"
 
 
-def _least_shared(rows: Sequence[Any]) -> str:
+def _shared_skus(rows: Sequence[Any]) -> str:
     numbers = [
         item["duplicateSkuCount"]
         for row in rows

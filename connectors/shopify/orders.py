@@ -4,21 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.base.errors import FatalError
-from connectors.shopify.client import (
-    AGREEMENTS,
-    FULFILLMENT,
-    FULFILLMENTS,
-    LINES,
-    ORDER,
-    REFUND,
-    REFUNDS,
-    ShopifyClient,
-    TooCostlyError,
-    id_of,
-    next_page,
-    page_of,
-)
+from connectors.base.errors import FatalError, RecordError
+from connectors.base.source import RefusedRecord
+from connectors.base.values import validate
+from connectors.shopify import records
+from connectors.shopify.client import ShopifyClient
+from connectors.shopify.errors import TooCostlyError
+from connectors.shopify.pages import id_of, next_page, page_of
+from connectors.shopify.queries import AGREEMENTS, FULFILLMENT, FULFILLMENTS, LINES, ORDER, REFUND, REFUNDS
+from connectors.shopify.translate.context import OrderChange, ShopifyContext, unreadable
+from connectors.shopify.translate.orders import changes_of
 
 LINE_ROWS = 20
 DETAIL_ROWS = 50
@@ -27,7 +22,7 @@ DETAIL_ROWS = 50
 PART_ROWS = 10
 PARTS_AT_ONCE = 24
 _MAX_PARTS = 50  # of the lists that Shopify does not page
-#: Reasons of agreements whose sales the order's own lines and its refunds tell.
+#: Reasons of agreements whose sales the order's own lines and its refunds state.
 _TOLD_BY_THE_ORDER = frozenset({"ORDER", "REFUND"})
 #: Of an order: what its parts are called there, the query of several and of one, their names, and their lines.
 _PARTS = (
@@ -46,15 +41,8 @@ class Orders:
 
     async def fetch(self, gid: str) -> dict[str, Any] | None:
         """One order as it is now; None: there is none."""
-        while True:
-            try:
-                answer = await self._client.query(ORDER, {"id": gid, "first": self._line_rows, "after": None})
-            except TooCostlyError as error:
-                if self._line_rows <= 1:
-                    raise FatalError("shopify: one order costs more than a query may; report this version") from error
-                self._line_rows //= 2
-                continue
-            break
+        variables = {"id": gid, "after": None}
+        answer, self._line_rows = await self._client.query_fewer(ORDER, variables, self._line_rows)
         found = answer.data.get("order")
         if not isinstance(found, Mapping):
             return None
@@ -125,15 +113,8 @@ class Orders:
 
     async def _fetch_part(self, document: str, name: str, rows: str, head: Mapping[str, Any]) -> dict[str, Any] | None:
         """A fulfilment or refund with all its lines."""
-        first = DETAIL_ROWS
-        while True:
-            try:
-                answer = await self._client.query(document, {"id": id_of(head), "first": first, "after": None})
-                break
-            except TooCostlyError as error:
-                if first <= 1:
-                    raise FatalError("shopify: one line costs more than a query may; report this version") from error
-                first //= 2
+        variables = {"id": id_of(head), "after": None}
+        answer, first = await self._client.query_fewer(document, variables, DETAIL_ROWS)
         found = answer.data.get(name)
         if not isinstance(found, Mapping):
             return None
@@ -147,6 +128,18 @@ class Orders:
 
 def _listed(value: object) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
+
+
+def read_changes(raw: Mapping[str, Any], context: ShopifyContext) -> list[OrderChange] | RefusedRecord:
+    """All that has happened to a fetched order; a dead letter where it cannot be read."""
+    fault = incomplete(raw)
+    if fault is None:
+        try:
+            return changes_of(validate(records.Order, raw), raw, context)
+        except RecordError as error:
+            fault = str(error)
+    order_id, changed_at = str(raw.get("id")).rpartition("/")[2], str(raw.get("updatedAt"))
+    return unreadable(order_id, changed_at, raw, fault, context.settings.events)
 
 
 def incomplete(raw: object) -> str | None:

@@ -72,10 +72,10 @@ class ShopifySettings(ConnectorSettings):
         default=Decimal(0),
         ge=0,
         lt=100,
-        description="Percent contained in refunds of an amount, of which no tax is told",
+        description="Percent contained in refunds of an amount, of which no tax is stated",
     )
     adjustment_tax_code: str | None = Field(
-        default=None, description="Tax code of money beside the lines of refunds; none: by the tax that Shopify tells"
+        default=None, description="Tax code of money beside the lines of refunds; none: by the tax that Shopify states"
     )
     rounding_tolerance: int = Field(
         default=5,

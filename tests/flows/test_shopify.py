@@ -13,8 +13,9 @@ from connectors.base.cursors import CURSORS, Cursors, partition_of
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
+from connectors.shopify.hook import hook_of
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.source import ShopifySource, hook_of
+from connectors.shopify.source import ShopifySource
 from connectors.webhooks.ingest import WebhookIngest
 from connectors.webhooks.server import WebhookServer
 from connectors.webhooks.settings import WebhookSettings

@@ -27,9 +27,10 @@ from connectors.magento.source import MagentoSource
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
 from connectors.shopify.client import Answer
-from connectors.shopify.client import _parse as parse_answer
+from connectors.shopify.client import json_of as parse_answer
+from connectors.shopify.cursor import ShopifyCursor
 from connectors.shopify.settings import ShopifySettings
-from connectors.shopify.source import Place, ShopifySource
+from connectors.shopify.source import ShopifySource
 from connectors.veeqo.client import VeeqoPage
 from connectors.veeqo.client import _rows as rows_of
 from connectors.veeqo.settings import VeeqoSettings
@@ -378,7 +379,7 @@ class Store(Texts):
             cursor = batch.cursor or cursor
 
 
-_BEFORE = json.loads(Place().to_text())
+_BEFORE = json.loads(ShopifyCursor().to_text())
 
 
 def _asked(document: str, variables: Mapping[str, Any]) -> str:

@@ -4,12 +4,12 @@ What arrived at the customer (`paid`) and what the rows say rarely differ, and e
 
     paid is                    because                                        becomes
     some cents off             a shop of several currencies rounds twice      the largest row takes it
-    less by one shipping       its refund is told twice, in two lists         told once
+    less by one shipping       its refund is stated twice, in two lists         stated once
     less by a return's fees    they are kept back (agreements, FEE)           an adjustment below zero
     less                       the customer owed it: goods of an exchange,    nothing: the credit settles it
                                an order that is not paid
     more                       the customer had paid too much                 nothing: no invoice has it
-    more by the tax of duties  refunds tell duties without it                 the adjustment's tax
+    more by the tax of duties  refunds state duties without it                 the adjustment's tax
     more, and there are no     the shop gives an amount                       an adjustment
     rows
     anything else              nobody knows                                   a dead letter
@@ -68,7 +68,7 @@ class Settlement:
     Attributes:
         adjustment: Tips, duties, fees, goodwill.
         rounding: Cents for the largest row.
-        untaxed: Whether nothing at all is told of the adjustment's tax.
+        untaxed: Whether nothing at all is stated of the adjustment's tax.
     """
 
     adjustment: NetTax
@@ -129,7 +129,7 @@ class Balance:
             UnexplainedMoneyError: Nothing explains it.
         """
         owed = self.owed(at, was_sent=was_sent)
-        adjustments = self._told_once(rows)
+        adjustments = self._stated_once(rows)
         kept = -sum((each.gross for each in adjustments if each.gross < 0), ZERO)
         if kept and self._has_exchange():
             # What Shopify writes off as a discrepancy is what the other goods cost.
@@ -165,11 +165,11 @@ class Balance:
                 self.credited += rest
                 rest, untaxed = ZERO, True
         if abs(rest) > self.tolerance:
-            told, paid = rounded(value, self.currency), rounded(rows.paid, self.currency)
-            raise UnexplainedMoneyError(f"its rows come to {told}, its money to {paid}, and nothing says why")
+            stated, paid = rounded(value, self.currency), rounded(rows.paid, self.currency)
+            raise UnexplainedMoneyError(f"its rows come to {stated}, its money to {paid}, and nothing says why")
         return Settlement(adjustment, rest, untaxed)
 
-    def _told_once(self, rows: RefundRows) -> tuple[NetTax, ...]:
+    def _stated_once(self, rows: RefundRows) -> tuple[NetTax, ...]:
         """The adjustments without a shipping refund that is a row already, where the money has it only once."""
         shipping, adjustments = rows.shipping.gross, rows.adjustments
         if not shipping:
@@ -186,7 +186,7 @@ class Balance:
         return any(part.exchange for part, _ in self.ordered)
 
     def _split(self, gross: Decimal) -> NetTax:
-        """An amount of which Shopify does not tell the tax."""
+        """An amount of which Shopify does not state the tax."""
         rate = self.settings.adjustment_tax_rate / 100
         net = rounded(gross / (1 + rate), self.currency)
         return NetTax(net, gross - net)

@@ -75,9 +75,9 @@ class NetTax:
         return bool(self.net or self.tax)
 
 
-def money_of(told: Decimal, tax: Decimal, *, includes_tax: bool) -> NetTax:
+def money_of(stated: Decimal, tax: Decimal, *, includes_tax: bool) -> NetTax:
     """An amount as Shopify writes it, with its tax in it or beside it."""
-    return NetTax(told - tax if includes_tax else told, tax)
+    return NetTax(stated - tax if includes_tax else stated, tax)
 
 
 def is_charge(line: records.LineItem) -> bool:

@@ -1,9 +1,9 @@
 """The orders within an order: as it was placed, what each edit added, what each exchange sold.
 
-Shopify tells sales by agreements: one of reason ORDER, then one for each edit, return and refund. Goods that a customer
+Shopify states sales by agreements: one of reason ORDER, then one for each edit, return and refund. Goods that a customer
 gets for those sent back are sales of an agreement of reason RETURN (shopify.dev changelog, "Return Sales and Exchange
 APIs", 2024-04); the order's own lines and total then hold them as if they had always been there. An order that has no
-other sales than its first is told by its own lines.
+other sales than its first is stated by its own lines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class OrderPart:
         key: Of the change, see `OrderChange`.
         moment: When it came to be.
         quantities: Units by line.
-        sales: What an agreement tells of its money; None: the order's own lines do.
+        sales: What an agreement states of its money; None: the order's own lines do.
         exchange: Whether a return brought it.
     """
 
@@ -139,7 +139,7 @@ def _sold(agreement: records.Agreement) -> tuple[dict[str, int], Sales]:
     charges: list[Charge] = []
     duties = NetTax()
     for sale in agreement.sales:
-        # Of a return these are what is given back: the refund tells it.
+        # Of a return these are what is given back: the refund states it.
         if agreement.reason == "RETURN" and sale.action_type == "RETURN":
             continue
         if sale.line_item is not None and sale.quantity is not None and sale.quantity > 0:

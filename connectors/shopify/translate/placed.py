@@ -33,7 +33,7 @@ class PartMoney:
         amounts: By line, charges without goods among them.
         charges: Freight, duties and fees.
         duties: Duties and fees among them.
-        tax: Together; None: Shopify does not tell it.
+        tax: Together; None: Shopify does not state it.
         total: With tax.
     """
 
@@ -106,19 +106,19 @@ class PartMoney:
 
 
 def _duties(order: records.Order) -> list[Charge]:
-    """Duties and additional fees as they were charged, one by one where Shopify tells them so."""
+    """Duties and additional fees as they were charged, one by one where Shopify states them so."""
     found: list[Charge] = []
     rows: list[records.TaxedPrice] = [duty for line in order.line_items for duty in line.duties]
-    for whole, told in (
+    for whole, stated in (
         (order.original_total_duties_set, rows),
         (order.original_total_additional_fees_set, order.additional_fees),
     ):
         if whole is None or not whole.amount:
             continue
-        if sum_of([each.price for each in told]) == whole.amount:
-            found += [Charge(NetTax(each.price.amount, tax_of(each.tax_lines)), each.tax_lines) for each in told]
+        if sum_of([each.price for each in stated]) == whole.amount:
+            found += [Charge(NetTax(each.price.amount, tax_of(each.tax_lines)), each.tax_lines) for each in stated]
         else:
-            tax = sum((tax_of(each.tax_lines) for each in told), ZERO)
+            tax = sum((tax_of(each.tax_lines) for each in stated), ZERO)
             found.append(Charge(NetTax(whole.amount, tax)))
     return found
 
@@ -129,7 +129,7 @@ def _with_tax(duties: list[Charge], rest: Decimal, tax_rest: Decimal | None, cur
     Args:
         duties: One or more.
         rest: What the order's total is above everything else.
-        tax_rest: The same of its tax; None: not told.
+        tax_rest: The same of its tax; None: not stated.
         currency: Of all of it.
     """
     net = sum((each.amount.net for each in duties), ZERO)

@@ -190,7 +190,7 @@ class RefundBuilder:
         code = self._context.settings.adjustment_tax_code
         if code is None and not settlement.untaxed:
             code = self._taxes.code_of_amount(amount)
-        # Where nobody told its tax and none is configured, none is stated.
+        # Where nobody stated its tax and none is configured, none is stated.
         tax = None if settlement.untaxed and not amount.tax else amount.tax
         return Adjustment(amount=amount.net, tax_code=code, tax_amount=tax)
 

@@ -1,6 +1,6 @@
 """Tax codes of lines, charges and adjustments.
 
-A rate that Shopify tells is never left to the company's default code: where the country is not known (a sale at a till has
+A rate that Shopify states is never left to the company's default code: where the country is not known (a sale at a till has
 no address), the code is the rate alone, as `20`, which somebody maps or B1 refuses. A rate is believed only as far as the
 tax agrees with it: buyers who are exempt have tax lines of 20 % that come to nothing.
 """
@@ -15,7 +15,7 @@ from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.translate.context import ZERO, NetTax
 
 _STEP = Decimal("0.000001")
-#: The code where there is a tax and its rate cannot be told.
+#: The code where there is a tax and its rate cannot be stated.
 UNKNOWN = "unknown"
 #: The code of what is not taxed, where codes are the titles of taxes.
 UNTAXED = "none"
@@ -27,7 +27,7 @@ class Charge:
 
     Attributes:
         amount: What it comes to.
-        taxes: As Shopify tells them; None: it does not, and the amount has to say it.
+        taxes: As Shopify states them; None: it does not, and the amount has to say it.
     """
 
     amount: NetTax
@@ -47,15 +47,15 @@ class TaxCodes:
         self._known: dict[Decimal, Sequence[records.TaxLine]] = {}
         rows = [line.tax_lines for line in order.line_items] + [line.tax_lines for line in order.shipping_lines]
         for taxes in rows:
-            if told := _told_rate(taxes):
-                self._known.setdefault(told, taxes)
+            if stated := _stated_rate(taxes):
+                self._known.setdefault(stated, taxes)
 
     def rate(self, taxes: Sequence[records.TaxLine], amount: NetTax) -> Decimal | None:
-        """The rate in percent, 0 where nothing is taxed; None: there is a tax, and its rate is not told."""
-        told = _told_rate(taxes)
-        if told and not amount.tax and rounded(abs(amount.net) * told / 100, self._currency):
+        """The rate in percent, 0 where nothing is taxed; None: there is a tax, and its rate is not stated."""
+        stated = _stated_rate(taxes)
+        if stated and not amount.tax and rounded(abs(amount.net) * stated / 100, self._currency):
             return ZERO
-        return told
+        return stated
 
     def code(self, taxes: Sequence[records.TaxLine], amount: NetTax) -> str | None:
         """The code of a line; None: `tax_codes` is `none`, and B1 looks at the rate."""
@@ -72,7 +72,7 @@ class TaxCodes:
         return "+".join(sorted(code for code in codes if code is not None)) or None
 
     def code_of_amount(self, amount: NetTax) -> str | None:
-        """The code of an amount that tells its tax and not its rate: one of the order's rates that comes to the same."""
+        """The code of an amount that states its tax and not its rate: one of the order's rates that comes to the same."""
         if not amount.tax:
             return self.code((), amount)
         slack = 2 * smallest_unit(self._currency)
@@ -94,8 +94,8 @@ def tax_of(taxes: Sequence[records.TaxLine]) -> Decimal:
     return sum((each.price_set.amount for each in taxes), ZERO)
 
 
-def _told_rate(taxes: Sequence[records.TaxLine]) -> Decimal | None:
-    """The rates of a row together, in percent; None where one is not told."""
+def _stated_rate(taxes: Sequence[records.TaxLine]) -> Decimal | None:
+    """The rates of a row together, in percent; None where one is not stated."""
     rates = [each.rate for each in taxes]
     if any(rate is None for rate in rates):
         return None

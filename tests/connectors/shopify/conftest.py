@@ -9,6 +9,7 @@ import pytest
 
 from connectors.base.cursors import CURSORS, Cursors
 from connectors.base.levels import resolve
+from connectors.shopify.bulk import BulkOperations
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.source import ShopifySource
 from lab.simulators.shopify.app import Shop
@@ -37,6 +38,7 @@ class Play:
     shop: Shop
     settings: ShopifySettings
     source: ShopifySource
+    operations: BulkOperations
     cursor: str | None = None
     items: list[Any] = field(default_factory=list)
     known: dict[Any, Any] = field(default_factory=dict)
@@ -58,7 +60,7 @@ class Play:
 
 @pytest.fixture
 async def make_play():
-    opened: list[ShopifySource] = []
+    opened: list[ShopifySource | BulkOperations] = []
 
     def make(*, shop: Shop | None = None, **changes: Any) -> Play:
         time = Time()
@@ -73,12 +75,13 @@ async def make_play():
         environ = {"TOKEN": TOKEN, "SECRET": found.secret, "OLD": "shpss_old"}
         settings = ShopifySettings.model_validate(table, context={"environ": environ})
         source = ShopifySource("shop", settings, time, transport=Wire(found), sleep=time.sleep)
-        opened.append(source)
-        return Play(time, found, settings, source)
+        operations = BulkOperations(source._client, settings, transport=Wire(found))
+        opened.extend((source, operations))
+        return Play(time, found, settings, source, operations)
 
     yield make
-    for source in opened:
-        await source.close()
+    for each in opened:
+        await each.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from connectors.shopify import source as module
-from connectors.shopify.client import ORDER
+from connectors.shopify.queries import ORDER
 from connectors.shopify.source import ShopifySource
 from lab.simulators.shopify.app import Shop
 

@@ -10,7 +10,7 @@ from connectors.base.errors import FatalError, RetriableError
 from connectors.base.source import RefusedRecord, TimeRange
 from connectors.shopify import backfill as module
 from connectors.shopify import client
-from connectors.shopify.backfill import Place, ShopifyBackfill
+from connectors.shopify.backfill import ShopifyBackfill, ShopifyBackfillCursor
 from schemas.events import OrderPlaced, identity
 from tests.connectors.wire import Wire
 
@@ -157,7 +157,7 @@ async def test_an_operation_that_fails_is_halved_and_its_partial_result_is_not_u
     batches = await batches_of(source)
     assert said([item for batch in batches for item in batch.items]) == whole
     assert sum("half as much" in batch.doing for batch in batches) == 2
-    windows = [Place.from_text(batch.cursor).window for batch in batches]
+    windows = [ShopifyBackfillCursor.from_text(batch.cursor).window for batch in batches]
     assert windows[-1].until == ALL.until
     fetched = [one for one in play.shop._bulk.values() if one["status"] == "FAILED"]
     assert all(one["partialDataUrl"] for one in fetched)
@@ -230,7 +230,7 @@ async def test_an_operation_of_somebody_else_is_waited_for(play, make_span):
     play.shop._version = "2025-10"
     play.shop.versions = ("2025-10",)
     source = make_span(api_version="2025-10")
-    await source._client.start_bulk(source._query(ALL))
+    await source._operations.start(source._query(ALL))
     with pytest.raises(RetriableError, match="another bulk"):
         await source.read(None)
 
@@ -274,5 +274,5 @@ async def test_a_refund_that_is_not_over_is_left_to_the_live_source(play, make_s
 
 
 async def test_a_cursor_of_another_is_refused(make_span):
-    with pytest.raises(FatalError, match="back-fill"):
+    with pytest.raises(FatalError, match="backfill"):
         await make_span().read(json.dumps({"since": 3}))

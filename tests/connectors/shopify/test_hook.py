@@ -12,7 +12,7 @@ from connectors.base.dead_letters import DeadLetters
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
 from connectors.runtime import Runtime
-from connectors.shopify.source import hook_of
+from connectors.shopify.hook import hook_of
 from connectors.webhooks.hook import sign
 from connectors.webhooks.ingest import WebhookIngest
 from connectors.webhooks.server import WebhookServer

@@ -14,7 +14,7 @@ from connectors.base.source import RefusedRecord
 from connectors.shopify import client
 from connectors.shopify import source as module
 from connectors.shopify.client import LOST_PAUSES_S
-from connectors.shopify.source import Place
+from connectors.shopify.cursor import ShopifyCursor
 from lab.simulators.shopify.app import Fault
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued, StockAdjusted, identity
 
@@ -189,7 +189,7 @@ async def test_the_same_cursor_says_the_same(play, make_play):
     play.time.at += timedelta(seconds=60)
     first = await play.source.read(None)
     assert await play.source.read(None) == first
-    assert Place.from_text(first.cursor).to_text() == first.cursor
+    assert ShopifyCursor.from_text(first.cursor).to_text() == first.cursor
 
 
 async def test_test_orders_and_our_own_do_not_come_back(make_play):
@@ -703,4 +703,4 @@ async def test_no_secret_and_no_personal_data_is_shown(play, caplog):
 @pytest.mark.parametrize("text", ["", "{}", "null", "[]", '{"file": "a"}', '{"since": 5}'])
 def test_a_cursor_of_another_kind_is_refused(text):
     with pytest.raises(FatalError, match="cursor"):
-        Place.from_text(text)
+        ShopifyCursor.from_text(text)

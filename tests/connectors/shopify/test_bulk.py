@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from connectors.base.errors import FatalError, RetriableError
-from connectors.shopify.client import ORDERS_IN_BULK, ShopifyClient
+from connectors.shopify.bulk import BulkOperations
+from connectors.shopify.queries import ORDERS_IN_BULK
 from lab.simulators.shopify.app import Shop
 from tests.connectors.shopify.conftest import TOKEN, Time
 
@@ -15,16 +16,16 @@ LINES = """{ orders { edges { node { id name
   shippingLines { edges { node { id title } } } lineItems { edges { node { id sku } } } } } } }"""
 
 
-async def ended(client, operation):
+async def ended(operations, operation):
     """Looks until the operation has ended, as a source does."""
-    while (found := await client.look_bulk(operation)).status in ("CREATED", "RUNNING"):
+    while (found := await operations.look(operation)).status in ("CREATED", "RUNNING"):
         pass
     return found
 
 
-async def bulk(client, query=LINES, start=0):
-    found = await ended(client, await client.start_bulk(query))
-    return [row async for row in client.bulk(found.url, start=start)]
+async def bulk(operations, query=LINES, start=0):
+    found = await ended(operations, await operations.start(query))
+    return [row async for row in operations.rows(found.url, start=start)]
 
 
 async def test_a_bulk_operation_gives_every_order_with_its_lines(play):
@@ -32,7 +33,7 @@ async def test_a_bulk_operation_gives_every_order_with_its_lines(play):
         play.shop.place_order(*[{"sku": f"S{n}", "quantity": 1, "price": "1.00"} for n in range(count)])
         for count in (1, 3, 2)
     ]
-    rows = [row for row, _ in await bulk(play.source._client)]
+    rows = [row for row, _ in await bulk(play.operations)]
     assert [row["id"].rpartition("/")[2] for row in rows] == numbers
     assert [[line["sku"] for line in row["LineItem"]] for row in rows] == [["S0"], ["S0", "S1", "S2"], ["S0", "S1"]]
     assert all(len(row["ShippingLine"]) == 1 for row in rows)
@@ -46,16 +47,16 @@ async def test_a_result_goes_on_behind_every_object(play, monkeypatch, ranges):
         monkeypatch.setattr(play.shop, "_serve_file", lambda path, _wanted: serve(path, ""))
     for _ in range(5):
         play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
-    client = play.source._client
-    found = await ended(client, await client.start_bulk(LINES))
-    rows = [row async for row in client.bulk(found.url)]
+    operations = play.operations
+    found = await ended(operations, await operations.start(LINES))
+    rows = [row async for row in operations.rows(found.url)]
     for at, (_, end) in enumerate(rows):
-        assert [row async for row in client.bulk(found.url, start=end)] == rows[at + 1 :]
+        assert [row async for row in operations.rows(found.url, start=end)] == rows[at + 1 :]
 
 
 async def test_an_empty_shop_is_an_empty_result(play):
-    client = play.source._client
-    found = await ended(client, await client.start_bulk(ORDERS_IN_BULK % ""))
+    operations = play.operations
+    found = await ended(operations, await operations.start(ORDERS_IN_BULK % ""))
     assert (found.status, found.url) == ("COMPLETED", None)
 
 
@@ -63,11 +64,11 @@ async def test_an_empty_shop_is_an_empty_result(play):
 async def test_more_operations_at_once_than_shopify_runs_wait(make_play, version, at_once):
     shop = Shop(clock=Time().now, token=TOKEN)
     shop.versions = ("2025-10", *shop.versions)
-    client = make_play(shop=shop, api_version=version).source._client
+    operations = make_play(shop=shop, api_version=version).operations
     for _ in range(at_once):
-        await client.start_bulk(ORDERS_IN_BULK % "")
+        await operations.start(ORDERS_IN_BULK % "")
     with pytest.raises(RetriableError, match="another bulk"):
-        await client.start_bulk(ORDERS_IN_BULK % "")
+        await operations.start(ORDERS_IN_BULK % "")
 
 
 @pytest.mark.parametrize(
@@ -82,27 +83,27 @@ async def test_more_operations_at_once_than_shopify_runs_wait(make_play, version
 async def test_what_bulk_operations_do_not_take_is_refused(play, query):
     play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
     with pytest.raises(FatalError, match="refuses the bulk"):
-        await play.source._client.start_bulk(query)
+        await play.operations.start(query)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]\n", b"\xff\n"])
 async def test_a_damaged_result_is_no_crash(play, body):
-    client = play.source._client
+    operations = play.operations
     play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
-    found = await ended(client, await client.start_bulk(LINES))
+    found = await ended(operations, await operations.start(LINES))
     play.shop._files = dict.fromkeys(play.shop._files, body)
     with pytest.raises(RetriableError):
-        _ = [row async for row in client.bulk(found.url)]
+        _ = [row async for row in operations.rows(found.url)]
 
 
 async def test_a_result_whose_rows_are_not_grouped_is_not_put_together_wrongly(play):
     for _ in range(2):
         play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
-    client = play.source._client
+    operations = play.operations
     started = play.shop._start_bulk(LINES, grouped=None)
-    found = await ended(client, started["bulkOperation"]["id"])
+    found = await ended(operations, started["bulkOperation"]["id"])
     with pytest.raises(FatalError, match="not grouped"):
-        _ = [row async for row in client.bulk(found.url)]
+        _ = [row async for row in operations.rows(found.url)]
 
 
 class Endless(httpx.AsyncBaseTransport):
@@ -124,14 +125,14 @@ class Endless(httpx.AsyncBaseTransport):
 
 async def test_memory_does_not_grow_with_the_shop(play):
     async def peak(orders: int) -> int:
-        client = ShopifyClient(play.settings, play.time, transport=Endless(orders), sleep=play.time.sleep)
+        operations = BulkOperations(play.source._client, play.settings, transport=Endless(orders))
         tracemalloc.start()
         count = 0
-        async for row, _ in client.bulk("https://storage.example/result.jsonl"):
+        async for row, _ in operations.rows("https://storage.example/result.jsonl"):
             count += len(row["LineItem"])
         _, found = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        await client.close()
+        await operations.close()
         assert count == 3 * orders
         return found
 
@@ -142,10 +143,4 @@ async def test_memory_does_not_grow_with_the_shop(play):
 
 async def test_a_result_that_is_not_behind_https_is_not_fetched(play):
     with pytest.raises(FatalError, match="https"):
-        _ = [row async for row in play.source._client.bulk("http://169.254.169.254/latest")]
-
-
-async def test_a_token_is_sent_to_the_shop_only(play):
-    play.shop.token = "other"
-    with pytest.raises(FatalError):
-        await play.source._client.query("{ orders(first: 1) { nodes { id } } }", {})
+        _ = [row async for row in play.operations.rows("http://169.254.169.254/latest")]
