@@ -86,3 +86,24 @@ def test_every_file_that_a_readme_links_is_there() -> None:
     for path in READMES:
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / link).exists(), f"{path}: {link}"
+
+
+def test_the_table_of_folders_is_the_tree() -> None:
+    """Every package one level below the top is named, and what is named is there; vendors are one row."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"## Where things are\n(.*?)\n## ", text, re.S)
+    named = {
+        place.removesuffix("/")
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for place in re.findall(r"`([a-z_]+/[^`]*)`", row.split("|")[1])
+    }
+    assert {place for place in named if not (ROOT / place).is_dir()} == {"connectors/<vendor>"}
+    vendors = {path.parent.name for path in (ROOT / "connectors").glob("*/README.md")} - {"base", "ims", "sap_b1"}
+    there = {
+        str(path.parent.relative_to(ROOT))
+        for top in ("connectors", "lab", "streams")
+        for path in (ROOT / top).glob("*/__init__.py")
+        if path.parent.name not in vendors
+    }
+    assert there <= named, there - named
