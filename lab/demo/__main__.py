@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
-from lab.demo.inputs import Files, Input
-from lab.demo.vendors import VENDORS, Vendors
-from lab.feed import sales as feeding
+from lab.demo.inputs import DemoInput, FileInput
+from lab.demo.vendors.names import VENDORS
+from lab.demo.vendors.source import VendorInput
+from lab.feed.build import build_feed
+from lab.feed.company import ZONE
+from lab.feed.rows import SLICE, read_rows
 
 _STEPS = 60
 
 
-def _input(options: argparse.Namespace, data: Path, today: date) -> Input:
-    made, urls = feeding.build(feeding.read(data), today), dict(options.vendor)
+def _input(options: argparse.Namespace, data: Path, today: date) -> DemoInput:
+    made, urls = build_feed(read_rows(data), today), dict(options.vendor)
     if not urls:
-        return Files(made, options.folder)
-    return Vendors(made, options.folder, urls)
+        return FileInput(made, options.folder)
+    return VendorInput(made, options.folder, urls)
 
 
 async def _prepare(options: argparse.Namespace) -> None:
@@ -30,7 +33,7 @@ async def _prepare(options: argparse.Namespace) -> None:
     marker = folder / "feed.json"
     if marker.exists():
         return
-    today = datetime.now(feeding.ZONE).date()
+    today = datetime.now(ZONE).date()
     source = _input(options, options.data, today)
     password = options.password_file.read_text(encoding="utf-8").removesuffix("\n")
     source.prepare()
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare.add_argument("--bootstrap-servers", required=True)
     prepare.add_argument("--service-layer-url", required=True)
     prepare.add_argument("--password-file", type=Path, required=True)
-    prepare.add_argument("--data", type=Path, default=feeding.SLICE)
+    prepare.add_argument("--data", type=Path, default=SLICE)
     prepare.set_defaults(run=_prepare)
     drip = commands.add_parser("drip", help="let the sales come in, a piece at a time")
     drip.add_argument("--seconds", type=float, default=90)

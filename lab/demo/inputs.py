@@ -1,4 +1,4 @@
-"""Where the demo's sales come from: files by default, or the vendors' simulators (`vendors.py`)."""
+"""Where the demo's sales come from: files by default, or the vendors' simulators (`vendors/`)."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.demo.processes import Child
-from lab.feed import sales as feeding
-from lab.feed.sales import Feed, Writer
+from lab.feed.configuration import simulator_config, streams_toml
+from lab.feed.feed import Feed
+from lab.feed.writer import FeedWriter, written_files
 
 #: Starts a process of the demo, by name and command.
-Start = Callable[[str, list[str]], Awaitable[Child]]
+StartProcess = Callable[[str, list[str]], Awaitable[Child]]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DemoEvidence:
     """All that went in, for the proof.
 
     Attributes:
         files: Connector -> its files, in the order in which they were read.
-        told: Connector -> what its vendor's ledger says has happened.
+        vendor_events: Connector -> what its vendor's ledger says has happened.
         shelves: (sku, place) -> units that a vendor has there now.
     """
 
     files: Mapping[str, Sequence[Path]]
-    told: Mapping[str, Iterable[dict[str, Any]]] = field(default_factory=dict)
+    vendor_events: Mapping[str, Iterable[dict[str, Any]]] = field(default_factory=dict)
     shelves: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
 
 
-class Input(Protocol):
+class DemoInput(Protocol):
     """One way in.
 
     Lifecycle: `open`, then `configuration` and `simulator`; `connect` when the connectors run; `write` again and again;
-    when nothing is `left`, `missing` until it says nothing; `said`.
+    when nothing is `left`, `missing` until it says nothing; `evidence`.
     """
 
     @property
@@ -55,7 +56,7 @@ class Input(Protocol):
     def prepare(self) -> None:
         """Make the folders and files that it needs."""
 
-    async def open(self, start: Start) -> None:
+    async def open(self, start: StartProcess) -> None:
         """Prepare, and start what it comes from."""
 
     def configuration(self, **connection: Any) -> str:
@@ -65,7 +66,7 @@ class Input(Protocol):
         """B1's configuration; takes what `feed.simulator` does."""
 
     async def connect(self, url: str) -> None:
-        """The connectors run, their door for webhooks is at `url`; return when something may happen."""
+        """The connectors run, their server for webhooks is at `url`; return when something may happen."""
 
     async def write(self, upto: datetime) -> None:
         """Let happen what happened before `upto` and has not happened yet."""
@@ -73,16 +74,16 @@ class Input(Protocol):
     async def missing(self, received: Mapping[str, int]) -> str:
         """After the last `write`: what the connectors cannot have seen yet, by the events received of each flow."""
 
-    async def said(self) -> Said:
+    async def evidence(self) -> DemoEvidence:
         """What went in."""
 
 
-class Files:
+class FileInput:
     """The shop's and the warehouse's files."""
 
     def __init__(self, made: Feed, folder: Path) -> None:
         self._made, self._folder = made, folder / "in"
-        self._writer = Writer(made.files, self._folder)
+        self._writer = FeedWriter(made.files, self._folder)
 
     @property
     def about(self) -> str:
@@ -107,14 +108,14 @@ class Files:
         for name in self._made.files:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
 
-    async def open(self, _start: Start) -> None:
+    async def open(self, _start: StartProcess) -> None:
         self.prepare()
 
     def configuration(self, **connection: Any) -> str:
-        return feeding.configuration(self._made, **connection)
+        return streams_toml(self._made, **connection)
 
     def simulator(self, **b1: Any) -> dict[str, object]:
-        return feeding.simulator(self._made, **b1)
+        return simulator_config(self._made, **b1)
 
     async def connect(self, _url: str) -> None:
         return
@@ -125,5 +126,5 @@ class Files:
     async def missing(self, _received: Mapping[str, int]) -> str:
         return ""  # `streams status` knows of unread files
 
-    async def said(self) -> Said:
-        return Said(feeding.inputs(self._folder))
+    async def evidence(self) -> DemoEvidence:
+        return DemoEvidence(written_files(self._folder))

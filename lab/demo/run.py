@@ -29,12 +29,14 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from connectors.base.errors import LogError
-from lab.demo.inputs import Files, Input
+from lab.demo.inputs import DemoInput, FileInput
 from lab.demo.processes import Child, ProcessError, ask, ask_json, bounded
 from lab.demo.screen import Show, Snapshot, draw
-from lab.demo.vendors import Vendors
-from lab.feed import sales as feeding
-from lab.feed.sales import Feed
+from lab.demo.vendors.source import VendorInput
+from lab.feed.build import build_feed
+from lab.feed.company import ZONE
+from lab.feed.feed import Feed
+from lab.feed.rows import SLICE, read_rows
 from lab.kafka.broker import Kafka, check_reachable
 from lab.kafka.errors import KafkaSetupError
 from lab.kafka.jars import install
@@ -230,13 +232,13 @@ async def _run(
             made = await asyncio.to_thread(_make_feed, data, day)
         except (OSError, ValueError) as error:
             raise shell.CommandError(f"{data}: {error}", "name a .csv or .csv.xz of the data set", 2) from error
-        source: Input = await asyncio.to_thread(Vendors if vendors else Files, made, folder)
+        source: DemoInput = await asyncio.to_thread(VendorInput if vendors else FileInput, made, folder)
         show.say(source.about)
         return await Demo(show, made, source, folder, stack, seconds).play()
 
 
 def _make_feed(data: Path | None, day: date | None) -> Feed:
-    return feeding.build(feeding.read(data or feeding.SLICE), day or datetime.now(feeding.ZONE).date())
+    return build_feed(read_rows(data or SLICE), day or datetime.now(ZONE).date())
 
 
 @contextmanager
@@ -261,7 +263,7 @@ class Demo:
     """One demo in one folder. Lifecycle: `play` once; what it starts is ended by the stack."""
 
     def __init__(
-        self, show: Show, made: Feed, source: Input, folder: Path, stack: AsyncExitStack, seconds: float | None
+        self, show: Show, made: Feed, source: DemoInput, folder: Path, stack: AsyncExitStack, seconds: float | None
     ) -> None:
         self._show, self._feed, self._input, self._folder, self._stack = show, made, source, folder, stack
         self._seconds = SECONDS if seconds is None else seconds
@@ -633,8 +635,10 @@ class Demo:
                 config.kafka.bootstrap_servers, config.kafka.topic_prefix, **config.kafka.security()
             )
         async with bounded("what the sales came from", _SETUP_S):
-            said, terms = await self._input.said(), _terms(self._folder / "streams.toml")
-        proof = await asyncio.to_thread(prove, said.files, ledger, letters, terms, said.told, said.shelves)
+            evidence, terms = await self._input.evidence(), _terms(self._folder / "streams.toml")
+        proof = await asyncio.to_thread(
+            prove, evidence.files, ledger, letters, terms, evidence.vendor_events, evidence.shelves
+        )
         self._now = replace(self._now, phase="done", elapsed_s=self._show.elapsed_s, locked=())
         self._show.update(self._now)
         return proof

@@ -5,8 +5,6 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 ZERO = Decimal(0)
-
-
 _PENNY = Decimal("0.01")
 
 

@@ -14,18 +14,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from lab.proof.events import FLOWS
 
 _STATE_SCHEMA = Path(__file__).parents[2] / "schemas" / "avro" / "letter_state.v1.avsc"
-
-
 _DEAD_LETTER_TOPICS = (
     *(f"{flow.replace('_', '-')}-dead-letter" for flow in FLOWS[:-1]),
     "erp-stock-dead-letter",
     "inbox-dead-letter",
 )
-
-
 _STATE_TOPIC = "dead-letter-state"
-
-
 OPEN_STATES = {"dead": "dead", "parked": "parked", "held": "parked"}
 
 

@@ -14,16 +14,12 @@ _DOCUMENT_FIELDS = frozenset(
         "CancelStatus", "U_STREAMS_KEY", "U_STREAMS_ORDER",
     }
 )  # fmt: skip
-
-
 _LINE_FIELDS = frozenset(
     {
         "ItemCode", "WarehouseCode", "FromWarehouseCode", "Quantity", "LineTotal", "TaxTotal", "BaseType", "BaseEntry",
         "BaseLine", "AccountCode",
     }
 )  # fmt: skip
-
-
 _LINE_LISTS = ("DocumentLines", "StockTransferLines")
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 FLOWS = ("order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued", "stock_adjusted", "unreadable")
-
-
 _NUMBERS = frozenset(
     {"quantity", "unit_price", "discount", "tax_rate", "tax_amount", "amount", "tax_total", "grand_total", "total"}
     | {"delta", "level"}

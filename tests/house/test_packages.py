@@ -92,8 +92,8 @@ def test_the_demo_starts_from_the_wheels_alone(wheels: dict[str, Path], tmp_path
             archive.extractall(site)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import lab.demo.run as run, lab.kafka.jars as jars, streams.cli\n"
-        "from lab.feed import sales\n"
-        "print(run.__file__, streams.cli.__file__, len(jars.jars()), sales.SLICE.exists())"
+        "from lab.feed import rows\n"
+        "print(run.__file__, streams.cli.__file__, len(jars.jars()), rows.SLICE.exists())"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", code, str(site)], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from lab.demo.processes import Child
-from lab.feed import sales as feed
+from lab.feed.rows import COLUMNS, read_rows
 
 pytestmark = pytest.mark.kafka
 STREAMS = [sys.executable, "-c", "from streams.cli import main; main()"]
@@ -23,13 +23,13 @@ STREAMS = [sys.executable, "-c", "from streams.cli import main; main()"]
 @pytest.fixture
 def slice_file(tmp_path):
     """141 lines: orders, partial dispatches, refunds and many stock movements, one of them at an unmapped place."""
-    rows = feed.read()
+    rows = read_rows()
     lines = {row["InvoiceNo"]: 0 for row in rows}
     for row in rows:
         lines[row["InvoiceNo"]] += 1
     path = tmp_path / "slice.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, feed.COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows([row for row in rows if lines[row["InvoiceNo"]] <= 12][:400])
     return path

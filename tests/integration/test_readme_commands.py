@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from lab.demo.vendors import TILL, VENDORS
+from lab.demo.vendors.names import TILL, VENDORS
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]

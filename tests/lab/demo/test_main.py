@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lab.demo import vendors
 from lab.demo.__main__ import main
+from lab.demo.vendors import names
 from lab.simulators.__main__ import read_app, read_vendor
 from lab.simulators.vendors.registry import VENDORS
 from streams.config.load import load
@@ -37,10 +37,10 @@ def test_prepare_and_drip_write_everything_once(tmp_path, prepare):
 
 
 def test_with_vendors_their_simulators_get_their_files_and_http_is_taken_within_the_stack(tmp_path, prepare):
-    urls = [f"--vendor={name}=http://{name}:8080" for name in vendors.VENDORS]
+    urls = [f"--vendor={name}=http://{name}:8080" for name in names.VENDORS]
     main([*prepare, *urls])
     config = load(tmp_path / "streams.toml", {})
-    assert {each.kind for each in config.connectors.values()} == {*vendors.VENDORS, "ims"}
+    assert {each.kind for each in config.connectors.values()} == {*names.VENDORS, "ims"}
     for name in VENDORS:
         read_vendor(name, json.loads((tmp_path / f"{name}.json").read_text()))
 

@@ -18,7 +18,9 @@ from rich.console import Console
 from lab.demo import run
 from lab.demo.processes import Child, ProcessError, ask_json, bounded
 from lab.demo.screen import Happening, Show, Snapshot, draw, line, render
-from lab.feed import sales as feed
+from lab.feed.build import build_feed
+from lab.feed.configuration import streams_toml
+from lab.feed.rows import read_rows
 from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
 from lab.proof.verdict import Discrepancy, FlowEnds, Proof
@@ -154,7 +156,7 @@ def test_the_json_has_every_figure():
 
 @pytest.fixture(scope="module")
 def made():
-    return feed.build(feed.read()[:1500], date(2026, 11, 20))
+    return build_feed(read_rows()[:1500], date(2026, 11, 20))
 
 
 def test_the_hottest_items_are_those_on_most_lines_by_their_code_in_b1(made):
@@ -164,7 +166,7 @@ def test_the_hottest_items_are_those_on_most_lines_by_their_code_in_b1(made):
 
 
 def test_the_terms_of_the_proof_are_those_of_the_configuration(made, tmp_path):
-    text = feed.configuration(made, bootstrap_servers="127.0.0.1:1", service_layer_url="http://127.0.0.1:1/b1s/v2")
+    text = streams_toml(made, bootstrap_servers="127.0.0.1:1", service_layer_url="http://127.0.0.1:1/b1s/v2")
     (tmp_path / "streams.toml").write_text(text, encoding="utf-8")
     terms = run._terms(tmp_path / "streams.toml")
     assert terms.places == {"MAIN": "LON1", "DOTCOM": "WEB1"}

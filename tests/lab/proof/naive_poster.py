@@ -4,7 +4,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from lab.feed import sales as feed
+from lab.feed.company import PLACES, UNMAPPED, ZONE
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.messages import Request
 
@@ -37,7 +37,7 @@ class NaivePoster:
                 event = json.loads(entry.line)
             except ValueError:
                 continue
-            if entry.line not in self.seen and event.get("location") != feed.UNMAPPED:
+            if entry.line not in self.seen and event.get("location") != UNMAPPED:
                 self.seen.add(entry.line)
                 getattr(self, event["type"])(event)
         return json.loads(json.dumps(self.company.ledger()))
@@ -52,14 +52,14 @@ class NaivePoster:
         return answers[1].body
 
     def day(self, event):
-        day = datetime.fromisoformat(event["occurred_at"]).astimezone(feed.ZONE).date().isoformat()
+        day = datetime.fromisoformat(event["occurred_at"]).astimezone(ZONE).date().isoformat()
         return {"DocDate": day, "TaxDate": day, "DocDueDate": day}
 
     def item(self, sku):
         return self.made.items.get(sku, sku)
 
     def place(self, location):
-        return {name: code for code, name in feed.PLACES.items()}.get(location, "LON1")
+        return {name: code for code, name in PLACES.items()}.get(location, "LON1")
 
     def group(self, code):
         return {"GB-20": "O1", "GB-0": "O0"}[code]

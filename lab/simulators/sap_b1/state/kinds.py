@@ -36,14 +36,8 @@ KINDS: Final = {
         DocumentKind("StockTransfers", 67, "oStockTransfer", "WTR", 0, partner=False, transfer=True),
     )
 }
-
-
 KIND_BY_NUMBER: Final = {kind.number: kind for kind in KINDS.values()}
-
-
 KIND_BY_ENUM: Final = {kind.enum: kind for kind in KINDS.values()} | {str(k.number): k for k in KINDS.values()}
-
-
 REFERENCE_TYPES: Final = {
     "rot_SalesInvoice": 13,
     "rot_SalesCreditNote": 14,

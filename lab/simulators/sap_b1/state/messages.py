@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
-
-
 Key: TypeAlias = str | int | tuple[str, int]
 
 

@@ -23,8 +23,6 @@ MASTERS: Final = {
     "UserFieldsMD": ("UserFieldMD", ""),
     "UserKeysMD": ("UserKeysMD", ""),
 }
-
-
 DEFAULTS: Final[dict[str, Json]] = {
     "Items": {
         "ItemType": "itItems",
@@ -55,8 +53,6 @@ DEFAULTS: Final[dict[str, Json]] = {
     "UserFieldsMD": {"Type": "db_Alpha", "SubType": "st_None", "Mandatory": "tNO", "DefaultValue": None},
     "UserKeysMD": {"Unique": "tNO"},
 }
-
-
 PARTS: Final[dict[str, dict[str, str]]] = {
     "Document": {
         "DocumentLines": "DocumentLine",
@@ -79,8 +75,6 @@ PARTS: Final[dict[str, dict[str, str]]] = {
     "UserFieldMD": {"ValidValuesMD": "ValidValueMD"},
     "UserKeysMD": {"UserKeysMD_Elements": "UserKeysMD_Element"},
 }
-
-
 READ_ONLY: Final[dict[str, frozenset[str]]] = {
     "Document": frozenset(
         {
@@ -110,8 +104,6 @@ READ_ONLY: Final[dict[str, frozenset[str]]] = {
     ),
     "BusinessPartner": frozenset({"CreateDate", "UpdateDate", "UpdateTime", "CurrentAccountBalance"}),
 }  # fmt: skip
-
-
 # Column lengths of 10.0; too long is refused, not cut (field notes). The code of that refusal is not public.
 LENGTHS: Final[dict[str, dict[str, int]]] = {
     "Document": {"Comments": 254, "JournalMemo": 50, "NumAtCard": 100, "TrackingNumber": 30, "CardName": 100},
@@ -132,20 +124,12 @@ LENGTHS: Final[dict[str, dict[str, int]]] = {
     "UserTablesMD": {"TableName": 19, "TableDescription": 30},
     "UserFieldMD": {"Name": 18, "Description": 80},
 }
-
-
 DOCUMENT_DATES: Final = frozenset(
     {"DocDate", "DocDueDate", "TaxDate", "DueDate", "SpecifiedClosingDate", "ClosingDate"}
 )
-
-
 # What may still change on a posted or closed document, besides user fields.
 ALWAYS_OPEN: Final = frozenset({"Comments", "JournalMemo", "NumAtCard", "TrackingNumber", "OpeningRemarks"})
-
-
 INDEXED: Final = frozenset({"NumAtCard", "CardCode"})
-
-
 CLAIM_TABLE: Final = "U_STREAMS_CLAIM"
 
 

@@ -16,8 +16,6 @@ from lab.simulators.sap_b1.state.values import read_integer
 from lab.simulators.sap_b1.state.views import view_of
 
 PAGE_SIZE: Final = 20
-
-
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 

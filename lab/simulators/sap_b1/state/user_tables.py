@@ -9,11 +9,7 @@ from lab.simulators.sap_b1.state.messages import Json, RefusedError
 from lab.simulators.sap_b1.state.values import read_integer
 
 _DOCUMENT_TABLES: Final = re.compile(r"(?:O(?:RDR|DLN|INV|RIN|IGN|IGE|WTR|QUT|RDN|DRF|POR|PDN|PCH|RPC|WTQ)|ADOC)\Z")
-
-
 _LINE_TABLES: Final = re.compile(r"(?:(?:RDR|DLN|INV|RIN|IGN|IGE|WTR|QUT|RDN|DRF|POR|PDN|PCH|RPC|WTQ)1|DOC1)\Z")
-
-
 _FIELD_TYPES: Final = {
     "OITM": ("Item",),
     "OCRD": ("BusinessPartner",),

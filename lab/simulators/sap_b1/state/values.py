@@ -9,17 +9,9 @@ from typing import Any, Final
 from lab.simulators.sap_b1.state.messages import RefusedError
 
 ZERO: Final = Decimal(0)
-
-
 CENT: Final = Decimal("0.01")
-
-
 MICRO: Final = Decimal("0.000001")
-
-
 HUNDRED: Final = Decimal(100)
-
-
 _DATE: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?\Z")
 
 

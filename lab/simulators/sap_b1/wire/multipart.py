@@ -9,8 +9,6 @@ from lab.simulators.sap_b1.state.messages import Answer, RefusedError, Request
 from lab.simulators.sap_b1.wire.replies import HttpCall, Reply, answer_reply, headers_and_body, html_reply, read_json
 
 _BOUNDARY: Final = re.compile(r"boundary=([^;\s]+)")
-
-
 _PHRASES: Final = {
     200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
     404: "Not Found", 405: "Method Not Allowed", 412: "Precondition Failed", 500: "Internal Server Error",

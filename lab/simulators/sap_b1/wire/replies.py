@@ -11,19 +11,13 @@ from typing import Any, Final, TypeAlias
 from lab.simulators.sap_b1.state.messages import Answer, RefusedError
 
 Headers: TypeAlias = list[tuple[str, str]]
-
-
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT00:00:00Z\Z")
-
-
 _V1_NAMES: Final = {
     "@odata.context": "odata.metadata",
     "@odata.etag": "odata.etag",
     "@odata.nextLink": "odata.nextLink",
     "@odata.count": "odata.count",
 }
-
-
 _PROXY_ERROR: Final = (
     '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>{status} {title}</title>\n</head><body>\n'
     "<h1>{title}</h1>\n<p>The proxy server could not handle the request.</p>\n</body></html>\n"

@@ -7,7 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from lab.feed import sales as feed
+from lab.feed.build import build_feed
+from lab.feed.company import PLACES, SHOP, UNMAPPED, WAREHOUSE
+from lab.feed.configuration import streams_toml
+from lab.feed.rows import read_rows
+from lab.feed.writer import FeedWriter, written_files
 from streams.config.load import load
 
 TODAY = date(2026, 11, 20)
@@ -16,7 +20,7 @@ _NEW = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Uni
 
 @pytest.fixture(scope="module")
 def week():
-    return feed.build(feed.read(), TODAY)
+    return build_feed(read_rows(), TODAY)
 
 
 def parsed(entries):
@@ -41,7 +45,7 @@ def rows(*lines):
 
 
 def made_of(*lines, **how):
-    return feed.build(rows(*lines), TODAY, mess=False, **how)
+    return build_feed(rows(*lines), TODAY, mess=False, **how)
 
 
 def a_line(
@@ -60,8 +64,8 @@ def a_line(
 
 
 def test_the_same_rows_seed_and_day_give_the_same_bytes(week):
-    assert feed.build(feed.read(), TODAY) == week
-    assert feed.build(feed.read(), TODAY, seed=2) != week
+    assert build_feed(read_rows(), TODAY) == week
+    assert build_feed(read_rows(), TODAY, seed=2) != week
 
 
 #: Ordinary days, year's end, a leap day, and the days after both clock changes in London.
@@ -74,7 +78,7 @@ def test_the_day_of_the_run_moves_the_dates_and_nothing_else(week, day):
         lines = [entry.line for file in made.files.values() for entry in file]
         return [re.sub(r'"occurred_at":"[^"]*', "", line) for line in lines if line.endswith("}")]
 
-    other = feed.build(feed.read(), day)
+    other = build_feed(read_rows(), day)
     assert other.counts == week.counts
     assert other.left_out == week.left_out
     assert undated(other) == undated(week)
@@ -265,12 +269,12 @@ def test_a_free_thing_on_a_priced_invoice_leaves_the_stock():
 
 def test_stock_that_is_with_amazon_lies_where_nothing_is_mapped():
     (event,) = events(made_of(a_line(price="0", quantity="1", text="Amazon Adjustment", customer="")), "stock_adjusted")
-    assert event["location"] == feed.UNMAPPED
+    assert event["location"] == UNMAPPED
 
 
 def test_the_opening_stock_covers_all_that_leaves(week):
     opening = {(row["item"], row["warehouse"]): Decimal(row["quantity"]) for row in week.master["stock"]}
-    code_of = {name: code for code, name in feed.PLACES.items()}
+    code_of = {name: code for code, name in PLACES.items()}
     leaving = Counter()
     for shipment in first_of_each(events(week, "dispatch_confirmed"), "shipment_id"):
         for line in shipment["lines"]:
@@ -279,7 +283,7 @@ def test_the_opening_stock_covers_all_that_leaves(week):
 
 
 def test_the_mess_is_repeats_and_one_cut_line_in_each_connectors_files(week):
-    clean = feed.build(feed.read(), TODAY, mess=False)
+    clean = build_feed(read_rows(), TODAY, mess=False)
     for messy, tidy in ((week.shop, clean.shop), (week.warehouse, clean.warehouse)):
         more = Counter(entry.line for entry in messy) - Counter(entry.line for entry in tidy)
         cut = [line for line in more if line not in {entry.line for entry in tidy}]
@@ -290,7 +294,7 @@ def test_the_mess_is_repeats_and_one_cut_line_in_each_connectors_files(week):
 
 
 def test_the_writer_drips_lines_in_order_and_leaves_nothing_half_written(week, tmp_path):
-    writer = feed.Writer(week.files, tmp_path, lines=50)
+    writer = FeedWriter(week.files, tmp_path, lines=50)
     steps = week.moments(7)
     written = [writer.write(upto) for upto in steps]
     assert sum(written) == week.events
@@ -298,20 +302,22 @@ def test_the_writer_drips_lines_in_order_and_leaves_nothing_half_written(week, t
     assert max(written) < week.events / 4
     assert not list(tmp_path.rglob("*.part"))
     for name, entries in (("shop", week.shop), ("warehouse", week.warehouse)):
-        lines = [line for path in feed.inputs(tmp_path)[name] for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [
+            line for path in written_files(tmp_path)[name] for line in path.read_text(encoding="utf-8").splitlines()
+        ]
         assert lines == [entry.line for entry in entries]
 
 
 def test_files_that_the_connector_has_moved_to_done_are_still_found(week, tmp_path):
-    feed.Writer(week.files, tmp_path).write(datetime.max.replace(tzinfo=UTC))
+    FeedWriter(week.files, tmp_path).write(datetime.max.replace(tzinfo=UTC))
     (tmp_path / "shop" / "done").mkdir()
     (path,) = (tmp_path / "shop").glob("*.jsonl")
     path.rename(tmp_path / "shop" / "done" / path.name)
-    assert len(feed.inputs(tmp_path)["shop"]) == 1
+    assert len(written_files(tmp_path)["shop"]) == 1
 
 
 def test_the_configuration_is_toml_and_the_horizon_follows_the_data(week):
-    text = feed.configuration(
+    text = streams_toml(
         week, bootstrap_servers="127.0.0.1:9092", service_layer_url="http://127.0.0.1:1/b1s/v2", window_s=3, now=TODAY
     )
     config = tomllib.loads(text)
@@ -329,20 +335,20 @@ def test_the_configuration_is_toml_and_the_horizon_follows_the_data(week):
 def test_a_file_without_the_columns_is_refused_by_name(tmp_path):
     (tmp_path / "x.csv").write_text("InvoiceNo,Quantity\n1,2\n")
     with pytest.raises(ValueError, match=r"x\.csv: no column StockCode, Description"):
-        feed.read(tmp_path / "x.csv")
+        read_rows(tmp_path / "x.csv")
 
 
 def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="no rows"):
-        feed.build([], TODAY)
+        build_feed([], TODAY)
 
 
 def test_the_real_loader_takes_the_configuration(week, tmp_path):
     path = tmp_path / "streams.toml"
-    for name in (feed.SHOP, feed.WAREHOUSE):
+    for name in (SHOP, WAREHOUSE):
         (tmp_path / "in" / name).mkdir(parents=True)
     path.write_text(
-        feed.configuration(
+        streams_toml(
             week, bootstrap_servers="kafka:9092", service_layer_url="http://simulator:50000/b1s/v2", metrics_port=9464
         )
     )
