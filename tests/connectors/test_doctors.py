@@ -15,9 +15,10 @@ from connectors.registry import KINDS
 from connectors.seko import doctor as seko
 from connectors.shopify import doctor as shopify
 from connectors.veeqo import doctor as veeqo
-from lab.simulators.magento.app import Settings as Habits
-from lab.simulators.magento.app import Shop as MagentoShop
-from lab.simulators.magento.app import Wish, build_app
+from lab.simulators.magento.app import build_app
+from lab.simulators.magento.faults import MagentoHabits
+from lab.simulators.magento.prices import CartItem
+from lab.simulators.magento.state import MagentoShop
 from lab.simulators.seko.app import Hub
 from lab.simulators.shopify.app import Shop
 from lab.simulators.veeqo.app import VeeqoServer
@@ -189,10 +190,10 @@ MAGENTO = {"base_url": "https://shop.example", "auth": "bearer", "token": "env:K
 def a_magento(**habits: Any) -> Any:
     shop = MagentoShop(lambda: NOW)
     for _ in range(3):
-        order = shop.place(Wish(sku="A", quantity=Decimal(2), price=Decimal(5)), state="processing")
+        order = shop.place(CartItem(sku="A", quantity=Decimal(2), price=Decimal(5)), state="processing")
         shop.invoice(order)
         shop.ship(order)
-    app = build_app(shop, settings=Habits(bearer=True, **habits))
+    app = build_app(shop, settings=MagentoHabits(bearer=True, **habits))
     app.credentials.token = CANARY
     return app
 

@@ -19,7 +19,10 @@ from connectors.base.log import Outgoing, Sent
 from connectors.base.publisher import Publisher
 from connectors.magento.source import MagentoSource
 from connectors.runtime import Runtime
-from lab.simulators.magento.app import Kind, Part, Shop, Wish, build_app
+from lab.simulators.magento.app import build_app
+from lab.simulators.magento.faults import MagentoFaultKind
+from lab.simulators.magento.prices import BundlePart, CartItem
+from lab.simulators.magento.state import MagentoShop
 from streams.telemetry.metrics import Metrics
 from tests.connectors.wire import Wire
 from tests.flows.world import World
@@ -85,7 +88,7 @@ class MagentoWorld(World):
         super().__init__(folder, COMPANY, CONNECTORS)
         self.b1.load({"stock": [{"item": sku, "warehouse": "LON1", "quantity": "900"} for sku in SKUS]})
         self.begin = {sku: self.on_hand(sku) for sku in SKUS}
-        self.shop = Shop(self.clock.now, prices_include_tax=prices_include_tax)
+        self.shop = MagentoShop(self.clock.now, prices_include_tax=prices_include_tax)
         self.app = build_app(self.shop)
         self.dice = random.Random(7)
         self.broker = ForgetfulBroker(self.log, self.dice)
@@ -137,10 +140,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await world.close()
 
 
-def cart(dice: random.Random) -> list[Wish]:
+def cart(dice: random.Random) -> list[CartItem]:
     parts = (
-        Part(sku="B", quantity=Decimal(1), price=Decimal("3.35")),
-        Part(sku="C", quantity=Decimal(2), price=Decimal("1.99")),
+        BundlePart(sku="B", quantity=Decimal(1), price=Decimal("3.35")),
+        BundlePart(sku="C", quantity=Decimal(2), price=Decimal("1.99")),
     )
     kinds: list[Mapping[str, Any]] = [
         {"kind": "simple", "sku": "A", "price": Decimal(dice.randint(1, 9999)) / 100},
@@ -149,7 +152,7 @@ def cart(dice: random.Random) -> list[Wish]:
         {"kind": "bundle", "sku": "BOX", "parts": parts, "price": Decimal("7.77")},
     ]
     return [
-        Wish(
+        CartItem(
             quantity=Decimal(4),
             rate=Decimal(dice.choice([0, 20])),
             discount_percent=Decimal(dice.choice([0, 0, 13])),
@@ -192,7 +195,7 @@ async def test_an_order_is_placed_dispatched_invoiced_and_refunded(world: Magent
 
 async def test_a_discount_of_the_whole_shipping_reaches_b1_on_its_own_tax_basis(world: MagentoWorld) -> None:
     shop = world.shop
-    tea = Wish(sku="A", price=Decimal(24))
+    tea = CartItem(sku="A", price=Decimal(24))
     order_id = shop.place(tea, shipping=Decimal(5), shipping_discount_percent=Decimal(100), state="new")
     shop.invoice(order_id)
     shop.ship(order_id)
@@ -234,7 +237,7 @@ async def test_a_refund_before_anything_left_cancels_the_order_and_credits_nothi
 
 
 async def test_a_refund_of_what_was_still_here_leaves_the_invoice_of_the_rest(world: MagentoWorld) -> None:
-    order_id = world.shop.place(Wish(sku="A", quantity=Decimal(4), price=Decimal(10)), state="new")
+    order_id = world.shop.place(CartItem(sku="A", quantity=Decimal(4), price=Decimal(10)), state="new")
     world.shop.invoice(order_id)
     tops = dict.fromkeys(world.tops(order_id), Decimal(1))
     world.shop.ship(order_id, tops)
@@ -253,7 +256,15 @@ async def test_throttling_crashes_lost_answers_and_late_rows_lose_nothing_and_do
     """Two dozen orders of five fates, while the shop, Kafka, the connector and the worker fail again and again."""
     shop, dice = world.shop, world.dice
     world.app.settings.rates = dict.fromkeys(
-        (Kind.THROTTLED, Kind.MAINTENANCE, Kind.INTERNAL, Kind.DROPPED, Kind.TRUNCATED, Kind.HTML_200), 0.04
+        (
+            MagentoFaultKind.THROTTLED,
+            MagentoFaultKind.MAINTENANCE,
+            MagentoFaultKind.INTERNAL,
+            MagentoFaultKind.DROPPED,
+            MagentoFaultKind.TRUNCATED,
+            MagentoFaultKind.HTML_200,
+        ),
+        0.04,
     )
     world.broker.rate = 0.05
     fates: dict[int, str] = {}

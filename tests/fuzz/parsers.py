@@ -35,7 +35,9 @@ from connectors.veeqo.client import VeeqoPage
 from connectors.veeqo.client import _rows as rows_of
 from connectors.veeqo.settings import VeeqoSettings
 from connectors.veeqo.source import VeeqoSource
-from lab.simulators.magento import app as magento_simulator
+from lab.simulators.magento.prices import BundlePart, CartItem
+from lab.simulators.magento.state import MagentoShop
+from lab.simulators.magento.wire import encoded as magento_encoded
 from lab.simulators.seko import app as seko_simulator
 from lab.simulators.shopify import app as shopify_simulator
 from lab.simulators.veeqo.state import Account as VeeqoAccount
@@ -114,19 +116,21 @@ class Line(Texts):
 # ---- magento: a shop's lists
 
 
-def _shop() -> magento_simulator.Shop:
-    shop = magento_simulator.Shop(lambda: NOW - _AGO)
-    wish, part = magento_simulator.Wish, magento_simulator.Part
-    parts = (part(sku="MUG", price=Decimal("7.00")), part(sku="TEA", quantity=Decimal(3), price=Decimal("1.50")))
+def _shop() -> MagentoShop:
+    shop = MagentoShop(lambda: NOW - _AGO)
+    parts = (
+        BundlePart(sku="MUG", price=Decimal("7.00")),
+        BundlePart(sku="TEA", quantity=Decimal(3), price=Decimal("1.50")),
+    )
     carts = [
         (
-            wish(sku="A", quantity=Decimal(2), price=Decimal(20), discount_percent=Decimal(10)),
-            wish(sku="V", price=Decimal(5), kind="virtual"),
+            CartItem(sku="A", quantity=Decimal(2), price=Decimal(20), discount_percent=Decimal(10)),
+            CartItem(sku="V", price=Decimal(5), kind="virtual"),
         ),
-        (wish(sku="SHIRT", quantity=Decimal(3), price=Decimal("9.99"), kind="configurable"),),
+        (CartItem(sku="SHIRT", quantity=Decimal(3), price=Decimal("9.99"), kind="configurable"),),
         (
-            wish(sku="BOX", quantity=Decimal(2), kind="bundle", parts=parts),
-            wish(sku="SET", price=Decimal("9.99"), kind="bundle", parts=parts),
+            CartItem(sku="BOX", quantity=Decimal(2), kind="bundle", parts=parts),
+            CartItem(sku="SET", price=Decimal("9.99"), kind="bundle", parts=parts),
         ),
     ]
     for including in (False, True):
@@ -159,9 +163,7 @@ class Lists(Texts):
 
     def __init__(self, name: str, outlet: Outlet) -> None:
         shop = _shop()
-        self._listed = {
-            kind: [magento_simulator.encoded(row) for row in rows.values()] for kind, rows in shop.lists.items()
-        }
+        self._listed = {kind: [magento_encoded(row) for row in rows.values()] for kind, rows in shop.lists.items()}
         self._kinds = [kind for kind, rows in self._listed.items() for _ in rows]
         super().__init__(name, Mutator([row for rows in self._listed.values() for row in rows]), outlet)
         table = {

@@ -6,29 +6,30 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
-from lab.simulators.magento import app as magento
+from lab.simulators.magento.app import build_app
+from lab.simulators.magento.faults import IntegrationCredentials, MagentoFaultKind, MagentoHabits
+from lab.simulators.magento.prices import CartItem
+from lab.simulators.magento.state import MagentoShop
 from lab.simulators.vendors.actions import Action, App, BaseVendor, Json
 
 LATE_COMMIT_S: Final = 1.0
 
 
 class MagentoVendor(BaseVendor):
-    """`data`: `seed`, `credentials` (fields of magento.Credentials), `late`: the share of orders that show up later."""
+    """`data`: `seed`, `credentials` (fields of IntegrationCredentials), `late`: the share of orders that show up later."""
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
         self._random = Random(data.get("seed", 1))  # noqa: S311 -- faults, not secrets
         self._late = float(data.get("late", 0))
-        self.shop = magento.Shop(clock)
-        credentials = magento.Credentials(**data.get("credentials", {}))
-        self._api = magento.build_app(
-            self.shop, credentials=credentials, random=self._random, settings=magento.Settings(rates={})
-        )
+        self.shop = MagentoShop(clock)
+        credentials = IntegrationCredentials(**data.get("credentials", {}))
+        self._api = build_app(self.shop, credentials=credentials, random=self._random, settings=MagentoHabits(rates={}))
         self.app: App = self._api
 
     def order(self, action: Action) -> object:
-        wishes = [
-            magento.Wish(
+        cart = [
+            CartItem(
                 sku=line["sku"],
                 quantity=Decimal(line["quantity"]),
                 price=Decimal(line["price"]),
@@ -39,7 +40,7 @@ class MagentoVendor(BaseVendor):
         # Its transaction is committed later than it was begun, and meanwhile nobody sees it.
         late = self._random.random() < self._late
         order_id = self.shop.place(
-            *wishes,
+            *cart,
             shipping=Decimal(action["shipping"]),
             shipping_rate=Decimal(action["rate"]),
             country=action["country"],
@@ -65,7 +66,7 @@ class MagentoVendor(BaseVendor):
         return {items[at]["item_id"]: Decimal(quantity) for at, quantity in action["lines"]}
 
     def fail(self, rates: Mapping[str, float]) -> None:
-        self._api.settings.rates = {magento.Kind(kind): rate for kind, rate in rates.items()}
+        self._api.settings.rates = {MagentoFaultKind(kind): rate for kind, rate in rates.items()}
 
     def ledger(self) -> Json:
         return {name: list(rows.values()) for name, rows in self.shop.lists.items()}

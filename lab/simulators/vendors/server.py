@@ -25,7 +25,7 @@ from decimal import Decimal
 
 import httpx
 
-from lab.simulators.magento import app as magento
+from lab.simulators.magento.state import ActionRefusedError
 from lab.simulators.veeqo.wire import VeeqoRefusedError
 from lab.simulators.vendors.actions import Action, SimulatedVendor
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
@@ -79,7 +79,7 @@ class VendorServer:
                     return 200, {}
                 case _:
                     return 404, {"error": "there is no such thing"}
-        except (ValueError, KeyError, TypeError, LookupError, magento.NotAllowedError, VeeqoRefusedError) as error:
+        except (ValueError, KeyError, TypeError, LookupError, ActionRefusedError, VeeqoRefusedError) as error:
             return 400, {"error": f"{type(error).__name__}: {error}"}
 
     def _do(self, action: Action) -> object:

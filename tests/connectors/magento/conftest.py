@@ -11,7 +11,9 @@ import pytest
 from connectors.base.source import Batch
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
-from lab.simulators.magento.app import App, Shop, Wish, build_app
+from lab.simulators.magento.app import MagentoApi, build_app
+from lab.simulators.magento.prices import CartItem
+from lab.simulators.magento.state import MagentoShop
 from tests.connectors.wire import Wire
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -53,13 +55,13 @@ class Stall:
     """A shop and what we have read of it."""
 
     clock: Clock = field(default_factory=Clock)
-    shop: Shop = None  # type: ignore[assignment]
-    app: App = None  # type: ignore[assignment]
+    shop: MagentoShop = None  # type: ignore[assignment]
+    app: MagentoApi = None  # type: ignore[assignment]
     cursor: str | None = None
     sources: list[MagentoSource] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.shop = Shop(self.clock.now)
+        self.shop = MagentoShop(self.clock.now)
         self.app = build_app(self.shop)
 
     def source(self, **fields: Any) -> MagentoSource:
@@ -93,12 +95,12 @@ async def stall():
 
 
 @pytest.fixture
-def wish() -> Callable[..., Wish]:
-    def make(sku: str = "TEA-250", quantity: str = "2", price: str = "20", **fields: Any) -> Wish:
+def cart_item() -> Callable[..., CartItem]:
+    def make(sku: str = "TEA-250", quantity: str = "2", price: str = "20", **fields: Any) -> CartItem:
         numbers = {
             name: Decimal(value) if isinstance(value, str) and name != "kind" else value
             for name, value in fields.items()
         }
-        return Wish(sku=sku, quantity=Decimal(quantity), price=Decimal(price), **numbers)
+        return CartItem(sku=sku, quantity=Decimal(quantity), price=Decimal(price), **numbers)
 
     return make

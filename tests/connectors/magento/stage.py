@@ -7,7 +7,10 @@ from typing import Any
 import httpx
 
 from connectors.magento.source import MagentoSource
-from lab.simulators.magento.app import Shop, Wish, build_app, encoded
+from lab.simulators.magento.app import build_app
+from lab.simulators.magento.prices import CartItem
+from lab.simulators.magento.state import MagentoShop
+from lab.simulators.magento.wire import encoded
 
 CANARY = "canary-5ecret"
 ENVIRON = {
@@ -37,10 +40,12 @@ FACTS = frozenset(
 )
 
 
-def shop_of(clock: Any) -> Shop:
-    shop = Shop(clock.now)
+def shop_of(clock: Any) -> MagentoShop:
+    shop = MagentoShop(clock.now)
     for n in range(6):
-        shop.place(Wish(sku=f"S{n}", quantity=Decimal(3), price=Decimal(10)), state="processing", shipping=Decimal(2))
+        shop.place(
+            CartItem(sku=f"S{n}", quantity=Decimal(3), price=Decimal(10)), state="processing", shipping=Decimal(2)
+        )
     (two,) = shop.item_ids(452, "S1")
     (three,) = shop.item_ids(453, "S2")
     shop.invoice(451)

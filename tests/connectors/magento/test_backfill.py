@@ -24,9 +24,9 @@ async def make_span(stall):
     return make
 
 
-async def test_lists_come_in_turn_page_by_page_and_say_how_far_they_are(stall, wish, make_span):
+async def test_lists_come_in_turn_page_by_page_and_say_how_far_they_are(stall, cart_item, make_span):
     for _ in range(5):
-        number = stall.shop.place(wish(), state="processing")
+        number = stall.shop.place(cart_item(), state="processing")
         stall.shop.invoice(number)
         stall.shop.ship(number)
     batches = await read_all(make_span(page_size=2))
@@ -37,8 +37,8 @@ async def test_lists_come_in_turn_page_by_page_and_say_how_far_they_are(stall, w
     assert parts[-1] == 1.0
 
 
-async def test_rows_that_change_while_it_is_read_are_neither_missed_nor_twice(stall, wish, make_span):
-    numbers = [stall.shop.place(wish(), state="processing") for _ in range(7)]
+async def test_rows_that_change_while_it_is_read_are_neither_missed_nor_twice(stall, cart_item, make_span):
+    numbers = [stall.shop.place(cart_item(), state="processing") for _ in range(7)]
 
     def between():
         stall.clock.passes(seconds=1)
@@ -49,27 +49,27 @@ async def test_rows_that_change_while_it_is_read_are_neither_missed_nor_twice(st
     assert [event_id for _, event_id in names(batches)] == [str(number) for number in numbers]
 
 
-async def test_what_was_made_outside_of_the_span_stays_outside(stall, wish, make_span):
-    before = stall.shop.place(wish(), state="processing")
+async def test_what_was_made_outside_of_the_span_stays_outside(stall, cart_item, make_span):
+    before = stall.shop.place(cart_item(), state="processing")
     stall.clock.passes(days=1)
-    within = stall.shop.place(wish(), state="processing")
+    within = stall.shop.place(cart_item(), state="processing")
     stall.shop.invoice(before)
     stall.shop.ship(before)
     span = TimeRange(stall.clock.at - timedelta(hours=1), stall.clock.at + timedelta(hours=1))
     stall.clock.passes(days=1)
-    stall.shop.place(wish(), state="processing")
+    stall.shop.place(cart_item(), state="processing")
     stall.shop.invoice(within)
     stall.shop.ship(within)
     assert names(await read_all(make_span(span))) == [("OrderPlaced", str(within)), ("DispatchConfirmed", "1")]
 
 
 async def test_an_older_order_that_the_live_source_told_is_cancelled_and_one_it_never_told_is_not(
-    stall, wish, make_span
+    stall, cart_item, make_span
 ):
-    told = stall.shop.place(wish(), state="processing")
+    told = stall.shop.place(cart_item(), state="processing")
     source = stall.source()
     await stall.events(source)
-    never = stall.shop.place(wish(), state="processing")
+    never = stall.shop.place(cart_item(), state="processing")
     stall.clock.passes(days=1)
     span = TimeRange(stall.clock.at - timedelta(hours=1), stall.clock.at + timedelta(hours=1))
     stall.shop.cancel(told)
@@ -78,20 +78,20 @@ async def test_an_older_order_that_the_live_source_told_is_cancelled_and_one_it_
     assert names(await read_all(make_span(span))) == []
 
 
-async def test_orders_and_shipments_that_the_live_source_told_are_past(stall, wish, make_span):
-    number = stall.shop.place(wish(), state="processing")
+async def test_orders_and_shipments_that_the_live_source_told_are_past(stall, cart_item, make_span):
+    number = stall.shop.place(cart_item(), state="processing")
     stall.shop.invoice(number)
     stall.shop.ship(number)
     await stall.events()
-    late = stall.shop.place(wish(), state="processing")
+    late = stall.shop.place(cart_item(), state="processing")
     batches = await read_all(make_span(live=stall.cursor))
     assert names(batches) == [("OrderPlaced", str(late))]
     assert sum(batch.already_past for batch in batches) == 2
 
 
-async def test_a_shop_that_does_not_keep_the_order_of_ids_is_not_believed(stall, wish, make_span, monkeypatch):
+async def test_a_shop_that_does_not_keep_the_order_of_ids_is_not_believed(stall, cart_item, make_span, monkeypatch):
     for _ in range(4):
-        stall.shop.place(wish(), state="processing")
+        stall.shop.place(cart_item(), state="processing")
     source = make_span(page_size=2)
     first = await source.read(None)
     search = source._reader.client.search

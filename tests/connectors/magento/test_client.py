@@ -10,7 +10,7 @@ from connectors.base.errors import FatalError, RetriableError
 from connectors.magento import oauth
 from connectors.magento.client import MagentoClient, search_params
 from connectors.magento.oauth import signature
-from lab.simulators.magento.app import Fault, Kind
+from lab.simulators.magento.faults import MagentoFault, MagentoFaultKind
 from tests.connectors.magento.conftest import ENVIRON, settings_of
 from tests.connectors.wire import Wire
 
@@ -65,7 +65,7 @@ async def test_a_signed_request_is_taken_and_its_nonce_never_used_again(make, st
     client = make()
     for _ in range(3):
         assert (await ask(client)).rows == ()
-    assert len(stall.app._nonces) == 3
+    assert len(stall.app.nonces) == 3
 
 
 @pytest.mark.parametrize("name", ["consumer_key", "consumer_secret", "access_token", "access_token_secret"])
@@ -84,7 +84,7 @@ async def test_a_bearer_token_counts_where_the_shop_allows_it(make, stall):
 
 
 async def test_a_missing_permission_is_named(make, stall):
-    stall.app.faults.append(Fault(Kind.EXPIRED))
+    stall.app.faults.append(MagentoFault(MagentoFaultKind.EXPIRED))
     with pytest.raises(FatalError, match="asks for Magento_Sales::actions_view"):
         await ask(make())
 
@@ -108,12 +108,16 @@ async def test_a_clock_ahead_of_the_shop_signs_with_the_shops_time(make, stall):
 @pytest.mark.parametrize(
     ("kind", "after"),
     [
-        (Kind.THROTTLED, 7), (Kind.MAINTENANCE, 7), (Kind.INTERNAL, None), (Kind.DROPPED, None),
-        (Kind.TRUNCATED, None), (Kind.HTML_200, None),
+        (MagentoFaultKind.THROTTLED, 7),
+        (MagentoFaultKind.MAINTENANCE, 7),
+        (MagentoFaultKind.INTERNAL, None),
+        (MagentoFaultKind.DROPPED, None),
+        (MagentoFaultKind.TRUNCATED, None),
+        (MagentoFaultKind.HTML_200, None),
     ],
-)  # fmt: skip
+)
 async def test_what_passes_is_tried_again_after_as_long_as_was_asked(make, stall, kind, after):
-    stall.app.faults.append(Fault(kind, retry_after_s=7))
+    stall.app.faults.append(MagentoFault(kind, retry_after_s=7))
     with pytest.raises(RetriableError) as caught:
         await ask(make())
     assert caught.value.retry_after_s == after
