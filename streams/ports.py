@@ -1,4 +1,7 @@
-"""What the core is handed by whatever runs it: its outside, passed in so that it runs under simulation, and batches of records."""
+"""What the core is handed by whatever runs it.
+
+Its outside, passed in so that it runs under simulation, and batches of records.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +21,10 @@ async def no_crash(_point: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Broker, bytes, time, chance, measures and ERP of one worker; `service_layer` makes one for a company, for its poster to close."""
+    """Broker, bytes, time, chance, measures and ERP of one worker.
+
+    `service_layer` makes one for a company, for its poster to close.
+    """
 
     log: Log
     codec: Codec
@@ -66,4 +72,7 @@ class RecordBatch(Protocol):
         """The next holder has it; `counts` are the source events it ended, by (flow, ending)."""
 
     def finish_through(self, offset: int, counts: Counts | None = None) -> None:
-        """The next holder has all of this batch up to and with this record; `counts` as with `finish`, of all of them."""
+        """The next holder has all of this batch up to and with this record.
+
+        `counts` as with `finish`, of all of them.
+        """

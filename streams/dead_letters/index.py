@@ -32,7 +32,8 @@ class OpenDeadLetter:
         letter: As it stands.
         retry: When it is looked at again.
         in_flight: Released: it still blocks, and is not released again.
-        away_s: How long the ERP had been away in all when it was first seen: its age stands still while the ERP is away.
+        away_s: How long the ERP had been away in all when it was first seen: its age stands still while the ERP is
+            away.
     """
 
     letter: DeadLetterState
@@ -44,8 +45,8 @@ class OpenDeadLetter:
 class DeadLetterIndex:
     """Filled from `dead-letter-state` on assignment, then kept by `put`, called for every state the poster writes.
 
-    An order's dead letters stand in order of arrival. An open one holds what came later in its order with a rank not lower than its
-    own; so nothing that something waits for is ever held (contract section 6).
+    An order's dead letters stand in order of arrival. An open one holds what came later in its order with a rank not
+    lower than its own; so nothing that something waits for is ever held (contract section 6).
     """
 
     def __init__(self, order_sources: OrderSources) -> None:
@@ -120,7 +121,7 @@ class DeadLetterIndex:
         return iter(list(self._open.values()))
 
     def _place(self, id_: str) -> tuple[int, bool, str]:
-        """A cancellation has the sequence of what is admitted next when its barrier lets it pass, and comes before that.
+        """A cancellation that its barrier let pass has the sequence of what is admitted next, and comes before that.
 
         So does what a connector refused.
         """

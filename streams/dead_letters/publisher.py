@@ -1,4 +1,7 @@
-"""Writes dead letters: original bytes and key first, then the state; only then may the offset move (architecture section 15.5)."""
+"""Writes dead letters: original bytes and key first, then the state.
+
+Only then may the offset move (architecture section 15.5).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy

@@ -1,10 +1,10 @@
-"""Which states of dead letters count where two posters of a company write at once: a paused one that goes on, and its successor.
+"""Which states of dead letters count where two posters of a company write at once: a paused one, and its successor.
 
-This is fencing. A poster's term has a number, which it takes by a commit that the group accepts from the partition's owner only, and
-its states name it. A term begins with a mark in `dead-letter-state`. Reading the partition in order, a state of a lower term than the
-highest so far does not count: its writer had lost the company, and what it decided is decided again by its successor. States that name
-no term (of connectors, of routers, of people) always count. Only posters read by this rule; they write over what does not count, so
-that everybody else may take the last state of an id.
+This is fencing. A poster's term has a number, which it takes by a commit that the group accepts from the partition's
+owner only, and its states name it. A term begins with a mark in `dead-letter-state`. Reading the partition in order, a
+state of a lower term than the highest so far does not count: its writer had lost the company, and what it decided is
+decided again by its successor. States that name no term (of connectors, of routers, of people) always count. Only
+posters read by this rule; they write over what does not count, so that everybody else may take the last state of an id.
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,9 @@ _PROBE_BASE_S, _PROBE_CAP_S = 0.25, 30.0
 
 
 class CircuitBreaker:
-    """Closed while the system answers. `trip` opens it; a probe after each jittered wait closes it again. `hold` opens it for good.
+    """Closed while the system answers. `trip` opens it; a probe after each jittered wait closes it again.
+
+    `hold` opens it for good.
 
     Attributes:
         on_failure: Called with what a probe has raised: an open breaker that nobody closes must not go unseen.
@@ -41,7 +43,10 @@ class CircuitBreaker:
 
     @property
     def open_s(self) -> float:
-        """How long it has been open in all: the age of what waits stands still meanwhile (architecture section 15.10)."""
+        """How long it has been open in all.
+
+        The age of what waits stands still meanwhile (architecture section 15.10).
+        """
         now_s = 0.0 if self._opened_at is None else self._clock.monotonic() - self._opened_at
         return self._open_s + now_s
 

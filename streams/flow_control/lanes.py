@@ -15,7 +15,9 @@ class _Ticket:
 
 
 class Lanes:
-    """First come, first served, per lane; a ticket for several lanes joins all their queues at once, so no two can wait for each other.
+    """First come, first served, per lane.
+
+    A ticket for several lanes joins all their queues at once, so no two can wait for each other.
 
     Whoever needs lanes of two kinds takes them in the same order (an order's lane before items'), for the same reason.
     """

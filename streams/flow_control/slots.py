@@ -8,7 +8,10 @@ from typing import Self
 
 
 class Slot:
-    """The right to have one request in flight; given back once, by leaving its block or by `release`, whichever comes first."""
+    """The right to have one request in flight.
+
+    Given back once, by leaving its block or by `release`, whichever comes first.
+    """
 
     def __init__(self, give_back: Callable[[], None] | None) -> None:
         self._give_back = give_back
@@ -35,7 +38,10 @@ class Slot:
 
 
 class Slots:
-    """A fixed number of slots, first come, first served; low priority waits behind the rest, but not longer than `patience_s`."""
+    """A fixed number of slots, first come, first served.
+
+    Low priority waits behind the rest, but not longer than `patience_s`.
+    """
 
     def __init__(self, count: int, patience_s: float = 2.0) -> None:
         self._free, self._patience_s = count, patience_s

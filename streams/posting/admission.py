@@ -75,8 +75,8 @@ class AdmittedKeys:
 class InputPositions:
     """How far each input partition has been admitted; rides in the commits of the queues.
 
-    Routers send in order, so what lies at or before its input's position was routed twice: a router died between sending and
-    committing.
+    Routers send in order, so what lies at or before its input's position was routed twice: a router died between
+    sending and committing.
     """
 
     def __init__(self, counts: Counts) -> None:

@@ -1,4 +1,4 @@
-"""The dead letters of one company as its poster keeps them: its term, what others write, and the only writer of their states (D5)."""
+"""The dead letters of one company as its poster keeps them: its term, what others write, their only writer (D5)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +20,7 @@ logger = structlog.get_logger(__name__)
 
 
 class CompanyDeadLetters:
-    """Lifecycle: `open` takes a term and loads what is there; then `sync` now and then, `add`, `change` and `close` as postings end.
+    """Lifecycle: `open`; then `sync` now and then, `add`, `change` and `close` as postings end.
 
     Attributes:
         index: What stands where.
@@ -87,8 +87,9 @@ class CompanyDeadLetters:
     async def sync(self) -> None:
         """Follow what others write to the states of our dead letters.
 
-        Connectors: what they refuse lies there before what follows it in the source is published, and holds it. Predecessors that
-        stood still and go on: what they write does not count (`StateLog`), and what we know is written again.
+        Connectors: what they refuse lies there before what follows it in the source is published, and holds it.
+        Predecessors that stood still and go on: what they write does not count (`StateLog`), and what we know is
+        written again.
 
         Raises:
             LogError: It cannot be read, or written.
@@ -209,11 +210,20 @@ class CompanyDeadLetters:
             async for records in batches:
                 for record in records:
                     return Posting(
-                        k=letter.k or "", kind=letter.event_type, company=letter.company, source=letter.source or "",
-                        order_id=letter.order_id, digest=letter.digest or b"", topic=letter.topic, partition=letter.partition,
-                        offset=letter.offset, timestamp_ms=letter.timestamp_ms, key=record.key,
-                        headers=tuple(Header(name=name, value=value) for name, value in record.headers), value=record.value or b"",
-                    )  # fmt: skip
+                        k=letter.k or "",
+                        kind=letter.event_type,
+                        company=letter.company,
+                        source=letter.source or "",
+                        order_id=letter.order_id,
+                        digest=letter.digest or b"",
+                        topic=letter.topic,
+                        partition=letter.partition,
+                        offset=letter.offset,
+                        timestamp_ms=letter.timestamp_ms,
+                        key=record.key,
+                        headers=tuple(Header(name=name, value=value) for name, value in record.headers),
+                        value=record.value or b"",
+                    )
         raise LookupError(f"dead letter {letter.id}: its bytes are not at {place}")
 
 

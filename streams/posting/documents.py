@@ -1,7 +1,8 @@
 """The sealed stock documents of one company: which batch lies in which document (D3).
 
-A document is sealed before it is sent, so a crash re-sends the identical request. A batch goes into a second document only when the
-first can never be applied any more: its claim lies in B1 as `void`, written by us before the batch is free again.
+A document is sealed before it is sent, so a crash re-sends the identical request. A batch goes into a second document
+only when the first can never be applied any more: its claim lies in B1 as `void`, written by us before the batch is
+free again.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,14 @@ class SealedDocuments:
         self._log, self._codec, self._now = ports.log, ports.codec, ports.clock.now
         self._offset_of: dict[int, int] = {}
         self._chain: ChainLog[StockDocument] = ChainLog(
-            ports.log, config.topic("erp-documents"), config.company_partition(company),
-            lambda value: ports.codec.decode(value, StockDocument), self, anchors, ports.clock.now,
-        )  # fmt: skip
+            ports.log,
+            config.topic("erp-documents"),
+            config.company_partition(company),
+            lambda value: ports.codec.decode(value, StockDocument),
+            self,
+            anchors,
+            ports.clock.now,
+        )
 
     def restore(self, anchor: Anchor) -> None:
         """Nothing older is needed: postings are kept for a shorter time than documents."""
@@ -78,11 +84,18 @@ class SealedDocuments:
         """
         head = self._chain.head
         document = StockDocument(
-            number=head.number, prev_digest=head.digest,
-            k=document_key(self._company, head.number, head.digest, lines, batch_ks), company=self._company,
-            direction=direction, posting_date=posting_date, account=account, lines=lines,
-            batch_ks=tuple(batch_ks), sealed_at=self._now(), config_version=self._config_version,
-        )  # fmt: skip
+            number=head.number,
+            prev_digest=head.digest,
+            k=document_key(self._company, head.number, head.digest, lines, batch_ks),
+            company=self._company,
+            direction=direction,
+            posting_date=posting_date,
+            account=account,
+            lines=lines,
+            batch_ks=tuple(batch_ks),
+            sealed_at=self._now(),
+            config_version=self._config_version,
+        )
         if not await self._chain.append([(self._codec.encode(document), document)], self._company.encode()):
             return None
         return self._chain.position - 1, document

@@ -1,4 +1,7 @@
-"""How postings end: counted, or in a dead letter, once, with everybody who follows. Returns the order whose waiting events may go on."""
+"""How postings end: counted, or in a dead letter, once, with everybody who follows.
+
+Returns the order whose waiting events may go on.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,14 +77,17 @@ class Endings:
     async def refuse_reused(self, work: InFlightPosting) -> Released | None:
         """End a posting whose identity came before with other content; the first goes on as it is."""
         error = (
-            "the same identity came before with other content; the first stands. Send an edited order as order_cancelled lines, "
-            "and additions under a new order id"
+            "the same identity came before with other content; the first stands. Send an edited order as order_cancelled "
+            "lines, and additions under a new order id"
         )
         await self._write(work, follow(State.NEW, Trigger.ID_REUSE).to, "id_reuse", error, None, None)
         return None if work.posting.order_id is None else Released(work.posting.order_id, ended=False)
 
     def follow(self, work: InFlightPosting, ending: Ending | None) -> None:
-        """End what came again after the first has ended or become a dead letter; None: the same record, which counts nothing."""
+        """End what came again after its first has ended or become a dead letter.
+
+        `ending` is None for the same record, which counts nothing.
+        """
         if ending is not None:
             self._record(work, ending, ())
         work.finish(ending)
@@ -113,21 +119,46 @@ class Endings:
         if letter is not None:
             await self._dead_letters.change(
                 replace(
-                    letter, state=to.value, reason=reason, owner=REASONS[reason].owner, error=error, waits_for=waits_for,
-                    blocked_by=blocked_by, attempts=work.attempts + letter.attempts, at=self._clock.now(),
+                    letter,
+                    state=to.value,
+                    reason=reason,
+                    owner=REASONS[reason].owner,
+                    error=error,
+                    waits_for=waits_for,
+                    blocked_by=blocked_by,
+                    attempts=work.attempts + letter.attempts,
+                    at=self._clock.now(),
                 )
-            )  # fmt: skip
+            )
         else:
             await self._dead_letters.add(
                 Refused(
-                    reason=reason, state=to.value, error=error, event_type=posting.kind, company=self._company, topic=posting.topic,
-                    partition=posting.partition, offset=posting.offset, index=posting.index, timestamp_ms=posting.timestamp_ms,
-                    key=posting.key, value=posting.value, headers=posting.headers, source=posting.source,
-                    event_id=None if batch else work.event_ids[0], members=work.event_ids if batch else (),
-                    order_id=posting.order_id, sku=batch.sku if batch else None, k=posting.k, digest=posting.digest,
-                    sequence=work.sequence, attempts=work.attempts, waits_for=waits_for, blocked_by=blocked_by,
+                    reason=reason,
+                    state=to.value,
+                    error=error,
+                    event_type=posting.kind,
+                    company=self._company,
+                    topic=posting.topic,
+                    partition=posting.partition,
+                    offset=posting.offset,
+                    index=posting.index,
+                    timestamp_ms=posting.timestamp_ms,
+                    key=posting.key,
+                    value=posting.value,
+                    headers=posting.headers,
+                    source=posting.source,
+                    event_id=None if batch else work.event_ids[0],
+                    members=work.event_ids if batch else (),
+                    order_id=posting.order_id,
+                    sku=batch.sku if batch else None,
+                    k=posting.k,
+                    digest=posting.digest,
+                    sequence=work.sequence,
+                    attempts=work.attempts,
+                    waits_for=waits_for,
+                    blocked_by=blocked_by,
                 )
-            )  # fmt: skip
+            )
         await self._crash_point("c9")
         self._record(work, to.value, (), reason)
         self._leave(work, None)
@@ -148,9 +179,21 @@ class Endings:
         metrics.posting_latency(flow).observe((now - queued_at).total_seconds())
         self._outcomes.add(
             Outcome(
-                k=posting.k, kind=posting.kind, company=self._company, source=posting.source, event_ids=work.event_ids,
-                order_id=posting.order_id, sku=event.sku if isinstance(event, StockBatch) else None, outcome=outcome, reason=reason,
-                documents=documents, attempts=work.attempts, topic=posting.topic, partition=posting.partition, offset=posting.offset,
-                queued_at=queued_at, at=now,
+                k=posting.k,
+                kind=posting.kind,
+                company=self._company,
+                source=posting.source,
+                event_ids=work.event_ids,
+                order_id=posting.order_id,
+                sku=event.sku if isinstance(event, StockBatch) else None,
+                outcome=outcome,
+                reason=reason,
+                documents=documents,
+                attempts=work.attempts,
+                topic=posting.topic,
+                partition=posting.partition,
+                offset=posting.offset,
+                queued_at=queued_at,
+                at=now,
             )
-        )  # fmt: skip
+        )

@@ -1,4 +1,7 @@
-"""One company's ERP as the poster uses it: a write comes back only when its outcome is known (architecture section 4)."""
+"""One company's ERP as the poster uses it.
+
+A write comes back only when its outcome is known (architecture section 4).
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -37,7 +40,9 @@ class WriteInProgress:
 
 
 class Erp:
-    """Writes and reads of one company: writes at most as many at a time as there are slots, nothing while the breaker is open.
+    """Writes and reads of one company.
+
+    Writes at most as many at a time as there are slots, nothing while the breaker is open.
 
     Attributes:
         writes: Those in progress, for the gauges.
@@ -61,7 +66,8 @@ class Erp:
     ) -> Written:
         """Send one change set until its outcome is known.
 
-        An unknown outcome is resolved by the identical request; a second one in a row opens the breaker, and nothing is given up for it.
+        An unknown outcome is resolved by the identical request; a second one in a row opens the breaker, and nothing is
+        given up for it.
 
         Args:
             claims: The rows that make it happen once.
@@ -141,7 +147,8 @@ class Erp:
                 case OutcomeClass.LOCKED:
                     now = self._clock.monotonic()
                     progress.locked_since = progress.locked_since or now
-                    # While the end of an earlier attempt is not known, the lock may be its own: nobody else gets our lanes
+                    # While the end of an earlier attempt is not known, the lock may be its own: nobody else gets our
+                    # lanes
                     patience_s = (
                         lock_patience_s
                         if progress.unknown_since is None
@@ -158,7 +165,9 @@ class Erp:
             metrics.retries(progress.flow, written.outcome.value).inc()
 
     async def _drafted(self, claims: Sequence[Claim], requests: Sequence[B1Request]) -> Written | None:
-        """What an approval procedure has made of a write whose answer was lost: it dropped the claim, so repeating makes another.
+        """What an approval procedure has made of a write whose answer was lost.
+
+        It dropped the claim, so repeating makes another.
 
         A document without its claim is a draft that was approved since; whoever waits for the approval adopts it.
         """
@@ -187,7 +196,7 @@ class Erp:
 
 
 async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metrics) -> bool:
-    """Without its claim table and fields B1 would refuse everything, or take it twice: nothing is sent before they are there."""
+    """Whether claim table and fields are there: without them B1 would refuse everything, or take it twice."""
     try:
         absent = await missing(service_layer)
     except (RetriableError, OutcomeUnknownError) as exc:

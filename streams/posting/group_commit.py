@@ -1,4 +1,7 @@
-"""Which waiting stock batches go into the next document: merged until a session is free, so that load means fuller documents. Pure."""
+"""Which waiting stock batches go into the next document.
+
+Merged until a session is free, so that load means fuller documents. Pure.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -90,7 +93,10 @@ class Pool:
         lines.setdefault(_line_of(waiting.batch), []).append(waiting)
 
     def pick(self, is_free: Callable[[str], bool]) -> list[Waiting]:
-        """Take out what the next document holds: of the oldest group with a free item, up to the allowed lines; [] when all are busy."""
+        """Take out what the next document holds: of the oldest group with a free item, up to the allowed lines.
+
+        [] when all are busy.
+        """
         for index, waiting in enumerate(self._alone):
             if is_free(waiting.batch.item_code):
                 del self._alone[index]

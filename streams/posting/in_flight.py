@@ -58,13 +58,14 @@ Result = Ended | Held | NotFound | Refusal
 
 @dataclass(slots=True, eq=False)
 class InFlightPosting:
-    """A posting that is admitted and has not ended. K is admitted once: further occurrences follow the first (architecture section 15.2).
+    """A posting that is admitted and has not ended; K is admitted once (architecture section 15.2).
 
     Attributes:
         sequence: The posting's offset in the company's queue; a cancellation's, where its barrier let it pass.
         letter: Its dead letter, where it comes out of one.
         followers: Finish what came again under its K; called when it has ended.
-        only_look: B1 has a claim of it though it is dead or held: it is taken over if all of it is there, and never sent.
+        only_look: B1 has a claim of it though it is dead or held: it is taken over if all of it is there, and never
+            sent.
     """
 
     posting: Posting

@@ -1,21 +1,24 @@
 """The life of a posting: one table of state and trigger, to the next state and what the poster does.
 
-What may follow what is decided here and nowhere else; code that moves a posting looks its row up (`follow`) and does what the row
-says. The theory:
+What may follow what is decided here and nowhere else; code that moves a posting looks its row up (`follow`) and does
+what the row says. The theory:
 
-- A posting comes out of the company's queue as NEW. It is identified by its key K, and every K is IN_FLIGHT at most once. What comes
-  under a K that has been seen is judged against the first (`admission`): the same record again (MERGED), a repeat (NO_OP), or other
-  content (DEAD, as `id_reuse`).
-- IN_FLIGHT is kept in memory only. A process that dies leaves a posting where Kafka has it: in its queue, from where it comes as NEW
-  again, or in its dead letter, PARKED, HELD or DEAD. Claims in B1 make sending it again harmless, so no row is needed for a crash.
-- An unknown outcome is no state to leave: the identical request is sent until B1 says what became of it. While B1 is away nothing is
-  given up. So a posting is refused only when B1, or our own rules, have refused it.
-- Every occurrence ends exactly once (`COUNTED_AS`): by a count that is committed with its offset, or by a dead letter, whose state is
-  then the count and goes on changing. Bytes are written before the state, the state before the offset moves.
-- PARKED waits for something that comes true without us; HELD waits for an earlier event of its order that is itself PARKED, HELD or
-  DEAD; DEAD waits for a person. All three hold later events of their order. They go on holding while they are IN_FLIGHT again.
-- A request may be applied long after its sender has died or given up. So the claims of DEAD and HELD events are looked up for a while:
-  what B1 has is taken over, nothing is sent.
+- A posting comes out of the company's queue as NEW. It is identified by its key K, and every K is IN_FLIGHT at most
+  once. What comes under a K that has been seen is judged against the first (`admission`): the same record again
+  (MERGED), a repeat (NO_OP), or other content (DEAD, as `id_reuse`).
+- IN_FLIGHT is kept in memory only. A process that dies leaves a posting where Kafka has it: in its queue, from where it
+  comes as NEW again, or in its dead letter, PARKED, HELD or DEAD. Claims in B1 make sending it again harmless, so no
+  row is needed for a crash.
+- An unknown outcome is no state to leave: the identical request is sent until B1 says what became of it. While B1 is
+  away nothing is given up. So a posting is refused only when B1, or our own rules, have refused it.
+- Every occurrence ends exactly once (`COUNTED_AS`): by a count that is committed with its offset, or by a dead letter,
+  whose state is then the count and goes on changing. Bytes are written before the state, the state before the offset
+  moves.
+- PARKED waits for something that comes true without us; HELD waits for an earlier event of its order that is itself
+  PARKED, HELD or DEAD; DEAD waits for a person. All three hold later events of their order. They go on holding while
+  they are IN_FLIGHT again.
+- A request may be applied long after its sender has died or given up. So the claims of DEAD and HELD events are looked
+  up for a while: what B1 has is taken over, nothing is sent.
 - POSTED, NO_OP, MERGED, REPLAYED and DISCARDED are final.
 """
 
@@ -126,8 +129,9 @@ TABLE = (
 )
 _ROWS: Mapping[tuple[State, Trigger], Transition] = {(row.state, row.trigger): row for row in TABLE}
 
-#: What `streams status` counts an occurrence as. A merged one is counted with its first; the record that was published in place of a
-#: replayed one is counted itself. A dead letter that is in flight again counts by its state, which stands until it has ended.
+#: What `streams status` counts an occurrence as. A merged one is counted with its first; the record that was published
+#: in place of a replayed one is counted itself. A dead letter that is in flight again counts by its state, which stands
+#: until it has ended.
 COUNTED_AS: Mapping[State, str | None] = {
     State.NEW: "in_flight",
     State.IN_FLIGHT: "in_flight",

@@ -1,4 +1,4 @@
-"""What an order allows next: one event of an order against B1's memory of it, to its documents (D2, architecture section 6)."""
+"""Posts the events of orders: one event against B1's memory of its order, to documents (D2, architecture section 6)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -52,8 +52,8 @@ class OrderPosting:
     async def post(self, work: InFlightPosting) -> Ended:
         """Return when the event has ended: its documents are in B1, or it is known that there is nothing to do.
 
-        A refusal is final only after claim and order were read again and still say so (architecture section 15.1): what we
-        remember may be old, and what refuses a repetition may be the first.
+        A refusal is final only after claim and order were read again and still say so (architecture section 15.1): what
+        we remember may be old, and what refuses a repetition may be the first.
 
         Raises:
             Refusal: final.
@@ -83,11 +83,12 @@ class OrderPosting:
     async def adopt(self, work: InFlightPosting) -> Ended | None:
         """How an event ends that B1 has already; None where it has not, or not all of it.
 
-        An approval procedure turns a document into a draft and drops its claim; approved, it stands without one, and gets it here.
+        An approval procedure turns a document into a draft and drops its claim; approved, it stands without one, and
+        gets it here.
 
         Raises:
-            Refusal: the claim is of other content or another kind, or nobody has decided about a draft yet: sending it again would
-                make another.
+            Refusal: the claim is of other content or another kind, or nobody has decided about a draft yet: sending it
+                again would make another.
         """
         event, kinds = _order_event(work), {work.k: work.posting.kind}
         if isinstance(event, DispatchConfirmed) and self._map.settings.invoices.on == "dispatch":
@@ -139,8 +140,8 @@ class OrderPosting:
             if total is not None and total != plan.expected_total:
                 raise Refusal(
                     "total_mismatch",
-                    f"B1 would make it {total}, the order says {plan.expected_total} {event.currency}: compare tax codes, rounding "
-                    "and freight, then edit and replay",
+                    f"B1 would make it {total}, the order says {plan.expected_total} {event.currency}: compare tax codes, "
+                    "rounding and freight, then edit and replay",
                 )
         ended, written = await self._write(work, work.k, plan)
         if written is not None and written.ref is not None:
@@ -232,8 +233,8 @@ class OrderPosting:
         if len(found) > 1:
             raise Refusal(
                 "order_not_found",
-                f"order {event.order_id!r} exists under several of {', '.join(self._map.order_sources(event.source))}; name one source "
-                f"in connectors.{event.source}.order_source",
+                f"order {event.order_id!r} exists under several of {', '.join(self._map.order_sources(event.source))}; "
+                f"name one source in connectors.{event.source}.order_source",
                 waits_for=ks[0],
             )
         return found[0] if found else _Known(ks[0], None)
@@ -293,7 +294,7 @@ class OrderPosting:
                 )
 
     async def _unlocked(self, claim: Claim, plan: DocumentPlan) -> Written:
-        """Write; a lock in B1 gives all lanes back and queues for them again, so that one held item stops its own lane only."""
+        """Write; a lock in B1 gives all lanes back and queues again, so that one held item stops its own lane only."""
         attempt = 0
         with self._erp.track(claim) as progress:
             while True:

@@ -1,4 +1,7 @@
-"""The audit trail: what became of every posting, sent in groups. Nothing waits for it and nothing needs it for correctness."""
+"""The audit trail: what became of every posting, sent in groups.
+
+Nothing waits for it and nothing needs it for correctness.
+"""
 
 import asyncio
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""The poster of one company: the only writer to its B1, and the only writer of dead letters of what came through its queues.
+"""The poster of one company: the only writer to its B1, and of the dead letters of what came through its queues.
 
-It hands what comes from one part to the next: a batch to `admission`, what is new to the `sequencer` (orders) or to `stock`, each
-result to `endings`, and what an ending releases back to the start. Everything here is rebuilt on assignment: from the queues'
-committed offsets, `dead-letter-state`, `erp-documents`, and B1 itself.
+It hands what comes from one part to the next: a batch to `admission`, what is new to the `sequencer` (orders) or to
+`stock`, each result to `endings`, and what an ending releases back to the start. Everything here is rebuilt on
+assignment: from the queues' committed offsets, `dead-letter-state`, `erp-documents`, and B1 itself.
 """
 
 import asyncio
@@ -56,7 +56,8 @@ class Poster:
 
     Attributes:
         lanes, erp: For the gauges.
-        failed: Resolves with the error that nothing in here can handle (a dead letter that cannot be written); the process must end.
+        failed: Resolves with the error that nothing in here can handle (a dead letter that cannot be written); the
+            process must end.
     """
 
     def __init__(
@@ -74,20 +75,37 @@ class Poster:
         self._barrier = CancellationBarrier(ports.log, config.topic, config.group, self.partition)
         self._sequencer = Sequencer(self._barrier, self._run_order_event, partial(self._spawn, name="posting"))
         self._dead_letters = CompanyDeadLetters(
-            company, self.partition, publisher, ports, config.topic, self._order_sources,
-            admitted=lambda: self._barrier.admitted, away_s=lambda: self._breaker.open_s,
-        )  # fmt: skip
+            company,
+            self.partition,
+            publisher,
+            ports,
+            config.topic,
+            self._order_sources,
+            admitted=lambda: self._barrier.admitted,
+            away_s=lambda: self._breaker.open_s,
+        )
         self._orders = OrderPosting(self._map, self.erp, sink, master, self.lanes, ports)
         self._stock = StockPosting(
-            self._map, self.erp, sink, master, self.lanes, SealedDocuments(company, config, ports, anchors), ports,
+            self._map,
+            self.erp,
+            sink,
+            master,
+            self.lanes,
+            SealedDocuments(company, config, ports, anchors),
+            ports,
             self._dead_letters.in_term,
-        )  # fmt: skip
+        )
         self._outcomes = OutcomeLog(ports.log, ports.codec, config.topic)
         self._keys, self._inputs = AdmittedKeys(), InputPositions({})
         self._endings = Endings(
-            company, self._keys, self._dead_letters, self._outcomes, ports, settings.park_max_age_s,
+            company,
+            self._keys,
+            self._dead_letters,
+            self._outcomes,
+            ports,
+            settings.park_max_age_s,
             away_s=lambda: self._breaker.open_s,
-        )  # fmt: skip
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._breaker.on_failure = self._fail
@@ -97,7 +115,9 @@ class Poster:
     async def open(
         self, counts: Counts, queue_start: int, stamp: Callable[[int], Awaitable[bool]] = accept_any_term
     ) -> None:
-        """Load the dead letters, then be ready; sealed stock documents are walked in the background, orders need not wait for them.
+        """Load the dead letters, then be ready.
+
+        Sealed stock documents are walked in the background, orders need not wait for them.
 
         Args:
             counts: What the commits of the two queues say, the positions reached in each input among it.
@@ -108,8 +128,9 @@ class Poster:
         self._inputs = InputPositions(counts)
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
         self._breaker.trip(
-            "the claim table is not proved yet", until=partial(is_installed, self._service_layer, self.company, self._ports.metrics)
-        )  # fmt: skip
+            "the claim table is not proved yet",
+            until=partial(is_installed, self._service_layer, self.company, self._ports.metrics),
+        )
         self._spawn(self._stock.run())
         self._spawn(self._retry_waiting())
         self._spawn(self._adopt_late_writes())
@@ -127,13 +148,15 @@ class Poster:
             if busy:
                 await asyncio.wait(busy, timeout=grace_s)
         finally:
-            self._stock.stop()  # in one turn with the orders: nobody gets the lane of what is let go with its outcome open
+            # In one turn with the orders: nobody gets the lane of what is let go with its outcome open
+            self._stock.stop()
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._stock.close()
             await self._breaker.stop()
-            # Before anything that waits for the broker: while it is away our successor's sessions would come on top of ours.
+            # Before anything that waits for the broker: while it is away our successor's sessions would come on top of
+            # ours.
             await self._service_layer.close()
         await self._outcomes.flush()
 
@@ -196,12 +219,21 @@ class Poster:
         state = follow(State.NEW, Trigger.NOT_OURS).to.value
         await self._dead_letters.add(
             Refused(
-                reason="poison", state=state, error=f"not a posting of ours: {type(error).__name__}; find who else writes to {batch.topic}",
-                event_type=INBOX, company=self.company, topic=batch.topic, partition=batch.partition, offset=record.offset,
-                timestamp_ms=record.timestamp, key=record.key, value=record.value, sequence=record.offset,
+                reason="poison",
+                state=state,
+                error=f"not a posting of ours: {type(error).__name__}; find who else writes to {batch.topic}",
+                event_type=INBOX,
+                company=self.company,
+                topic=batch.topic,
+                partition=batch.partition,
+                offset=record.offset,
+                timestamp_ms=record.timestamp,
+                key=record.key,
+                value=record.value,
+                sequence=record.offset,
                 headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
             )
-        )  # fmt: skip
+        )
 
     def _admit(self, work: InFlightPosting) -> None:
         own, letter = self._dead_letters.of_record(work.posting), self._dead_letters.index.of_key(work.k)
@@ -299,7 +331,7 @@ class Poster:
                     await self._release(entry, Trigger.DUE)
 
     async def _adopt_late_writes(self) -> None:
-        """What was refused or held although a request for it was under way, and has been applied since, is closed: B1 has it."""
+        """Close what was refused or held although a request for it was under way that has been applied since."""
         index, clock = self._dead_letters.index, self._clock
         while True:
             await asyncio.sleep(_TICK_S)

@@ -10,8 +10,9 @@ from streams.posting.lifecycle import Trigger
 
 #: What a wait for B1 begins with and grows to, and how often a wait for another event is looked at again.
 _RETRY_S, _RETRY_CAP_S, _RECHECK_S = 30.0, 600.0, 60.0
-#: A request whose sender has gone may be applied this long after its event was refused or held: until then its claim is looked up, after
-#: a minute, two, four ... (B1 itself gives up after half a minute, a proxy or a stopped machine in between after some more).
+#: A request whose sender has gone may be applied this long after its event was refused or held: until then its claim is
+#: looked up, after a minute, two, four ... (B1 itself gives up after half a minute, a proxy or a stopped machine in
+#: between after some more).
 LATE_WRITE_WINDOW_S = 3600.0
 _WAITS_FOR_EVENT = frozenset({"order_not_found", "invoice_not_found"})
 
@@ -53,7 +54,9 @@ def next_look(letter: DeadLetterState, last: Retry, now: datetime, monotonic_s: 
 
 
 def may_land(letter: DeadLetterState, now: datetime) -> bool:
-    """Whether a request for this event may be under way though it was refused: ours or a predecessor's, slower than its sender.
+    """Whether a request for this event may be under way though it was refused.
+
+    Ours or a predecessor's, slower than its sender.
 
     Not of stock: no batch is refused before its document is void.
     """
@@ -68,7 +71,10 @@ def has_expired(entry: OpenDeadLetter, now: datetime, away_s: float, max_age_s: 
 
 
 def due(entries: Iterable[OpenDeadLetter], monotonic_s: float, *, parked: bool) -> Iterator[OpenDeadLetter]:
-    """Those that are parked (or that are not) whose time has come and that are not in flight; judged one by one as they are asked for."""
+    """Those that are parked (or that are not) whose time has come and that are not in flight.
+
+    Judged one by one as they are asked for.
+    """
     for entry in entries:
         is_due = entry.retry.due_s is not None and entry.retry.due_s <= monotonic_s
         if (entry.letter.state == "parked") is parked and is_due and not entry.in_flight:

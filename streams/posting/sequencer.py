@@ -1,4 +1,4 @@
-"""The order of things: the events of one order run one after the other, a cancellation after what its order did before it."""
+"""The events of one order run one after the other, a cancellation after what its order did before it."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ _POLL_S = 0.25
 
 
 class CancellationBarrier:
-    """Tells when the order and the dispatches published before a cancellation have reached the company's queue (architecture section 15.3).
+    """Tells when what an order did before its cancellation has reached the company's queue (architecture section 15.3).
 
     Attributes:
         admitted: The offset of `erp-orders` up to which the poster has admitted; it keeps this.
@@ -43,7 +43,8 @@ class CancellationBarrier:
                 break
             await asyncio.sleep(_POLL_S)
         _, end = await self._log.bounds(self._queue, self._partition)
-        while self.admitted < end:  # noqa: ASYNC110  # an event per batch would cost every posting for a few cancellations
+        # An event per batch would cost every posting for a few cancellations
+        while self.admitted < end:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
 
 

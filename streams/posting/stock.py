@@ -1,4 +1,7 @@
-"""Stock batches into documents: merged while they wait, sealed before they are sent, freed only when that is void (D2, D3)."""
+"""Stock batches into documents.
+
+Merged while they wait, sealed before they are sent, freed only when that is void (D2, D3).
+"""
 
 import asyncio
 import hashlib
@@ -31,12 +34,16 @@ logger = structlog.get_logger(__name__)
 
 #: How long a batch waits for company while sessions are free (0.5 s gives most of the merging at any rate).
 _LINGER_S = 0.5
-#: How long a document of several lines goes on meeting a lock before it is taken apart, so that one item does not stop the others.
+#: How long a document of several lines goes on meeting a lock before it is taken apart, so that one item does not stop
+#: the others.
 _SHARED_LOCK_PATIENCE_S = 2.0
 
 
 class StockPosting:
-    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` ends one batch; `quiesce`, `stop`, `close`."""
+    """Lifecycle: `run` walks the sealed documents, then commits groups; `post` ends one batch.
+
+    `quiesce`, `stop`, `close`.
+    """
 
     def __init__(
         self,
@@ -103,7 +110,8 @@ class StockPosting:
         """Return when the batch has ended.
 
         Raises:
-            Refusal: B1 or its master data refuse it, alone in a document, and no document that holds it can ever be posted.
+            Refusal: B1 or its master data refuse it, alone in a document, and no document that holds it can ever be
+                posted.
         """
         batch, k = work.event, work.k
         if not isinstance(batch, StockBatch):
@@ -130,7 +138,10 @@ class StockPosting:
             in_flight = await waiting.turn or await self._document_of(k)
 
     async def _document_of(self, k: str) -> InFlightDocument | None:
-        """The sealed document that holds a batch already: it is sent again as it is; None where none does, or it is void."""
+        """The sealed document that holds a batch already: it is sent again as it is.
+
+        None where none does, or it is void.
+        """
         found = await self._standing(k)
         if found is None:
             return None
@@ -172,8 +183,8 @@ class StockPosting:
         taken = [waiting for waiting in picked if await self._standing(waiting.k) is not None]
         sealed = None if taken else await self._seal(picked)
         if sealed is not None and not await self._in_term():
-            # Our successor has walked the chain before this document was in it, and may have refused its batches since. We never send
-            # it, so that the successor decides what becomes of it.
+            # Our successor has walked the chain before this document was in it, and may have refused its batches since.
+            # We never send it, so that the successor decides what becomes of it.
             logger.warning("stock is posted by another worker now", document=sealed[1].k)
             self._accepting = False
             return False
@@ -188,14 +199,20 @@ class StockPosting:
         async with self._sealing:
             first = picked[0].batch
             sealed = await self._sealed.seal(
-                first.direction, first.posting_date, first.account, stock.merge(waiting.batch for waiting in picked),
+                first.direction,
+                first.posting_date,
+                first.account,
+                stock.merge(waiting.batch for waiting in picked),
                 [waiting.k for waiting in picked],
-            )  # fmt: skip
+            )
         await self._crash_point("s1")
         return sealed
 
     def _send(self, offset: int, document: StockDocument, slot: Slot | None = None) -> InFlightDocument:
-        """Send a sealed document in a task of its own; without a slot it is one that was sealed before, and is sent again."""
+        """Send a sealed document in a task of its own.
+
+        Without a slot it is one that was sealed before, and is sent again.
+        """
         in_flight = InFlightDocument(offset, document, asyncio.get_running_loop().create_future())
         self._in_flight[offset] = in_flight
         task = asyncio.create_task(self._run_document(in_flight, slot), name="document")
@@ -259,7 +276,10 @@ class StockPosting:
                     return await self._withdraw(claim, document, written, slot)
 
     async def _decided(self, claim: Claim, document: StockDocument) -> Ended | Freed | None:
-        """What an approval procedure has made of a document that is sent again: approved, it stands without its claim, and gets it."""
+        """What an approval procedure has made of a document that is sent again.
+
+        Approved, it stands without its claim, and gets it.
+        """
         found = (await self._erp.ask(lambda: self._sink.look_up([document.k])))[document.k]
         if found.claim is not None or (found.ref is None and not found.draft):
             return None

@@ -44,9 +44,16 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
     def service_layer(company: str) -> ServiceLayer:
         settings = config.companies[company]
         layers[company] = HttpServiceLayer(
-            settings.service_layer_url, settings.company_db, settings.username, settings.password, verify=settings.verify_tls,
-            session_limit=settings.session_limit, clock=clock, random=random, on_call=metrics.erp_call,
-        )  # fmt: skip
+            settings.service_layer_url,
+            settings.company_db,
+            settings.username,
+            settings.password,
+            verify=settings.verify_tls,
+            session_limit=settings.session_limit,
+            clock=clock,
+            random=random,
+            on_call=metrics.erp_call,
+        )
         return layers[company]
 
     ports = Ports(log, codec, clock, random, metrics, service_layer)
@@ -82,7 +89,8 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
 def tune_garbage_collector() -> None:
     """Run the cyclic GC less often: rows are allocated in bulk and contain no cycles.
 
-    With the interpreter's defaults its runs took a quarter of the time of ingest (tests/bench). What is loaded by now is never scanned.
+    With the interpreter's defaults its runs took a quarter of the time of ingest (tests/bench). What is loaded by now
+    is never scanned.
     """
     gc.collect()
     gc.freeze()
@@ -107,7 +115,9 @@ def _credentials(kafka: KafkaSettings) -> Credentials | None:
     context = security.get("ssl_context")
     if "sasl_mechanism" in security:
         return SASLCredentials(
-            username=security["sasl_plain_username"], password=security["sasl_plain_password"], ssl_context=context,
+            username=security["sasl_plain_username"],
+            password=security["sasl_plain_password"],
+            ssl_context=context,
             mechanism=security["sasl_mechanism"],
-        )  # fmt: skip
+        )
     return None if context is None else SSLCredentials(context=context)

@@ -65,7 +65,10 @@ class Pipeline:
     # ---- stock
 
     def stock_partition(self, number: int) -> StockPartition:
-        """The windows of an input partition; kept while the partition goes and comes back, so that only new records are walked."""
+        """The windows of an input partition.
+
+        Kept while the partition goes and comes back, so that only new records are walked.
+        """
         partition = self.partitions.get(number)
         if partition is None:
             partition = self.partitions[number] = StockPartition(
@@ -89,7 +92,10 @@ class Pipeline:
         queue_start: int,
         stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
     ) -> Poster | None:
-        """Make and open the poster of the company on this partition (see `Poster.open`); None where there is no company."""
+        """Make and open the poster of the company on this partition (see `Poster.open`).
+
+        None where there is no company.
+        """
         company = self.company_of(partition)
         if company is None:
             return None

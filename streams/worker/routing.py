@@ -1,4 +1,7 @@
-"""Events of orders on their way to their company's queue: decoded, keyed, passed on; what cannot be read is a letter."""
+"""Events of orders on their way to their company's queue: decoded, keyed, passed on.
+
+What cannot be read becomes a dead letter.
+"""
 
 from collections.abc import Collection
 
@@ -50,7 +53,8 @@ class OrderRouter:
     def _posting(self, event_type: str, batch: RecordBatch, record: RawRecord) -> Outgoing | Refused:
         headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
         try:
-            event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]  # never stock
+            # Its topics are those of orders, never stock
+            event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]
         except CodecError as exc:
             self._metrics.decode_errors(fact_topic(event_type), exc.reason).inc()
             return self._refused(event_type, batch, record, headers, exc.reason, str(exc))
@@ -64,21 +68,42 @@ class OrderRouter:
                 f"company {event.company!r} is not in the configuration; add it and replay",
             )
         posting = Posting(
-            k=event_key(event), kind=event_type, company=event.company, source=event.source, order_id=event.order_id,
-            digest=event.digest, topic=batch.topic, partition=batch.partition, offset=record.offset,
-            timestamp_ms=record.timestamp, key=record.key, headers=headers, value=record.value or b"",
-        )  # fmt: skip
+            k=event_key(event),
+            kind=event_type,
+            company=event.company,
+            source=event.source,
+            order_id=event.order_id,
+            digest=event.digest,
+            topic=batch.topic,
+            partition=batch.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            key=record.key,
+            headers=headers,
+            value=record.value or b"",
+        )
         return Outgoing(
-            topic=self._config.topic("erp-orders"), partition=self._config.company_partition(event.company),
-            key=event.company.encode(), value=self._codec.encode(posting),
-        )  # fmt: skip
+            topic=self._config.topic("erp-orders"),
+            partition=self._config.company_partition(event.company),
+            key=event.company.encode(),
+            value=self._codec.encode(posting),
+        )
 
     @staticmethod
     def _refused(
         event_type: str, batch: RecordBatch, record: RawRecord, headers: Collection[Header], reason: str, error: str
     ) -> Refused:
         return Refused(
-            reason=reason, state="dead", error=error, event_type=event_type, company="", topic=batch.topic,
-            partition=batch.partition, offset=record.offset, timestamp_ms=record.timestamp, key=record.key, value=record.value,
+            reason=reason,
+            state="dead",
+            error=error,
+            event_type=event_type,
+            company="",
+            topic=batch.topic,
+            partition=batch.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            key=record.key,
+            value=record.value,
             headers=tuple(headers),
-        )  # fmt: skip
+        )
