@@ -62,7 +62,7 @@ class Child:
         if self.ended is not None and not self._wanted:
             raise ProcessError(f"{self.name} has ended with exit code {self.ended}:\n{self.tail()}")
 
-    async def says(self, pattern: str, timeout_s: float) -> str:
+    async def wait_for_output(self, pattern: str, timeout_s: float) -> str:
         """The first group of a pattern, once it is in the log.
 
         Raises:

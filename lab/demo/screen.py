@@ -19,7 +19,7 @@ from rich.text import Text
 from streams.query.status import FlowStatus
 
 _LINE_EVERY_S = 5.0
-_SHOWN = 5  # happenings on the screen
+_SHOWN = 5  # messages on the screen
 _PICTURE_WIDTH = 100
 
 # As rich's own, but without @font-face: a picture in a README must not fetch anything.
@@ -58,7 +58,7 @@ class Snapshot:
         written, lines: Lines of the files: put in so far, and all.
         flows: As `streams status` has them.
         rates: FlowStatus -> events received and posted per second, over the last seconds.
-        reasons: Reason -> letters of it that are open, parked ones included.
+        reasons: Reason -> dead letters of it that are open, parked ones included.
         windows: Stock windows sealed.
         lanes, queued: Items that the poster is at work on, and those of them that another posting waits for.
         documents, calls: In B1, as it counts.
@@ -95,13 +95,13 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class ScreenMessage:
     elapsed_s: float
     text: str
     is_fault: bool = False
 
 
-def render(now: Snapshot, happenings: Sequence[Happening] = ()) -> RenderableType:
+def render(now: Snapshot, messages: Sequence[ScreenMessage] = ()) -> RenderableType:
     """The screen; 24 lines at most."""
     head = Table.grid(padding=(0, 1), expand=True)
     head.add_column(justify="right")
@@ -135,9 +135,9 @@ def render(now: Snapshot, happenings: Sequence[Happening] = ()) -> RenderableTyp
         "B1",
         f"{now.documents:,} documents ({now.documents_per_s:.0f}/s), {now.calls:,} calls; lock waits: {_waits(now)}",
     )
-    state.add_row("letters", _reasons(now.reasons) or "none")
+    state.add_row("dead letters", _reasons(now.reasons) or "none")
     state.add_row("done to it", Text(_faults(now), style="yellow"))
-    for each in happenings[-_SHOWN:]:
+    for each in messages[-_SHOWN:]:
         state.add_row(
             _clock(each.elapsed_s),
             Text(each.text, "bold red" if each.is_fault else "", no_wrap=True, overflow="ellipsis"),
@@ -165,10 +165,10 @@ def draw(*parts: RenderableType) -> str:
     return console.export_svg(title="make demo", theme=MONOKAI, code_format=_SVG)
 
 
-class Show:
+class ProgressScreen:
     """Tells people what happens: live at a terminal, in lines elsewhere and in CI.
 
-    Lifecycle: as a context manager; `say` what has happened and `update` what it looks like.
+    Lifecycle: as a context manager; `message` what has happened and `update` what it looks like.
     """
 
     def __init__(self, console: Console, *, live: bool | None = None) -> None:
@@ -178,7 +178,7 @@ class Show:
         self._began = time.monotonic()
         self._due = 0.0
         self._now = Snapshot()
-        self._happenings: list[Happening] = []
+        self._messages: list[ScreenMessage] = []
 
     def __enter__(self) -> Self:
         if self._is_live:
@@ -198,15 +198,15 @@ class Show:
 
     @property
     def screen(self) -> RenderableType:
-        return render(self._now, self._happenings)
+        return render(self._now, self._messages)
 
-    def say(self, text: str, *, is_fault: bool = False) -> None:
-        happening = Happening(self.elapsed_s, text, is_fault)
-        self._happenings.append(happening)
+    def message(self, text: str, *, is_fault: bool = False) -> None:
+        shown = ScreenMessage(self.elapsed_s, text, is_fault)
+        self._messages.append(shown)
         if self._live is not None:
             self._live.update(self.screen)
         else:
-            self._print(f"{_clock(happening.elapsed_s)}  {text}")
+            self._print(f"{_clock(shown.elapsed_s)}  {text}")
 
     def update(self, now: Snapshot) -> None:
         self._now = now

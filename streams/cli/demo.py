@@ -9,6 +9,9 @@ import typer
 
 from streams.cli import shell
 
+#: Whatever else cannot be imported comes with the extra `lab`.
+_CORE_PACKAGES = frozenset({"", "schemas", "connectors", "streams"})
+
 
 def run(
     data: Annotated[
@@ -45,9 +48,11 @@ def run(
         # Imported when it is needed, so that no other command waits for it; and it is a distribution of its own.
         demo = importlib.import_module("lab.demo.run")
     except ModuleNotFoundError as error:
-        if error.name != "lab":
+        missing = (error.name or "").partition(".")[0]
+        if missing in _CORE_PACKAGES:
             raise
-        raise shell.CommandError("the demo is not installed", "pip install 'b1-streams[lab]'") from error
+        cause = "the demo is not installed" if missing == "lab" else f"the demo needs {missing}, which is not installed"
+        raise shell.CommandError(cause, "pip install 'b1-streams[lab]'") from error
     code: int = demo.run(
         data=data,
         seconds=seconds,

@@ -113,7 +113,7 @@ async def test_a_signal_ends_everything_that_it_has_started(kafka, slice_file, e
     command = [*STREAMS, "demo", "--data", str(slice_file), "--seconds", "60"]
     demo = await Child.start("demo", command, tmp_path, environ)
     try:
-        await demo.says(r"(running): worker-1", 90)
+        await demo.wait_for_output(r"(running): worker-1", 90)
         os.kill(demo.pid, signal.SIGINT)
         assert await demo.wait(40) == 130
     finally:

@@ -82,7 +82,7 @@ class VendorInput:
             await start(vendor, [*command, vendor, "--port", "0", "--config", f"{vendor}.json"]) for vendor in VENDORS
         ]
         for vendor, child in zip(VENDORS, children, strict=True):
-            port = await child.says(r"listening on (\d+)", _READY_S)
+            port = await child.wait_for_output(r"listening on (\d+)", _READY_S)
             self._urls[vendor] = f"http://127.0.0.1:{port}"
 
     def configuration(self, **connection: Any) -> str:

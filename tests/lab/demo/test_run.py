@@ -15,9 +15,14 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from lab.demo import demo as demo_module
 from lab.demo import run
+from lab.demo.disturbances import hot_items
+from lab.demo.ledger import read_terms
 from lab.demo.processes import Child, ProcessError, ask_json, bounded
-from lab.demo.screen import Happening, Show, Snapshot, draw, line, render
+from lab.demo.result import DemoResult
+from lab.demo.screen import ProgressScreen, ScreenMessage, Snapshot, draw, line, render
+from lab.demo.system import in_thread
 from lab.feed.build import build_feed
 from lab.feed.configuration import streams_toml
 from lab.feed.rows import read_rows
@@ -25,7 +30,7 @@ from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
 from lab.proof.verdict import Discrepancy, FlowEnds, Proof
 from streams.cli import shell
-from streams.query.status import FlowStatus
+from streams.query.status import FlowStatus, Status
 
 FLOWS = {
     name: FlowStatus(posted=n, no_op=1, parked=2, dead=0, in_flight=9, oldest_unposted_s=1.5)
@@ -55,21 +60,21 @@ def text_of(*parts, width=100):
 
 
 def result(proof=PROOF, codes=None, sessions=(0, 2)):
-    return run.Result(proof, NOW, codes or {"worker-1": 0, "connect": 0}, *sessions, {"start": 9.04, "all": 80.0})
+    return DemoResult(proof, NOW, codes or {"worker-1": 0, "connect": 0}, *sessions, {"start": 9.04, "all": 80.0})
 
 
 # ---- the screen
 
 
 def test_the_screen_fits_into_a_terminal_of_80_by_24():
-    happenings = [Happening(n, f"thing {n}") for n in range(30)]
-    rows = text_of(render(NOW, happenings), width=80).splitlines()
+    messages = [ScreenMessage(n, f"thing {n}") for n in range(30)]
+    rows = text_of(render(NOW, messages), width=80).splitlines()
     assert len(rows) <= 24
     assert max(map(len, rows)) <= 80
 
 
 def test_the_screen_has_what_a_visitor_wants_to_see():
-    shown = text_of(render(NOW, [Happening(62, "SIGKILL to worker-1", is_fault=True)]))
+    shown = text_of(render(NOW, [ScreenMessage(62, "SIGKILL to worker-1", is_fault=True)]))
     for part in (
         "1:23", "700 of 1,252 lines", "dispatch_confirmed", "3.2", "12 sealed", "31 at work, 4 with a queue",
         "1,234 documents (21/s), 3,000 calls", "7 for people, 0 for ourselves", "unmapped_location 3, unreadable 1",
@@ -102,10 +107,10 @@ def test_a_picture_fetches_nothing_and_is_small():
 def test_only_a_terminal_outside_ci_gets_the_live_screen(monkeypatch, terminal, ci, is_live):
     monkeypatch.setenv("CI", ci)
     out = io.StringIO()
-    with Show(Console(file=out, force_terminal=terminal, width=100)) as show:
-        show.update(NOW)
-        show.say("worker-3 is started")
-        show.update(replace(NOW, elapsed_s=84))
+    with ProgressScreen(Console(file=out, force_terminal=terminal, width=100)) as screen:
+        screen.update(NOW)
+        screen.message("worker-3 is started")
+        screen.update(replace(NOW, elapsed_s=84))
     assert ("\x1b[" in out.getvalue()) == is_live
     if not is_live:
         first, second = out.getvalue().splitlines()  # the second update comes too soon for another line
@@ -160,7 +165,7 @@ def made():
 
 
 def test_the_hottest_items_are_those_on_most_lines_by_their_code_in_b1(made):
-    hot = run._hot_items(made)
+    hot = hot_items(made)
     assert len(set(hot)) == len(hot) == 20
     assert set(hot) <= {item["ItemCode"] for item in made.master["Items"]}
 
@@ -168,7 +173,7 @@ def test_the_hottest_items_are_those_on_most_lines_by_their_code_in_b1(made):
 def test_the_terms_of_the_proof_are_those_of_the_configuration(made, tmp_path):
     text = streams_toml(made, bootstrap_servers="127.0.0.1:1", service_layer_url="http://127.0.0.1:1/b1s/v2")
     (tmp_path / "streams.toml").write_text(text, encoding="utf-8")
-    terms = run._terms(tmp_path / "streams.toml")
+    terms = read_terms(tmp_path / "streams.toml")
     assert terms.places == {"MAIN": "LON1", "DOTCOM": "WEB1"}
     assert terms.accounts == {"damaged": "5100", "lost": "5100", "found": "4900", "count": "4900"}
     assert (terms.default_places, terms.timezone, terms.items) == ({"shop": "LON1"}, "Europe/London", made.items)
@@ -189,7 +194,7 @@ async def start(tmp_path, program):
 
 async def test_a_process_says_something_and_stops_when_asked(tmp_path):
     child = await start(tmp_path, "import time; print('port 17', flush=True); time.sleep(60)")
-    assert await child.says(r"port (\d+)", 20) == "17"
+    assert await child.wait_for_output(r"port (\d+)", 20) == "17"
     assert child.ended is None
     child.ask_to_stop()
     assert await child.wait(20) == -15
@@ -199,14 +204,14 @@ async def test_a_process_says_something_and_stops_when_asked(tmp_path):
 async def test_a_process_that_ends_by_itself_is_told_with_its_last_words(tmp_path):
     child = await start(tmp_path, "raise SystemExit('the port is taken')")
     with pytest.raises(ProcessError, match=r"exit code 1:\nthe port is taken"):
-        await child.says("never", 20)
+        await child.wait_for_output("never", 20)
     await child.close()
 
 
 async def test_a_process_that_is_deaf_is_killed(tmp_path):
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf 1', flush=True); time.sleep(60)"
     child = await start(tmp_path, deaf)
-    await child.says(r"deaf (\d)", 20)
+    await child.wait_for_output(r"deaf (\d)", 20)
     child.ask_to_stop()
     assert await child.wait(0.2) == -9
 
@@ -247,12 +252,12 @@ class Slow:
         return list(range(steps))
 
     async def write(self, _upto):
-        self.left -= min(self.left, run._STEP_LINES)
+        self.left -= min(self.left, demo_module.STEP_LINES)
 
 
-async def test_the_sales_come_in_no_faster_than_the_pipeline_takes_them(monkeypatch):
+async def test_the_sales_come_in_no_faster_than_the_pipeline_takes_them(made, monkeypatch):
     source = Slow(4_000)
-    demo = run.Demo(Show(Console(file=io.StringIO()), live=False), None, source, Path(), None, 0.001)
+    demo = demo_module.Demo(ProgressScreen(Console(file=io.StringIO()), live=False), made, source, Path(), None, 0.001)
     ended = 0
 
     async def look(_seconds):
@@ -261,19 +266,21 @@ async def test_the_sales_come_in_no_faster_than_the_pipeline_takes_them(monkeypa
         source.most = max(source.most, written - ended)
         ended += (written - ended) // 2
         flow = FlowStatus(posted=ended, no_op=0, parked=0, dead=0, in_flight=written - ended, oldest_unposted_s=0)
-        demo._now = Snapshot(written=written, flows={"order_placed": flow})
+        demo._watcher.now = Snapshot(written=written, flows={"order_placed": flow})
 
-    monkeypatch.setattr(run.asyncio, "sleep", look)
+    monkeypatch.setattr(demo_module.asyncio, "sleep", look)
     await demo._write()
     assert source.left == 0
-    assert source.most <= run._OPEN + run._STEP_LINES
+    assert source.most <= demo_module.MAX_EVENTS_UNDER_WAY + demo_module.STEP_LINES
 
 
 def test_what_is_tried_again_and_again_does_not_count_as_moving():
     parked, under_way = FlowStatus(1, 0, 2, 0, 0, 0), FlowStatus(1, 0, 1, 0, 1, 3.0)
-    status = {name: run.Status(False, {"order_placed": flow}) for name, flow in (("a", parked), ("b", under_way))}
-    assert run._counts(status["a"]) == run._counts(status["b"])
-    assert run._counts(run.Status(True, {"order_placed": FlowStatus(2, 0, 1, 0, 0, 0)})) != run._counts(status["a"])
+    status = {name: Status(False, {"order_placed": flow}) for name, flow in (("a", parked), ("b", under_way))}
+    assert demo_module._counts(status["a"]) == demo_module._counts(status["b"])
+    assert demo_module._counts(Status(True, {"order_placed": FlowStatus(2, 0, 1, 0, 0, 0)})) != demo_module._counts(
+        status["a"]
+    )
 
 
 def is_alive(pid):
@@ -338,7 +345,7 @@ async def test_blocking_work_is_not_left_half_done():
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
         loop.call_soon_threadsafe(done.set)
 
-    task = asyncio.create_task(run._in_thread(work))
+    task = asyncio.create_task(in_thread(work))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

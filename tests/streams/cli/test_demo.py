@@ -1,26 +1,30 @@
-import sys
-from typing import Any
+"""`streams demo` where the lab, or something that it needs, is not installed."""
+
+import importlib
 
 import pytest
 
-from tests.streams.cli.conftest import Streams
+from streams.cli import demo, shell
 
 
-class WithoutLab:
-    """Finds no package `lab`, as where only the core is installed."""
+@pytest.mark.parametrize(
+    ("missing", "cause"),
+    [("lab", "the demo is not installed"), ("lab.demo", "the demo is not installed"), ("jgo", "the demo needs jgo")],
+)
+def test_without_the_lab_or_its_extra_one_line_says_what_to_install(monkeypatch, missing, cause):
+    def absent(_name):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 
-    def find_spec(self, name: str, *_more: Any) -> None:
-        if name == "lab":
-            raise ModuleNotFoundError("No module named 'lab'", name=name)
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(shell.CommandError, match=cause) as caught:
+        demo.run()
+    assert "pip install 'b1-streams[lab]'" in caught.value.remedy
 
 
-def test_where_the_lab_is_not_installed_the_demo_says_how_to_get_it(
-    streams: Streams, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [each for each in sys.modules if each.partition(".")[0] == "lab"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [WithoutLab(), *sys.meta_path])
-    ran = streams("demo")
-    assert ran.code == 1
-    assert "pip install 'b1-streams[lab]'" in ran.err
-    assert len(ran.err.strip().splitlines()) <= 2
+def test_a_mistake_of_our_own_is_not_taken_for_a_missing_package(monkeypatch):
+    def absent(_name):
+        raise ModuleNotFoundError("No module named 'streams.gone'", name="streams.gone")
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(ModuleNotFoundError):
+        demo.run()
