@@ -20,7 +20,7 @@ async def examine(_name: str, settings: ImsSettings, _wanted: frozenset[str], _c
             if not folder.exists():
                 return "not there yet; the first look makes it"
             if not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
-                raise FatalError("the inbox is no folder in which files can be moved; make it one, or mend its rights")
+                raise FatalError("the inbox is no folder in which files can be moved; make it one, or fix its rights")
         return f"answers; {len(await inbox.look())} files wait"
 
     try:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -38,12 +39,14 @@ def has_field(record: type[BaseModel], path: str) -> bool:
     return has_field(inner, rest) if inner is not None and rest else inner is None and not rest
 
 
+@cache
 def inner_record(record: type[BaseModel], name: str) -> type[BaseModel] | None:
     """What a field of a record consists of, where that is an object or a list of objects."""
     field = record.model_fields.get(name)
     return _model_in(field.annotation) if field is not None else None
 
 
+@cache
 def is_list(record: type[BaseModel], name: str) -> bool:
     """Whether a field of a record is a list."""
     field = record.model_fields.get(name)

@@ -80,6 +80,10 @@ class MappingSettings(Settings):
     def _times_can_be_read(self) -> Self:
         if self.time_format is None:
             return self
+        if "%Z" in self.time_format:
+            raise invalid(
+                "time_format", "time_format has %Z, the name of a zone, which tells no offset; use %z, or timezone"
+            )
         try:
             datetime.strptime(datetime(2026, 11, 21, 9, 30).strftime(self.time_format), self.time_format)  # noqa: DTZ001, DTZ007 -- a trial
         except ValueError:

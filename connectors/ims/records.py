@@ -218,7 +218,7 @@ class StockAdjustedRecord(EventRecord):
             raise invalid("needs either delta, or level and sequence; write one of them")
         if self.level is not None:
             if self.sequence is None:
-                raise invalid("has a level without sequence; send the sequence, so that a stale level can be told")
+                raise invalid("has a level without sequence; send the sequence, so that a stale level is known")
             if self.batches or self.serials:
                 raise invalid("has a level with batches or serials; report movements of traced items as delta")
         if self.reason == "transfer":

@@ -174,7 +174,7 @@ class Rows:
         problems: list[str],
     ) -> None:
         """Take a field that all rows of the event share; of a list, what each of them adds."""
-        cells = list(dict.fromkeys(row.get(column, _EMPTY) for _, row in rows))
+        cells = [row.get(column, _EMPTY) for _, row in rows]
         texts = list(dict.fromkeys(text for text, _ in cells if text))
         if not texts:
             return
@@ -208,9 +208,10 @@ class Rows:
         return line
 
     def _check_quotes(self, field: str, cells: Sequence[tuple[str, bool]]) -> None:
-        if field.rpartition(".")[2] not in IDENTITIES and field != "tracking_numbers":
+        quote = self._mapping.quote
+        if not quote or all(quote not in text or is_quoted for text, is_quoted in cells):
             return
-        if any(self._mapping.quote and self._mapping.quote in text and not is_quoted for text, is_quoted in cells):
+        if field.rpartition(".")[2] in IDENTITIES or field == "tracking_numbers":
             raise ValueError("has a quote mark in a cell that is not quoted; quote the whole cell and double the mark")
 
     def _row(self, text: str) -> "_Row":

@@ -46,7 +46,7 @@ class FolderInbox:
             return await asyncio.to_thread(work)
         except OSError as error:
             what = f"{error.filename or self._folder} cannot be read: {error.strerror or type(error).__name__}"
-            raise RetriableError(f"{what}; mend its rights, or the disk") from error
+            raise RetriableError(f"{what}; fix its rights, or the disk") from error
 
     def _look(self) -> list[str]:
         self._folder.mkdir(parents=True, exist_ok=True)

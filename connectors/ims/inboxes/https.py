@@ -8,14 +8,15 @@ import base64
 import hashlib
 import json
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import httpx
 
 from connectors.base.errors import FatalError, RetriableError
+from connectors.base.http import HttpClient, StatusRule, http_date, retry_after_s, status_error
 from connectors.ims.address import Address
 from connectors.ims.inboxes.inbox import MAX_FILES, File, Memory, Spool, is_plain
 from connectors.ims.settings import ImsSettings
@@ -25,16 +26,23 @@ MAX_INDEX_BYTES = 4 * 1024 * 1024
 #: events' identities make harmless. With those that are in the index, the cursor stays below 200 KB.
 REMEMBERED = 1000
 _MARK_CHARS = 11
-_LONGEST_WAIT_S = 3600.0
+_REFUSED = StatusRule(FatalError, "which is a refusal", "fix token or password, or its rights, then restart")
+_RULES = {401: _REFUSED, 403: _REFUSED}
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One row of the index; `version` tells one content from another, None: the index does not say."""
+    """One row of the index.
+
+    Attributes:
+        version: Tells one content from another; None: the index does not say.
+        modified: When the file was modified; None: the index does not say so that we can read it.
+    """
 
     name: str
     size: int | None
     version: str | None
+    modified: datetime | None = None
 
 
 class HttpsInbox:
@@ -52,12 +60,12 @@ class HttpsInbox:
         self._address, self._settings = address, settings
         host = f"[{address.host}]" if ":" in address.host else address.host
         self._base = f"{address.scheme}://{host}:{address.port}{quote(address.path)}"
-        self._http = httpx.AsyncClient(
+        self._http = HttpClient(
+            str(address),
             headers={"accept-encoding": "identity", **_credentials(address, settings)},
-            timeout=httpx.Timeout(60.0, connect=10.0),
-            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1),
-            follow_redirects=False,
-            trust_env=False,
+            timeout_s=60.0,
+            max_body_bytes=MAX_INDEX_BYTES,
+            too_large_remedy="take old files away there",
             verify=_trusted(settings) if transport is None else True,
             transport=transport,
         )
@@ -66,16 +74,9 @@ class HttpsInbox:
         self._finished: dict[str, object] = {}  # name = mark, until the cursor says so as well
 
     async def look(self) -> Sequence[str]:
-        async with self._get(self._base, "the index") as response:
-            self._check(response, "the index")
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MAX_INDEX_BYTES:
-                    raise RetriableError(
-                        f"{self._address}: the index has more than {MAX_INDEX_BYTES} bytes; take old files away there"
-                    )
-        self._index = {each.name: each for each in self._entries(bytes(body))}
+        answer = await self._http.get(self._base, what="the index")
+        self._check(answer.status, answer.headers, "the index")
+        self._index = {each.name: each for each in self._entries(answer.body)}
         self._finished = {name: mark for name, mark in self._finished.items() if name in self._index}
         return list(self._index)
 
@@ -98,23 +99,20 @@ class HttpsInbox:
             return file.name
         etag, modified = file.stamp[1:]
         headers = {"if-match": str(etag)} if etag else {"if-unmodified-since": str(modified)}
-        try:
-            # Servers that delete without looking at the condition are not rare.
-            response = await self._http.head(self._url(file.name))
-            if response.status_code in (404, 410) or _validators(response) != (etag, modified):
-                return None
-            self._check(response, file.name)
-            response = await self._http.delete(self._url(file.name), headers=headers)
-        except httpx.HTTPError as error:
-            raise self._no_answer(file.name, error) from None
-        if response.status_code in (403, 405, 501):
+        # Servers that delete without looking at the condition are not rare.
+        answer = await self._http.request("HEAD", self._url(file.name), what=file.name)
+        if answer.status in (404, 410) or _validators(answer.headers) != (etag, modified):
+            return None
+        self._check(answer.status, answer.headers, file.name)
+        answer = await self._http.request("DELETE", self._url(file.name), what=file.name, headers=headers)
+        if answer.status in (403, 405, 501):
             raise FatalError(
-                f"{self._address}: {file.name} cannot be deleted ({response.status_code}); allow DELETE there, or write "
+                f"{self._address}: {file.name} cannot be deleted ({answer.status}); allow DELETE there, or write "
                 'done = "keep", then restart'
             )
-        if response.status_code in (404, 410, 412):
+        if answer.status in (404, 410, 412):
             return None
-        self._check(response, file.name)
+        self._check(answer.status, answer.headers, file.name)
         return "deleted"
 
     def remember(self, memory: Memory, file: File) -> Memory:
@@ -126,7 +124,7 @@ class HttpsInbox:
         return (*(each for each in memory if each not in dropped and each != mark), mark)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     def _versions(self, memory: Memory) -> frozenset[str]:
         # Of one and the same memory thousands of files are looked up in a row.
@@ -163,35 +161,32 @@ class HttpsInbox:
         entry = index.get(name)
         if entry is None or entry.version is not None or self._deletes:
             return entry
-        try:
-            response = await self._http.head(self._url(name))
-        except httpx.HTTPError as error:
-            raise self._no_answer(name, error) from None
-        if response.status_code in (404, 410):
+        answer = await self._http.request("HEAD", self._url(name), what=name)
+        if answer.status in (404, 410):
             return None
-        self._check(response, name)
-        etag, modified = _validators(response)
+        self._check(answer.status, answer.headers, name)
+        etag, modified = _validators(answer.headers)
         if etag is None and modified is None:
             raise RetriableError(
                 f"{self._address}: nothing tells whether {name} has been replaced; write etag, or size and mtime, into "
                 'the index, or let the server send ETag or Last-Modified, or write done = "delete"'
             )
-        version = f"{etag} {modified} {response.headers.get('content-length')}"
+        version = f"{etag} {modified} {answer.headers.get('content-length')}"
         index[name] = _Entry(name, entry.size, version)
         return index[name]
 
     async def _fetch(self, entry: _Entry, memory: Memory) -> File | None:
-        async with self._get(self._url(entry.name), entry.name) as response:
+        async with self._http.stream("GET", self._url(entry.name), what=entry.name) as response:
             if response.status_code in (404, 410):
                 return None
-            self._check(response, entry.name)
+            self._check(response.status_code, response.headers, entry.name)
             length = response.headers.get("content-length")
             size = int(length) if length is not None and length.isdecimal() else entry.size
             if size is None and "transfer-encoding" not in response.headers:
                 raise RetriableError(
                     f"{self._address}: nothing tells where {entry.name} ends; let the server send Content-Length"
                 )
-            validators = _validators(response)
+            validators = _validators(response.headers)
             if self._deletes and validators == (None, None):
                 raise FatalError(
                     f"{self._address}: {entry.name} has neither ETag nor Last-Modified, so that deleting it could hit "
@@ -205,35 +200,15 @@ class HttpsInbox:
         mark = _mark(entry.name, entry.version or spool.digest)
         known = _mark(entry.name, spool.digest)
         is_known = any(each[_MARK_CHARS:] == known for each in memory)
-        return File(entry.name, spool.handle, spool.size, spool.digest, (mark, *validators), is_known)
+        modified = http_date(validators[1]) or entry.modified
+        return File(entry.name, spool.handle, spool.size, spool.digest, (mark, *validators), is_known, modified)
 
-    @asynccontextmanager
-    async def _get(self, url: str, what: str) -> AsyncIterator[httpx.Response]:
-        try:
-            async with self._http.stream("GET", url) as response:
-                yield response
-        except httpx.HTTPError as error:
-            raise self._no_answer(what, error) from None
-
-    def _no_answer(self, what: str, error: httpx.HTTPError) -> RetriableError:
-        # Its text may quote what was asked; the type says enough.
-        return RetriableError(f"{self._address}: {what} was not answered ({type(error).__name__}); see that it runs")
-
-    def _check(self, response: httpx.Response, what: str) -> None:
-        status = response.status_code
-        if status in (401, 403):
-            raise FatalError(
-                f"{self._address}: {what} is refused ({status}); mend token or password, or its rights, then restart"
-            )
-        if status in (429, 503):
-            wait = response.headers.get("retry-after", "")
-            raise RetriableError(
-                f"{self._address}: {what} is to be had later ({status})",
-                retry_after_s=min(float(wait[:9]), _LONGEST_WAIT_S) if wait.isdecimal() else None,
-            )
-        if status >= 300:
-            raise RetriableError(f"{self._address}: {what} is answered with {status}; is the URL of inbox right?")
-        if response.headers.get("content-encoding", "identity") != "identity":
+    def _check(self, status: int, headers: httpx.Headers, what: str) -> None:
+        """Raise what an answer means that is none we can use."""
+        if not 200 <= status < 300:
+            now = http_date(headers.get("date")) or datetime.now(UTC)
+            raise status_error(f"{self._address}: {what}", status, _RULES, retry_after_s(headers, now))
+        if headers.get("content-encoding", "identity") != "identity":
             raise RetriableError(f"{self._address}: {what} comes compressed, which we did not ask for; turn that off")
 
 
@@ -246,7 +221,7 @@ def _trusted(settings: ImsSettings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
     except OSError:
-        raise FatalError(f"{settings.ca_file} has no CA certificates (PEM); mend ca_file, then restart") from None
+        raise FatalError(f"{settings.ca_file} has no CA certificates (PEM); fix ca_file, then restart") from None
 
 
 def _credentials(address: Address, settings: ImsSettings) -> dict[str, str]:
@@ -269,13 +244,24 @@ def _entry(row: object) -> _Entry | None:
     size = size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
     etag, modified = row.get("etag"), row.get("mtime")
     version = f"etag {etag}" if etag else f"{size} {modified}" if size is not None and modified else None
-    return _Entry(row["name"], size, version)
+    return _Entry(row["name"], size, version, _moment(modified))
 
 
-def _validators(response: httpx.Response) -> tuple[str | None, str | None]:
+def _moment(modified: object) -> datetime | None:
+    """A time as indexes write it: an HTTP date (nginx), or ISO 8601 with its offset."""
+    if not isinstance(modified, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(modified)
+    except ValueError:
+        return http_date(modified)
+    return moment.astimezone(UTC) if moment.tzinfo is not None else None
+
+
+def _validators(headers: httpx.Headers) -> tuple[str | None, str | None]:
     """What tells that a file is still the same: a strong ETag, and when it was modified."""
-    etag = response.headers.get("etag")
-    return (etag if etag and not etag.startswith("W/") else None), response.headers.get("last-modified")
+    etag = headers.get("etag")
+    return (etag if etag and not etag.startswith("W/") else None), headers.get("last-modified")
 
 
 def _mark(name: str, what: str | None) -> str:

@@ -48,7 +48,7 @@ class SftpInbox:
                             f"{self._address} has more than {MAX_FILES} files; move those away that are no input"
                         )
             except asyncssh.SFTPNoSuchFile:
-                raise RetriableError(f"{self._address} is no folder; make it there, or mend inbox") from None
+                raise RetriableError(f"{self._address} is no folder; make it there, or fix inbox") from None
         return names
 
     async def open(self, name: str, memory: Memory) -> File | None:
@@ -148,7 +148,7 @@ class SftpInbox:
         except ConnectorError:
             raise
         except asyncssh.SFTPPermissionDenied:
-            raise RetriableError(f"{self._address}: {what}: not permitted; mend the user's rights there") from None
+            raise RetriableError(f"{self._address}: {what}: not permitted; fix the user's rights there") from None
         except (OSError, asyncssh.Error) as error:
             await self.close()
             raise RetriableError(
@@ -182,11 +182,11 @@ class SftpInbox:
             shown = f" (it shows {client.seen})" if client.seen else ""
             raise FatalError(
                 f"{self._address}: the server's key is not the one we know{shown}; ask its owner whether it has changed. "
-                "Only if it has: mend host_key or known_hosts, then restart"
+                "Only if it has: fix host_key or known_hosts, then restart"
             ) from None
         except (asyncssh.PermissionDenied, asyncssh.IllegalUserName):
             raise FatalError(
-                f"{self._address}: the server does not let us in; mend the user, password or key_file, then restart"
+                f"{self._address}: the server does not let us in; fix the user, password or key_file, then restart"
             ) from None
 
     def _known_hosts(self) -> Any:

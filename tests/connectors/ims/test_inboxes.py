@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,16 @@ async def test_a_file_that_no_mapping_takes_is_known_before_anything_was_read(pl
     assert [item.event_id for item in (await place.source().read(batch.cursor)).items] == ["1"]
 
 
+async def test_an_inbox_says_when_a_file_was_modified(place):
+    os.utime(place.write("a.jsonl", move("1")), (1_763_632_800, 1_763_632_800))
+    inbox = place.inbox()
+    await inbox.look()
+    file = await inbox.open("a.jsonl", ())
+    assert file.modified == datetime(2025, 11, 20, 10, 0, tzinfo=UTC)
+    file.close()
+    await inbox.close()
+
+
 @pytest.mark.parametrize("kind", ["folder", "sftp"])
 async def test_a_link_is_no_file(place, tmp_path):
     (tmp_path / "secret").write_text(move("1"))
@@ -390,14 +401,14 @@ def test_asyncssh_says_nothing_about_users_and_paths():
 @pytest.mark.parametrize(
     ("answer", "error", "told"),
     [
-        ((401, {}, b""), FatalError, "mend token or password"),
-        ((503, {"retry-after": "7"}, b""), RetriableError, "later"),
-        ((301, {"location": "https://evil.example/"}, b""), RetriableError, "is answered with 301"),
-        ((500, {}, b"canary-5ecret"), RetriableError, "is answered with 500"),
+        ((401, {}, b""), FatalError, "fix token or password"),
+        ((503, {"retry-after": "7"}, b""), RetriableError, "the index answered 503"),
+        ((301, {"location": "https://evil.example/"}, b""), RetriableError, "the index answered 301"),
+        ((500, {}, b"canary-5ecret"), RetriableError, "the index answered 500"),
         ((200, {}, b"<html>"), RetriableError, "no JSON array"),
         ((200, {}, b'{"a": 1}'), RetriableError, "no JSON array"),
         ((200, {}, b"[" * 100_000), RetriableError, "no JSON array"),
-        ((200, {}, b" " * 5_000_000), RetriableError, "the index has more than"),
+        ((200, {}, b" " * 5_000_000), RetriableError, "the index answers more than"),
         ((200, {}, json.dumps(["x"] * 6000).encode()), RetriableError, "more than 5000 files"),
         ((200, {"content-encoding": "gzip"}, b"\x1f\x8b"), RetriableError, "compressed"),
     ],

@@ -82,7 +82,7 @@ def test_plain_http_is_for_this_machine_and_for_development(tmp_path):
         ({"inbox": "in", "password": "env:SECRET"}, "password is for an inbox at sftp:// and https://"),
     ],
 )
-def test_an_inbox_that_cannot_work_is_a_fault_and_shows_no_secret(tmp_path, table, told):
+def test_an_inbox_that_cannot_work_is_a_problem_and_shows_no_secret(tmp_path, table, told):
     (tmp_path / "hosts").touch()
     with pytest.raises(ValidationError, match=told) as error:
         settings(tmp_path, **table)
@@ -123,9 +123,22 @@ def without(name):
         ({"timezone": "Europe/Londinium"}, "no time zone"),
         ({"timezone": None, "time_format": "%d/%m/%Y"}, "add timezone"),
         ({"time_format": "%Q"}, "strptime"),
+        ({"time_format": "%d/%m/%Y %H:%M %Z"}, "use %z, or timezone"),
+        ({"repeated_hour": "third"}, "'first' or 'second'"),
+        ({"negative": "-"}, "negative"),
+        ({"templates": {"colour": "red"}}, "templates names colour"),
+        ({"templates": {"sku": "A"}}, "templates and columns both have sku"),
+        ({"templates": {"note": "{line}"}}, "templates.note has something else in braces; write one of {file}"),
+        ({"templates": {"note": "{row!r}"}}, "something else in braces"),
+        ({"templates": {"note": "{"}}, "something else in braces"),
+        ({"templates": {"note": "{}"}}, "something else in braces"),
+        ({"templates": {"note": "{2}"}}, r"templates.note has \{2\}, but files has 1 \*"),
+        ({"group_by": "Ref"}, "columns names no field of lines"),
+        ({"group_apart": True}, "add group_by"),
+        ({"group_by": 1}, "group_by has a number"),
     ],
 )
-def test_a_mapping_that_cannot_work_is_a_fault(tmp_path, change, told):
+def test_a_mapping_that_cannot_work_is_a_problem(tmp_path, change, told):
     with pytest.raises(ValidationError, match=told):
         settings(tmp_path, csv={"adjustments": CSV | change})
 
@@ -170,6 +183,6 @@ def test_a_mapping_of_documents_is_taken_and_found_by_name(tmp_path):
         ({"max_bytes": 0}, "greater than or equal"),
     ],
 )
-def test_a_mapping_of_documents_that_cannot_work_is_a_fault(tmp_path, change, told):
+def test_a_mapping_of_documents_that_cannot_work_is_a_problem(tmp_path, change, told):
     with pytest.raises(ValidationError, match=told):
         settings(tmp_path, json={"orders": JSON | change})
