@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 from connectors.base.errors import ConnectorError
-from streams.config.load import load as settings
+from streams.config.load import load
 from streams.connect import runner as connect
 from streams.kafka.client import KafkaLog
 from streams.telemetry.metrics import Metrics
 
 
 async def main() -> int:
-    config = settings.load(Path(sys.argv[1]), os.environ)
+    config = load(Path(sys.argv[1]), os.environ)
     log = KafkaLog(config.kafka.bootstrap_servers)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

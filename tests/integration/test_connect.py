@@ -16,9 +16,9 @@ import pytest
 from connectors.base.cursors import partition_of
 from schemas.codec import embedded_codec
 from schemas.events import StockAdjusted
-from streams.config.load import load as settings
-from streams.connect import runner as connect
+from streams.config.load import load
 from streams.kafka import topics
+from streams.query.positions import positions
 
 pytestmark = pytest.mark.kafka
 PROCESS = Path(__file__).with_name("connect_process.py")
@@ -60,7 +60,7 @@ poll_interval_s = 0.1
         for name in names
     ]
     (folder / "streams.toml").write_text("".join(sections))
-    return settings.load(folder / "streams.toml", {"B1_PASSWORD": "x"})
+    return load(folder / "streams.toml", {"B1_PASSWORD": "x"})
 
 
 @contextmanager
@@ -157,7 +157,7 @@ async def test_two_processes_share_the_connectors_and_one_takes_over_when_the_ot
     found = await published(log, config)
     # What the dead one had sent and not confirmed came again: under the same id, and of at most a batch per connector.
     assert len(found) - len(expected) <= 500 * len(NAMES)
-    standing = await connect.positions(config, log, embedded_codec())
+    standing = await positions(config, log, embedded_codec())
     assert {json.loads(position.cursor)["file"] for position in standing.values()} == {"b.jsonl"}
 
 
