@@ -1,4 +1,4 @@
-"""One partition of `stock-adjusted` on the worker that owns it: the open window, its chain, and the road on to the queue.
+"""One partition of `stock-adjusted` on the worker that owns it: the open window, its chain, and the way on to the queue.
 
 What is open here is not durable: it is the uncommitted offsets. A seal makes a range durable in one record; only an accepted record
 is routed, by whoever owns the partition when it is read (architecture sections 5 and 16).
@@ -6,15 +6,13 @@ is routed, by whoever owns the partition when it is read (architecture sections 
 
 import asyncio
 import hashlib
-from bisect import bisect_left, bisect_right
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
-from typing import Protocol
 
 import structlog
 
@@ -28,48 +26,27 @@ from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.ports import Ports, RecordBatch
-from streams.windows.epoch import Composed, Composer, Row, companies_of
+from streams.windows.epoch import Composed, Composer
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
+from streams.windows.window import Limits, OpenWindow
 
 logger = structlog.get_logger(__name__)
 
 #: The longest time without a record in a chain; far inside the retention, so that the tail never expires.
-_TAIL = timedelta(days=7)
+TAIL_AGE = timedelta(days=7)
 #: Beyond the horizon an event is too_old, but it may have said it occurred up to a day ahead.
-_GRACE_S = 2 * 86_400.0
+HORIZON_GRACE_S = 2 * 86_400.0
 #: How often a partition looks whether there is something to forget or to keep alive.
-_KEEP_S = 300.0
+UPKEEP_INTERVAL_S = 300.0
 #: Of a wait: what is left of one may be too little for a float of the clock to grow by.
-_LEAST_S = 0.001
-#: Epochs sent as one group; each names the one before it, so that one lost race loses all that follow.
-_GROUP = 16
-
-
-class Limits(Protocol):
-    """When an open window is sealed; the smallest of the companies in it counts."""
-
-    @property
-    def length_s(self) -> float: ...
-    @property
-    def max_members(self) -> int: ...
-
-
+MIN_WAIT_S = 0.001
 #: What a walk reads of an epoch.
 _COLUMNS = (
     "number", "prev_digest", "end", "no_ops", "sealed_at", "cause", ("batches", ("source", "sku", "location", "event_ids", "digests")),
     ("skipped", ("why", "source", "event_id", "sku", "location", "digest")),
 )  # fmt: skip
-#: An epoch is sealed at this size, reckoned by the bytes of its events, which are longer than what is sealed of them.
-MAX_BYTES = 512 * 1024
-_ROW_BYTES = 64
-
-
 _offset_of = attrgetter("offset")
-
-
-def _row_offset(row: Row) -> int:
-    return row[0].offset
 
 
 class InputLostError(Exception):
@@ -91,16 +68,6 @@ class _Walked:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A batch with rows in the open window; its figures stay those of the whole until it is finished."""
-
-    batch: RecordBatch
-    last: int  # the offset of its last row
-    companies: set[str]
-    size_bytes: int
-
-
 class StockPartition:
     """What is open, sealed and routed of one input partition.
 
@@ -120,17 +87,13 @@ class StockPartition:
         self.partition, self.end, self.no_ops, self.accepted = partition, 0, 0, 0
         self._log, self._codec, self._clock, self._metrics = ports.log, ports.codec, ports.clock, ports.metrics
         self._crash_point = ports.crash_point
-        self._composer, self._rules, self._letters, self._limits = composer, rules, letters, limits
+        self._composer, self._rules, self._letters = composer, rules, letters
         self._topic, self._company_partition = config.topic, config.company_partition
         self._columns = ports.codec.columns(SealedEpoch, _COLUMNS)
         self._seen = Seen()
         self._accepted: set[int] = set()
         self._routed = self._counted = 0
-        self._rows: list[Row] = []
-        self._taken: deque[_Taken] = deque()  # whose the rows are
-        self._since = 0.0
-        self._due: float | None = None
-        self._full = ""  # why the window is to be sealed before its time
+        self._window = OpenWindow(limits)
         self._opened = False
         self._changed = asyncio.Event()
         self._sealing = asyncio.Lock()
@@ -142,12 +105,12 @@ class StockPartition:
     @property
     def open_events(self) -> int:
         """Events taken and not sealed."""
-        return len(self._rows)
+        return len(self._window.rows)
 
     @property
     def open_s(self) -> float:
         """How long the window has been open; 0 where none is."""
-        return self._clock.monotonic() - self._since if self._rows and self._due is not None else 0.0
+        return self._window.open_s(self._clock.monotonic())
 
     # ---- the chain's owner
 
@@ -163,7 +126,7 @@ class StockPartition:
         sealed_at = record.sealed_at.timestamp()
         if record.composed is not None:
             self._seen.add_epoch(sealed_at, record.composed.entries)
-        elif sealed_at > self._clock.now().timestamp() - self._rules.horizon_s() - _GRACE_S:
+        elif sealed_at > self._clock.now().timestamp() - self._rules.horizon_s() - HORIZON_GRACE_S:
             entries: list[int] = []
             for source, sku, location, event_ids, digests in record.batches:
                 self._seen.add_columns(source, sku, location, event_ids, digests, entries)
@@ -209,7 +172,7 @@ class StockPartition:
                 f"stock-adjusted/{self.partition}"
             )
         self.end, self._counted = start, self.no_ops
-        self._seen.expire(self._clock.now().timestamp() - self._rules.horizon_s() - _GRACE_S)
+        self._seen.expire(self._clock.now().timestamp() - self._rules.horizon_s() - HORIZON_GRACE_S)
         await self._chain.anchor()
         return start
 
@@ -219,28 +182,30 @@ class StockPartition:
         while True:
             self._changed.clear()
             await self.seal_due()
-            if self._clock.monotonic() - kept >= _KEEP_S:
+            if self._clock.monotonic() - kept >= UPKEEP_INTERVAL_S:
                 await self._keep()
                 kept = self._clock.monotonic()
-            next_s = kept + _KEEP_S if self._due is None else min(self._due, kept + _KEEP_S)
+            due = self._window.due
+            next_s = kept + UPKEEP_INTERVAL_S if due is None else min(due, kept + UPKEEP_INTERVAL_S)
             # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the change.
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(next_s - self._clock.monotonic(), _LEAST_S)):
+                async with asyncio.timeout(max(next_s - self._clock.monotonic(), MIN_WAIT_S)):
                     await self._changed.wait()
 
     async def seal_due(self) -> None:
         """Seal the open window if it is full or its time is up."""
-        if self._full:
-            await self.seal(self._full)
-        elif self._due is not None and self._due <= self._clock.monotonic():
+        window = self._window
+        if window.full:
+            await self.seal(window.full)
+        elif window.due is not None and window.due <= self._clock.monotonic():
             await self.seal("length")
 
     async def _keep(self) -> None:
         """What must happen now and then though nothing comes in: forget, anchor, keep the tail from expiring."""
         now = self._clock.now()
-        self._seen.expire(now.timestamp() - self._rules.horizon_s() - _GRACE_S)
+        self._seen.expire(now.timestamp() - self._rules.horizon_s() - HORIZON_GRACE_S)
         async with self._sealing:
-            if self._sealed_at is not None and now - self._sealed_at > _TAIL:
+            if self._sealed_at is not None and now - self._sealed_at > TAIL_AGE:
                 empty = self._composer.compose([], self._seen, {}, self._chain.head, self.end, now, "tail", self.no_ops)
                 await self._append([self._sealed(empty)])
             await self._chain.anchor()
@@ -255,30 +220,8 @@ class StockPartition:
         if not records:
             return
         rows = self._composer.read(records)
-        self._rows += rows
-        self._taken.append(_Taken(batch, records[-1].offset, companies_of(rows), _size(rows)))
         self._metrics.events_consumed("stock_adjusted").inc(len(rows))
-        self._reckon()
-
-    @property
-    def _bytes(self) -> int:
-        return sum([taken.size_bytes for taken in self._taken])
-
-    def _open_limits(self) -> list[Limits]:
-        return [self._limits(company) for company in set().union(*[taken.companies for taken in self._taken])]
-
-    def _reckon(self) -> None:
-        """When and why what is open is to be sealed."""
-        limits = self._open_limits()
-        if self._due is None:
-            self._since = self._clock.monotonic()
-            self._due = self._since + min(limit.length_s for limit in limits)
-            self._changed.set()
-        if len(self._rows) >= min(limit.max_members for limit in limits):
-            self._full = "members"
-        elif self._bytes >= MAX_BYTES:
-            self._full = "bytes"
-        if self._full:
+        if self._window.add(batch, rows, self._clock.monotonic()):
             self._changed.set()
 
     async def seal(self, cause: str) -> None:
@@ -288,19 +231,19 @@ class StockPartition:
             LogError: nothing is known to be sealed; the offsets stay where they are.
         """
         async with self._sealing:
-            through = self._rows[-1][0].offset if self._rows else -1
-            while self._rows and self._rows[0][0].offset <= through:
+            window = self._window
+            through = window.rows[-1][0].offset if window.rows else -1
+            while window.rows and window.rows[0][0].offset <= through:
                 now, pending, sealed = self._clock.now(), dict[int, int](), list[tuple[bytes, _Walked]]()
                 head, start, no_ops = self._chain.head, self.end, self.no_ops
-                for chunk in self._chunks(through):
+                for chunk in window.chunks(through):
                     composed = self._composer.compose(chunk, self._seen, pending, head, start, now, cause, no_ops)
                     sealed.append(self._sealed(composed))
                     head, start, no_ops = head.after(sealed[-1][0]), composed.epoch.end, composed.epoch.no_ops
                 await self._crash_point("w1")
                 await self._append(sealed)
-            self._due, self._full = None, ""
-            if self._rows:
-                self._reckon()
+            if window.reopen(self._clock.monotonic()):
+                self._changed.set()
 
     async def _append(self, sealed: list[tuple[bytes, _Walked]]) -> None:
         stands = await self._chain.append(sealed, str(self.partition).encode())
@@ -315,18 +258,8 @@ class StockPartition:
 
     def _let_go(self) -> None:
         """Finish the rows that the chain has passed: by our own seal, or by another's that came first."""
-        passed = bisect_left(self._rows, self.end, key=_row_offset)
-        if not passed:
-            return
-        reached = self._rows[passed - 1][0].offset
-        del self._rows[:passed]
-        while self._taken[0].last < reached:
-            taken = self._taken.popleft()
-            taken.batch.finish_through(taken.last)
-        self._taken[0].batch.finish_through(reached, {("stock_adjusted", "no_op"): self.no_ops - self._counted})
-        self._counted = self.no_ops
-        if self._taken[0].last == reached:
-            self._taken.popleft()
+        if self._window.finish(self.end, self.no_ops - self._counted):
+            self._counted = self.no_ops
 
     def _count(self, epoch: SealedEpoch) -> None:
         self._metrics.epochs_sealed(epoch.cause).inc()
@@ -362,22 +295,9 @@ class StockPartition:
         except LogError as error:
             logger.warning("not sealed, is read again", partition=self.partition, error=str(error))
         finally:
-            self._rows, self._due, self._full = [], None, ""
-            self._taken.clear()
+            self._window.drop()
 
-    def _chunks(self, through: int) -> list[list[Row]]:
-        """The rows of the next epochs up to an offset, at most a group of them."""
-        end = bisect_right(self._rows, through, key=_row_offset)
-        chunks, at, limit = list[list[Row]](), 0, min(limits.max_members for limits in self._open_limits())
-        while at < end and len(chunks) < _GROUP:
-            chunk = self._rows[at : min(at + limit, end)]
-            while self._bytes > MAX_BYTES and len(chunk) > 1 and _size(chunk) > MAX_BYTES:
-                chunk = chunk[: len(chunk) // 2]
-            chunks.append(chunk)
-            at += len(chunk)
-        return chunks
-
-    # ---- the road on: accepted epochs become postings and letters
+    # ---- the way on: accepted epochs become postings and dead letters
 
     async def route(self, batch: RecordBatch) -> None:
         """Queue what accepted records hold; a record that does not count is passed over.
@@ -437,10 +357,6 @@ def _seen_of_skipped(record: _Walked) -> Iterable[tuple[int, int]]:
         if why not in ("repeat", "id_reuse") and event_id is not None and digest is not None:
             mark = Seen.mark(digest)
             yield Seen.entry(source or "", event_id, sku or "", location or ""), mark if why in NO_OPS else ~mark
-
-
-def _size(rows: Sequence[Row]) -> int:
-    return sum([len(record.value or b"") for record, _ in rows]) + _ROW_BYTES * len(rows)
 
 
 def _direction(batch: StockBatch) -> str:

@@ -13,8 +13,9 @@ from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.ports import Counts, Ports, RecordBatch
 from streams.posting.poster import Poster, accept_any_term
 from streams.windows.epoch import Composer
-from streams.windows.partition import Limits, StockPartition
+from streams.windows.partition import StockPartition
 from streams.windows.rules import StockRules
+from streams.windows.window import Limits
 from streams.worker.routing import OrderRouter
 
 logger = structlog.get_logger(__name__)

@@ -158,14 +158,11 @@ class Gated(StreamsApp):
             if topic == STOCK:
                 self.meter.start()
             await take(topic, partition, batch)
-            partition = self.pipeline.partitions.get(partition)
-            if (
-                topic == STOCK
-                and partition is not None
-                and partition._rows
-                and partition._rows[-1][0].offset + 1 == self._ends[partition]
-            ):
-                self._ending.add(asyncio.create_task(self._seal_the_last(partition)))
+            owned = self.pipeline.partitions.get(partition)
+            if topic == STOCK and owned is not None and owned.open_events:
+                last = owned._window.rows[-1][0].offset
+                if last + 1 == self._ends[partition]:
+                    self._ending.add(asyncio.create_task(self._seal_the_last(owned)))
 
         self.pipeline.take = take_to_the_end  # type: ignore[method-assign]  # the bench's gate
 

@@ -156,7 +156,7 @@ async def run(events: int, kept: int) -> None:
 
 def tell(done: int, rooms: Pipeline) -> None:
     ids = sum(len(room._seen) for room in rooms.partitions.values())
-    open_rows = sum(len(room._rows) for room in rooms.partitions.values())
+    open_rows = sum(room.open_events for room in rooms.partitions.values())
     sys.stdout.write(f"sample {json.dumps({'events': done, 'rss': rss(), 'ids': ids, 'open': open_rows})}\n")
     sys.stdout.flush()
 

@@ -91,6 +91,8 @@ async def test_what_is_appended_stands_and_is_visited_once(log: MemoryLog) -> No
 
 
 async def test_whoever_comes_second_has_lost_and_sees_what_won(log: MemoryLog) -> None:
+    # log      [first: 0 <- genesis]  [second: 0 <- genesis]
+    # counts    yes                    no: the head is the first's by then
     one, two = process(log), process(log)
     await one.chain.open()
     await two.chain.open()
@@ -104,6 +106,8 @@ async def test_whoever_comes_second_has_lost_and_sees_what_won(log: MemoryLog) -
 
 
 async def test_a_record_that_was_sent_twice_counts_once(log: MemoryLog) -> None:
+    # log      [0 <- genesis]  [the same bytes]  ...
+    # counts    yes             no: it names a head that is gone
     one = process(log)
     await one.chain.open()
     await one.write("a")
@@ -121,6 +125,8 @@ def type_outgoing(log: MemoryLog, offset: int) -> object:
 
 
 async def test_bytes_that_nobody_can_read_are_passed_over_by_every_reader_alike(log: MemoryLog) -> None:
+    # log      [0]  [rubbish]  [1 <- 0]
+    # counts    yes  no         yes
     await log.send(TOPIC, 0, None, b"rubbish and more rubbish than that")
     await log.send(TOPIC, 0, None, None)
     one = process(log)

@@ -105,12 +105,15 @@ def anchor_at(log: list[Entry], offset: int) -> Anchor:
 
 
 def test_the_root_is_never_guessed() -> None:
-    """Design 16.6."""
+    """Architecture section 15.6."""
     with pytest.raises(ChainRootError, match="begins at offset 5 and no anchor lies inside it"):
         start_of_walk("stock-sealed", 3, 5, [anchor_at([], 0)])
 
 
 def test_the_oldest_anchor_inside_the_log_is_taken_so_that_most_is_known() -> None:
+    # log       (a)  b  c      a is gone
+    # anchors   0      2  3    the one at 0 lies before the log: of the others the first knows most
+    # walk             ^
     log = [written(Head(), "a")]
     log.append(written(walk(log)[1], "b"))
     log.append(written(walk(log)[1], "c"))

@@ -25,8 +25,9 @@ from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composer
-from streams.windows.partition import MAX_BYTES, InputLostError, StockPartition
+from streams.windows.partition import InputLostError, StockPartition
 from streams.windows.rules import StockRules
+from streams.windows.window import MAX_BYTES
 from tests.streams.fakes import ENVIRON, ROOT, MemoryLog, example
 from tests.streams.records import FakeBatch, raw_of
 from tests.streams.virtual import Clock, run
@@ -45,7 +46,7 @@ def configured(**window: Any) -> Any:
 
 
 class Worker:
-    """One worker's room of partition 0."""
+    """One worker's partition 0."""
 
     def __init__(self, log: MemoryLog, clock: Clock, crash_point: Any = None, **window: Any) -> None:
         config, self.log, self.clock = configured(**window), log, clock
@@ -55,7 +56,7 @@ class Worker:
         rules = StockRules(config.maps)
         letters = DeadLetterPublisher(log, CODEC, config.topic, lambda _: 0, clock, self.metrics)
         limits = config.companies["acme"].window
-        self.room = StockPartition(
+        self.partition = StockPartition(
             0, config, ports, Composer(CODEC, rules, config.version), rules, letters, Anchors(log, CODEC, ANCHORS), lambda _: limits,
         )  # fmt: skip
         self.batches: list[FakeBatch] = []
@@ -65,13 +66,13 @@ class Worker:
         records = [raw_of(one) for one in self.log._records[STOCK, 0][start:end]]
         batch = FakeBatch(records)
         self.batches.append(batch)
-        self.room.take(batch)
-        await self.room.seal_due()
+        self.partition.take(batch)
+        await self.partition.seal_due()
         return batch
 
     async def route(self, start: int = 0) -> FakeBatch:
         batch = FakeBatch([raw_of(one) for one in self.log._records[SEALED, 0][start:]])
-        await self.room.route(batch)
+        await self.partition.route(batch)
         return batch
 
 
@@ -104,9 +105,13 @@ def log() -> MemoryLog:
 async def test_a_window_is_sealed_when_its_length_has_passed_since_its_first_event(
     log: MemoryLog, clock: Clock
 ) -> None:
+    # seconds   0        40       59 60
+    # offset 0  [---------------------]   opens the window
+    # offset 1           [------------]   joins it, and does not prolong it
+    # sealed                          ^ [0, 2) "length"
     worker = Worker(log, clock, length_s=60)
-    assert await worker.room.open(None, 0) == 0
-    running = asyncio.create_task(worker.room.run())
+    assert await worker.partition.open(None, 0) == 0
+    running = asyncio.create_task(worker.partition.run())
     await put(log, event("a"), event("b"))
     first = await worker.read(0, 1)
     await asyncio.sleep(40)
@@ -125,8 +130,11 @@ async def test_a_window_is_sealed_when_its_length_has_passed_since_its_first_eve
 async def test_a_full_window_is_sealed_at_once_in_pieces_of_at_most_its_members(
     log: MemoryLog, clock: Clock, members: int, causes: list[str]
 ) -> None:
+    # offsets          0 1 2 3 4 5 6     read as one batch
+    # max_members = 3  [    )[    )[)    sealed at once, no epoch larger than its members
+    # max_members = 8  [                 still open
     worker = Worker(log, clock, max_members=members)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, *(event(f"e{n}") for n in range(7)))
     await worker.read(0)
     sealed = epochs(log)
@@ -139,7 +147,7 @@ async def test_a_window_of_many_bytes_is_sealed_and_no_epoch_is_larger_than_the_
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock, max_members=100_000)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     note = "n" * 4000
     await put(log, *(event(f"e{n}", note=note, location="NOWHERE") for n in range(300)))
     await worker.read(0)
@@ -151,27 +159,27 @@ async def test_releasing_seals_what_is_open_and_a_broker_that_is_away_leaves_it_
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"))
     batch = await worker.read(0)
     log.away = "gone"
-    await worker.room.release()
+    await worker.partition.release()
     assert not batch.finished
     log.away = None
     other = Worker(log, clock)
-    assert await other.room.open(None, 0) == 0
+    assert await other.partition.open(None, 0) == 0
     again = await other.read(0)
-    await other.room.release()
+    await other.partition.release()
     assert again.all_finished
     assert [epoch.cause for epoch in epochs(log)] == ["shutdown"]
 
 
 async def test_what_is_finished_is_counted_as_no_op_where_the_window_ended_it(log: MemoryLog, clock: Clock) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("a"), event("r", reason="return"), event("b"))
     batch = await worker.read(0)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     assert {
         key: sum(counts.get(key, 0) for counts in batch.finished.values()) for key in [("stock_adjusted", "no_op")]
     } == {("stock_adjusted", "no_op"): 2}
@@ -181,23 +189,27 @@ async def test_what_is_finished_is_counted_as_no_op_where_the_window_ended_it(lo
 
 
 async def test_a_lost_seal_adopts_the_winners_view_and_counts_nothing_twice(log: MemoryLog, clock: Clock) -> None:
-    """w4, design 16.8: a zombie's range overlaps; what lies behind the winner's end is sealed from there."""
+    """w4, architecture section 15.8: a zombie's range overlaps; what lies behind the winner's end is sealed from there."""
+    # offsets   0 1 2 3 4 5
+    # owner     [      )            seals first: number 0
+    # zombie    [          )        names the head before it: counts for nobody
+    # zombie            [  )        composed again from the winner's end: number 1
     zombie, owner = Worker(log, clock), Worker(log, clock)
     for worker in (zombie, owner):
-        await worker.room.open(None, 0)
+        await worker.partition.open(None, 0)
     await put(log, *(event(f"e{n}", "1") for n in range(6)))
     stale = await zombie.read(0, 6)
     await owner.read(0, 4)
-    await owner.room.seal("length")
-    await zombie.room.seal("length")
+    await owner.partition.seal("length")
+    await zombie.partition.seal("length")
     assert stale.all_finished
     accepted = [(epoch.number, epoch.start, epoch.end) for epoch in walk(log)]
     assert accepted == [(0, 0, 4), (1, 4, 6)]
     assert sum(batch.net for epoch in walk(log) for batch in epoch.batches) == 6
-    assert zombie.room.end == 6
+    assert zombie.partition.end == 6
     late = await owner.read(4)  # the zombie's seal has overtaken the owner: route tells it
     await owner.route()
-    assert late.all_finished or owner.room.end == 6
+    assert late.all_finished or owner.partition.end == 6
 
 
 def walk(log: MemoryLog) -> list[SealedEpoch]:
@@ -222,7 +234,7 @@ def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[
         log, clock = MemoryLog.of(configured()), Clock()
         await put(log, *(event(f"e{n % 9}", "1", "AB"[n % 2]) for n in range(24)))
         workers = [Worker(log, clock) for _ in range(3)]
-        places = [await worker.room.open(None, 0) for worker in workers]
+        places = [await worker.partition.open(None, 0) for worker in workers]
         for number, step in steps:
             worker = workers[number]
             match step:
@@ -232,16 +244,16 @@ def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[
                         await worker.read(places[number], upto)
                         places[number] = upto
                 case "seal":
-                    await worker.room.seal("length")
+                    await worker.partition.seal("length")
                 case "restart":
                     workers[number] = Worker(log, clock)
-                    places[number] = await workers[number].room.open(None, 0)
+                    places[number] = await workers[number].partition.open(None, 0)
                 case "route":
                     await worker.route()
         last = Worker(log, clock)
-        start = await last.room.open(None, 0)
+        start = await last.partition.open(None, 0)
         await last.read(start)
-        await last.room.seal("length")
+        await last.partition.seal("length")
         accepted = walk(log)
         assert [epoch.start for epoch in accepted] == [0, *(epoch.end for epoch in accepted)][: len(accepted)]
         assert accepted[-1].end == 24
@@ -256,61 +268,67 @@ def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[
 
 
 async def test_reading_starts_where_the_chain_ends_whatever_is_committed(log: MemoryLog, clock: Clock) -> None:
+    # offsets   0 1 2 3 4
+    # sealed    [    )
+    # commit 1        ^ read from 3: the chain is ahead of the commit
+    # commit 5            ^ read from 5: the commit is ahead of the chain
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, *(event(f"e{n}") for n in range(5)))
     await worker.read(0, 3)
-    await worker.room.seal("length")
-    assert await Worker(log, clock).room.open(1, 0) == 3
-    assert await Worker(log, clock).room.open(5, 0) == 5
+    await worker.partition.seal("length")
+    assert await Worker(log, clock).partition.open(1, 0) == 3
+    assert await Worker(log, clock).partition.open(5, 0) == 5
 
 
 async def test_what_was_counted_is_known_after_a_restart_and_let_go_of_behind_the_horizon(
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b", location="NOWHERE"))
     await worker.read(0)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     later = Worker(log, clock)
-    await later.room.open(2, 0)
+    await later.partition.open(2, 0)
     await put(log, event("a"), event("b", location="NOWHERE"))
     await later.read(2)
-    await later.room.seal("length")
+    await later.partition.seal("length")
     assert [skip.why for skip in epochs(log)[1].skipped] == ["repeat", "repeat"]
-    assert len(later.room._seen) == 2
+    assert len(later.partition._seen) == 2
     await asyncio.sleep(timedelta(days=38).total_seconds())
     much_later = Worker(log, clock)
-    await much_later.room.open(4, 0)
-    assert len(much_later.room._seen) == 0
-    running = asyncio.create_task(later.room.run())
+    await much_later.partition.open(4, 0)
+    assert len(much_later.partition._seen) == 0
+    running = asyncio.create_task(later.partition.run())
     await asyncio.sleep(3601)
-    assert len(later.room._seen) == 0
+    assert len(later.partition._seen) == 0
     running.cancel()
 
 
 async def test_an_input_that_lost_records_is_not_read(log: MemoryLog, clock: Clock) -> None:
+    # chain     sealed up to |
+    # input                  |  lost  [ first that is left ....    nobody may decide alone that nothing was there
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, *(event(f"e{n}") for n in range(5)))
     await worker.read(0, 3)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     await log.delete_records(STOCK, 0, 4)
     with pytest.raises(InputLostError, match="holds offsets 4 to 5, its chain is sealed up to 3"):
-        await Worker(log, clock).room.open(None, 0)
+        await Worker(log, clock).partition.open(None, 0)
 
 
 async def test_an_input_that_was_made_anew_is_not_read(log: MemoryLog, clock: Clock) -> None:
     """w8."""
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b"))
     await worker.read(0)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     log._records[STOCK, 0].clear()
     with pytest.raises(InputLostError):
-        await Worker(log, clock).room.open(2, 0)
+        await Worker(log, clock).partition.open(2, 0)
 
 
 async def accepted(worker: Worker, why: str = "a disk was lost") -> Disagreement | None:
@@ -321,23 +339,23 @@ async def test_an_input_that_lost_records_is_read_again_when_a_person_has_accept
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     assert await accepted(worker) is None
     await put(log, *(event(f"e{n}") for n in range(6)))
     await worker.read(0, 3)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     await log.delete_records(STOCK, 0, 5)
     waiting = Worker(log, clock)
     with pytest.raises(InputLostError, match="streams topics accept stock-adjusted/0"):
-        await waiting.room.open(3, 0)
+        await waiting.partition.open(3, 0)
     found = await accepted(waiting)
     assert found is not None
     assert (found.log_start, found.log_end, found.sealed, found.lost) == (5, 6, 3, 2)
     assert (epochs(log)[-1].cause, epochs(log)[-1].sealed_at) == ("accepted by ann: a disk was lost", clock.now())
-    assert await waiting.room.open(3, 0) == 5
-    assert (waiting.room.no_ops, waiting.room.accepted) == (2, 2)
+    assert await waiting.partition.open(3, 0) == 5
+    assert (waiting.partition.no_ops, waiting.partition.accepted) == (2, 2)
     await waiting.read(5)
-    await waiting.room.seal("length")
+    await waiting.partition.seal("length")
     await waiting.route()
     assert [one.event_ids for posting in queued(log) for one in [CODEC.decode(posting.value, StockBatch)]] == [
         ("e0", "e1", "e2"),
@@ -350,10 +368,10 @@ async def test_an_input_that_was_made_anew_is_read_from_its_beginning_when_a_per
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b"))
     await worker.read(0)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     log._records[STOCK, 0].clear()
     await put(log, event("b"))
     log.commit(configured().group, STOCK, 0, 2)
@@ -362,22 +380,22 @@ async def test_an_input_that_was_made_anew_is_read_from_its_beginning_when_a_per
     assert (found.log_start, found.log_end, found.sealed, found.lost) == (0, 1, 2, 0)
     await put(log, event("c"), event("d"))
     later = Worker(log, clock)
-    assert await later.room.open(2, 0, accepted=0) == 0
+    assert await later.partition.open(2, 0, accepted=0) == 0
     await later.read(0)
-    await later.room.seal("length")
+    await later.partition.seal("length")
     assert [batch.event_ids for epoch in epochs(log) for batch in epoch.batches] == [("a", "b"), ("c", "d")]
     # Before its commit has arrived, and after
-    assert await Worker(log, clock).room.open(2, 0, accepted=0) == 3
-    assert await Worker(log, clock).room.open(3, 0, accepted=2) == 3
-    assert await Worker(log, clock).room.open(1, 0, accepted=2) == 3
+    assert await Worker(log, clock).partition.open(2, 0, accepted=0) == 3
+    assert await Worker(log, clock).partition.open(3, 0, accepted=2) == 3
+    assert await Worker(log, clock).partition.open(1, 0, accepted=2) == 3
 
 
 async def test_what_is_accepted_must_be_what_was_looked_at(log: MemoryLog, clock: Clock) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b"))
     await worker.read(0, 1)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     await log.delete_records(STOCK, 0, 2)
     send = log.send_many
 
@@ -389,31 +407,33 @@ async def test_what_is_accepted_must_be_what_was_looked_at(log: MemoryLog, clock
     log.send_many = after_another  # type: ignore[method-assign]
     with pytest.raises(OvertakenError):
         await accepted(worker, "too late")
-    assert await worker.room.open(1, 0) == 2
+    assert await worker.partition.open(1, 0) == 2
     assert [epoch.cause for epoch in epochs(log)[1:]] == ["accepted by ann: it was me", "accepted by ann: too late"]
-    assert (worker.room.accepted, worker.room.no_ops) == (2, 1)
+    assert (worker.partition.accepted, worker.partition.no_ops) == (2, 1)
 
 
 async def test_a_chain_that_lost_its_root_is_not_walked(log: MemoryLog, clock: Clock) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b"))
     for n in range(2):
         await worker.read(n, n + 1)
-        await worker.room.seal("length")
+        await worker.partition.seal("length")
     log._records[ANCHORS, 0].clear()
     await log.delete_records(SEALED, 0, 1)
     with pytest.raises(ChainRootError):
-        await Worker(log, clock).room.open(2, 0)
+        await Worker(log, clock).partition.open(2, 0)
 
 
 async def test_a_silent_partition_keeps_its_tail_alive_once_a_week(log: MemoryLog, clock: Clock) -> None:
+    # days      0        7       14       21
+    # chain     [0,1)    [1,1)   [1,1)    [1,1)    empty records: the tail never expires, so the root is never lost
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"))
     await worker.read(0)
-    await worker.room.seal("length")
-    running = asyncio.create_task(worker.room.run())
+    await worker.partition.seal("length")
+    running = asyncio.create_task(worker.partition.run())
     await asyncio.sleep(timedelta(days=22).total_seconds())
     running.cancel()
     assert [epoch.cause for epoch in epochs(log)] == ["length", "tail", "tail", "tail"]
@@ -421,20 +441,20 @@ async def test_a_silent_partition_keeps_its_tail_alive_once_a_week(log: MemoryLo
     anchors = await Anchors(log, CODEC, ANCHORS).of(SEALED, 0)
     assert {anchor.end for anchor in anchors} == {0, 1}
     await log.delete_records(SEALED, 0, 3)
-    assert await Worker(log, clock).room.open(None, 4) == 1
+    assert await Worker(log, clock).partition.open(None, 4) == 1
 
 
-# ---- the road on
+# ---- the way on
 
 
 async def test_an_accepted_epoch_becomes_postings_and_letters_and_is_finished_after_them(
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a", "2"), event("b", "3", "B"), event("c", location="NOWHERE"), b"rubbish", event("a", "2"))
     await worker.read(0)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     batch = await worker.route()
     assert batch.all_finished
     assert [
@@ -452,18 +472,20 @@ async def test_an_accepted_epoch_becomes_postings_and_letters_and_is_finished_af
 
 
 async def test_a_losers_epoch_is_passed_over(log: MemoryLog, clock: Clock) -> None:
+    # stock-sealed   [owner 0]  [zombie 0]  [owner 0 again]
+    # routed          yes        no          no
     zombie, owner = Worker(log, clock), Worker(log, clock)
     for worker in (zombie, owner):
-        await worker.room.open(None, 0)
+        await worker.partition.open(None, 0)
     await put(log, event("a"))
     await zombie.read(0)
     await owner.read(0)
-    await owner.room.seal("length")
+    await owner.partition.seal("length")
     record = log._records[SEALED, 0][0]
-    await zombie.room.seal("length")
+    await zombie.partition.seal("length")
     await log.send(SEALED, 0, b"0", record.value)  # a producer's retry
     late = Worker(log, clock)
-    await late.room.open(None, 0)
+    await late.partition.open(None, 0)
     batch = await late.route()
     assert batch.all_finished
     assert len(queued(log)) == 1
@@ -474,18 +496,18 @@ async def test_when_the_queue_cannot_be_reached_nothing_is_finished_and_it_is_ro
 ) -> None:
     """w5: some are queued already; the poster knows them by their place."""
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"))
     await worker.read(0)
-    await worker.room.seal("length")
+    await worker.partition.seal("length")
     log.away = "gone"
     batch = FakeBatch([raw_of(one) for one in log._records[SEALED, 0]])
     with pytest.raises(LogError):
-        await worker.room.route(batch)
+        await worker.partition.route(batch)
     assert not batch.finished
     log.away = None
     again = Worker(log, clock)
-    await again.room.open(1, 0)
+    await again.partition.open(1, 0)
     assert (await again.route()).all_finished
     assert len(queued(log)) == 1
 
@@ -494,13 +516,13 @@ async def test_epochs_that_were_routed_before_are_not_routed_again_after_a_resta
     log: MemoryLog, clock: Clock
 ) -> None:
     worker = Worker(log, clock)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b"))
     for n in range(2):
         await worker.read(n, n + 1)
-        await worker.room.seal("length")
+        await worker.partition.seal("length")
     again = Worker(log, clock)
-    await again.room.open(2, 1)
+    await again.partition.open(2, 1)
     await again.route(1)
     assert [posting.offset for posting in queued(log)] == [1]
 
@@ -513,13 +535,13 @@ async def test_a_crash_between_seal_and_commit_is_nothing(log: MemoryLog, clock:
             raise RuntimeError("killed")
 
     worker = Worker(log, clock, dies)
-    await worker.room.open(None, 0)
+    await worker.partition.open(None, 0)
     await put(log, event("a"), event("b"))
     batch = await worker.read(0)
     with pytest.raises(RuntimeError):
-        await worker.room.seal("length")
+        await worker.partition.seal("length")
     assert not batch.finished
     again = Worker(log, clock)
-    assert await again.room.open(0, 0) == 2
+    assert await again.partition.open(0, 0) == 2
     await again.route()
     assert sum(CODEC.decode(posting.value, StockBatch).net for posting in queued(log)) == 2
