@@ -1,4 +1,4 @@
-"""The contract of every back-fill, on every kind that has one; what a kind needs for it is in `STAGES`."""
+"""The contract of every back-fill, on every kind that has one; what a kind needs for it is in `CASES`."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -20,12 +20,15 @@ from connectors.seko.backfill import SekoBackfill
 from connectors.shopify import backfill as shopify_span
 from connectors.shopify.backfill import ShopifyBackfill
 from connectors.veeqo.backfill import VeeqoBackfill
+from lab.conformance import suite
+from lab.conformance.case import CANARY
+from lab.conformance.memory import NOW, FixedClock
 from lab.simulators.magento.app import build_app
 from lab.simulators.veeqo.app import VeeqoServer
 from schemas.events import EVENT_TYPES, identity
+from schemas.topics import FACTS
 from streams.connect.backfill import Nowhere, TalliedSource, Tally, drive
 from tests.connectors import test_contract as contract
-from tests.connectors.conftest import NOW, FixedClock
 from tests.connectors.magento import stage as magento
 from tests.connectors.seko import stage as seko
 from tests.connectors.shopify import stage as shopify
@@ -56,7 +59,7 @@ def _shopify(settings: Any, clock: Any, span: TimeRange, live: str | None) -> Sh
 
 
 def _veeqo(settings: Any, clock: Any, span: TimeRange, live: str | None) -> VeeqoBackfill:
-    server = VeeqoServer(contract._veeqo_account(clock), frozenset({contract.CANARY}), lambda: 0.0)
+    server = VeeqoServer(contract._veeqo_account(clock), frozenset({CANARY}), lambda: 0.0)
     return VeeqoBackfill("wms", settings, clock, span, live, transport=httpx.ASGITransport(server))
 
 
@@ -82,7 +85,7 @@ class Play:
     told: list[tuple[Tally, str]] = field(default_factory=list)
 
     def source(self) -> Any:
-        stage = contract.STAGES[self.kind]
+        stage = contract.CASES[self.kind]
         table = {"kind": self.kind, "company": "acme", **stage.settings}
         settings = KINDS[self.kind].settings.model_validate(table, context={"environ": stage.environ})
         return STAGES[self.kind](settings, self.clock, self.span, self.live)
@@ -106,7 +109,7 @@ class Play:
 
     def facts(self) -> dict[tuple[str, ...], set[Any]]:
         found: dict[tuple[str, ...], set[Any]] = {}
-        for topic in contract.FACTS:
+        for topic in FACTS:
             for stored in self.broker.all(topic):
                 event = self.codec.decode(stored.value, tuple(EVENT_TYPES.values()))
                 found.setdefault((topic, *identity(event)), set()).add(event)
@@ -129,9 +132,9 @@ def play(request, small, broker, codec) -> Play:
 @pytest.fixture
 async def live(play, tmp_path, monkeypatch, make_broker):
     """What the live connector says of the same things."""
-    stage = contract.STAGES[play.kind]
+    stage = contract.CASES[play.kind]
     stage.fill(tmp_path, monkeypatch)
-    run = contract.Play(play.kind, tmp_path, make_broker(), play.codec, FixedClock())
+    run = suite.Play(contract.CASES[play.kind], tmp_path, make_broker())
     await run.run()
     return run
 
@@ -149,7 +152,7 @@ async def test_it_says_what_the_live_connector_says_under_the_same_identities(pl
     assert {name for name in live.facts() if name not in facts} <= {
         name for name in live.facts() if "cancel" in name[1]
     }
-    assert tally.published == sum(len(play.broker.all(topic)) for topic in contract.FACTS)
+    assert tally.published == sum(len(play.broker.all(topic)) for topic in FACTS)
     assert play.letters() == {letter.encode() for letter in live.letters()}
     assert sum(tally.refused.values()) == len(live.letters())
     assert tally.finished
@@ -255,7 +258,7 @@ async def test_a_broker_that_refuses_for_a_while_loses_nothing(play):
 
     def refuse(what):
         nonlocal refusals
-        if what == f"send {contract.STAGES[play.kind].first}" and refusals:
+        if what == f"send {contract.CASES[play.kind].first}" and refusals:
             refusals -= 1
             raise RetriableError("no leader", retry_after_s=0.0)
 
@@ -290,7 +293,7 @@ async def test_events_before_start_at_are_told_apart(play):
 
 @pytest.mark.parametrize("kind", ["magento", "veeqo"])
 async def test_what_the_live_connector_remembers_to_have_told_is_left_out(kind, small, broker, codec, tmp_path):
-    run = contract.Play(kind, tmp_path, type(broker)(), codec, FixedClock())
+    run = suite.Play(contract.CASES[kind], tmp_path, type(broker)())
     await run.run()
     play = Play(kind, broker, codec, FixedClock(), live=(await run.position()).cursor)
     tally = await play.run()

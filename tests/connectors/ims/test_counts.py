@@ -13,8 +13,8 @@ from connectors.base.publisher import Publisher
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
+from lab.conformance.memory import Immediately
 from schemas.events import StockAdjusted
-from tests.connectors.conftest import Immediately
 
 TOPIC = "connector-cursors"
 
