@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from connectors.base.settings import ConnectorSettings, Secret
+from connectors.base.settings import ConnectorSettings, Secret, invalid, is_bare_http
 
 Role = Literal["wait", "placed", "cancelled"]
 Flow = Literal["orders", "shipments", "creditmemos"]
@@ -27,7 +26,7 @@ STATES: Mapping[str, Role] = {
     "canceled": "cancelled",
 }
 _STORE_CODE = re.compile("[A-Za-z][A-Za-z0-9_]{0,31}")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_OAUTH_CREDENTIALS = ("consumer_key", "consumer_secret", "access_token", "access_token_secret")
 
 
 def _with_defaults(value: object) -> object:
@@ -91,7 +90,7 @@ class MagentoSettings(ConnectorSettings):
     )
     tax_codes: Literal["rate", "applied", "none"] = Field(
         default="rate",
-        description="rate: country and percent, as GB-20 (20 without a country); applied: the shop's tax rate code; none",
+        description="rate: country and percent, as GB-20 (20 without a country); applied: the shop's tax rate code; none: 20",
     )
     adjustment_tax_rate: Decimal = Field(
         default=Decimal(0), ge=0, lt=100, description="Percent contained in adjustments of credit memos"
@@ -101,7 +100,7 @@ class MagentoSettings(ConnectorSettings):
     )
 
     restock: bool = Field(
-        default=True, description="Whether refunded goods that had left come back; the shop does not tell"
+        default=True, description="Whether refunded goods that had left come back; the shop does not say"
     )
     source: str | None = Field(
         default=None, description="The place that shipments leave from where the shop names no MSI source"
@@ -134,52 +133,43 @@ class MagentoSettings(ConnectorSettings):
         except ValueError:
             host = ""
         if not host or parts.scheme not in ("https", "http") or parts.username or parts.query or parts.fragment:
-            raise PydanticCustomError("base_url", "is not the URL of a shop; write it as https://shop.example")
-        if parts.scheme == "http" and host not in _LOOPBACK and not (info.context or {}).get("local"):
-            raise PydanticCustomError(
-                "base_url", "is http:// off this machine, where everybody could read it; use https://"
-            )
+            raise invalid("base_url", "is not the URL of a shop; write it as https://shop.example")
+        if is_bare_http(parts, info):
+            raise invalid("base_url", "is http:// off this machine, where everybody could read it; use https://")
         return url.rstrip("/")
 
     @field_validator("store_code")
     @classmethod
     def _is_a_code(cls, code: str) -> str:
         if not _STORE_CODE.fullmatch(code):
-            raise PydanticCustomError(
-                "store_code", "is no store view code; write all, or one as in Stores > All Stores"
-            )
+            raise invalid("store_code", "is no store view code; write all, or one as in Stores > All Stores")
         return code
 
     @field_validator("store_ids")
     @classmethod
     def _are_ids(cls, ids: tuple[int, ...]) -> tuple[int, ...]:
         if any(each < 0 for each in ids):
-            raise PydanticCustomError("store_ids", "has an id below 0; write ids as in Stores > All Stores")
+            raise invalid("store_ids", "has an id below 0; write ids as in Stores > All Stores")
         return tuple(sorted(set(ids)))
 
     @field_validator("flows")
     @classmethod
     def _reads_something(cls, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
         if not flows or len(set(flows)) < len(flows):
-            raise PydanticCustomError(
-                "flows", "is empty or names one twice; write some of orders, shipments, creditmemos"
-            )
+            raise invalid("flows", "is empty or names one twice; write some of orders, shipments, creditmemos")
         return flows
 
     @field_validator("states")
     @classmethod
     def _make_sense(cls, states: dict[str, Role]) -> dict[str, Role]:
-        unknown = sorted(states.keys() - STATES.keys())
+        unknown = ", ".join(sorted(states.keys() - STATES.keys()))
         if unknown:
-            raise PydanticCustomError(
-                "states",
-                "names {unknown}, which no order is ever in; write states, not statuses: {known}",
-                {"unknown": ", ".join(unknown), "known": ", ".join(STATES)},
-            )
+            known = ", ".join(STATES)
+            raise invalid("states", f"names {unknown}, which no order is ever in; write states, not statuses: {known}")
         if states["canceled"] == "placed":
-            raise PydanticCustomError("states", "takes canceled for placed; write wait or cancelled")
+            raise invalid("states", "takes canceled for placed; write wait or cancelled")
         if states["complete"] != "placed" or states["closed"] != "placed":
-            raise PydanticCustomError(
+            raise invalid(
                 "states", "complete and closed must be placed: an order may have come so far before it is first seen"
             )
         return states
@@ -188,26 +178,20 @@ class MagentoSettings(ConnectorSettings):
     @classmethod
     def _are_states(cls, states: tuple[int, ...]) -> tuple[int, ...]:
         if not states or not set(states) <= {1, 2}:
-            raise PydanticCustomError("refunded_states", "must be [2], or [1, 2] where open credit memos count as well")
+            raise invalid("refunded_states", "must be [2], or [1, 2] where open credit memos count as well")
         return states
 
     @field_validator("credits")
     @classmethod
     def _are_amounts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if any(not re.fullmatch("[a-z][a-z_]*", name) or name.startswith("base_") for name in names):
-            raise PydanticCustomError("credits", "must be names of amounts without base_, as gift_cards_amount")
+            raise invalid("credits", "must be names of amounts without base_, as gift_cards_amount")
         return names
 
     @model_validator(mode="after")
     def _has_credentials(self) -> Self:
-        names = {
-            "bearer": ("token",),
-            "oauth1": ("consumer_key", "consumer_secret", "access_token", "access_token_secret"),
-        }
-        missing = [name for name in names[self.auth] if getattr(self, name) is None]
+        needed = ("token",) if self.auth == "bearer" else _OAUTH_CREDENTIALS
+        missing = ", ".join(name for name in needed if getattr(self, name) is None)
         if missing:
-            raise PydanticCustomError(
-                "auth", "{auth} needs {missing}; add it as env:NAME or file:path",
-                {"auth": self.auth, "missing": ", ".join(missing)},
-            )  # fmt: skip
+            raise invalid("auth", f"{self.auth} needs {missing}; add it as env:NAME or file:path")
         return self

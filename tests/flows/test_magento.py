@@ -211,6 +211,33 @@ async def test_a_discount_of_the_whole_shipping_reaches_b1_on_its_own_tax_basis(
     assert not await world.letters()
 
 
+async def test_a_rate_without_a_country_is_never_posted_under_the_companys_default(world: MagentoWorld) -> None:
+    order_id = world.shop.place(CartItem(sku="A", price=Decimal(12), rate=Decimal(7)), country=None, state="processing")
+    await world.catches_up()
+    (letter,) = await world.letters()
+    assert (letter.state.reason, letter.state.order_id) == ("unmapped_tax_code", str(order_id))
+    assert "'7'" in letter.state.error
+    assert not world.documents("Orders")
+
+
+async def test_money_back_that_nothing_explains_is_a_dead_letter_and_no_credit(world: MagentoWorld) -> None:
+    order_id = world.shop.place(CartItem(sku="A", price=Decimal(12)), state="new")
+    world.shop.invoice(order_id)
+    world.shop.ship(order_id)
+    await world.passes(1)
+    world.shop.refund(
+        order_id,
+        {},
+        shipping=Decimal(0),
+        grand_total=Decimal(15),
+        items=[{"order_item_id": world.tops(order_id)[0], "qty": 0}],
+    )
+    await world.catches_up()
+    (letter,) = await world.letters()
+    assert (letter.state.reason, letter.state.order_id) == ("invalid_event", str(order_id))
+    assert not world.documents("CreditNotes")
+
+
 async def test_an_amount_alone_is_goodwill(world: MagentoWorld) -> None:
     order_id = world.shop.place(*cart(world.dice), state="new")
     world.shop.invoice(order_id)

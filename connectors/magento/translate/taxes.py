@@ -14,7 +14,8 @@ _PERCENT_STEP = Decimal("0.01")
 class TaxCodes:
     """The tax codes of one order, as `tax_codes` wants them.
 
-    A rate is never left to the company's default: where no country is known its code is the rate alone, as `20`.
+    A rate is never left to the company's default: where no country is known its code is the rate alone, as `20`. So it
+    is with `none`, where lines have their rate beside them, and shipping and adjustments cannot.
 
     Args:
         order: Whose rows they are.
@@ -41,52 +42,54 @@ class TaxCodes:
                 self._applied.setdefault(taxed.item_id, codes)
 
     def rate_of(self, row: OrderItemRecord) -> Decimal | None:
-        """A row's percent, as told where its amounts bear it out, else as they come to; None: nobody can say."""
+        """A row's percent, as stated where its amounts bear it out, else as they come to; None: nobody can say."""
         net = row.row_total - row.discount_amount + row.discount_tax_compensation_amount
         # Tax may be computed before the discount, by unit, or on the total and then spread over the rows.
         slack = row.qty_ordered * self._unit / 2 + (self._tolerance if self._order.tax_amount else ZERO)
         return _charged_percent(row.tax_amount, (net, row.row_total), row.tax_percent, self._percents, slack)
 
     def of_row(self, row: OrderItemRecord) -> str | None:
+        if self._kind == "none":
+            return None
         rate = self.rate_of(row)
         applied = self._applied.get(row.item_id) if row.tax_percent in (None, rate) else None
         return self._code(rate, applied)
 
     def of_shipping(self, shipping: NetAndTax) -> str | None:
         """The shop has no percentage of shipping but in its applied taxes; else it is the one that its amounts come to."""
-        order, told = self._order, self._shipping_percent
+        order, stated = self._order, self._shipping_percent
         amount, tax = order.shipping_amount, shipping.tax
+        if self._kind == "none" and not (shipping.net or tax):
+            return None
         full_tax = ZERO if order.shipping_incl_tax is None else order.shipping_incl_tax - amount
-        rate = told
+        rate = stated
         if full_tax and amount:  # what it is without its discount
-            rate = _charged_percent(full_tax, (amount,), told, self._percents, self._unit)
+            rate = _charged_percent(full_tax, (amount,), stated, self._percents, self._unit)
         if shipping.net or tax:
             rate = _charged_percent(tax, (shipping.net, amount), rate, self._percents, self._unit)
-        return self._code(ZERO if rate is None else rate, self._shipping_code if told in (None, rate) else None)
+        return self._code(ZERO if rate is None else rate, self._shipping_code if stated in (None, rate) else None)
 
     def of_rate(self, rate: Decimal) -> str | None:
         return self._code(rate, None)
 
     def _code(self, rate: Decimal | None, applied: str | None) -> str | None:
-        if self._kind == "none":
-            return None
         if self._kind == "applied" and applied is not None:
             return applied
         if rate is None:
             return None
         number = format(rate.normalize(), "f") if rate else "0"
-        return number if self._country is None else f"{self._country}-{number}"
+        return number if self._country is None or self._kind == "none" else f"{self._country}-{number}"
 
 
 def _charged_percent(
-    tax: Decimal, bases: Sequence[Decimal], told: Decimal | None, others: Iterable[Decimal], slack: Decimal
+    tax: Decimal, bases: Sequence[Decimal], stated: Decimal | None, others: Iterable[Decimal], slack: Decimal
 ) -> Decimal | None:
     """The percent that an amount of tax comes to; None: there is nothing that it could be the tax of.
 
     Args:
         tax: As charged.
         bases: Nets that it may have been charged on, the likelier first.
-        told: The percent that it is said to be; None: nothing is said.
+        stated: The percent that it is said to be; None: nothing is said.
         others: Percents that are known otherwise.
         slack: By how much rounding may miss.
     """
@@ -94,8 +97,8 @@ def _charged_percent(
     def miss(percent: Decimal) -> Decimal:
         return min(abs(base * percent / 100 - tax) for base in bases)
 
-    if told is not None and miss(told) <= slack:
-        return told
+    if stated is not None and miss(stated) <= slack:
+        return stated
     if not tax:
         return ZERO
     fitting = [percent for percent in others if miss(percent) <= slack]

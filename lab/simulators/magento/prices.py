@@ -152,7 +152,7 @@ def _row(item_id: int, order_id: int, sku: str, quantity: Decimal, kind: str) ->
     )
 
 
-def applied_tax(kind: str, item_id: int | None, country: str, percent: Decimal, amount: Decimal) -> Fields:
+def applied_tax(kind: str, item_id: int | None, country: str | None, percent: Decimal, amount: Decimal) -> Fields:
     tax = {"code": f"{country}-*-{percent.normalize():f}", "percent": percent, "amount": amount}
     return {"type": kind, "item_id": item_id, "applied_taxes": [tax]}
 

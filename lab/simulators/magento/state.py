@@ -85,7 +85,7 @@ class MagentoShop(PriceRules):
         shipping_discount_percent: Decimal = ZERO,
         gift_card: Decimal = ZERO,
         customer: int | None = None,
-        country: str = "GB",
+        country: str | None = "GB",
         visible_at: datetime | None = None,
         **fields: Any,
     ) -> int:

@@ -80,6 +80,11 @@ def test_a_rate_without_a_country_is_a_code_of_its_own():
     assert event.shipping.tax_code == "20"
 
 
+def test_without_tax_codes_the_percent_alone_is_the_code_of_what_has_no_rate_beside_it():
+    event = placed(found("shipping_at_another_rate"), tax_codes="none")
+    assert (event.lines[0].tax_code, event.lines[0].tax_rate, event.shipping.tax_code) == (None, 5, "20")
+
+
 @pytest.mark.parametrize("tax_codes", ["rate", "applied"])
 def test_no_tax_charged_wins_over_a_rate(tax_codes):
     row = found("rate_but_no_tax")
