@@ -1,8 +1,9 @@
 """Rows of the shop's lists to items of a batch: with the order that they belong to, or refused with their bytes."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 from connectors.base.clock import Clock
 from connectors.base.context import EventContext
@@ -25,7 +26,9 @@ from connectors.magento.translate.context import MagentoContext
 from connectors.magento.translate.orders import order_cancelled, order_placed
 from connectors.magento.translate.refunds import History, refunded
 from connectors.magento.translate.shipments import dispatch_confirmed, virtual_dispatched
-from schemas.events import FactEvent
+from schemas.events import DispatchConfirmed, FactEvent
+
+D = TypeVar("D", InvoiceRecord, ShipmentRecord)
 
 _EVENT_TYPES = {
     "orders": "order_placed",
@@ -50,11 +53,6 @@ class RowEvents:
     def __init__(self, name: str, settings: MagentoSettings, reader: ListReader, clock: Clock) -> None:
         self._name, self._settings, self._reader, self._clock = name, settings, reader, clock
         self._guard = LoopGuard.of(settings.own_mark)
-        self._documents: Mapping[str, Callable[[Sequence[ListedRow]], Awaitable[list[Item]]]] = {
-            "invoices": self._invoices,
-            "shipments": self._shipments,
-            "creditmemos": self._creditmemos,
-        }
 
     def orders(
         self,
@@ -93,9 +91,24 @@ class RowEvents:
         Raises:
             ConnectorError: The orders that they belong to cannot be read.
         """
-        return await self._documents[name](rows)
+        context, found = self._context(), [each.row for each in rows]
+        orders = await self._orders_of(found)
+        if name == "creditmemos":
+            events_of = await self._refunds(found, orders, context)
+        elif name == "invoices":
+            events_of = self._dispatches(InvoiceRecord, virtual_dispatched, orders, context)
+        else:
+            events_of = self._dispatches(ShipmentRecord, dispatch_confirmed, orders, context)
+        items: list[Item] = []
+        for each in rows:
+            try:
+                if not self._is_own(each.row):
+                    items += events_of(each.row)
+            except RecordError as error:
+                items.append(self._refused(name, each, error))
+        return items
 
-    async def unread_shipments(self, rows: Sequence[ListedRow], dispatched: IdSet) -> dict[int, FactEvent]:
+    async def unread_shipments(self, rows: Sequence[ListedRow], dispatched: IdSet) -> dict[int, DispatchConfirmed]:
         """Shipments of the orders of some credit memos that were not emitted yet, by id.
 
         Goods must be emitted as gone before money is given back for them, and the two go through different topics. A
@@ -103,49 +116,41 @@ class RowEvents:
         """
         if "shipments" not in self._settings.flows:
             return {}
-        context, events = self._context(), dict[int, FactEvent]()
+        context, events = self._context(), dict[int, DispatchConfirmed]()
         unread = [
             row
             for row in await self._reader.rows_with("shipments", "order_id", _order_ids([each.row for each in rows]))
             if id_or_none(row.fields.get("entity_id")) not in dispatched and not self._is_own(row)
         ]
         orders = await self._orders_of(unread)
+        events_of = self._dispatches(ShipmentRecord, dispatch_confirmed, orders, context)
         for row in unread:
             with contextlib.suppress(RecordError):
-                shipment = validate(ShipmentRecord, row, self._settings, context.observed_at)
-                event = dispatch_confirmed(shipment, self._order(orders, shipment.order_id, context), context)
-                if event is not None:
-                    events[shipment.entity_id] = event
+                events |= {int(event.shipment_id): event for event in events_of(row)}
         return events
 
     # ---- documents
 
-    async def _invoices(self, rows: Sequence[ListedRow]) -> list[Item]:
-        context, orders = self._context(), await self._orders_of([each.row for each in rows])
-
-        def events(row: ShopRow) -> list[FactEvent]:
-            invoice = validate(InvoiceRecord, row, self._settings, context.observed_at)
-            event = virtual_dispatched(invoice, self._order(orders, invoice.order_id, context), context)
+    def _dispatches(
+        self,
+        kind: type[D],
+        dispatched: Callable[[D, OrderRecord, MagentoContext], DispatchConfirmed | None],
+        orders: Mapping[int, ShopRow],
+        context: MagentoContext,
+    ) -> Callable[[ShopRow], Sequence[DispatchConfirmed]]:
+        def events(row: ShopRow) -> Sequence[DispatchConfirmed]:
+            document = validate(kind, row, self._settings, context.observed_at)
+            event = dispatched(document, self._order(orders, document.order_id, context), context)
             return [event] if event is not None else []
 
-        return self._items("invoices", rows, events)
+        return events
 
-    async def _shipments(self, rows: Sequence[ListedRow]) -> list[Item]:
-        context, orders = self._context(), await self._orders_of([each.row for each in rows])
-
-        def events(row: ShopRow) -> list[FactEvent]:
-            shipment = validate(ShipmentRecord, row, self._settings, context.observed_at)
-            event = dispatch_confirmed(shipment, self._order(orders, shipment.order_id, context), context)
-            return [event] if event is not None else []
-
-        return self._items("shipments", rows, events)
-
-    async def _creditmemos(self, rows: Sequence[ListedRow]) -> list[Item]:
-        context, found = self._context(), [each.row for each in rows]
-        orders = await self._orders_of(found)
+    async def _refunds(
+        self, rows: Sequence[ShopRow], orders: Mapping[int, ShopRow], context: MagentoContext
+    ) -> Callable[[ShopRow], Sequence[FactEvent]]:
         shipments, memos = dict[int, list[ShopRow]](), dict[int, list[ShopRow]]()
         if "shipments" in self._settings.flows:
-            ids = _order_ids(found)
+            ids = _order_ids(rows)
             shipments, memos = await self._by_order("shipments", ids), await self._by_order("creditmemos", ids)
 
         def events(row: ShopRow) -> Sequence[FactEvent]:
@@ -159,19 +164,7 @@ class RowEvents:
             )
             return refunded(memo, self._order(orders, memo.order_id, context), history, context)
 
-        return self._items("creditmemos", rows, events)
-
-    def _items(
-        self, name: str, rows: Sequence[ListedRow], events: Callable[[ShopRow], Sequence[FactEvent]]
-    ) -> list[Item]:
-        items: list[Item] = []
-        for each in rows:
-            try:
-                if not self._is_own(each.row):
-                    items += events(each.row)
-            except RecordError as error:
-                items.append(self._refused(name, each, error))
-        return items
+        return events
 
     # ---- what belongs to an order
 
