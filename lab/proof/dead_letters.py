@@ -21,6 +21,8 @@ _DEAD_LETTER_TOPICS = (
 )
 _STATE_TOPIC = "dead-letter-state"
 OPEN_STATES = {"dead": "dead", "parked": "parked", "held": "parked"}
+#: What a state counts as, where that is not for B1's books to say: `posted` and `replayed` are looked for there.
+COUNTED_AS = {**OPEN_STATES, "no_op": "no_op", "discarded": "no_op"}
 
 
 @dataclass(frozen=True, slots=True)

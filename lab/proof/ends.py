@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from lab.proof.dead_letters import OPEN_STATES, DeadLetterSeen
+from lab.proof.dead_letters import COUNTED_AS, OPEN_STATES, DeadLetterSeen
 from lab.proof.events import canonical, identity_of, input_lines, parsed
 from lab.proof.evidence import Evidence
 from lab.proof.findings import Findings
@@ -74,7 +74,7 @@ def _first_time(
     if ended is not None:
         findings.count(flow, ended)
         _leave_open(evidence, findings, {**event, "source": connector})
-    elif returned or states & {"no_op", "discarded"}:
+    elif returned or any(COUNTED_AS.get(state) == "no_op" for state in states):
         findings.count(flow, "no_op")
     else:
         accepted[flow].append({**event, "source": connector})

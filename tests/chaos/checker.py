@@ -19,6 +19,8 @@ from tests.chaos.generator import ANY, NO_OP, OPENING, POSTED, Line
 COMPANY = "acme"
 _ZERO = Decimal(0)
 _OPEN = {"dead": "dead", "parked": "parked", "held": "parked"}
+#: What a state counts as, where that is not for B1's books to say: `posted` and `replayed` are looked for there.
+COUNTED_AS = {**_OPEN, "no_op": "no_op", "discarded": "no_op"}
 _DOCUMENT_OF = {"order_placed": "Orders", "dispatch_confirmed": "DeliveryNotes", "refund_issued": "CreditNotes"}
 _ENDS = ("posted", "no_op", "parked", "dead")
 Fact = tuple[str, int, int]
@@ -260,7 +262,7 @@ class _Check:
             end = _OPEN.get(state or "", "")
             if posted and end:
                 self._say("double", _name(place), "a document or an open letter", f"both: {end}")
-            end = end or (POSTED if posted else NO_OP if state in ("no_op", "discarded") else "")
+            end = end or (POSTED if posted else COUNTED_AS.get(state or "", ""))
             if state == "posted" and not posted:
                 end = ""
         if not end:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.proof import dead_letters as proof
 from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState
 from streams.cli import dlq_list
@@ -13,6 +14,7 @@ from streams.posting.in_flight import Ended
 from streams.posting.lifecycle import COUNTED_AS, FINAL, OPEN, TABLE, NotAllowedError, State, Trigger, diagram, follow
 from streams.query import orders, status
 from tests.builders import dead_letter
+from tests.chaos import checker as chaos
 from tests.simulation import checker as simulation
 
 DOCS = Path(__file__).parents[3] / "docs" / "lifecycle.md"
@@ -89,6 +91,12 @@ def test_status_counts_a_dead_letter_as_the_table_says(state: State) -> None:
 
 def test_the_simulation_counts_a_dead_letter_as_the_table_says() -> None:
     assert {state.value: COUNTED_AS[state] for state in WRITTEN if COUNTED_AS[state]} == simulation.ENDS
+
+
+@pytest.mark.parametrize("counted_as", [proof.COUNTED_AS, chaos.COUNTED_AS], ids=["proof", "chaos"])
+def test_proof_and_chaos_count_as_the_table_says_and_ask_b1_for_the_rest(counted_as: dict[str, str]) -> None:
+    asked = {State.POSTED, State.REPLAYED}
+    assert counted_as == {state.value: COUNTED_AS[state] for state in WRITTEN - asked}
 
 
 @pytest.mark.parametrize("trigger", [Trigger.CREATED, Trigger.ADOPTED, Trigger.FOUND_OTHERS, Trigger.NOTHING_TO_DO])
