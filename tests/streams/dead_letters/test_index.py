@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from schemas.letters import OPEN_STATES, RANKS, REASONS
 from schemas.records import DeadLetterState
 from streams.dead_letters.index import DeadLetterIndex, Retry
-from tests.streams.virtual import NOW
+from tests.builders import AT as NOW
+from tests.builders import dead_letter
 
 TYPES = sorted(RANKS)
 HOLD_NOTHING = {"unreadable", "unknown_schema", "id_reuse", "key_conflict", "too_old"}
@@ -25,26 +26,8 @@ def letter(
     order_id: str | None = "1",
     source: str = "shop",
 ) -> DeadLetterState:
-    return DeadLetterState(
-        id=f"l{number}",
-        state=state,
-        reason=reason,
-        owner="o",
-        company="acme",
-        k=f"k{number}",
-        digest=bytes(16),
-        event_type=event_type,
-        source=source,
-        order_id=order_id,
-        topic="t",
-        partition=0,
-        offset=number,
-        sequence=number,
-        letter_topic="d",
-        letter_partition=0,
-        letter_offset=number,
-        first_failed_at=NOW,
-        at=NOW,
+    return dead_letter(
+        number, event_type=event_type, state=state, reason=reason, order_id=order_id, source=source, topic="t"
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -16,8 +15,8 @@ from connectors.sap_b1 import claims
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.messages import Request
 from schemas.codec import embedded_codec
-from schemas.events import DispatchConfirmed, DispatchLine, FactEvent, OrderCancelled, OrderLine, OrderPlaced, digest_of
-from schemas.records import DeadLetterState, Posting
+from schemas.events import DispatchConfirmed, FactEvent, OrderCancelled, OrderPlaced
+from schemas.records import DeadLetterState
 from schemas.topics import fact_topic
 from streams.chain.keys import event_key
 from streams.chain.log import ANCHORS, Anchors
@@ -26,6 +25,7 @@ from streams.dead_letters.states import TERM
 from streams.ports import Ports
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics
+from tests import builders
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.posting.b1 import B1, MASTER_DATA, lose_answer
 from tests.streams.records import FakeBatch, raw
@@ -34,44 +34,17 @@ from tests.streams.virtual import NOW, Clock
 CODEC, CONFIG = embedded_codec(), config()
 
 
-def digested(event: Any) -> Any:
-    return replace(event, digest=digest_of(event))
-
-
 def order(order_id: str = "1", sku: str = "A", **fields: Any) -> OrderPlaced:
-    line = OrderLine(line_id="1", sku=sku, quantity=Decimal(2), unit_price=Decimal(10), tax_code="GB-20")
-    event = OrderPlaced(
-        source="shop",
-        company="acme",
-        event_id=order_id,
-        occurred_at=NOW - timedelta(hours=1),
-        observed_at=NOW,
-        digest=b"",
-        order_id=order_id,
-        currency="GBP",
-        lines=(line,),
-    )
-    return digested(replace(event, **fields))  # type: ignore[no-any-return]
+    line = builders.order_line(sku=sku, tax_code="GB-20")
+    return builders.order(order_id, line, occurred_at=NOW - timedelta(hours=1), **fields)
 
 
 def dispatch(shipment_id: str = "D1", order_id: str = "1", sku: str = "A", quantity: int = 2) -> DispatchConfirmed:
-    return digested(  # type: ignore[no-any-return]
-        DispatchConfirmed(
-            source="warehouse",
-            company="acme",
-            event_id=shipment_id,
-            occurred_at=NOW - timedelta(minutes=5),
-            observed_at=NOW,
-            digest=b"",
-            shipment_id=shipment_id,
-            order_id=order_id,
-            location="MAIN",
-            lines=(DispatchLine(sku=sku, quantity=Decimal(quantity)),),
-        )
-    )
+    line = builders.dispatch_line(sku, quantity)
+    return builders.dispatch(shipment_id, order_id, line, occurred_at=NOW - timedelta(minutes=5))
 
 
-class Desk:
+class PosterUnderTest:
     """One poster after the other over one log and one B1; `offset` is the queue's next."""
 
     def __init__(self) -> None:
@@ -110,15 +83,13 @@ class Desk:
             place = self.places.get(kind, 0)
             if not again:
                 self.places[kind] = place + 1
-            posting = Posting(
+            posting = builders.posting(
+                kind,
                 k=event_key(event),
-                kind=kind,
-                company="acme",
                 source=event.source,
                 order_id=event.order_id,
                 digest=event.digest,  # type: ignore[union-attr]
                 topic=fact_topic(kind),
-                partition=0,
                 offset=place - again,
                 timestamp_ms=int(NOW.timestamp() * 1000),
                 key=b"k",
@@ -157,8 +128,8 @@ _TYPES: dict[str, Any] = {
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    desk = Desk()
+async def desk() -> AsyncIterator[PosterUnderTest]:
+    desk = PosterUnderTest()
     await desk.open()
     yield desk
     await desk.close()
@@ -169,7 +140,7 @@ def endings(batch: FakeBatch, flow: str = "order_placed") -> list[str]:
     return [next((end for (f, end) in counts if f == flow), "") for _, counts in sorted(batch.finished.items())]
 
 
-async def test_a_posting_is_finished_when_its_document_is_there(desk: Desk) -> None:
+async def test_a_posting_is_finished_when_its_document_is_there(desk: PosterUnderTest) -> None:
     batch = await desk.take(order("1"), order("2"))
     assert not batch.finished
     await desk.ended(batch)
@@ -177,7 +148,7 @@ async def test_a_posting_is_finished_when_its_document_is_there(desk: Desk) -> N
     assert [one["NumAtCard"] for one in desk.b1.documents("Orders")] == ["1", "2"]
 
 
-async def test_the_same_event_while_it_flies_follows_it_and_another_content_is_a_letter(desk: Desk) -> None:
+async def test_the_same_event_in_flight_follows_it_and_another_content_is_a_dead_letter(desk: PosterUnderTest) -> None:
     """Architecture section 15.2."""
     batch = await desk.take(order("1"), order("1"), order("1", currency="EUR"))
     await desk.ended(batch)
@@ -186,7 +157,7 @@ async def test_the_same_event_while_it_flies_follows_it_and_another_content_is_a
     assert len(desk.b1.change_sets) == 1
 
 
-async def test_what_was_routed_twice_is_known_by_its_place_and_counts_nothing(desk: Desk) -> None:
+async def test_what_was_routed_twice_is_known_by_its_place_and_counts_nothing(desk: PosterUnderTest) -> None:
     first = await desk.take(order("1"))
     second = await desk.take(order("1"), again=True)
     await desk.ended(first, second)
@@ -194,7 +165,7 @@ async def test_what_was_routed_twice_is_known_by_its_place_and_counts_nothing(de
     assert len(desk.b1.change_sets) == 1
 
 
-async def test_a_successor_knows_from_the_commit_how_far_its_predecessor_came(desk: Desk) -> None:
+async def test_a_successor_knows_from_the_commit_how_far_its_predecessor_came(desk: PosterUnderTest) -> None:
     first = await desk.take(order("1"))
     await desk.ended(first)
     counts = {key: n for counts in first.finished.values() for key, n in counts.items()}
@@ -206,7 +177,7 @@ async def test_a_successor_knows_from_the_commit_how_far_its_predecessor_came(de
     assert again.finished == {1: {}}
 
 
-async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op(desk: Desk) -> None:
+async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op(desk: PosterUnderTest) -> None:
     batch = await desk.take(order("1"))
     await desk.ended(batch)
     await desk.close()
@@ -219,7 +190,7 @@ async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op
     assert len(desk.b1.documents("Orders")) == 1
 
 
-async def test_one_order_runs_in_sequence_and_others_beside_it(desk: Desk) -> None:
+async def test_one_order_runs_in_sequence_and_others_beside_it(desk: PosterUnderTest) -> None:
     desk.b1.seconds = 1.0
     batch = await desk.take(order("1"), dispatch("D1", "1"), order("2", "B"), dispatch("D2", "2", "B"))
     await desk.ended(batch)
@@ -232,14 +203,16 @@ async def test_one_order_runs_in_sequence_and_others_beside_it(desk: Desk) -> No
     assert written == ["Orders", "Orders", "DeliveryNotes", "DeliveryNotes"]
 
 
-async def test_orders_of_one_item_share_its_lane_and_not_more(desk: Desk) -> None:
+async def test_orders_of_one_item_share_its_lane_and_not_more(desk: PosterUnderTest) -> None:
     batch = await desk.take(*(order(str(n), "AB"[n % 2]) for n in range(20)))
     await desk.ended(batch)
     assert desk.b1.clashes == []
     assert desk.b1.most == 2
 
 
-async def test_a_letter_lies_before_its_offset_moves_and_if_it_cannot_be_written_the_poster_fails(desk: Desk) -> None:
+async def test_a_dead_letter_lies_before_its_offset_moves_and_if_it_cannot_be_written_the_poster_fails(
+    desk: PosterUnderTest,
+) -> None:
     assert desk.poster is not None
     good = await desk.take(order("1"))
     await desk.ended(good)
@@ -257,7 +230,7 @@ async def test_a_letter_lies_before_its_offset_moves_and_if_it_cannot_be_written
     assert not bad.finished
 
 
-async def test_waits_and_holds_are_rebuilt_from_the_states(desk: Desk) -> None:
+async def test_waits_and_holds_are_rebuilt_from_the_states(desk: PosterUnderTest) -> None:
     batch = await desk.take(order("1", "NEW"), dispatch("D1", "1", "NEW"))
     await desk.ended(batch)
     assert sorted((state.event_type, state.state) for state in desk.states().values()) == [
@@ -276,7 +249,7 @@ async def test_waits_and_holds_are_rebuilt_from_the_states(desk: Desk) -> None:
     assert {state.state for state in desk.states().values()} == {"posted"}
 
 
-async def test_retries_of_what_waits_for_b1_come_less_and_less_often(desk: Desk) -> None:
+async def test_retries_of_what_waits_for_b1_come_less_and_less_often(desk: PosterUnderTest) -> None:
     """After 30 s, doubling to 10 min (architecture section 7)."""
     tries: list[float] = []
     read, clock = desk.b1.read, Clock()
@@ -297,7 +270,7 @@ async def test_retries_of_what_waits_for_b1_come_less_and_less_often(desk: Desk)
     ), gaps
 
 
-async def test_close_lets_what_is_under_way_end_and_starts_nothing_more(desk: Desk) -> None:
+async def test_close_lets_what_is_under_way_end_and_starts_nothing_more(desk: PosterUnderTest) -> None:
     desk.b1.seconds = 1.0
     batch = await desk.take(*(order(str(n), "A") for n in range(10)))
     await asyncio.sleep(0.7)
@@ -312,7 +285,7 @@ async def test_close_lets_what_is_under_way_end_and_starts_nothing_more(desk: De
     assert len(desk.b1.documents("Orders")) == 10
 
 
-async def test_a_lost_answer_of_the_invoice_makes_no_second_delivery(desk: Desk) -> None:
+async def test_a_lost_answer_of_the_invoice_makes_no_second_delivery(desk: PosterUnderTest) -> None:
     batch = await desk.take(order("1"))
     await desk.ended(batch)
     lost = lose_answer(2)
@@ -324,7 +297,7 @@ async def test_a_lost_answer_of_the_invoice_makes_no_second_delivery(desk: Desk)
 
 
 async def test_nothing_is_sent_before_the_claim_table_is_there() -> None:
-    desk = Desk()
+    desk = PosterUnderTest()
     desk.b1.company = Company("SBO_ACME", clock=Clock().now, master_data=MASTER_DATA)
     await desk.open()
     batch = await desk.take(order("1"))
@@ -354,7 +327,7 @@ class Slow(MemoryLog):
         return await self._log.send_many(records)
 
 
-async def paused_in_a_refusal(desk: Desk) -> tuple[Poster, Slow, FakeBatch]:
+async def paused_in_a_refusal(desk: PosterUnderTest) -> tuple[Poster, Slow, FakeBatch]:
     """A poster that has parked an order of a new item, and stands still before its state is written."""
     slow = Slow(desk.log)
     paused = await desk.open(log=slow)
@@ -364,8 +337,8 @@ async def paused_in_a_refusal(desk: Desk) -> tuple[Poster, Slow, FakeBatch]:
     return paused, slow, batch
 
 
-async def test_a_letter_that_a_paused_poster_writes_after_its_successor_has_begun_was_never_written() -> None:
-    desk = Desk()
+async def test_a_dead_letter_that_a_paused_poster_writes_after_its_successor_has_begun_was_never_written() -> None:
+    desk = PosterUnderTest()
     paused, slow, _ = await paused_in_a_refusal(desk)
     await desk.open()
     batch = await desk.take(order("1", "NEW"), again=True)
@@ -381,7 +354,7 @@ async def test_a_letter_that_a_paused_poster_writes_after_its_successor_has_begu
 
 
 async def test_nor_where_nobody_was_there_when_it_was_written() -> None:
-    desk = Desk()
+    desk = PosterUnderTest()
     paused, slow, _ = await paused_in_a_refusal(desk)
     await desk.open()
     await desk.ended(await desk.take(order("1", "NEW"), again=True))
@@ -397,7 +370,7 @@ async def test_nor_where_nobody_was_there_when_it_was_written() -> None:
 
 
 async def test_a_state_that_a_paused_poster_writes_over_the_one_of_its_successor_is_written_over_again() -> None:
-    desk = Desk()
+    desk = PosterUnderTest()
     paused, slow, _ = await paused_in_a_refusal(desk)
     desk.b1.company.load({"Items": [{"ItemCode": "NEW", "Valid": "tNO"}]})
     await desk.open()
@@ -415,7 +388,7 @@ async def test_a_state_that_a_paused_poster_writes_over_the_one_of_its_successor
 
 
 async def test_a_poster_that_has_been_replaced_takes_nothing_back() -> None:
-    desk = Desk()
+    desk = PosterUnderTest()
     paused, slow, _ = await paused_in_a_refusal(desk)
     successor = await desk.open()
     desk.b1.company.load({"Items": [{"ItemCode": "OTHER", "Valid": "tNO"}]})
@@ -428,7 +401,7 @@ async def test_a_poster_that_has_been_replaced_takes_nothing_back() -> None:
 
 
 async def test_a_term_is_committed_before_it_begins_and_is_higher_than_all_before() -> None:
-    desk = Desk()
+    desk = PosterUnderTest()
     await desk.open()
     await desk.close()
     await desk.open({TERM: 7})
@@ -452,18 +425,30 @@ async def test_a_term_is_committed_before_it_begins_and_is_higher_than_all_befor
 # ---- what a connector refuses, which knows nothing of the queue
 
 
-async def connector_refuses(desk: Desk) -> None:
+async def connector_refuses(desk: PosterUnderTest) -> None:
     """A second dispatch of order 1, which nobody can read."""
-    state = DeadLetterState(
-        id="c" * 16, state="dead", reason="invalid_event", owner="integration", company="acme", event_type="dispatch_confirmed",
-        event_id="D2", source="warehouse", order_id="1", topic="dispatch-confirmed", partition=-1, offset=3,
-        letter_topic="dispatch-confirmed-dead-letter", letter_partition=0, letter_offset=0, first_failed_at=NOW, at=NOW,
-    )  # fmt: skip
+    state = builders.dead_letter(
+        id="c" * 16,
+        reason="invalid_event",
+        event_type="dispatch_confirmed",
+        event_id="D2",
+        k=None,
+        digest=None,
+        source="warehouse",
+        topic="dispatch-confirmed",
+        partition=-1,
+        offset=3,
+        sequence=0,
+        letter_topic="dispatch-confirmed-dead-letter",
+        letter_offset=0,
+    )
     await desk.log.send("dead-letter-state", 0, state.id.encode(), CODEC.encode(state))
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_what_a_connector_refuses_holds_nothing_that_arrived_before_it(desk: Desk, restarts: bool) -> None:
+async def test_what_a_connector_refuses_holds_nothing_that_arrived_before_it(
+    desk: PosterUnderTest, restarts: bool
+) -> None:
     waiting = await desk.take(order("9"), dispatch("D1", "1"))
     await desk.ended(waiting)
     await connector_refuses(desk)
@@ -482,7 +467,9 @@ async def test_what_a_connector_refuses_holds_nothing_that_arrived_before_it(des
     assert desk.states()["c" * 16].sequence == 2
 
 
-async def test_what_a_connector_refused_while_no_poster_was_there_has_its_place_from_the_next_one(desk: Desk) -> None:
+async def test_what_a_connector_refused_while_no_poster_was_there_has_its_place_from_the_next_one(
+    desk: PosterUnderTest,
+) -> None:
     await desk.ended(await desk.take(order("9"), dispatch("D1", "1")))
     await desk.close()
     await connector_refuses(desk)
@@ -496,7 +483,7 @@ async def test_what_a_connector_refused_while_no_poster_was_there_has_its_place_
 # ---- what lands in B1 after it was refused or held
 
 
-def late(desk: Desk, work: OrderPlaced) -> None:
+def late(desk: PosterUnderTest, work: OrderPlaced) -> None:
     """Somebody's request of long ago arrives: the order is in B1 now, with its claim."""
     lines = [{"ItemCode": "A", "Quantity": Decimal(2), "WarehouseCode": "LON1", "U_STREAMS_LINE": "1"}]
     k = event_key(work)
@@ -513,7 +500,7 @@ def late(desk: Desk, work: OrderPlaced) -> None:
     assert [answer.status for answer in answers] == [201, 201], answers
 
 
-async def test_a_request_that_lands_after_its_event_was_refused_closes_the_letter(desk: Desk) -> None:
+async def test_a_request_that_lands_after_its_event_was_refused_closes_the_dead_letter(desk: PosterUnderTest) -> None:
     event = order("1", grand_total=Decimal(1))
     batch = await desk.take(event, dispatch("D1", "1"))
     await desk.ended(batch)
@@ -531,7 +518,7 @@ async def test_a_request_that_lands_after_its_event_was_refused_closes_the_lette
     ]
 
 
-async def test_a_dead_letter_is_looked_for_less_and_less_often_and_not_for_ever(desk: Desk) -> None:
+async def test_a_dead_letter_is_looked_up_less_and_less_often_and_not_for_ever(desk: PosterUnderTest) -> None:
     looks: list[float] = []
     read, clock = desk.b1.read, Clock()
 

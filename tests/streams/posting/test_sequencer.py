@@ -6,28 +6,17 @@ import pytest
 
 from schemas.records import Posting
 from streams.posting.sequencer import CancellationBarrier
+from tests.builders import posting
 from tests.streams.fakes import MemoryLog, config
 
 CONFIG = config()
 
 
 def cancellation(timestamp_ms: int = 1000) -> Posting:
-    return Posting(
-        k="order_cancelled-K",
-        kind="order_cancelled",
-        company="acme",
-        source="shop",
-        order_id="1",
-        digest=bytes(16),
-        topic="order-cancelled",
-        partition=1,
-        offset=0,
-        timestamp_ms=timestamp_ms,
-        value=b"",
-    )
+    return posting("order_cancelled", partition=1, timestamp_ms=timestamp_ms)
 
 
-class Scene:
+class Orders:
     def __init__(self) -> None:
         self.log = MemoryLog.of(CONFIG)
         self.barrier = CancellationBarrier(self.log, CONFIG.topic, CONFIG.group, 0)
@@ -51,12 +40,12 @@ class Scene:
 
 
 async def test_with_nothing_before_it_it_goes_on_at_once() -> None:
-    assert await Scene().passes()
+    assert await Orders().passes()
 
 
 @pytest.mark.parametrize("topic", ["order-placed", "dispatch-confirmed"])
 async def test_it_waits_until_what_was_published_before_it_is_routed_and_admitted(topic: str) -> None:
-    scene = Scene()
+    scene = Orders()
     await scene.published(topic, 1000)
     assert not await scene.passes()
     await scene.queued()
@@ -67,7 +56,7 @@ async def test_it_waits_until_what_was_published_before_it_is_routed_and_admitte
 
 
 async def test_what_was_published_later_on_another_partition_or_is_no_part_of_it_is_not_waited_for() -> None:
-    scene = Scene()
+    scene = Orders()
     await scene.published("dispatch-confirmed", 1001)
     await scene.published("order-placed", 500, partition=0)
     await scene.published("refund-issued", 500)
@@ -75,7 +64,7 @@ async def test_what_was_published_later_on_another_partition_or_is_no_part_of_it
 
 
 async def test_it_goes_on_as_soon_as_the_last_of_them_is_there() -> None:
-    scene = Scene()
+    scene = Orders()
     await scene.published("order-placed", 1)
     await scene.published("order-placed", 2000)
     waiting = asyncio.create_task(scene.barrier.passed(cancellation()))

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -14,7 +13,7 @@ from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import B1Request
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import embedded_codec
-from schemas.records import Posting, StockBatch, StockDocument
+from schemas.records import StockBatch, StockDocument
 from streams.chain.keys import batch_key
 from streams.chain.log import ANCHORS, Anchors
 from streams.flow_control.circuit_breaker import CircuitBreaker
@@ -27,6 +26,7 @@ from streams.posting.in_flight import Ended, InFlightPosting
 from streams.posting.lifecycle import Trigger
 from streams.posting.stock import StockPosting
 from streams.telemetry.metrics import Metrics
+from tests import builders
 from tests.streams.fakes import MemoryLog, config
 from tests.streams.posting.b1 import B1, lose_answer
 from tests.streams.virtual import Clock
@@ -35,10 +35,7 @@ CODEC, CONFIG = embedded_codec(), config()
 
 
 def batch(event_id: str, sku: str = "A", net: str = "1", reason: str = "found", day: int = 21) -> StockBatch:
-    return StockBatch(
-        company="acme", source="warehouse", sku=sku, location="MAIN", reason=reason, posting_date=date(2026, 11, day), net=Decimal(net),
-        event_ids=(event_id,), offsets=(0,), deltas=(Decimal(net),), digests=bytes(16),
-    )  # fmt: skip
+    return builders.batch(event_id, net, sku, reason=reason, posting_date=date(2026, 11, day))
 
 
 class StockBench:
@@ -65,10 +62,7 @@ class StockBench:
         self.points[name] = self.points.get(name, 0) + 1
 
     async def post(self, one: StockBatch) -> Ended:
-        posting = Posting(
-            k=batch_key(one), kind="stock_batch", company="acme", source="warehouse", digest=bytes(16), topic="stock-sealed", partition=0,
-            offset=0, timestamp_ms=0, value=b"",
-        )  # fmt: skip
+        posting = builders.posting("stock_batch", k=batch_key(one), order_id=None, topic="stock-sealed")
         return await self.stock.post(InFlightPosting(posting, one, lambda _: None, 0))
 
     async def all(self, *batches: StockBatch) -> list[Any]:
