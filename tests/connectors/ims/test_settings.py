@@ -1,6 +1,11 @@
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from connectors.ims import mappings
 from connectors.ims.address import Address
 from connectors.ims.settings import ImsSettings, mapping_of
 
@@ -91,6 +96,13 @@ def test_an_inbox_that_cannot_work_is_a_problem_and_shows_no_secret(tmp_path, ta
 
 def test_a_mapping_of_the_contract_is_taken(tmp_path):
     assert settings(tmp_path, csv={"adjustments": CSV}).csv["adjustments"].delimiter == ","
+
+
+def test_the_settings_that_the_readme_shows_are_valid(tmp_path):
+    text = (Path(mappings.__file__).parent / "README.md").read_text(encoding="utf-8")
+    table = tomllib.loads(re.search("```toml\n(.*?)```", text, re.DOTALL)[1])["connectors"]["wms"]
+    found = settings(tmp_path, **table)
+    assert {*found.csv, *found.json} == {"adjustments", "despatches", "stock", "orders"}
 
 
 def without(name):

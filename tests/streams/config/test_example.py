@@ -33,6 +33,13 @@ def test_the_example_is_valid_as_it_stands() -> None:
     assert parse(tomllib.loads(TEXT), ROOT, ENVIRON)
 
 
+def test_the_mappings_that_it_shows_are_valid(tmp_path: Path) -> None:
+    start, end = TEXT.index("# [connectors.warehouse.csv.despatches]"), TEXT.index("# ---- Vendors")
+    shown = TEXT[:start] + re.sub(r"(?m)^# ", "", TEXT[start:end])
+    warehouse = parse(tomllib.loads(shown), tmp_path, ENVIRON).connectors["warehouse"]
+    assert set(warehouse.csv) == {"adjustments", "despatches", "stock"}  # type: ignore[attr-defined]  # it is an ims
+
+
 def test_with_every_vendor_taken_in_it_is_valid_and_has_every_kind(tmp_path: Path) -> None:
     config = parse(whole(), tmp_path, ENVIRON | SECRETS)
     assert {each.kind for each in config.connectors.values()} == set(KINDS)
