@@ -28,7 +28,7 @@ from connectors.sap_b1.change_set import (
 )
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
 from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, UnavailableError, describe
-from connectors.sap_b1.sessions import OnCall, SessionPool
+from connectors.sap_b1.sessions import Exchange, OnCall, SessionPool
 
 MAX_CONNECTIONS = 8  # more makes httpx slower (measured)
 KEEPALIVE_S = 3.0  # Apache closes an idle connection after 5 s; a reused one may die under a POST
@@ -95,7 +95,7 @@ class HttpServiceLayer:
 
     async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         content = encode_change_set(requests, self._path)
-        response = await self._write("change_set", "$batch", content, CONTENT_TYPE, 120)
+        response = await self._write(Exchange("change_set", "$batch", content, CONTENT_TYPE, 120))
         if response.status_code not in (200, 202):
             refusal = checked_write(response)
             if refusal.ok:
@@ -124,7 +124,7 @@ class HttpServiceLayer:
     async def _read_batch(self, paths: Sequence[str]) -> list[B1Answer]:
         try:
             response = await self._sessions.send(
-                "read", "POST", "$batch", encode_reads(paths, self._path), CONTENT_TYPE, 120
+                Exchange("read", "$batch", encode_reads(paths, self._path), CONTENT_TYPE, 120)
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSentError(unreachable(error)) from None
@@ -146,7 +146,7 @@ class HttpServiceLayer:
         return answers
 
     async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
-        response = await self._write("post", path, encode_json(body).encode(), "application/json", 60)
+        response = await self._write(Exchange("post", path, encode_json(body).encode()))
         return checked_write(response)
 
     async def ping(self) -> bool:
@@ -176,11 +176,9 @@ class HttpServiceLayer:
         await self._sessions.close()
         await self._client.aclose()
 
-    async def _write(
-        self, operation: str, path: str, content: bytes, content_type: str, timeout_s: float
-    ) -> httpx.Response:
+    async def _write(self, exchange: Exchange) -> httpx.Response:
         try:
-            return await self._sessions.send(operation, "POST", path, content, content_type, timeout_s)
+            return await self._sessions.send(exchange)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSentError(unreachable(error)) from None
         except (httpx.HTTPError, TimeoutError) as error:

@@ -26,6 +26,17 @@ LOGOUT_TIMEOUT_S = 5.0
 _ENGLISH = 3  # ln_English of BoSuppLangs: error_codes.py matches English texts
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One POST to the Service Layer; `path` is below its root."""
+
+    operation: str
+    path: str
+    content: bytes | None
+    content_type: str = "application/json"
+    timeout_s: float = 60
+
+
 @dataclass(slots=True, eq=False)
 class PooledSession:
     """One B1 session: its own cookies, the calls that use it, the login that makes it."""
@@ -71,15 +82,7 @@ class SessionPool:
         self._wrong_passwords = 0
         self._closed = False
 
-    async def send(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        content: bytes | None,
-        content_type: str,
-        timeout_s: float,
-    ) -> httpx.Response:
+    async def send(self, exchange: Exchange) -> httpx.Response:
         """Send one request in a session; a session that B1 no longer knows is renewed and the request sent once more.
 
         Raises:
@@ -93,7 +96,7 @@ class SessionPool:
                 if not session.cookies:
                     await self._log_in(session)
                 generation = session.generation
-                response = await self._exchange(session, operation, method, path, content, content_type, timeout_s)
+                response = await self._exchange(session, exchange)
                 why = why_stale(response)
                 if why is None or attempt == 2 or not await self._renew(session, generation, why):
                     return response
@@ -187,7 +190,7 @@ class SessionPool:
 
     async def _try_login(self, session: PooledSession, last: bool) -> bool:
         try:
-            response = await self._timed("login", "POST", "Login", self._login_body(), "application/json", 60, "")
+            response = await self._timed(Exchange("login", "Login", self._login_body()), cookie="")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSentError(unreachable(error)) from None
         except (httpx.HTTPError, TimeoutError) as error:
@@ -238,51 +241,32 @@ class SessionPool:
         cookie = cookie_header(session.cookies)
         session.cookies = {}
         try:
-            await self._timed("logout", "POST", "Logout", None, "application/json", LOGOUT_TIMEOUT_S, cookie)
+            await self._timed(Exchange("logout", "Logout", None, timeout_s=LOGOUT_TIMEOUT_S), cookie)
         except (httpx.HTTPError, TimeoutError):
             return  # B1 ends it by its timeout
 
-    async def _exchange(
-        self,
-        session: PooledSession,
-        operation: str,
-        method: str,
-        path: str,
-        content: bytes | None,
-        content_type: str,
-        timeout_s: float,
-    ) -> httpx.Response:
+    async def _exchange(self, session: PooledSession, exchange: Exchange) -> httpx.Response:
         cookie = cookie_header(session.cookies)
         generation = session.generation
-        response = await self._timed(operation, method, path, content, content_type, timeout_s, cookie)
+        response = await self._timed(exchange, cookie)
         if session.generation == generation and session.cookies and response.status_code != 401:
             session.cookies.update(cookies_of(response))  # a new ROUTEID, when a node has died
         return response
 
-    async def _timed(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        content: bytes | None,
-        content_type: str,
-        timeout_s: float,
-        cookie: str,
-    ) -> httpx.Response:
+    async def _timed(self, exchange: Exchange, cookie: str) -> httpx.Response:
         started = self._clock.monotonic()
         label = "cancelled"
         try:
-            headers = {"Content-Type": content_type}
+            headers = {"Content-Type": exchange.content_type}
             if cookie:
                 headers["Cookie"] = cookie
             # httpx counts each pause of the peer by itself: one that trickles would never end
-            async with asyncio.timeout(2 * timeout_s):
-                response = await self._client.request(
-                    method,
-                    f"{self._root}/{path.replace(' ', '%20')}",
-                    content=content,
+            async with asyncio.timeout(2 * exchange.timeout_s):
+                response = await self._client.post(
+                    f"{self._root}/{exchange.path.replace(' ', '%20')}",
+                    content=exchange.content,
                     headers=headers,
-                    timeout=httpx.Timeout(timeout_s, connect=5, pool=30),
+                    timeout=httpx.Timeout(exchange.timeout_s, connect=5, pool=30),
                 )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             label = "not_sent"
@@ -295,7 +279,7 @@ class SessionPool:
             return response
         finally:
             if self._on_call is not None:
-                self._on_call(operation, label, self._clock.monotonic() - started)
+                self._on_call(exchange.operation, label, self._clock.monotonic() - started)
 
 
 def _ignore_failure(task: asyncio.Task[None]) -> None:

@@ -20,58 +20,19 @@ from streams.telemetry.text import escape
 
 STATES_TOPIC = "dead-letter-state"
 MASK = "***"
+_JSON_FIELDS = (
+    *("id", "topic", "reason", "state", "owner", "event_type", "event_id", "members", "order_id", "sku", "company"),
+    *("at", "attempts", "waits_for", "blocked_by", "error"),
+)
 #: Fields of a payload that say nothing about a person; everything else is masked.
 _NOT_PERSONAL = frozenset(
     {
-        *(
-            "type",
-            "source",
-            "company",
-            "event_id",
-            "occurred_at",
-            "observed_at",
-            "order_id",
-            "order_number",
-            "channel",
-            "state",
-        ),
-        *(
-            "currency",
-            "lines",
-            "line_id",
-            "sku",
-            "quantity",
-            "unit_price",
-            "discount",
-            "tax_code",
-            "tax_rate",
-            "tax_amount",
-        ),
-        *("location", "to_location", "shipping", "method", "carrier", "service", "amount", "tax_total", "grand_total"),
-        *(
-            "payment",
-            "shipment_id",
-            "refund_id",
-            "restock",
-            "adjustment",
-            "total",
-            "delta",
-            "level",
-            "sequence",
-            "reason",
-        ),
-        *(
-            "batches",
-            "number",
-            "expires_on",
-            "serials",
-            "country",
-            "guest",
-            "net",
-            "posting_date",
-            "event_ids",
-            "deltas",
-        ),
+        *("type", "source", "company", "event_id", "occurred_at", "observed_at", "order_id", "order_number"),
+        *("channel", "state", "currency", "lines", "line_id", "sku", "quantity", "unit_price", "discount"),
+        *("tax_code", "tax_rate", "tax_amount", "location", "to_location", "shipping", "method", "carrier"),
+        *("service", "amount", "tax_total", "grand_total", "payment", "shipment_id", "refund_id", "restock"),
+        *("adjustment", "total", "delta", "level", "sequence", "reason", "batches", "number", "expires_on"),
+        *("serials", "country", "guest", "net", "posting_date", "event_ids", "deltas"),
     }
 )
 _MASKED_INSIDE = frozenset({"customer", "ship_to", "bill_to"})  # shown as objects, so that one sees what is missing
@@ -108,24 +69,7 @@ def topics_of(letter: DeadLetterState) -> set[str]:
 
 def as_json(letter: DeadLetterState) -> dict[str, Any]:
     """A dead letter as `streams dlq list --json` has it (contract section 6)."""
-    return {
-        "id": letter.id,
-        "topic": letter.topic,
-        "reason": letter.reason,
-        "state": letter.state,
-        "owner": letter.owner,
-        "event_type": letter.event_type,
-        "event_id": letter.event_id,
-        "members": list(letter.members),
-        "order_id": letter.order_id,
-        "sku": letter.sku,
-        "company": letter.company,
-        "at": letter.at.isoformat(),
-        "attempts": letter.attempts,
-        "waits_for": letter.waits_for,
-        "blocked_by": letter.blocked_by,
-        "error": letter.error,
-    }
+    return {name: _plain(getattr(letter, name)) for name in _JSON_FIELDS}
 
 
 def view_of(record: Record, letter: DeadLetterState, codec: Codec) -> Any:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -56,20 +56,9 @@ class StoryEvent:
     at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
-        times = {"occurred_at": self.occurred_at, "received_at": self.received_at, "at": self.at}
-        return {
-            "type": self.type,
-            "event_id": self.event_id,
-            "source": self.source,
-            "state": self.state,
-            **{name: None if time is None else time.isoformat() for name, time in times.items()},
-            "topic": self.topic,
-            "partition": self.partition,
-            "offset": self.offset,
-            "documents": list(self.documents),
-            "attempts": self.attempts,
-            "why": None if self.why is None else dict(self.why),
-        }
+        shown = {own.name: getattr(self, own.name) for own in fields(self)}
+        times = {name: value.isoformat() for name, value in shown.items() if isinstance(value, datetime)}
+        return {**shown, **times, "documents": list(self.documents)}
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -63,15 +63,7 @@ class FlowStatus:
         return self.posted + self.no_op + self.parked + self.dead + self.in_flight
 
     def as_json(self) -> dict[str, int | float]:
-        return {
-            "received": self.received,
-            "posted": self.posted,
-            "no_op": self.no_op,
-            "parked": self.parked,
-            "dead": self.dead,
-            "in_flight": self.in_flight,
-            "oldest_unposted_s": self.oldest_unposted_s,
-        }
+        return {"received": self.received, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,8 @@ def type_outgoing(log: MemoryLog, offset: int) -> object:
 
 
 async def test_bytes_that_nobody_can_read_are_passed_over_by_every_reader_alike(log: MemoryLog) -> None:
-    # log      [0]  [rubbish]  [1 <- 0]
-    # counts    yes  no         yes
+    # log      [rubbish]  [no value]  [0 <- genesis]
+    # counts    no         no          yes
     await log.send(TOPIC, 0, None, b"rubbish and more rubbish than that")
     await log.send(TOPIC, 0, None, None)
     one = process(log)
