@@ -1,7 +1,7 @@
 """`python -m tests.clock`: a part of the suite on five days, each in another time zone and locale. Exit 1 when one fails.
 
 Each run begins half a minute before its day's odd moment and goes over it. The seed of the random order is printed by
-each; `TEST_CLOCK=... TZ=... LC_ALL=... python -m pytest -p randomly -p "randomly_seed=..."` repeats one.
+each; `TEST_CLOCK=... TZ=... LC_ALL=... python -m pytest --randomly-seed=...` repeats one.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def environ(day: Day) -> dict[str, str]:
 
 async def run(day: Day, arguments: list[str], turn: asyncio.Semaphore) -> int:
     """Run the part on that day and print what pytest said; its exit code."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka and not long", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-m", "not kafka and not long", "-p", "no:cacheprovider"]
     async with turn:
         process = await asyncio.create_subprocess_exec(
             *command, *(arguments or PART), env=environ(day), stdout=PIPE, stderr=STDOUT
