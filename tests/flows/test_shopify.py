@@ -100,7 +100,7 @@ async def test_many_orders_over_a_bad_network_are_in_b1_once_and_to_the_penny(op
     )  # fmt: skip
     front = await open_shop(world)
     shop, draw = front.shop, random.Random(9)
-    shop.maximum = shop._available = 1200
+    shop.maximum = shop.available = 1200
     shop.subscriptions = {"orders/create", "orders/updated", "orders/paid", "refunds/create", "fulfillments/create"}
     shop.rates = {"twice": 0.3, "lost": 0.3, "drop": 0.05, "html": 0.05}
     numbers: list[str] = []

@@ -18,7 +18,8 @@ from connectors.webhooks.hook import Delivery, Hook, Pushed, UnreadablePushError
 from connectors.webhooks.server import WebhookServer
 from connectors.webhooks.settings import WebhookSettings
 from lab.simulators.seko.app import Hub
-from lab.simulators.shopify.app import Shop, Webhook
+from lab.simulators.shopify.app import Shop
+from lab.simulators.shopify.webhooks import Webhook
 from schemas.events import OrderCancelled, digest_of
 from tests.fuzz.harness import CLOCK, NOW, Outlet, Violation, check_message
 from tests.fuzz.mutation import CANARY, Mutator, any_value, damage

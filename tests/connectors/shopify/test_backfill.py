@@ -152,20 +152,20 @@ async def test_how_far_it_is_and_what_it_does_is_told(play, make_span):
 async def test_an_operation_that_fails_is_halved_and_its_partial_result_is_not_used(play, make_span, code):
     await story(play, play.look)
     whole = said(await items_of(make_span()))
-    play.shop.bulk_failures.extend([code, code])
+    play.shop.bulk.failures.extend([code, code])
     source = make_span()
     batches = await batches_of(source)
     assert said([item for batch in batches for item in batch.items]) == whole
     assert sum("half as much" in batch.doing for batch in batches) == 2
     windows = [ShopifyBackfillCursor.from_text(batch.cursor).window for batch in batches]
     assert windows[-1].until == ALL.until
-    fetched = [one for one in play.shop._bulk.values() if one["status"] == "FAILED"]
+    fetched = [one for one in play.shop.bulk.operations.values() if one["status"] == "FAILED"]
     assert all(one["partialDataUrl"] for one in fetched)
 
 
 async def test_an_operation_that_always_fails_waits_longer_and_never_ends_a_span_early(play, make_span, monkeypatch):
     play.shop.place_order(LINE)
-    play.shop.bulk_failures.extend(["TIMEOUT"] * 60)
+    play.shop.bulk.failures.extend(["TIMEOUT"] * 60)
     began = play.time.at
     items = await items_of(make_span(TimeRange(START - timedelta(minutes=1), START + timedelta(minutes=5))))
     assert len(items) == 1
@@ -173,14 +173,14 @@ async def test_an_operation_that_always_fails_waits_longer_and_never_ends_a_span
 
 
 async def test_a_denied_operation_stops_it_and_says_what_to_do(play, make_span):
-    play.shop.bulk_failures.append("ACCESS_DENIED")
+    play.shop.bulk.failures.append("ACCESS_DENIED")
     with pytest.raises(FatalError, match="scopes"):
         await items_of(make_span())
 
 
 async def test_a_cancelled_operation_is_made_anew(play, make_span):
     await story(play, play.look)
-    play.shop.bulk_failures.append("CANCELED")
+    play.shop.bulk.failures.append("CANCELED")
     assert said(await items_of(make_span())) == said(play.items)
 
 
@@ -196,9 +196,9 @@ async def test_a_result_that_is_gone_is_made_anew(play, make_span, monkeypatch, 
         case "expired":
             play.time.at += timedelta(days=8)
         case "file":
-            play.shop._files.clear()
+            play.shop.bulk.files.clear()
         case _:
-            play.shop._bulk.clear()
+            play.shop.bulk.operations.clear()
     again = make_span()
     items = await items_of(again, batch.cursor)
     assert said(items) == said(play.items)
@@ -227,7 +227,7 @@ async def test_connections_that_drop_lose_nothing(play, make_span, monkeypatch):
 
 
 async def test_an_operation_of_somebody_else_is_waited_for(play, make_span):
-    play.shop._version = "2025-10"
+    play.shop.version = "2025-10"
     play.shop.versions = ("2025-10",)
     source = make_span(api_version="2025-10")
     await source._operations.start(source._query(ALL))

@@ -43,8 +43,8 @@ async def test_a_bulk_operation_gives_every_order_with_its_lines(play):
 @pytest.mark.parametrize("ranges", [True, False])
 async def test_a_result_goes_on_behind_every_object(play, monkeypatch, ranges):
     if not ranges:
-        serve = play.shop._serve_file
-        monkeypatch.setattr(play.shop, "_serve_file", lambda path, _wanted: serve(path, ""))
+        serve = play.shop.bulk.serve
+        monkeypatch.setattr(play.shop.bulk, "serve", lambda path, _wanted, now: serve(path, "", now))
     for _ in range(5):
         play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
     operations = play.operations
@@ -91,7 +91,7 @@ async def test_a_damaged_result_is_no_crash(play, body):
     operations = play.operations
     play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
     found = await ended(operations, await operations.start(LINES))
-    play.shop._files = dict.fromkeys(play.shop._files, body)
+    play.shop.bulk.files = dict.fromkeys(play.shop.bulk.files, body)
     with pytest.raises(RetriableError):
         _ = [row async for row in operations.rows(found.url)]
 
@@ -100,7 +100,7 @@ async def test_a_result_whose_rows_are_not_grouped_is_not_put_together_wrongly(p
     for _ in range(2):
         play.shop.place_order({"sku": "A", "quantity": 1, "price": "1.00"})
     operations = play.operations
-    started = play.shop._start_bulk(LINES, grouped=None)
+    started = play.shop.bulk.start(LINES, "2026-04", play.shop.stamp(), grouped=None)
     found = await ended(operations, started["bulkOperation"]["id"])
     with pytest.raises(FatalError, match="not grouped"):
         _ = [row async for row in operations.rows(found.url)]

@@ -17,6 +17,7 @@ from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.translate.context import ShopifyContext
 from connectors.shopify.translate.orders import changes_of
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderPlaced, RefundIssued
+from tests.connectors.shopify.events import gross, of, total_of
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FIELD = Path(__file__).parent / "field"
@@ -34,10 +35,6 @@ def items_of(raw: dict[str, Any], **settings: Any) -> list[Any]:
     return [item for each in changes_of(validate(records.Order, raw), raw, context) for item in each.items]
 
 
-def of(kind: type, items: list[Any]) -> list[Any]:
-    return [each for each in items if isinstance(each, kind)]
-
-
 def only(kind: type, items: list[Any]) -> Any:
     (found,) = of(kind, items)
     return found
@@ -47,21 +44,10 @@ def bag(amount: str) -> dict[str, Any]:
     return {"shopMoney": {"amount": amount, "currencyCode": "GBP"}}
 
 
-def gross(part: Any) -> Decimal:
-    found: Decimal = part.amount + (part.tax_amount or 0)
-    return found
-
-
 def parts_of(refund: RefundIssued) -> Decimal:
     """What a refund's rows come to, with tax."""
     rows = (*refund.lines, refund.shipping, refund.adjustment)
     return sum((gross(each) for each in rows if each is not None), Decimal(0))
-
-
-def total_of(order: OrderPlaced) -> Decimal:
-    nets = sum((line.quantity * line.unit_price - (line.discount or 0) for line in order.lines), Decimal(0))
-    taxes = sum((line.tax_amount or Decimal(0) for line in order.lines), Decimal(0))
-    return nets + taxes + (gross(order.shipping) if order.shipping else 0)
 
 
 # ---- tax that is known, and a country that is not

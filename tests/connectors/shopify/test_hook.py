@@ -17,7 +17,7 @@ from connectors.webhooks.hook import sign
 from connectors.webhooks.ingest import WebhookIngest
 from connectors.webhooks.server import WebhookServer
 from connectors.webhooks.settings import WebhookSettings
-from lab.simulators.shopify.app import Webhook
+from lab.simulators.shopify.webhooks import Webhook
 
 TEA = {"sku": "TEA", "quantity": 3, "price": "24.00"}
 
