@@ -22,9 +22,10 @@ import httpx
 from lab.kafka.broker import Kafka
 from lab.kafka.errors import KafkaSetupError
 from tests.chaos import generator
-from tests.chaos.checker import Verdict, check
+from tests.chaos.checker import check
 from tests.chaos.evidence import Ended, Evidence, Monitor, read_records
 from tests.chaos.generator import Generator, Line, Writer
+from tests.chaos.invariants.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
 EVIDENCE = "evidence.pickle"

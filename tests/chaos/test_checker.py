@@ -12,9 +12,10 @@ from typing import Any
 import fastavro
 import pytest
 
-from tests.chaos.checker import check, key_of
+from tests.chaos.checker import check
 from tests.chaos.evidence import FACTS, Ended, Evidence, Record, Sample, _schema
 from tests.chaos.generator import NO_OP, PARKED, SHOP, WAREHOUSE, Line
+from tests.chaos.invariants.view import key_of
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 GENESIS = bytes(16)

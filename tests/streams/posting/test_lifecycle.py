@@ -14,8 +14,8 @@ from streams.posting.in_flight import Ended
 from streams.posting.lifecycle import COUNTED_AS, FINAL, OPEN, TABLE, NotAllowedError, State, Trigger, diagram, follow
 from streams.query import orders, status
 from tests.builders import dead_letter
-from tests.chaos import checker as chaos
-from tests.simulation import checker as simulation
+from tests.chaos.invariants import view as chaos
+from tests.simulation.invariants import view as simulation
 
 DOCS = Path(__file__).parents[3] / "docs" / "lifecycle.md"
 #: The states that a dead letter can have.

@@ -1,0 +1,123 @@
+"""A run as the invariants look at it: what lies in Kafka, and the ledger."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.metadata import CLAIM_TABLE
+from schemas.codec import Codec
+from schemas.events import (
+    OrderCancelled,
+    RefundIssued,
+)
+from schemas.records import DeadLetterState, Posting, SealedEpoch, StockDocument
+from streams.chain.keys import event_key, order_key
+from tests.simulation.broker import Broker, Place
+from tests.simulation.history import Fact
+from tests.simulation.invariants.chain import ChainWalk
+
+ENDS = {
+    "dead": "dead",
+    "parked": "parked",
+    "held": "parked",
+    "posted": "posted",
+    "no_op": "no_op",
+    "discarded": "no_op",
+}
+
+
+def units_of(lines: Any) -> Counter[Any]:
+    units: Counter[Any] = Counter()
+    for line in lines:
+        units[line.sku] += line.quantity
+    return units
+
+
+def item_units_of(document: Mapping[str, Any]) -> Counter[Any]:
+    units: Counter[Any] = Counter()
+    for line in document["DocumentLines"]:
+        units[line["ItemCode"]] += Decimal(line["Quantity"])
+    return units
+
+
+class View:
+    """Everything that the invariants read, and what they have found (`report`)."""
+
+    def __init__(
+        self, broker: Broker, company: Company, codec: Codec, facts: Mapping[tuple[str, int, int], Fact]
+    ) -> None:
+        self.broker, self.company, self.codec, self.facts = broker, company, codec, facts
+        self.violations: list[str] = []
+        self.read: Counter[Place] = Counter()
+        self.queued: set[tuple[str, int, int, int]] = set()
+        self.letters: dict[str, DeadLetterState] = {}
+        self.letter_ks: set[str] = set()
+        self.batch_documents: defaultdict[str, list[StockDocument]] = defaultdict(list)
+        self.sealed: dict[int, ChainWalk] = {}
+        self.accepted: dict[int, dict[int, SealedEpoch]] = defaultdict(dict)
+        self.documents: dict[int, ChainWalk] = {}
+
+    def report(self, what: str) -> None:
+        self.violations.append(what)
+
+    def look(self) -> None:
+        broker = self.broker
+        for place in broker.partitions:
+            topic, partition = place
+            records = broker.partitions[place].records
+            if topic in ("erp-orders", "erp-stock"):
+                for record in records[self.read[place] :]:
+                    posting = self.codec.decode(record.value or b"", Posting)
+                    self.queued.add((posting.topic, posting.partition, posting.offset, posting.index))
+                self.read[place] = len(records)
+            elif topic == "dead-letter-state":
+                for record in records[self.read[place] :]:
+                    if record.value is None:
+                        self.letters.pop((record.key or b"").decode(), None)
+                        continue
+                    letter = self.codec.decode(record.value, DeadLetterState)
+                    self.letters[letter.id] = letter
+                    if letter.k is not None:
+                        self.letter_ks.add(letter.k)
+                self.read[place] = len(records)
+            elif topic == "stock-sealed":
+                chain = self.sealed.setdefault(partition, ChainWalk(SealedEpoch))
+                if chain.position < len(records):
+                    self.accepted[partition].update(chain.walk([record.value for record in records], self.codec))
+            elif topic == "erp-documents":
+                chain = self.documents.setdefault(partition, ChainWalk(StockDocument))
+                if chain.position < len(records):
+                    for _, document in chain.walk([record.value for record in records], self.codec):
+                        for k in document.batch_ks:
+                            self.batch_documents[k].append(document)
+
+    @property
+    def claims(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.company.rows(CLAIM_TABLE)
+
+    def is_posted(self, k: str) -> bool:
+        return (row := self.claims.get(k)) is not None and row["U_STATE"] == "posted"
+
+    def order_document(self, order_id: str | None) -> Mapping[str, Any] | None:
+        k = order_key("acme", "shop", order_id or "")
+        return next((d for d in self.company.rows("Orders").values() if d.get("U_STREAMS_KEY") == k), None)
+
+    def was_cancelled(self, order_id: str | None) -> bool:
+        return any(
+            isinstance(fact.event, OrderCancelled)
+            and fact.event.order_id == order_id
+            and event_key(fact.event) in self.claims
+            for fact in self.facts.values()
+        )
+
+    def may_be_nothing(self, event: Any) -> bool:
+        """A cancellation of what is cancelled, and a refund of what never left, have nothing to post."""
+        if not isinstance(event, OrderCancelled | RefundIssued):
+            return False
+        order = self.order_document(event.order_id)
+        if order is None:
+            return False
+        closed = order["Cancelled"] == "tYES" or order["DocumentStatus"] == "bost_Close"
+        return closed or (isinstance(event, RefundIssued) and self.was_cancelled(event.order_id))
