@@ -75,11 +75,14 @@ def document_amounts(
         total -= document.adjustment
     total, tax_total = rounded(total, currency), rounded(document.tax_amount, currency)
     left_net = total - tax_total - sum((each.net for each in lines.values()), ZERO)
-    # The shop says on which basis a discount was computed nowhere: the one that comes to its total is it.
-    net = min(_shipping_nets(document, priced), key=lambda net: abs(net - left_net))
+    # The shop says nowhere on which basis a discount was computed: it is the one that comes to its total.
+    nets, tolerance = list(_shipping_nets(document, priced)), tolerance_of(settings, currency)
+    net = min(nets, key=lambda net: abs(net - left_net))
+    if abs(net - left_net) > tolerance:
+        net = nets[0]
     shipping = NetAndTax(rounded(net, currency), rounded(document.shipping_tax_amount, currency))
     amounts = DocumentAmounts(lines, shipping, total, tax_total)
-    _settle(amounts, tolerance_of(settings, currency))
+    _settle(amounts, tolerance)
     return amounts
 
 
@@ -138,6 +141,8 @@ def _shipping_nets(document: OrderRecord | CreditmemoRecord, rows: Iterable[Pric
             yield document.shipping_amount - discount + compensation
         if discount and document.shipping_incl_tax is not None:
             yield document.shipping_incl_tax - discount - document.shipping_tax_amount
+        if discount > document.shipping_amount:
+            yield ZERO  # with tax, and all of it
 
 
 def _settle(amounts: DocumentAmounts, tolerance: Decimal) -> None:

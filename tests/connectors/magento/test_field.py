@@ -62,6 +62,19 @@ def test_a_discount_on_shipping_is_taken_on_its_own_tax_basis(name, freight, tot
     assert event.shipping.tax_code == "GB-20"
 
 
+def test_the_discount_of_shipping_is_found_where_the_order_has_only_its_own():
+    row = found("shipping_100_percent_off")
+    for name in ("shipping_discount_amount", "shipping_discount_tax_compensation_amount", "shipping_incl_tax"):
+        del row[name]
+        event = placed(row)
+        assert (event.shipping.amount, event.shipping.tax_amount, unexplained(event)) == (0, 0, 0)
+
+
+def test_a_total_that_no_basis_comes_to_leaves_shipping_as_the_order_says_it():
+    event = placed(found("shipping_100_percent_off") | {"grand_total": 27})
+    assert (event.shipping.amount, unexplained(event)) == (0, 3)
+
+
 def test_in_the_base_currency_the_shipping_discount_is_too():
     row = found("shipping_100_percent_off")
     names = [name for name in row if name.endswith(("amount", "incl_tax", "grand_total", "subtotal"))]
