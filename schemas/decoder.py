@@ -7,7 +7,7 @@ and 1, decimals over 19 digits) it refuses.
 
 How bounds are kept without a check per field: a slice beyond the end is short and moves the position beyond the end, so
 that the next byte asked for is an IndexError, or the last comparison of position and end fails. Lengths and counts that
-are negative or longer than one byte take the slow road through a function that checks.
+are negative or longer than one byte take the slow path through a function that checks.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""What the rooms of the pipeline tell each other through Kafka, beside the five events.
+"""What the parts of the pipeline exchange through Kafka, beside the five events.
 
 Offsets are Kafka offsets; a range `[start, end)` leaves out its end. Ks are the identities of architecture section 3.
 Quantities are `Decimal` in inventory units.
@@ -67,7 +67,7 @@ class StockBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """An event that an epoch does not count, with everything its letter needs.
+    """An event that an epoch does not count, with everything its dead letter needs.
 
     `why` is a reason of `schemas.letters` (a dead letter), or one of `NO_OPS`. Bytes, key and headers are there for
     letters only.

@@ -20,7 +20,7 @@ _CODES_PER_QUERY = (
     20  # an `or` of 20 keys stays a seek in the index of both databases; a page of answers is 20 rows as well
 )
 _LONGEST = 100  # of all codes of B1 an e-mail address is the longest; a longer one it does not have, and would not read
-_NEGATIVE_TTL_S = 30.0  # what was missing may have been made by the person whom the parked letter told
+_NEGATIVE_TTL_S = 30.0  # what was missing may have been made by the person who was shown the parked event
 _MAX_REMEMBERED = 50_000  # entries, about 30 MB; the oldest answers go first
 
 

@@ -98,7 +98,7 @@ class ChainLog(Generic[R]):
         """Walk from the root to the end.
 
         Raises:
-            ChainRootError: the root cannot be told.
+            ChainRootError: nobody can say where the chain begins.
         """
         log_start, _ = await self._log.bounds(self.topic, self.partition)
         anchors = await self._anchors.of(self.topic, self.partition)
@@ -122,7 +122,7 @@ class ChainLog(Generic[R]):
             Whether all of them stand. False: somebody else's record came first; what it says has been visited.
 
         Raises:
-            LogError: the broker did not take them; whether they lie in the log is unknown, a later walk will tell.
+            LogError: the broker did not take them; whether they lie in the log is unknown, a later walk shows it.
         """
         sent = await self._log.send_many(
             [Outgoing(topic=self.topic, partition=self.partition, key=key, value=value) for value, _ in records]

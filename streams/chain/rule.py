@@ -13,7 +13,7 @@ from schemas.records import Anchor
 
 
 class ChainRootError(Exception):
-    """The oldest records are gone and no anchor tells where to begin: guessing could post twice. Page, do not read."""
+    """The oldest records are gone and no anchor says where to begin: guessing could post twice. Page, do not read."""
 
 
 @dataclass(frozen=True, slots=True)

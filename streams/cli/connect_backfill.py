@@ -91,7 +91,9 @@ async def _backfill(
 
     async with shell.open_log(settings) as log:
         codec = shell.codec_of(settings)
-        return await backfill.run(settings, name, time_range, log=log, codec=codec, tell=show_progress, dry_run=dry_run)
+        return await backfill.run(
+            settings, name, time_range, log=log, codec=codec, progress=show_progress, dry_run=dry_run
+        )
 
 
 def _time_range(since: str, until: str) -> TimeRange:

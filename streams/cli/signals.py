@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT over the life of a service: remembered while it imports, heard while it runs, ignored while it exits.
+"""SIGTERM and SIGINT over the life of a service: remembered while it imports, acted on while it runs, ignored while it exits.
 
 Python handlers, not the event loop's: those are taken away when the loop closes, and the interpreter puts the default
 action back when it shuts down. Either way a second SIGTERM would kill a service that has already stopped cleanly.

@@ -1,9 +1,9 @@
-"""`streams connect backfill`: everything a vendor has of a span, published as the live connector publishes.
+"""`streams connect backfill`: everything a vendor has of a time range, published as the live connector publishes.
 
 Same source names, same identities: what the pipeline has already is a repeat there and changes nothing. It has a cursor of
-its own, under the connector's name and the span, with what it has come to so far; the live connector's is only looked at.
+its own, under the connector's name and the time range, with what it has come to so far; the live connector's is only looked at.
 So it may be killed, and the same command goes on; it may run beside the live connector, and nothing runs twice: of two
-processes on one span the later one has it (`connectors/base/cursors.py`).
+processes on one time range the later one has it (`connectors/base/cursors.py`).
 """
 
 import asyncio
@@ -38,18 +38,18 @@ class NotForThisKindError(RejectedError):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a back-fill has come to, all its runs together; lies in its cursor, acknowledged with what it counts.
+    """What a backfill has come to, all its runs together; lies in its cursor, acknowledged with what it counts.
 
     Attributes:
         cursor: The source's own.
         records: How many of the vendor's records were read.
         events: Published, by type.
         refused: Records that went to the dead letters, by reason.
-        already_past: Events that the live connector has told, and records that have a letter already: left out.
+        already_past: Events that the live connector has published, and records that have a dead letter already: left out.
         before_start: Of the events, those that occurred before the connector's `start_at`: they end as no_op.
-        reached: Where in the span the last batch was.
-        part: How much of the span is behind, 0 to 1.
-        finished: The span is done.
+        reached: Where in the time range the last batch was.
+        part: How much of the time range is behind, 0 to 1.
+        finished: The time range is done.
     """
 
     cursor: str | None = None
@@ -83,7 +83,7 @@ class Tally:
             reached = found.pop("reached")
             return cls(**found, reached=None if reached is None else datetime.fromisoformat(reached))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FatalError("the cursor is not one of a back-fill; name another span") from error
+            raise FatalError("the cursor is not one of a backfill; name another time range") from error
 
     def as_json(self) -> dict[str, Any]:
         """For machines: without the source's cursor."""
@@ -92,33 +92,35 @@ class Tally:
         return {**shown, "reached": self.reached.isoformat() if self.reached else None}
 
 
-Tell = Callable[[Tally, str], None]
-"""Told of what is behind, and of what is being done, in words ("": it reads)."""
+Progress = Callable[[Tally, str], None]
+"""Called with what is behind, and of what is being done, in words ("": it reads)."""
 
 
 class TalliedSource:
-    """A span as a `Source` whose cursor holds the tally.
+    """A time range as a `Source` whose cursor holds the tally.
 
     Args:
-        source: Of the span.
-        settled: Ids of letters that exist: their records are not refused again, since somebody may be done with them.
+        source: Of the time range.
+        settled: Ids of dead letters that exist: their records are not refused again, since somebody may be done with them.
         start_at: The connector's.
-        tell: Told with every batch that is behind.
+        progress: Called with every batch that is behind.
     """
 
-    def __init__(self, source: BackfillSource, settled: Collection[str], start_at: datetime | None, tell: Tell) -> None:
+    def __init__(
+        self, source: BackfillSource, settled: Collection[str], start_at: datetime | None, progress: Progress
+    ) -> None:
         self.name, self.company = source.name, source.company
-        self._source, self._settled, self._start_at, self._tell = source, settled, start_at, tell
+        self._source, self._settled, self._start_at, self._progress = source, settled, start_at, progress
 
     async def read(self, cursor: str | None) -> Batch:
         tally = Tally.from_text(cursor)
         if tally.finished:
             return Batch((), cursor, idle=True)
         batch = await self._source.read(tally.cursor)
-        self._tell(tally, batch.doing)
+        self._progress(tally, batch.doing)
         items = tuple(item for item in batch.items if not (isinstance(item, RefusedRecord) and self._is_settled(item)))
         if batch.levels:
-            raise FatalError(f"{self.name}: a back-fill has read levels, which are of now; report this version")
+            raise FatalError(f"{self.name}: a backfill has read levels, which are of now; report this version")
         return Batch(items, self._after(tally, batch, Batch(items, None)).to_text(), batch.idle)
 
     async def close(self) -> None:
@@ -172,7 +174,7 @@ class Nowhere:
 
 
 class _UntilIdle(NoMetrics):
-    """Stops a runtime at the end of its source, and tells of what went wrong meanwhile."""
+    """Stops a runtime at the end of its source, and reports what went wrong meanwhile."""
 
     def __init__(self, stop: asyncio.Event, failed: Callable[[str], None]) -> None:
         self._stop, self._failed = stop, failed
@@ -186,7 +188,7 @@ class _UntilIdle(NoMetrics):
 
 
 def check(config: Config, name: str) -> None:
-    """Whether a connector can be back-filled.
+    """Whether a connector can be backfilled.
 
     Raises:
         NotForThisKindError: It cannot; the message says what to do.
@@ -201,23 +203,23 @@ def check(config: Config, name: str) -> None:
 async def run(
     config: Config,
     name: str,
-    span: TimeRange,
+    time_range: TimeRange,
     *,
     log: Log,
     codec: Codec,
-    tell: Tell,
+    progress: Progress,
     dry_run: bool = False,
     clock: Clock | None = None,
 ) -> tuple[Tally, Tally]:
-    """Read a span and publish it, from where the last run of it has stopped.
+    """Read a time range and publish it, from where the last run of it has stopped.
 
     Args:
         config: Names the connector.
         name: The connector's.
-        span: What is read.
+        time_range: What is read.
         log: Started.
         codec: Of the configured registry.
-        tell: Told with every batch.
+        progress: Called with every batch.
         dry_run: Read from the beginning, publish nothing and move nothing.
         clock: By default the machine's.
 
@@ -226,7 +228,7 @@ async def run(
 
     Raises:
         NotForThisKindError: There is nothing to be read.
-        LostRaceError: Another process reads the same span.
+        LostRaceError: Another process reads the same time range.
         FatalError: A person has to act.
         RetriableError: Kafka did not answer when we looked where the live connector stands.
     """
@@ -238,15 +240,15 @@ async def run(
     live = Cursors(name, log, codec, clock, topic=topic, partition=partition)
     await live.look()
     letters = await standing(log, config, codec)
-    source = make(name, settings, clock, span, live.position.cursor)
+    source = make(name, settings, clock, time_range, live.position.cursor)
     broker: Broker = Nowhere() if dry_run else log
-    cursors = Cursors(backfill_name(name, span), broker, codec, clock, topic=topic, partition=partition)
+    cursors = Cursors(backfill_name(name, time_range), broker, codec, clock, topic=topic, partition=partition)
     return await drive(
-        TalliedSource(source, frozenset(letters), settings.start_at, tell),
+        TalliedSource(source, frozenset(letters), settings.start_at, progress),
         cursors=cursors,
         publisher=Publisher(broker, codec, clock, config.topic),
         letters=DeadLetters(broker, codec, clock, config.topic, config.company_partition),
-        failed=lambda error: tell(Tally.from_text(cursors.position.cursor), f"{error}: tried again"),
+        failed=lambda error: progress(Tally.from_text(cursors.position.cursor), f"{error}: tried again"),
     )
 
 
@@ -258,7 +260,7 @@ async def drive(
     letters: DeadLetters,
     failed: Callable[[str], None],
 ) -> tuple[Tally, Tally]:
-    """See a span through to its end; what it had come to before, and has come to now."""
+    """See a time range through to its end; what it had come to before, and has come to now."""
     try:
         await cursors.look()
         before = Tally.from_text(cursors.position.cursor)

@@ -38,7 +38,7 @@ async def run(
     codec: Codec | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Run the connectors that fall to this process, until told to stop.
+    """Run the connectors that fall to this process, until `stop` is set.
 
     Args:
         config: Names them.
@@ -97,7 +97,7 @@ async def run(
 
 
 async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
-    """See a call through, or leave it when we are told to stop."""
+    """See a call through, or leave it when `stop` is set."""
     calling, stopping = asyncio.ensure_future(call), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({calling, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -35,7 +35,7 @@ ALLOWED = frozenset(
         *("command", "tier", "sessions", "limit", "by"),
     }
 )
-#: Libraries that tell too much at INFO: httpx writes whole URLs, which hold e-mail addresses in filters.
+#: Libraries that log too much at INFO: httpx writes whole URLs, which hold e-mail addresses in filters.
 _QUIET = ("aiokafka", "asyncio", "faust", "httpcore", "httpx", "kafka", "mode", "uvicorn", "asyncssh")
 
 Line = MutableMapping[str, Any]
@@ -61,7 +61,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
             foreign_pre_chain=[*shared, _first_line],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _tell_exception,
+                _describe_exception,
                 _keep_allowed,
                 _render,
             ],
@@ -80,17 +80,17 @@ def _first_line(_logger: Any, _method: str, line: Line) -> Line:
     return line
 
 
-def _tell_exception(_logger: Any, _method: str, line: Line) -> Line:
+def _describe_exception(_logger: Any, _method: str, line: Line) -> Line:
     given = line.pop("exc_info", None)
     if not given:
         return line
     error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else sys.exc_info()[1]
     if error is not None:
-        line["exception"] = told(error)
+        line["exception"] = described(error)
     return line
 
 
-def told(error: BaseException) -> list[dict[str, Any]]:
+def described(error: BaseException) -> list[dict[str, Any]]:
     """An exception and its causes: type and place of each; the words only of our own, which hold no values."""
     chain: list[dict[str, Any]] = []
     at: BaseException | None = error
@@ -121,7 +121,7 @@ def _safe(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_safe(item) for item in list(value)[:50]]
     if isinstance(value, BaseException):
-        return told(value)[0]
+        return described(value)[0]
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{len(value)} bytes"
     return escape(str(value))

@@ -72,7 +72,7 @@ class Composer:
     def compose(
         self, rows: Sequence[Row], seen: Seen, pending: dict[int, int], head: Head, start: int, now: datetime, cause: str, no_ops: int,
     ) -> Composed:  # fmt: skip
-        """Judge every record once: count it, skip it as nothing to do, or skip it with everything its letter needs.
+        """Judge every record once: count it, skip it as nothing to do, or skip it with everything its dead letter needs.
 
         Args:
             rows: of one partition, offsets ascending, all >= start.

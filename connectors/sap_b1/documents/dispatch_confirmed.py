@@ -75,14 +75,14 @@ def build(
     ]
     first = event.tracking_numbers[0] if event.tracking_numbers else None
     # A number that B1 would cut is worth nothing: it stands whole in the comment.
-    told = [n for n in event.tracking_numbers if n != first or len(n) > MAX_TRACKING]
+    others = [n for n in event.tracking_numbers if n != first or len(n) > MAX_TRACKING]
     header = {
         **order_header(map, order, k, map.posting_date(event.occurred_at)),
         **given(
             TrackingNumber=cut(first, MAX_TRACKING),
             TransportationCode=shipping_type,
             BPL_IDAssignedToInvoice=branch_of(master, (warehouse,)),
-            Comments=comments(f"Tracking: {', '.join(told)}" if told else None),
+            Comments=comments(f"Tracking: {', '.join(others)}" if others else None),
         ),
         "DocumentLines": lines,
     }
