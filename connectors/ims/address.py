@@ -12,7 +12,7 @@ from connectors.base.settings import folder_of, invalid, is_bare_http
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class InboxAddress:
     """A folder on a server.
 
     Attributes:
@@ -34,8 +34,8 @@ class Address:
 PORTS: Mapping[str, int] = {"sftp": 22, "https": 443, "http": 80}
 
 
-def an_inbox(inbox: object, info: ValidationInfo) -> Path | Address:
-    if isinstance(inbox, Path | Address):
+def an_inbox(inbox: object, info: ValidationInfo) -> Path | InboxAddress:
+    if isinstance(inbox, Path | InboxAddress):
         return folder_of(info) / inbox if isinstance(inbox, Path) else inbox
     if not isinstance(inbox, str) or not inbox.strip():
         raise invalid("inbox", "is not a folder; write a path, relative to the configuration file")
@@ -61,4 +61,4 @@ def an_inbox(inbox: object, info: ValidationInfo) -> Path | Address:
         raise invalid("inbox", "has . or .. in its path; write the path as it is")
     user = unquote(parts.username) if parts.username else None
     scheme = cast(Literal["sftp", "https", "http"], parts.scheme)
-    return Address(scheme, user, host, port or PORTS[scheme], path.rstrip("/") + "/")
+    return InboxAddress(scheme, user, host, port or PORTS[scheme], path.rstrip("/") + "/")

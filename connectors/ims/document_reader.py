@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from connectors.base.source import Item
-from connectors.ims.documents import Document
+from connectors.ims.documents import JsonDocument
 from connectors.ims.errors import LineError
 from connectors.ims.inboxes.inbox import File
 from connectors.ims.lines import MAX_LINE_BYTES
@@ -21,7 +21,7 @@ class DocumentReader(FileReader):
     def __init__(self, file: File, position: FilePosition, mapping: JsonSettings) -> None:
         super().__init__(file, position)
         self._mapping = mapping
-        self._document: Document | None = None
+        self._document: JsonDocument | None = None
 
     def steps(self, context: ImsContext) -> Iterator[ReadStep]:
         if self._document is None:
@@ -43,7 +43,7 @@ class DocumentReader(FileReader):
         if not last:
             self.position = replace(self.position, offset=self.file.size)
 
-    def _read(self, body: bytes) -> Document:
+    def _read(self, body: bytes) -> JsonDocument:
         limit = self._mapping.max_bytes
         if len(body) > limit:
             raise LineError(
@@ -52,9 +52,9 @@ class DocumentReader(FileReader):
                 "split it at the source, or raise max_bytes",
                 self._mapping.event,
             )
-        return Document(body, self._mapping)
+        return JsonDocument(body, self._mapping)
 
-    def _item(self, document: Document, record: object, number: int, context: ImsContext) -> Item:
+    def _item(self, document: JsonDocument, record: object, number: int, context: ImsContext) -> Item:
         event = self._mapping.event
         try:
             fields = document.fields(record)

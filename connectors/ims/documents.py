@@ -34,7 +34,7 @@ class _FieldNode:
     inner: dict[str, "_FieldNode"] = field(default_factory=dict)
 
 
-class Document:
+class JsonDocument:
     """One document that has been read whole.
 
     Args:

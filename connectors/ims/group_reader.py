@@ -8,7 +8,7 @@ from connectors.base.values import MAX_NAMED_PROBLEMS
 from connectors.ims.errors import LineError
 from connectors.ims.inboxes.inbox import File
 from connectors.ims.line_reader import NO_HEADER, CsvFile
-from connectors.ims.lines import MAX_LINE_BYTES, Line
+from connectors.ims.lines import MAX_LINE_BYTES, FileLine
 from connectors.ims.mappings import CsvSettings
 from connectors.ims.reader import TOO_LONG, FilePosition, FileReader, ImsContext, ReadStep, refused
 from connectors.ims.records import validate
@@ -117,7 +117,7 @@ class GroupReader(FileReader):
             self._refuse_repeated_levels(by_key.values())
         return found
 
-    def _key(self, line: Line, text: str) -> tuple[str, ...]:
+    def _key(self, line: FileLine, text: str) -> tuple[str, ...]:
         rows = self._csv.rows
         return rows.key(text) if self._mapping.group_by else rows.place_of(line.first, text)
 
@@ -158,4 +158,4 @@ class GroupReader(FileReader):
 
     def _text(self, row: _RowSpan) -> str:
         raw = self._csv.scanner.read(row.start, row.end)
-        return self._csv.text(Line(raw, row.start, row.end, row.first, row.first, cut=False))
+        return self._csv.text(FileLine(raw, row.start, row.end, row.first, row.first, cut=False))

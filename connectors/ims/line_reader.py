@@ -7,7 +7,7 @@ from connectors.base.source import Item
 from connectors.ims.errors import LineError
 from connectors.ims.inboxes.inbox import File
 from connectors.ims.json_lines import parse
-from connectors.ims.lines import MAX_LINE_BYTES, Line, LineScanner
+from connectors.ims.lines import MAX_LINE_BYTES, FileLine, LineScanner
 from connectors.ims.mappings import CsvSettings
 from connectors.ims.reader import TOO_LONG, FilePosition, FileReader, ImsContext, ReadStep, refused
 from connectors.ims.records import validate
@@ -33,7 +33,7 @@ class LineReader(FileReader):
             self.position = replace(self.position, line=line.last, offset=line.end)
             yield ReadStep(item, line.first, line.end - line.start)
 
-    def _item(self, line: Line, context: ImsContext) -> Item | None:
+    def _item(self, line: FileLine, context: ImsContext) -> Item | None:
         raw = self._scanner.bytes_of(line)
         if not raw.strip() or (self._scanner.encoding.unit > 1 and not self._scanner.some_text(line).strip()):
             return None
@@ -53,17 +53,17 @@ class CsvFile:
         self.scanner = LineScanner(file, mapping.encoding)
         self.rows = Rows(mapping, file)
 
-    def is_skipped(self, line: Line) -> bool:
+    def is_skipped(self, line: FileLine) -> bool:
         return self.rows.skips and self.rows.is_skipped(line.first, self.scanner.some_text(line))
 
-    def take_header(self, line: Line) -> bool:
+    def take_header(self, line: FileLine) -> bool:
         """Whether a line is the header; its names are known then."""
         return not self.is_skipped(line) and self.rows.take_header(self.scanner.some_text(line))
 
-    def lines(self, at: int, number: int) -> Iterator[Line]:
+    def lines(self, at: int, number: int) -> Iterator[FileLine]:
         return self.scanner.rows(at, number, self.rows, self.is_skipped)
 
-    def text(self, line: Line) -> str:
+    def text(self, line: FileLine) -> str:
         """A row as text.
 
         Raises:
@@ -121,7 +121,7 @@ class RowReader(FileReader):
             self.position = replace(self.position, line=line.last, offset=line.end)
             yield ReadStep(item, line.first, line.end - line.start)
 
-    def _look_at(self, line: Line) -> bool:
+    def _look_at(self, line: FileLine) -> bool:
         """Whether a line is a row; the header is taken when it comes."""
         csv = self._csv
         if self._csv.rows.header is None:
@@ -132,7 +132,7 @@ class RowReader(FileReader):
         self._has_rows = self._has_rows or is_row
         return is_row
 
-    def _item(self, line: Line, context: ImsContext) -> Item | None:
+    def _item(self, line: FileLine, context: ImsContext) -> Item | None:
         csv = self._csv
         try:
             text = csv.text(line)

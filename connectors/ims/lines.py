@@ -36,7 +36,7 @@ _SIGNATURES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FileLine:
     """A line or row: its bytes without the line break, where it is, and whether the end of it was cut off."""
 
     text: bytes
@@ -113,22 +113,22 @@ class LineScanner:
         if self.encoding.unit == 1 and b"\n" not in sample and b"\r" in sample[:-1]:
             self._handle = cast(BinaryIO, io.BufferedReader(_CarriageReturns(file.handle)))
 
-    def bytes_of(self, line: Line) -> bytes:
+    def bytes_of(self, line: FileLine) -> bytes:
         """A line without the file's mark."""
         return line.text.removeprefix(self.encoding.bom) if line.start == 0 else line.text
 
-    def some_text(self, line: Line) -> str:
+    def some_text(self, line: FileLine) -> str:
         """As much of a line as can be read: enough to tell what kind of line it is."""
         return self.bytes_of(line).decode(self.encoding.codec, errors="replace")
 
-    def lines(self, at: int, number: int) -> Iterator[Line]:
+    def lines(self, at: int, number: int) -> Iterator[FileLine]:
         """Lines from an offset and behind a line, up to the size that the file had when it was opened."""
         while at < self._file.size:
             line = self._line(at, number + 1)
             at, number = line.end, line.last
             yield line
 
-    def rows(self, at: int, number: int, rows: Rows, is_skipped: Callable[[Line], bool]) -> Iterator[Line]:
+    def rows(self, at: int, number: int, rows: Rows, is_skipped: Callable[[FileLine], bool]) -> Iterator[FileLine]:
         """The same, with the lines of one row as one."""
         while at < self._file.size:
             line = self._line(at, number + 1)
@@ -143,11 +143,11 @@ class LineScanner:
         self._file.handle.seek(start)
         return self.encoding.bare(self._file.handle.read(end - start))
 
-    def _line(self, start: int, number: int) -> Line:
+    def _line(self, start: int, number: int) -> FileLine:
         handle, unit, newline = self._handle, self.encoding.unit, self.encoding.newline
         handle.seek(start)
         if unit == 1 and (raw := handle.readline(MAX_LINE_BYTES)).endswith(b"\n"):
-            return Line(self.encoding.bare(raw), start, start + len(raw), number, number, cut=False)
+            return FileLine(self.encoding.bare(raw), start, start + len(raw), number, number, cut=False)
         handle.seek(start)
         kept = tail = b""
         length = 0
@@ -163,9 +163,9 @@ class LineScanner:
         text = self.encoding.bare(kept) if is_whole else kept
         is_cut = not is_whole or len(text) > MAX_LINE_BYTES
         end = start + length if length else self._file.size
-        return Line(text[:MAX_LINE_BYTES], start, end, number, number, is_cut)
+        return FileLine(text[:MAX_LINE_BYTES], start, end, number, number, is_cut)
 
-    def _row(self, first: Line, rows: Rows) -> Line:
+    def _row(self, first: FileLine, rows: Rows) -> FileLine:
         """The row that begins with a line whose last cell is open; the line alone if it is never closed properly."""
         last = first
         for _ in range(MAX_ROW_LINES):
@@ -174,7 +174,7 @@ class LineScanner:
             last = self._line(last.end, last.last + 1)
             if last.cut or last.end - first.start > MAX_LINE_BYTES:
                 break
-            row = Line(self.read(first.start, last.end), first.start, last.end, first.first, last.last, cut=False)
+            row = FileLine(self.read(first.start, last.end), first.start, last.end, first.first, last.last, cut=False)
             text = self.some_text(row)
             if not rows.is_open(text):
                 # Another row's quote has closed the cell: rows must not vanish into one another.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
 
 from connectors.base.settings import ConnectorSettings, Secret, folder_of, invalid
-from connectors.ims.address import Address, an_inbox
+from connectors.ims.address import InboxAddress, an_inbox
 from connectors.ims.mappings import CsvSettings, JsonSettings, MappingSettings
 
 #: A look at a server costs it a connection's worth of work; a folder costs nothing.
@@ -37,7 +37,7 @@ with warnings.catch_warnings():
         """Where the files are, how one gets at them, and what those mean that are not JSON lines."""
 
         kind: Literal["ims"] = Field(description="ims")
-        inbox: Annotated[Path | Address, PlainValidator(an_inbox), PlainSerializer(str, when_used="json")] = Field(
+        inbox: Annotated[Path | InboxAddress, PlainValidator(an_inbox), PlainSerializer(str, when_used="json")] = Field(
             description="The folder that the inventory system writes files into, or sftp://user@host/path, https://host/path/"
         )
         csv: dict[str, CsvSettings] = Field(
@@ -101,16 +101,16 @@ with warnings.catch_warnings():
 
         @model_validator(mode="after")
         def _fits_together(self) -> Self:
-            scheme = self.inbox.scheme if isinstance(self.inbox, Address) else ""
+            scheme = self.inbox.scheme if isinstance(self.inbox, InboxAddress) else ""
             scheme = "https" if scheme == "http" else scheme
             for name, schemes in _ONLY_FOR.items():
                 if name in self.model_fields_set and getattr(self, name) is not None and scheme not in schemes:
                     kinds = " and ".join(f"{each}://" for each in schemes)
                     raise invalid("inbox_settings", f"{name} is for an inbox at {kinds}; take it out")
             match self.inbox:
-                case Address(scheme="sftp", user=user):
+                case InboxAddress(scheme="sftp", user=user):
                     self._check_sftp(user)
-                case Address(user=user):
+                case InboxAddress(user=user):
                     if (user is None) != (self.password is None):
                         raise invalid(
                             "password", "a password goes with a user; write https://user@host/path/ and password"

@@ -11,7 +11,7 @@ from connectors.base.clock import Clock
 from connectors.base.context import EventContext
 from connectors.base.errors import RetriableError
 from connectors.base.source import Batch, Item, StockLevel
-from connectors.ims.address import Address
+from connectors.ims.address import InboxAddress
 from connectors.ims.files import open_reader
 from connectors.ims.inboxes import Inbox, open_inbox
 from connectors.ims.inboxes.folder import names_in
@@ -37,7 +37,7 @@ def unread_files(settings: ImsSettings) -> list[str]:
 
     Of an inbox on a server that is nobody's guess: none.
     """
-    if isinstance(settings.inbox, Address):
+    if isinstance(settings.inbox, InboxAddress):
         return []
     try:
         return sorted(name for name in names_in(settings.inbox) if is_ours(name, settings))
@@ -50,7 +50,7 @@ def unmapped_files(settings: ImsSettings, cursor: str | None) -> list[str]:
 
     Of an inbox on a server, as the connector saw it last and wrote down in its cursor.
     """
-    if isinstance(settings.inbox, Address):
+    if isinstance(settings.inbox, InboxAddress):
         return list(FilePosition.from_text(cursor).unmapped) if cursor is not None else []
     try:
         return _unmapped(names_in(settings.inbox), settings)
@@ -223,7 +223,7 @@ class ImsSource:
 
     def _with_unmapped(self, cursor: str | None, position: FilePosition | None) -> str | None:
         """The cursor, with what lies on a server and nobody will read: `streams status` can look there only through us."""
-        shown = self._unmapped[:MAX_UNMAPPED_SHOWN] if isinstance(self._settings.inbox, Address) else ()
+        shown = self._unmapped[:MAX_UNMAPPED_SHOWN] if isinstance(self._settings.inbox, InboxAddress) else ()
         if shown == (position.unmapped if position is not None else ()):
             return cursor
         return replace(position or FilePosition("", ""), unmapped=shown).to_text()

@@ -1,6 +1,6 @@
 """Where the files lie: a folder, an SFTP server, an HTTPS server. One interface, one module each."""
 
-from connectors.ims.address import Address
+from connectors.ims.address import InboxAddress
 from connectors.ims.inboxes.folder import FolderInbox
 from connectors.ims.inboxes.https import HttpsInbox
 from connectors.ims.inboxes.inbox import Inbox
@@ -13,9 +13,9 @@ __all__ = ["FolderInbox", "HttpsInbox", "Inbox", "SftpInbox", "open_inbox"]
 def open_inbox(settings: ImsSettings) -> Inbox:
     """The inbox that the settings name; nothing is connected or looked at yet."""
     match settings.inbox:
-        case Address(scheme="sftp") as address:
+        case InboxAddress(scheme="sftp") as address:
             return SftpInbox(address, settings)
-        case Address() as address:
+        case InboxAddress() as address:
             return HttpsInbox(address, settings)
         case folder:
             return FolderInbox(folder)

@@ -17,7 +17,7 @@ import httpx
 
 from connectors.base.errors import FatalError, RetriableError
 from connectors.base.http import HttpClient, StatusRule, http_date, retry_after_s, status_error
-from connectors.ims.address import Address
+from connectors.ims.address import InboxAddress
 from connectors.ims.inboxes.inbox import MAX_FILES, File, Memory, Spool, is_plain
 from connectors.ims.settings import ImsSettings
 
@@ -55,7 +55,7 @@ class HttpsInbox:
     """
 
     def __init__(
-        self, address: Address, settings: ImsSettings, transport: httpx.AsyncBaseTransport | None = None
+        self, address: InboxAddress, settings: ImsSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._address, self._settings = address, settings
         host = f"[{address.host}]" if ":" in address.host else address.host
@@ -224,7 +224,7 @@ def _trusted(settings: ImsSettings) -> ssl.SSLContext:
         raise FatalError(f"{settings.ca_file} has no CA certificates (PEM); fix ca_file, then restart") from None
 
 
-def _credentials(address: Address, settings: ImsSettings) -> dict[str, str]:
+def _credentials(address: InboxAddress, settings: ImsSettings) -> dict[str, str]:
     # Of its own, so that no frame of ours that raises has the secret among its locals
     if settings.token is not None:
         return {"authorization": f"Bearer {settings.token.reveal()}"}

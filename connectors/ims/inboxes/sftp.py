@@ -11,7 +11,7 @@ import asyncssh
 from asyncssh.constants import FILEXFER_TYPE_REGULAR
 
 from connectors.base.errors import ConnectorError, FatalError, RetriableError
-from connectors.ims.address import Address
+from connectors.ims.address import InboxAddress
 from connectors.ims.inboxes.inbox import DONE, MAX_FILES, File, Memory, Spool, done_names, is_plain
 from connectors.ims.settings import ImsSettings
 
@@ -30,7 +30,7 @@ _Stamp = tuple[int | None, int | None]
 class SftpInbox:
     """See `Inbox`. What is read is known by what lies in `done/` there; a file is fetched whole before it is read."""
 
-    def __init__(self, address: Address, settings: ImsSettings) -> None:
+    def __init__(self, address: InboxAddress, settings: ImsSettings) -> None:
         self._address, self._settings = address, settings
         self._connection: asyncssh.SSHClientConnection | None = None
         self._sftp: asyncssh.SFTPClient | None = None

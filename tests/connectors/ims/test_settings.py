@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.ims import mappings
-from connectors.ims.address import Address
+from connectors.ims.address import InboxAddress
 from connectors.ims.settings import ImsSettings, mapping_of
 
 CSV = {
@@ -42,8 +42,8 @@ HTTPS = {"inbox": "https://host/in", "token": "env:SECRET"}
 
 def test_an_inbox_may_be_on_a_server_and_is_then_looked_at_less_often(tmp_path):
     sftp = settings(tmp_path, **SFTP)
-    assert sftp.inbox == Address("sftp", "wms", "host", 22, "/in/")
-    assert settings(tmp_path, **HTTPS | {"inbox": "https://host:8443/a%20b"}).inbox == Address(
+    assert sftp.inbox == InboxAddress("sftp", "wms", "host", 22, "/in/")
+    assert settings(tmp_path, **HTTPS | {"inbox": "https://host:8443/a%20b"}).inbox == InboxAddress(
         "https", None, "host", 8443, "/a b/"
     )
     assert (sftp.poll_interval_s, settings(tmp_path).poll_interval_s) == (30, 1)

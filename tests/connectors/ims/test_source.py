@@ -235,7 +235,7 @@ async def test_an_empty_file_is_done_and_a_missing_inbox_is_made(settings, clock
 async def test_an_inbox_that_cannot_be_read_is_tried_again_and_says_what_to_do(source, inbox):
     inbox.rmdir()
     inbox.write_text("a file")
-    with pytest.raises(RetriableError, match="mend its rights"):
+    with pytest.raises(RetriableError, match="fix its rights"):
         await source.read(None)
 
 
