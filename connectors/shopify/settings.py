@@ -61,7 +61,8 @@ class ShopifySettings(ConnectorSettings):
     )
     skus: SkuSettings = SkuSettings()
     tax_codes: Literal["country-rate", "title", "none"] = Field(
-        default="country-rate", description="The tax code of a line: GB-20, the title of its taxes, or none"
+        default="country-rate",
+        description="The tax code of a line: GB-20, the title of its taxes, or (none) the rate alone: 20",
     )
     home_country: str | None = Field(
         default=None,

@@ -178,3 +178,74 @@ async def test_counts_and_dispatches_of_one_location_leave_b1_with_the_shops_cou
     assert world.on_hand("A") == 90
     # A dispatch may overtake its order between two topics: it then waits for it.
     assert {one.state.state for one in await world.letters()} <= {"posted"}
+
+
+TAX = {"codes": {"GB-20": "O1", "GB-0": "O0", "20": "O1", "0": "O0"}, "default": "O1"}
+REFUNDS = {"adjustment_expense_code": 2, "adjustment_account": "4000"}
+
+
+async def test_a_sale_at_a_till_is_posted_under_its_own_rates_and_never_under_the_default(
+    open_world: OpenWorld,
+) -> None:
+    world = await open_world(connectors={"shop": {"locations": {"31": "LON1"}}}, tax=TAX)
+    front = await open_shop(world)
+    lines = [{"sku": "A", "quantity": 1, "price": "10.00", "rate": "0"}, {"sku": "B", "quantity": 1, "price": "12.00"}]
+    front.shop.place_order(*lines, at_till=True, shipping=None)
+    await world.until(lambda: world.documents("Orders"))
+    await front.close()
+    (order,) = world.documents("Orders")
+    assert [(line["ItemCode"], line["VatGroup"]) for line in order["DocumentLines"]] == [("A", "O0"), ("B", "O1")]
+    assert Decimal(order["DocTotal"]) == 22
+
+
+async def test_a_rate_that_is_not_mapped_is_refused_where_the_country_is_not_known(open_world: OpenWorld) -> None:
+    world = await open_world(
+        connectors={"shop": {"locations": {"31": "LON1"}}}, tax={"codes": {"GB-20": "O1"}, "default": "O1"}
+    )
+    front = await open_shop(world)
+    front.shop.place_order({"sku": "A", "quantity": 1, "price": "10.00", "rate": "0"}, at_till=True, shipping=None)
+    await asyncio.sleep(120)
+    await front.close()
+    (letter,) = await world.letters()
+    assert letter.state.reason == "unmapped_tax_code"
+    assert world.documents("Orders") == []
+
+
+async def test_an_exchange_is_a_credit_and_a_second_order_whose_dispatch_finds_it(open_world: OpenWorld) -> None:
+    world = await open_world(
+        connectors={"shop": {"locations": {"31": "LON1"}}}, shipping_types={"DPD UK": 3}, tax=TAX, refunds=REFUNDS
+    )
+    front = await open_shop(world)
+    shop = front.shop
+    number = shop.place_order({"sku": "A", "quantity": 1, "price": "100.00"}, shipping=None)
+    await asyncio.sleep(60)
+    shop.fulfil(number, "31", {0: 1}, company="DPD UK", tracking="1")
+    await asyncio.sleep(60)
+    shop.exchange(number, 0, {"sku": "B", "quantity": 1, "price": "250.00"}, "31")
+    await asyncio.sleep(60)
+    shop.fulfil(number, "31", {1: 1}, company="DPD UK", tracking="2")
+    await world.until(lambda: len(world.documents("DeliveryNotes")) == 2 and world.documents("CreditNotes"))
+    await front.close()
+    assert {one.state.state for one in await world.letters()} <= {"posted"}
+    assert [Decimal(one["DocTotal"]) for one in world.documents("Orders")] == [100, 250]
+    assert [line["ItemCode"] for one in world.documents("DeliveryNotes") for line in one["DocumentLines"]] == ["A", "B"]
+    (credit,) = world.documents("CreditNotes")
+    assert Decimal(credit["DocTotal"]) == 100
+    assert (world.on_hand("A"), world.on_hand("B")) == (100, 99)
+
+
+async def test_money_given_back_without_rows_is_a_credit_memo_of_that_amount(open_world: OpenWorld) -> None:
+    world = await open_world(
+        connectors={"shop": {"locations": {"31": "LON1"}}}, shipping_types={"DPD UK": 3}, tax=TAX, refunds=REFUNDS
+    )
+    front = await open_shop(world)
+    shop = front.shop
+    number = shop.place_order({"sku": "A", "quantity": 1, "price": "100.00"}, shipping=None)
+    shop.fulfil(number, "31", {0: 1}, company="DPD UK", tracking="1")
+    await asyncio.sleep(60)
+    shop.refund(number, money="15.00", explained=False)
+    await world.until(lambda: world.documents("CreditNotes"))
+    await front.close()
+    (credit,) = world.documents("CreditNotes")
+    assert Decimal(credit["DocTotal"]) == 15
+    assert {one.state.state for one in await world.letters()} <= {"posted"}

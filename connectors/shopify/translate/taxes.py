@@ -57,21 +57,22 @@ class TaxCodes:
             return ZERO
         return stated
 
-    def code(self, taxes: Sequence[records.TaxLine], amount: NetTax) -> str | None:
-        """The code of a line; None: `tax_codes` is `none`, and B1 looks at the rate."""
-        if self._kind == "none":
-            return None
+    def code(self, taxes: Sequence[records.TaxLine], amount: NetTax) -> str:
+        """The code of a line."""
         rate = self.rate(taxes, amount)
-        if self._kind == "country-rate":
+        if self._kind != "title":
             return self._of_rate(rate)
         return "+".join(each.title or UNKNOWN for each in taxes) if taxes and rate != 0 else UNTAXED
 
     def code_of_charges(self, charges: Iterable[Charge]) -> str | None:
         """The code of charges that become one amount; several, as `GB-0+GB-20`, where they are taxed differently."""
-        codes = {self._code_of_charge(each) for each in charges}
-        return "+".join(sorted(code for code in codes if code is not None)) or None
+        codes = {
+            self.code_of_amount(each.amount) if each.taxes is None else self.code(each.taxes, each.amount)
+            for each in charges
+        }
+        return "+".join(sorted(codes)) or None
 
-    def code_of_amount(self, amount: NetTax) -> str | None:
+    def code_of_amount(self, amount: NetTax) -> str:
         """The code of an amount that states its tax and not its rate: one of the order's rates that comes to the same."""
         if not amount.tax:
             return self.code((), amount)
@@ -79,14 +80,11 @@ class TaxCodes:
         for rate, taxes in self._known.items():
             if abs(amount.net * rate / 100 - amount.tax) <= slack:
                 return self.code(taxes, amount)
-        return None if self._kind == "none" else self._of_rate(None) if self._kind == "country-rate" else UNKNOWN
-
-    def _code_of_charge(self, charge: Charge) -> str | None:
-        return self.code_of_amount(charge.amount) if charge.taxes is None else self.code(charge.taxes, charge.amount)
+        return UNKNOWN if self._kind == "title" else self._of_rate(None)
 
     def _of_rate(self, rate: Decimal | None) -> str:
         text = UNKNOWN if rate is None else format(rate.normalize(), "f")
-        return f"{self._country}-{text}" if self._country else text
+        return f"{self._country}-{text}" if self._country and self._kind == "country-rate" else text
 
 
 def tax_of(taxes: Sequence[records.TaxLine]) -> Decimal:

@@ -96,6 +96,17 @@ def test_untaxed_lines_and_taxes_without_a_title_have_codes_where_codes_are_titl
     assert [line.tax_code for line in only(OrderPlaced, items_of(raw, tax_codes="title")).lines] == ["none", "unknown"]
 
 
+def test_codes_of_the_rate_alone_name_lines_freight_and_adjustments() -> None:
+    raw = field("taxed_duties")
+    refund = field("refund_of_money_only")["refunds"][0]
+    refund["orderAdjustments"]["nodes"].append({"amountSet": bag("-15.00"), "taxAmountSet": bag("0.00")})
+    raw["refunds"] = [refund]
+    items = items_of(raw, tax_codes="none")
+    order = only(OrderPlaced, items)
+    assert (order.lines[0].tax_code, order.shipping.tax_code) == ("20", "20")
+    assert only(RefundIssued, items).adjustment.tax_code == "0"
+
+
 def test_freight_has_the_code_of_what_is_in_it_also_where_its_parts_are_taxed_differently() -> None:
     raw = field("shipping_refund_told_twice")
     raw["refunds"] = []
