@@ -1,7 +1,7 @@
 """Where a connector stands, in Kafka: one cursor and the levels it has seen, safe against two processes at once.
 
 All records of a connector lie on one partition of `connector-cursors`. Its cursor records follow the chain rule
-(design section 5): each names the one before it, and one that does not name the last accepted one counts for nobody. A
+(architecture section 5): each names the one before it, and one that does not name the last accepted one counts for nobody. A
 level record names the cursor record it stands on, and counts only while that is the last. Every writer reads back up to
 its own record and so knows whether it counts; whoever takes over writes a cursor record first, which shuts out the one
 before.
@@ -32,7 +32,7 @@ from schemas.events import StockAdjusted
 from schemas.records import Cursor
 
 CURSORS = "connector-cursors"
-#: Between a connector's name and the span of a back-fill, which has a chain of its own; no name has a slash.
+#: Between a connector's name and the time range of a backfill, which has a chain of its own; no name has a slash.
 _BACKFILL = "/backfill/"
 _GENESIS = bytes(16)
 
@@ -93,7 +93,7 @@ def level_key(connector: str, sku: str, location: str) -> bytes:
 
 
 def backfill_name(connector: str, span: TimeRange) -> str:
-    """The name under which a connector's back-fill of a span keeps its cursor."""
+    """The name under which a connector's backfill of a time range keeps its cursor."""
     return f"{connector}{_BACKFILL}{span.since.isoformat()}/{span.until.isoformat()}"
 
 
@@ -258,7 +258,7 @@ class Cursors:
         sent = await self._broker.send_many(records)
         last = max(each.offset for each in sent)
         if [each.offset for each in sent] == list(range(self._next, last + 1)):
-            # Nobody else's lie between what was read and what was sent: to read it back would tell us nothing.
+            # Nobody else's lie between what was read and what was sent: to read it back would show nothing new.
             for offset, record in enumerate(records, self._next):
                 self._take(offset, record.key, record.value)
             self._next = last + 1

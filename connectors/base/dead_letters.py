@@ -1,4 +1,4 @@
-"""Refused records to their dead-letter topic, with their bytes, and their state (design section 7)."""
+"""Refused records to their dead-letter topic, with their bytes, and their state (architecture section 7)."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,14 +14,14 @@ from schemas.topics import dead_letter_topic, fact_topic
 NOT_KAFKA = -1
 INBOX = "inbox"
 STATES = "dead-letter-state"
-#: The topic takes 1 MiB with the headers. What is longer is cut: a letter that cannot be written would be tried for ever.
+#: The topic takes 1 MiB with the headers. What is longer is cut: a dead letter that cannot be written would be tried for ever.
 MAX_VALUE_BYTES = 990_000
 
 
 class DeadLetters:
     """Writes the letters of records that connectors refuse.
 
-    The bytes come first, then the state; both are awaited. A letter written again (after a crash) has the same id and
+    The bytes come first, then the state; both are awaited. A dead letter written again (after a crash) has the same id and
     replaces its state.
 
     Args:
@@ -71,7 +71,7 @@ class DeadLetters:
         )
 
     def _letter(self, source: Origin, record: RefusedRecord) -> Outgoing:
-        """The letter's bytes under the connector's name: lines of one source stay in order."""
+        """The record's bytes under the connector's name: lines of one source stay in order."""
         state = self._state(source, record, None)
         place = (
             Header(name="b1streams.connector", value=source.name.encode()),

@@ -31,10 +31,12 @@ async def deliver(
         some = list(group)
         await letters.write(origin, [each for each in some if isinstance(each, RefusedRecord)])
         await publisher.publish([each for each in some if isinstance(each, Outgoing)])
-    told = [record if isinstance(record, RefusedRecord) else item for item, record in zip(items, records, strict=True)]
-    for reason, count in Counter(each.reason for each in told if isinstance(each, RefusedRecord)).items():
+    delivered = [
+        record if isinstance(record, RefusedRecord) else item for item, record in zip(items, records, strict=True)
+    ]
+    for reason, count in Counter(each.reason for each in delivered if isinstance(each, RefusedRecord)).items():
         metrics.refused(origin.name, reason, count)
-    events = Counter(TYPE_NAMES[type(each)] for each in told if not isinstance(each, RefusedRecord))
+    events = Counter(TYPE_NAMES[type(each)] for each in delivered if not isinstance(each, RefusedRecord))
     for name, count in events.items():
         metrics.published(origin.name, name, count)
-    return told
+    return delivered

@@ -1,15 +1,10 @@
-"""When to try again: full jitter with a cap, a deadline, and waits that end when the process is told to stop."""
+"""When to try again: full jitter with a cap, and waits that end when the process is told to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TypeVar
-
-from connectors.base.errors import RetriableError
 
 _MAX_DOUBLINGS = 20
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +43,3 @@ async def wait(stop: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-async def retried(
-    action: Callable[[], Awaitable[_T]],
-    back_off: FullJitter,
-    *,
-    attempts: int,
-    deadline_s: float = float("inf"),
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    monotonic: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
-) -> _T:
-    """Do something until it succeeds.
-
-    Args:
-        action: May raise `RetriableError`; any other error ends it at once.
-        back_off: Between attempts.
-        attempts: At most so many, 1 or more.
-        deadline_s: No attempt begins later than so long after the first one.
-        sleep: Waits.
-        monotonic: Seconds.
-
-    Raises:
-        RetriableError: Of the last attempt.
-    """
-    end = monotonic() + deadline_s
-    attempt = 0
-    while True:
-        try:
-            return await action()
-        except RetriableError as error:
-            wait_s = back_off.wait_s(attempt, error.retry_after_s)
-            attempt += 1
-            if attempt >= attempts or monotonic() + wait_s > end:
-                raise
-        await sleep(wait_s)

@@ -34,7 +34,7 @@ class RefusedRecord:
     """Something the source said that cannot become an event, on its way to the dead letters with its bytes.
 
     `origin`, `digest` and `number` say where it was: for a file its name, a hash of its content, the line (from 1).
-    Digest, number and the connector's name make the letter's id, so they must be the same whenever it is read again.
+    Digest, number and the connector's name make the dead letter's id, so they must be the same whenever it is read again.
     """
 
     event_type: str | None  # None: unknown
@@ -142,13 +142,13 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class BackfillBatch(Batch):
-    """A batch of a span; the last one is idle.
+    """A batch of a time range; the last one is idle.
 
     Attributes:
         records: How many of the vendor's records it came from.
-        already_past: Events that the live connector has told already and that are therefore left out: a record that
+        already_past: Events that the live connector has emitted already and that are therefore left out: a record that
             has changed since would say something else under the same identity.
-        reached: Where in the span it is, as far as one can say; a vendor may be read from its newest on.
+        reached: Where in the time range it is, as far as one can say; a vendor may be read from its newest on.
         part: How much is behind it, 0 to 1, as far as one can say.
         doing: What it does meanwhile, in words for people; "": it reads.
     """
@@ -161,10 +161,10 @@ class BackfillBatch(Batch):
 
 
 class BackfillSource(Protocol):
-    """Everything a vendor has of a span: a `Source` that comes to an end, with cursors of its own.
+    """Everything a vendor has of a time range: a `Source` that comes to an end, with cursors of its own.
 
     What it says is what the live source says of the same things, under the same identities. It says no levels: they are
-    of now, and a vendor that tells the past of its levels tells movements. Lifecycle as of `Source`.
+    of now, and a vendor that shows the past of its levels shows movements. Lifecycle as of `Source`.
     """
 
     @property
@@ -176,7 +176,7 @@ class BackfillSource(Protocol):
         """The company it feeds."""
 
     async def read(self, cursor: str | None) -> BackfillBatch:
-        """As `Source.read`; idle at the end of the span."""
+        """As `Source.read`; idle at the end of the time range."""
 
     async def close(self) -> None:
         """Let go of files and connections."""

@@ -200,7 +200,7 @@ def validate(model: type[_R], value: object, remedy: str = "", context: Mapping[
     Args:
         model: What it should be.
         value: As JSON has it.
-        remedy: The message's last sentence: what mends it; "": the caller says it.
+        remedy: The message's last sentence: what to do; "": the caller says it.
         context: For the model's own checks.
 
     Raises:

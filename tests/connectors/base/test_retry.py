@@ -1,4 +1,4 @@
-"""Waits are drawn below a doubling bound, and end at a cap, a deadline, or when told to stop."""
+"""Waits are drawn below a doubling bound, and end at a cap, or when told to stop."""
 
 import asyncio
 from random import Random
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base.errors import FatalError, RetriableError
-from connectors.base.retry import FullJitter, retried, wait
+from connectors.base.retry import FullJitter, wait
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 5), st.floats(5, 600), st.none() | st.floats(0, 5000), st.integers())
@@ -23,55 +22,6 @@ def test_the_draws_fill_the_whole_bound():
     draws = sorted(jitter.wait_s(10) for _ in range(1000))
     assert draws[0] < 0.1
     assert draws[-1] > 7.9
-
-
-class Action:
-    def __init__(self, *errors: Exception) -> None:
-        self._errors, self.calls, self.slept, self.now = list(errors), 0, list[float](), 0.0
-
-    async def __call__(self) -> str:
-        self.calls += 1
-        if self._errors:
-            raise self._errors.pop(0)
-        return "done"
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    async def retried(self, attempts: int, deadline_s: float = 1000.0) -> str:
-        jitter = FullJitter(Random(1), 1.0, 30.0)
-        return await retried(
-            self, jitter, attempts=attempts, deadline_s=deadline_s, sleep=self.sleep, monotonic=lambda: self.now
-        )
-
-
-async def test_it_is_tried_until_it_succeeds():
-    action = Action(RetriableError("busy"), RetriableError("busy", retry_after_s=5.0))
-    assert await action.retried(3) == "done"
-    assert (action.calls, len(action.slept)) == (3, 2)
-    assert action.slept[1] >= 5.0
-
-
-async def test_the_last_error_is_raised():
-    action = Action(*[RetriableError(str(number)) for number in range(9)])
-    with pytest.raises(RetriableError, match=r"^2$"):
-        await action.retried(3)
-    assert (action.calls, len(action.slept)) == (3, 2)
-
-
-async def test_no_attempt_begins_after_the_deadline():
-    action = Action(*[RetriableError("busy", retry_after_s=4.0)] * 9)
-    with pytest.raises(RetriableError):
-        await action.retried(9, deadline_s=10.0)
-    assert action.calls == 3
-
-
-async def test_another_error_ends_it_at_once():
-    action = Action(FatalError("key"))
-    with pytest.raises(FatalError):
-        await action.retried(3)
-    assert action.calls == 1
 
 
 @pytest.mark.parametrize("steps", range(6))
