@@ -338,7 +338,7 @@ async def test_a_closed_period_parks_the_batches_of_its_days_and_no_others(world
     await world.says("warehouse", stock("old", occurred_at="2026-10-31T12:00:00Z"), stock("new"))
     letter = await world.letter("period_closed")
     assert letter.state.members == ("old",)
-    world.b1.periods.clear()
+    world.b1.load({"periods": []})
     await world.until(lambda: world.on_hand("A") == 102)
     assert {document["DocDate"][:10] for document in stock_documents(world)} == {"2026-10-31", "2026-11-21"}
 

@@ -36,6 +36,9 @@ class Checker:
     def violations(self) -> list[str]:
         return self._view.violations
 
+    def report(self, what: str) -> None:
+        self._view.report(what)
+
     def committing(self, offsets: Mapping[Place, Committed]) -> None:
         check_commit(self._view, offsets)
 

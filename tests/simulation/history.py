@@ -117,7 +117,7 @@ class History:
         )  # fmt: skip
         if random.random() < 0.05:
             placed = replace(placed, lines=(replace(lines[0], sku=MISSING_ITEM), *lines[1:]))
-        if random.random() > 0.04:  # else the order is never told
+        if random.random() > 0.04:  # else the order is never published
             self._tell(placed, at_s, order_id)
         dispatched = self._dispatches(placed, at_s)
         self._cancellation(placed, dispatched, at_s)
@@ -222,7 +222,7 @@ class History:
             event = replace(event, occurred_at=event.occurred_at - timedelta(days=random.choice((1, 2))))
         self._tell(event, at_s, sku)
 
-    # ---- telling
+    # ---- publishing
 
     def _id(self, letter: str) -> str:
         self._numbers += 1

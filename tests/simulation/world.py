@@ -1,4 +1,4 @@
-"""One seed, one run: sources publish, workers come, die and freeze, the broker and B1 fail; then all is mended and must drain."""
+"""One seed, one run: sources publish, workers come, die and freeze, the broker and B1 fail; then everything is repaired and must drain."""
 
 import asyncio
 import copy
@@ -37,7 +37,7 @@ from tests.streams.fakes import ENVIRON, example
 POINTS = (
     "w1", "w2", "w3", "w5", "s1", "s2", "s3", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "i1",
 )  # fmt: skip
-#: After everything is mended all must be worked off within this.
+#: After everything is repaired all must be worked off within this.
 LIVE_S = 3600.0
 _SESSION_S, _REBALANCE_S = 10.0, 30.0
 
@@ -220,9 +220,9 @@ class World:
         except StuckError as error:
             why = f"the loop is stuck: {error}"
         if not drained:
-            self.checker.say(f"I9: not worked off an hour after everything was mended: {why}")
+            self.checker.report(f"I9: not worked off an hour after everything was repaired: {why}")
         for fault in self.server.serial_faults:
-            self.checker.say(f"I4: {fault}")
+            self.checker.report(f"I4: {fault}")
         self.checker.judge(drained=drained)
         virtual_s = self.loop.time()
         self.loop.end()
@@ -271,7 +271,7 @@ class World:
         self.facts[fact.topic, partition, offset] = fact
 
     def _heal(self) -> None:
-        """People mend B1, operators the rest; from here on nothing goes wrong."""
+        """People repair B1, operators the rest; from here on nothing goes wrong."""
         self._healed, self._healed_s = True, self.loop.time()
         self.server.faults, self.broker.faults = ErpFaults(), BrokerFaults()
         for item in (*ITEMS, LOT_ITEM):
@@ -340,9 +340,9 @@ class World:
         if worker.process.state is State.DEAD:
             return
         if not isinstance(error, LogError):
-            self.checker.say(f"a worker ended by {type(error).__name__}: {error}")
+            self.checker.report(f"a worker ended by {type(error).__name__}: {error}")
         elif self._healed and self.loop.time() > self._healed_s + 60:
-            self.checker.say(f"a worker ended though nothing is broken: {error}")
+            self.checker.report(f"a worker ended though nothing is broken: {error}")
         self._survived["crash"] += 1
         self._kill(worker)
 

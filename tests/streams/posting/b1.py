@@ -26,7 +26,7 @@ class B1:
 
     Attributes:
         change_sets: Every change set that arrived.
-        flying: The items of those under way; the most at once are in `most`.
+        in_flight: The items of those under way; the most at once are in `most`.
     """
 
     def __init__(self, seconds: float = 0.1) -> None:
@@ -35,7 +35,7 @@ class B1:
         self.before: Callable[[Sequence[B1Request]], None] = lambda _: None
         self.after: Callable[[Sequence[B1Request]], None] = lambda _: None
         self.change_sets: list[Sequence[B1Request]] = []
-        self.flying: list[frozenset[str]] = []
+        self.in_flight: list[frozenset[str]] = []
         self.most, self.clashes, self.closed = 0, list[frozenset[str]](), 0
 
     def _check(self) -> None:
@@ -46,9 +46,9 @@ class B1:
         self._check()
         sent = [messages.Request(one.method, one.path, _exact(one.body)) for one in requests]
         items = self.company.work(sent).items
-        self.clashes += [shared for other in self.flying if (shared := other & items)]
-        self.flying.append(items)
-        self.most = max(self.most, len(self.flying))
+        self.clashes += [shared for other in self.in_flight if (shared := other & items)]
+        self.in_flight.append(items)
+        self.most = max(self.most, len(self.in_flight))
         try:
             self.change_sets.append(requests)
             self.before(requests)
@@ -56,7 +56,7 @@ class B1:
             answers = self.company.apply(sent)
             self.after(requests)
         finally:
-            self.flying.remove(items)
+            self.in_flight.remove(items)
         return [B1Answer(one.status, one.body, one.headers) for one in answers]
 
     async def read(self, paths: Sequence[str]) -> list[B1Answer]:
