@@ -35,7 +35,7 @@ from zoneinfo import ZoneInfo
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lab.simulators.sap_b1.app import ServiceLayer, build_app
+from lab.simulators.sap_b1.app import ServiceLayerApp, build_app
 from lab.simulators.sap_b1.faults import FaultPlan
 from lab.simulators.sap_b1.settings import ServiceLayerSettings
 from lab.simulators.sap_b1.state.company import Company
@@ -81,7 +81,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def read_app(data: Mapping[str, Any]) -> ServiceLayer:
+def read_app(data: Mapping[str, Any]) -> ServiceLayerApp:
     """The app that a configuration describes."""
     zone = ZoneInfo(data.get("timezone", "UTC"))
 

@@ -62,7 +62,7 @@ class Server:
 
     async def serve(
         self, requests: Sequence[messages.Request], process: Process, extra_s: float
-    ) -> list[messages.Answer]:
+    ) -> list[messages.B1Answer]:
         """Locks, time, commit. Runs in the world: the client's death does not stop it."""
         self.points(process, "c3")
         company = self.company
@@ -131,7 +131,7 @@ class SimServiceLayer:
             call = self._calls[name] = Call(name, work.items)
         return call
 
-    async def _change(self, requests: Sequence[messages.Request]) -> list[messages.Answer]:
+    async def _change(self, requests: Sequence[messages.Request]) -> list[messages.B1Answer]:
         server, random, faults = self._server, self._server.random, self._server.faults
         await self._connect()
         chance = random.random()

@@ -10,10 +10,10 @@ from lab.simulators.sap_b1.server import ServerState
 from lab.simulators.sap_b1.sessions import end_session, expire_sessions, open_sessions_of
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.messages import RefusedError, Request
-from lab.simulators.sap_b1.wire.replies import HttpCall, Reply, json_reply, read_json
+from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, json_reply, read_json
 
 
-def administer(server: ServerState, call: HttpCall) -> Reply:
+def administer(server: ServerState, call: HttpCall) -> B1Reply:
     """The surface for tests, demo and checker: no session, no faults, no delay."""
     name = call.path.removeprefix("/_simulator/")
     try:
@@ -30,7 +30,7 @@ def _company(server: ServerState, asked: Mapping[str, Any], query: Mapping[str, 
     return server.companies[str(name)] if name else next(iter(server.companies.values()))
 
 
-def _administered(server: ServerState, call: HttpCall, name: str, asked: Mapping[str, Any]) -> Reply:
+def _administered(server: ServerState, call: HttpCall, name: str, asked: Mapping[str, Any]) -> B1Reply:
     company = _company(server, asked, call.query)
     result: Any = {"ok": True}
     match (call.method, name):

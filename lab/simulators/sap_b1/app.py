@@ -25,17 +25,17 @@ from lab.simulators.sap_b1.settings import ServiceLayerSettings
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.messages import refusal
 from lab.simulators.sap_b1.wire.multipart import Part, batch_parts, below_root, requests_of
-from lab.simulators.sap_b1.wire.replies import HttpCall, Reply, answer_reply, html_reply, json_reply
+from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, html_reply, json_reply
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
 
 class _DropConnectionError(Exception):
-    def __init__(self, partial: Reply | None = None) -> None:
+    def __init__(self, partial: B1Reply | None = None) -> None:
         super().__init__()
         self.partial = partial
 
 
-class ServiceLayer:
+class ServiceLayerApp:
     """The ASGI app; make it with `build_app`. `settle` awaits late commits."""
 
     def __init__(self, server: ServerState) -> None:
@@ -77,7 +77,7 @@ class ServiceLayer:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _drop(self, scope: Scope, receive: Receive, send: Send, partial: Reply | None) -> None:
+    async def _drop(self, scope: Scope, receive: Receive, send: Send, partial: B1Reply | None) -> None:
         if partial is not None:
             half = replace(partial, body=partial.body[: len(partial.body) // 2])
             await _send(send, half, len(partial.body), more=True)
@@ -88,7 +88,7 @@ class ServiceLayer:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    async def _route(self, call: HttpCall) -> Reply:
+    async def _route(self, call: HttpCall) -> B1Reply:
         if call.path.startswith("/_simulator/"):
             return administer(self.server, call)
         if self.server.faults.outage == "drop":
@@ -102,17 +102,17 @@ class ServiceLayer:
             return html_reply(404)
         return await self._serve(call, match[1], match[2])
 
-    def _ping(self, call: HttpCall) -> Reply:
+    def _ping(self, call: HttpCall) -> B1Reply:
         sender = "node 1" if "node" in call.path else "load balancer"
         stamp = f"{self.server.clock().timestamp():.3f}"
         return json_reply(200, {"message": "pong", "sender": sender, "timestamp": stamp})
 
-    async def _serve(self, call: HttpCall, version: str, resource: str) -> Reply:
-        parts: list[Part] | Reply = []
+    async def _serve(self, call: HttpCall, version: str, resource: str) -> B1Reply:
+        parts: list[Part] | B1Reply = []
         calls = [(call.method, resource)]
         if resource == "$batch":
             parts = batch_parts(call, version)
-            if not isinstance(parts, Reply):
+            if not isinstance(parts, B1Reply):
                 calls += [(request.method, below_root(request.path)) for part in parts for request in requests_of(part)]
         fault = self.server.faults.choose(calls, self.server.random)
         kind = fault.kind if fault else None
@@ -130,7 +130,7 @@ class ServiceLayer:
         if resource == "Logout" and call.method == "POST":
             end_session(self.server, session)
             session.company.counters["logouts"] += 1
-            return Reply(204, [])
+            return B1Reply(204, [])
         if fault and kind is FaultKind.LATE_COMMIT:
             task = asyncio.create_task(commit_late(self.server, call, version, resource, parts, session, fault))
             self.server.late.add(task)
@@ -143,7 +143,7 @@ class ServiceLayer:
             reply = await execute(self.server, call, version, resource, parts, session, fault)
         return self._spoil(reply, fault)
 
-    def _spoil(self, reply: Reply, fault: InjectedFault | None) -> Reply:
+    def _spoil(self, reply: B1Reply, fault: InjectedFault | None) -> B1Reply:
         """What is left of a good answer."""
         if fault is None:
             return reply
@@ -165,7 +165,7 @@ def build_app(
     faults: FaultPlan | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     settings: ServiceLayerSettings | None = None,
-) -> ServiceLayer:
+) -> ServiceLayerApp:
     """The Service Layer in front of one company or several.
 
     Args:
@@ -187,10 +187,10 @@ def build_app(
         random=random,
         settings=settings or ServiceLayerSettings(),
     )
-    return ServiceLayer(server)
+    return ServiceLayerApp(server)
 
 
-async def _send(send: Send, reply: Reply, length: int, *, more: bool) -> None:
+async def _send(send: Send, reply: B1Reply, length: int, *, more: bool) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers]
     if reply.status != 204:
         headers.append((b"content-length", str(length).encode()))

@@ -12,9 +12,9 @@ from lab.simulators.sap_b1.faults import FaultKind, InjectedFault
 from lab.simulators.sap_b1.server import ServerState, Session
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.locks import lock_cause
-from lab.simulators.sap_b1.state.messages import Answer, RefusedError, Request, refusal
+from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError, Request, refusal
 from lab.simulators.sap_b1.wire.multipart import ChangeSet, Part, change_set_part, http_part, multipart, requests_of
-from lab.simulators.sap_b1.wire.replies import HttpCall, Reply, answer_reply, common_headers, read_json
+from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, common_headers, read_json
 
 _DOCUMENT_SETS: Final = frozenset(
     {
@@ -24,7 +24,7 @@ _DOCUMENT_SETS: Final = frozenset(
 )  # fmt: skip
 
 
-def _business_refusal(fault: InjectedFault | None) -> Answer | None:
+def _business_refusal(fault: InjectedFault | None) -> B1Answer | None:
     if fault is None:
         return None
     match fault.kind:
@@ -48,12 +48,12 @@ async def execute(
     call: HttpCall,
     version: str,
     resource: str,
-    parts: list[Part] | Reply,
+    parts: list[Part] | B1Reply,
     session: Session,
     fault: InjectedFault | None,
-) -> Reply:
+) -> B1Reply:
     if resource == "$batch":
-        if isinstance(parts, Reply):
+        if isinstance(parts, B1Reply):
             return parts
         return await _run_batch(server, call, version, parts, session, fault)
     if call.method == "GET":
@@ -75,7 +75,7 @@ async def read(
     query: Mapping[str, str],
     headers: Mapping[str, str],
     fault: InjectedFault | None,
-) -> Answer:
+) -> B1Answer:
     await server.sleep(server.settings.read_s * server.settings.speed)
     if fault and fault.kind is FaultKind.ERROR:
         return refusal(fault.code, fault.text, fault.status)
@@ -84,7 +84,7 @@ async def read(
 
 async def change(
     server: ServerState, company: Company, requests: Sequence[Request], fault: InjectedFault | None
-) -> list[Answer]:
+) -> list[B1Answer]:
     """One change set in service: take the locks, take the time, commit, let go."""
     settings = server.settings
     work = company.work(requests)
@@ -161,7 +161,7 @@ async def commit_late(
     call: HttpCall,
     version: str,
     resource: str,
-    parts: list[Part] | Reply,
+    parts: list[Part] | B1Reply,
     session: Session,
     fault: InjectedFault,
 ) -> None:
@@ -177,7 +177,7 @@ async def _run_batch(
     parts: Iterable[Part],
     session: Session,
     fault: InjectedFault | None,
-) -> Reply:
+) -> B1Reply:
     """Run the parts in order and stop at the first that fails; what came before it stays."""
     made: list[bytes] = []
     waiting = fault
@@ -202,4 +202,4 @@ async def _run_batch(
         made.reverse()
     boundary = "batchresponse_7f1e"
     headers = [("Content-Type", f"multipart/mixed; boundary={boundary}"), *common_headers(version)]
-    return Reply(202 if version == "v1" else 200, headers, multipart(made, boundary))
+    return B1Reply(202 if version == "v1" else 200, headers, multipart(made, boundary))

@@ -6,11 +6,11 @@ from datetime import timedelta
 from lab.simulators.sap_b1.faults import FaultKind, InjectedFault
 from lab.simulators.sap_b1.server import ServerState, Session
 from lab.simulators.sap_b1.state.company import Company
-from lab.simulators.sap_b1.state.messages import Answer, RefusedError, refusal
-from lab.simulators.sap_b1.wire.replies import HttpCall, Reply, answer_reply, read_json
+from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError, refusal
+from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, read_json
 
 
-async def login(server: ServerState, call: HttpCall, version: str, fault: InjectedFault | None) -> Reply:
+async def login(server: ServerState, call: HttpCall, version: str, fault: InjectedFault | None) -> B1Reply:
     collision = answer_reply(refusal(299, "SAML Login Failed", 500), version, call)
     if fault and fault.kind is FaultKind.LOGIN_COLLISION:
         return collision
@@ -56,7 +56,7 @@ async def login(server: ServerState, call: HttpCall, version: str, fault: Inject
         "SessionTimeout": int(server.settings.session_timeout_min),
     }
     cookies = [("Set-Cookie", f"B1SESSION={session.id}; HttpOnly"), ("Set-Cookie", "ROUTEID=.node1; path=/b1s")]
-    reply = answer_reply(Answer(200, body), version, call)
+    reply = answer_reply(B1Answer(200, body), version, call)
     return replace(reply, headers=[*reply.headers, *cookies])
 
 

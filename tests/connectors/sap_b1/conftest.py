@@ -10,7 +10,7 @@ import pytest
 
 from connectors.base.settings import Secret
 from connectors.sap_b1.client import HttpServiceLayer
-from lab.simulators.sap_b1.app import ServiceLayer, build_app
+from lab.simulators.sap_b1.app import ServiceLayerApp, build_app
 from lab.simulators.sap_b1.faults import FaultPlan
 from lab.simulators.sap_b1.settings import ServiceLayerSettings
 from lab.simulators.sap_b1.state.company import Company
@@ -40,7 +40,7 @@ class ManualClock:
 class RecordingWire(Wire):
     """Keeps what was asked, answered or not."""
 
-    def __init__(self, app: ServiceLayer) -> None:
+    def __init__(self, app: ServiceLayerApp) -> None:
         super().__init__(app)
         self.requests: list[httpx.Request] = []
 
@@ -80,7 +80,7 @@ def faults() -> FaultPlan:
 
 
 @pytest.fixture
-def simulator(company: Company, clock: ManualClock, faults: FaultPlan) -> ServiceLayer:
+def simulator(company: Company, clock: ManualClock, faults: FaultPlan) -> ServiceLayerApp:
     return build_app(
         company,
         users={"streams": "right"},
@@ -92,7 +92,7 @@ def simulator(company: Company, clock: ManualClock, faults: FaultPlan) -> Servic
 
 
 @pytest.fixture
-def transport(simulator: ServiceLayer) -> RecordingWire:
+def transport(simulator: ServiceLayerApp) -> RecordingWire:
     return RecordingWire(simulator)
 
 

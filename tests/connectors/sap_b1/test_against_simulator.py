@@ -14,7 +14,7 @@ from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import NotSentError, UnavailableError, quote_literal, read_rows
 from connectors.sap_b1.sink import B1Sink, Written
-from lab.simulators.sap_b1.app import ServiceLayer
+from lab.simulators.sap_b1.app import ServiceLayerApp
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 from lab.simulators.sap_b1.state.company import Company
 
@@ -87,7 +87,7 @@ async def test_there_is_one_document_whatever_happens_on_the_way(
 
 @pytest.mark.parametrize("holds", [False, True])
 async def test_a_commit_that_comes_late_is_met_by_the_claim(
-    sink: B1Sink, faults: FaultPlan, company: Company, simulator: ServiceLayer, holds: bool
+    sink: B1Sink, faults: FaultPlan, company: Company, simulator: ServiceLayerApp, holds: bool
 ) -> None:
     """F14."""
     release = asyncio.Event()
@@ -139,7 +139,7 @@ async def test_no_session_is_left_after_close(service_layer: HttpServiceLayer, c
 
 
 async def test_a_session_limit_below_ours_is_lived_with(
-    service_layer: HttpServiceLayer, simulator: ServiceLayer, company: Company
+    service_layer: HttpServiceLayer, simulator: ServiceLayerApp, company: Company
 ) -> None:
     """F17: one session is granted, then none."""
     simulator.server.settings = simulator.server.settings.changed({"session_limit": 1})
@@ -170,7 +170,7 @@ async def test_a_wrong_password_does_not_lock_the_account(transport: Any, clock:
     assert company.counters["login_failures"] == 3
 
 
-async def test_logins_never_collide(transport: Any, clock: Any, company: Company, simulator: ServiceLayer) -> None:
+async def test_logins_never_collide(transport: Any, clock: Any, company: Company, simulator: ServiceLayerApp) -> None:
     simulator.server.sleep = lambda seconds: asyncio.sleep(0)  # type: ignore[assignment]
     layer = HttpServiceLayer(
         "https://b1.example:50000/b1s/v2",

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 Node = tuple[Any, ...]
 
 
-class QueryError(Exception):
+class ODataError(Exception):
     """A query option that the Service Layer refuses with 400 and code 201."""
 
 
@@ -54,7 +54,7 @@ class _Parser:
         while position < end:
             match = _TOKEN.match(text, position)
             if match is None:
-                raise QueryError("Query string error - Invalid filter condition")
+                raise ODataError("Query string error - Invalid filter condition")
             self._tokens.append((match.lastgroup or "", match[match.lastgroup or ""]))
             position = match.end()
         self._at = 0
@@ -62,7 +62,7 @@ class _Parser:
     def parse(self) -> Node:
         node = self._either()
         if self._at != len(self._tokens):
-            raise QueryError("Query string error - Invalid filter condition")
+            raise ODataError("Query string error - Invalid filter condition")
         return node
 
     def _peek(self) -> str:
@@ -70,7 +70,7 @@ class _Parser:
 
     def _take(self, wanted: str | None = None) -> tuple[str, str]:
         if self._at >= len(self._tokens) or (wanted is not None and self._tokens[self._at][1] != wanted):
-            raise QueryError("Query string error - Invalid filter condition")
+            raise ODataError("Query string error - Invalid filter condition")
         self._at += 1
         return self._tokens[self._at - 1]
 
@@ -99,17 +99,17 @@ class _Parser:
             return node
         kind, name = self._take()
         if kind != "name":
-            raise QueryError("Query string error - Invalid filter condition")
+            raise ODataError("Query string error - Invalid filter condition")
         if self._peek() == "(":
             return self._function(name)
         operator = self._take()[1]
         if operator not in _COMPARISONS:
-            raise QueryError("Query string error - Invalid filter condition")
+            raise ODataError("Query string error - Invalid filter condition")
         return (operator, name, self._literal())
 
     def _function(self, name: str) -> Node:
         if name not in _FUNCTIONS:
-            raise QueryError(f"Query string error - function '{name}' is not supported")
+            raise ODataError(f"Query string error - function '{name}' is not supported")
         self._take("(")
         first = self._take()
         self._take(",")
@@ -118,7 +118,7 @@ class _Parser:
         if name == "substringof":
             first, second = second, first
         if first[0] != "name" or second[0] != "text":
-            raise QueryError("Query string error - Invalid filter condition")
+            raise ODataError("Query string error - Invalid filter condition")
         if self._peek() == "eq":
             self._take()
             self._take("true")
@@ -132,7 +132,7 @@ class _Parser:
             return Decimal(text)
         if text == "null":
             return None
-        raise QueryError("Query string error - Invalid filter condition")
+        raise ODataError("Query string error - Invalid filter condition")
 
 
 def _text(token: str) -> str:
@@ -144,7 +144,7 @@ def parse_filter(text: str) -> Node:
     """The syntax tree of a `$filter`.
 
     Raises:
-        QueryError: for what the Service Layer's grammar does not have.
+        ODataError: for what the Service Layer's grammar does not have.
     """
     return _Parser(text).parse()
 
@@ -207,7 +207,7 @@ def _comparable(value: Any, literal: Any) -> tuple[Any, Any]:
         try:
             return Decimal(value), Decimal(literal)
         except ArithmeticError:
-            raise QueryError("Query string error - Invalid filter condition") from None
+            raise ODataError("Query string error - Invalid filter condition") from None
     value, literal = str(value), str(literal)
     if len(value) == 20 and value.endswith("T00:00:00Z") and _DATE.match(literal):
         return value[:10].replace("-", ""), literal[:10].replace("-", "")[:8]
@@ -217,7 +217,7 @@ def _comparable(value: Any, literal: Any) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ODataPage:
     """One page of an answer: rows, the parameters of the next page (None: there is none), the count if asked."""
 
     rows: list[Row]
@@ -227,7 +227,7 @@ class Page:
 
 def page(
     rows: Sequence[Row], options: Mapping[str, str], page_size: int, known: Callable[[str], bool], count: bool
-) -> Page:
+) -> ODataPage:
     """One page of rows that match already.
 
     `$skip` applies before `$top`; a full last page still names a next one, which is then empty; a `$top` that fits
@@ -241,12 +241,12 @@ def page(
         count: whether to count.
 
     Raises:
-        QueryError: for an unknown property or an option that is not a number.
+        ODataError: for an unknown property or an option that is not a number.
     """
     ordered = list(rows)
     for term in reversed([part.split() for part in options.get("$orderby", "").split(",") if part.strip()]):
         if not known(term[0]):
-            raise QueryError(f"Property '{term[0]}' is invalid")
+            raise ODataError(f"Property '{term[0]}' is invalid")
         name = term[0]
         ordered.sort(key=functools.partial(_order_key, name), reverse=term[1:] == ["desc"])
     skip, top = _natural(options, "$skip") or 0, _natural(options, "$top")
@@ -266,10 +266,10 @@ def page(
         wanted = [name.strip() for name in select.split(",")]
         for name in wanted:
             if name != "*" and not known(name):
-                raise QueryError(f"Property '{name}' is invalid")
+                raise ODataError(f"Property '{name}' is invalid")
         if "*" not in wanted:
             taken = [{name: row.get(name) for name in wanted} for row in taken]
-    return Page(taken, following, total if count else None)
+    return ODataPage(taken, following, total if count else None)
 
 
 def _order_key(name: str, row: Row) -> tuple[bool, Any]:
@@ -282,7 +282,7 @@ def _natural(options: Mapping[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit():
-        raise QueryError(f"Query string error - Invalid value of '{name}'")
+        raise ODataError(f"Query string error - Invalid value of '{name}'")
     return int(text)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from lab.simulators.sap_b1.state import odata
 from lab.simulators.sap_b1.state.database import WRONG_ETAG, Database
 from lab.simulators.sap_b1.state.kinds import KINDS
-from lab.simulators.sap_b1.state.messages import Answer, Json, Key, RefusedError, refusal
+from lab.simulators.sap_b1.state.messages import B1Answer, Json, Key, RefusedError, refusal
 from lab.simulators.sap_b1.state.metadata import INDEXED, MASTERS
 from lab.simulators.sap_b1.state.paths import key_of, split_path
 from lab.simulators.sap_b1.state.values import read_integer
@@ -21,7 +21,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 def read(
     db: Database, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] = _NO_HEADERS
-) -> Answer:
+) -> B1Answer:
     """Answer a GET.
 
     Args:
@@ -36,17 +36,17 @@ def read(
     options = dict(parse_qsl(query, keep_blank_values=True)) | dict(params or {})
     try:
         return _read(db, bare, options, headers)
-    except odata.QueryError as error:
+    except odata.ODataError as error:
         return refusal(201, str(error))
     except RefusedError as error:
         return error.answer()
 
 
-def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[str, str]) -> B1Answer:
     entity, key, tail = split_path(path)
     rows = db.rows(entity)
     if "$expand" in options or "$apply" in options:
-        raise odata.QueryError("Query string error - option is not supported for this entity")
+        raise odata.ODataError("Query string error - option is not supported for this entity")
     known = functools.partial(_known, db, entity)
     if key is not None:
         if tail is not None or key not in rows:
@@ -56,11 +56,11 @@ def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[
         if options.get("$select"):
             # With $select the ETag in the body is wrong and the header is missing (live note, 2511).
             only = odata.page([row], {"$select": options["$select"]}, 0, known, count=False).rows[0]
-            return Answer(200, {"@odata.etag": WRONG_ETAG, **only})
-        return Answer(200, {"@odata.etag": etag, **row}, {"ETag": etag})
+            return B1Answer(200, {"@odata.etag": WRONG_ETAG, **only})
+        return B1Answer(200, {"@odata.etag": etag, **row}, {"ETag": etag})
     selected = _select(db, entity, rows, options, known)
     if tail == "$count":
-        return Answer(200, len(selected), {"Content-Type": "text/plain"})
+        return B1Answer(200, len(selected), {"Content-Type": "text/plain"})
     if tail is not None:
         raise RefusedError(-1000, f"Unrecognized resource path '{path}'", 404)
     counted = options.get("$count") == "true" or options.get("$inlinecount") == "allpages"
@@ -78,7 +78,7 @@ def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[
     if page.next_options is not None:
         body["@odata.nextLink"] = f"{entity}?{page.next_options}"
     applied = {"Preference-Applied": f"odata.maxpagesize={size}"} if asked else {}
-    return Answer(200, body, applied)
+    return B1Answer(200, body, applied)
 
 
 def _select(
@@ -90,7 +90,7 @@ def _select(
     node = odata.parse_filter(text)
     for name in odata.names(node):
         if not known(name):
-            raise odata.QueryError(f"Property '{name}' is invalid")
+            raise odata.ODataError(f"Property '{name}' is invalid")
     keys = odata.candidates(node, functools.partial(_find, db, entity))
     chosen = rows.values() if keys is None else [rows[key] for key in sorted(keys) if key in rows]
     return [view_of(db, entity, row) for row in chosen if odata.matches(node, row)]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from lab.simulators.sap_b1.state.messages import Answer, RefusedError, Request
-from lab.simulators.sap_b1.wire.replies import HttpCall, Reply, answer_reply, headers_and_body, html_reply, read_json
+from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError, Request
+from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, headers_and_body, html_reply, read_json
 
 _BOUNDARY: Final = re.compile(r"boundary=([^;\s]+)")
 _PHRASES: Final = {
@@ -108,7 +108,7 @@ def below_root(path: str) -> str:
     return path
 
 
-def http_part(answer: Answer, content_id: str | None, version: str, call: HttpCall) -> bytes:
+def http_part(answer: B1Answer, content_id: str | None, version: str, call: HttpCall) -> bytes:
     headers, body = headers_and_body(answer, version, call)
     lines = ["Content-Type: application/http", "Content-Transfer-Encoding: binary"]
     if content_id is not None:
@@ -121,7 +121,7 @@ def http_part(answer: Answer, content_id: str | None, version: str, call: HttpCa
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def change_set_part(part: ChangeSet, answers: Sequence[Answer], version: str, call: HttpCall, number: int) -> bytes:
+def change_set_part(part: ChangeSet, answers: Sequence[B1Answer], version: str, call: HttpCall, number: int) -> bytes:
     boundary = f"changesetresponse_{number}"
     inner = [
         http_part(answer, request.content_id, version, call)
@@ -135,7 +135,7 @@ def multipart(parts: Iterable[bytes], boundary: str) -> bytes:
     return b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
 
 
-def batch_parts(call: HttpCall, version: str) -> list[Part] | Reply:
+def batch_parts(call: HttpCall, version: str) -> list[Part] | B1Reply:
     kind = call.headers.get("content-type", "")
     boundary = _BOUNDARY.search(kind)
     if call.method != "POST" or boundary is None or '"' in kind or not kind.startswith("multipart/mixed"):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TypeAlias
 
-from lab.simulators.sap_b1.state.messages import Answer, RefusedError
+from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError
 
 Headers: TypeAlias = list[tuple[str, str]]
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT00:00:00Z\Z")
@@ -25,7 +25,7 @@ _PROXY_ERROR: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class B1Reply:
     """An HTTP response."""
 
     status: int
@@ -77,14 +77,14 @@ def read_json(body: bytes) -> dict[str, Any]:
     return loaded
 
 
-def html_reply(status: int) -> Reply:
+def html_reply(status: int) -> B1Reply:
     title = {404: "Not Found", 405: "Method Not Allowed", 502: "Proxy Error", 503: "Service Unavailable"}[status]
     page = _PROXY_ERROR.format(status=status, title=title).encode()
-    return Reply(status, [("Content-Type", "text/html; charset=iso-8859-1"), ("Server", "Apache/2.4.61")], page)
+    return B1Reply(status, [("Content-Type", "text/html; charset=iso-8859-1"), ("Server", "Apache/2.4.61")], page)
 
 
-def json_reply(status: int, body: Any) -> Reply:
-    return Reply(status, [("Content-Type", "application/json")], encode(body).encode())
+def json_reply(status: int, body: Any) -> B1Reply:
+    return B1Reply(status, [("Content-Type", "application/json")], encode(body).encode())
 
 
 def common_headers(version: str) -> Headers:
@@ -96,7 +96,7 @@ def _root(version: str, call: HttpCall) -> str:
     return f"https://{call.headers.get('host', 'localhost')}/b1s/{version}/"
 
 
-def headers_and_body(answer: Answer, version: str, call: HttpCall) -> tuple[Headers, bytes]:
+def headers_and_body(answer: B1Answer, version: str, call: HttpCall) -> tuple[Headers, bytes]:
     """Headers and body of an answer in a version's shape."""
     root = _root(version, call)
     headers: Headers = []
@@ -133,6 +133,6 @@ def _as_v1(value: Any) -> Any:
     return value
 
 
-def answer_reply(answer: Answer, version: str, call: HttpCall) -> Reply:
+def answer_reply(answer: B1Answer, version: str, call: HttpCall) -> B1Reply:
     headers, body = headers_and_body(answer, version, call)
-    return Reply(answer.status, [*headers, *common_headers(version)], body)
+    return B1Reply(answer.status, [*headers, *common_headers(version)], body)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from lab.simulators.sap_b1.app import ServiceLayer, build_app
+from lab.simulators.sap_b1.app import ServiceLayerApp, build_app
 from lab.simulators.sap_b1.faults import FaultPlan
 from lab.simulators.sap_b1.settings import ServiceLayerSettings
 from lab.simulators.sap_b1.state.company import Company
@@ -48,7 +48,7 @@ class World:
         self.clock = Clock()
         self.company = Company(clock=self.clock, with_claims=True, master_data=MASTER)
         self.faults = FaultPlan()
-        self.app: ServiceLayer = build_app(
+        self.app: ServiceLayerApp = build_app(
             self.company,
             users={"streams": "secret"},
             faults=self.faults,
