@@ -55,7 +55,7 @@ class ListedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """One page of a pass: the rows that say something new, where that leaves the list, and whether the pass has ended."""
 
     rows: Sequence[ListedRow]
@@ -88,7 +88,7 @@ class ListReader:
 
     # ---- by time of change
 
-    async def next_page(self, name: str, progress: ListProgress) -> Page:
+    async def next_page(self, name: str, progress: ListProgress) -> ListPage:
         """What a list has after the last page.
 
         Raises:
@@ -116,7 +116,7 @@ class ListReader:
             top=max([progress.top, *(time for time, _ in keys)]),
             seen={**progress.seen, **{each.id: each.version for each in new}},
         )
-        return Page(new, self._bounded(name, self._ended(after) if ended else after), ended)
+        return ListPage(new, self._bounded(name, self._ended(after) if ended else after), ended)
 
     def _stores(self) -> list[list[Filter]]:
         ids = self._settings.store_ids

@@ -9,7 +9,7 @@ from connectors.magento.settings import MagentoSettings
 from connectors.magento.translate.amounts import NetAndTax, document_amounts, unit_price
 from connectors.magento.translate.context import REMEDY, MagentoContext, country_of
 from connectors.magento.translate.items import ItemGroup, cancelled_lines, item_groups
-from connectors.magento.translate.taxes import TaxCodes
+from connectors.magento.translate.taxes import MagentoTaxCodes
 from schemas.events import (
     Address,
     CancelledLine,
@@ -40,7 +40,7 @@ def order_placed(order: OrderRecord, context: MagentoContext) -> OrderPlaced:
     if not moved:
         raise RecordError("no item has a qty_ordered; there is nothing to sell in it")
     amounts = document_amounts(order, groups, {item.item_id: item for item in order.items}, moved, settings)
-    taxes = TaxCodes(order, country_of(order), settings)
+    taxes = MagentoTaxCodes(order, country_of(order), settings)
     lines = [
         _order_line(group, line, amounts.lines[line.item_id], taxes)
         for group in groups
@@ -73,7 +73,7 @@ def order_placed(order: OrderRecord, context: MagentoContext) -> OrderPlaced:
     )
 
 
-def _order_line(group: ItemGroup, line: OrderItemRecord, amounts: NetAndTax, taxes: TaxCodes) -> OrderLine:
+def _order_line(group: ItemGroup, line: OrderItemRecord, amounts: NetAndTax, taxes: MagentoTaxCodes) -> OrderLine:
     priced = line if group.is_priced_by_parts else group.top
     price, discount = unit_price(line.qty_ordered, priced.price if priced is line else ZERO, amounts.net)
     return OrderLine(
@@ -89,7 +89,9 @@ def _order_line(group: ItemGroup, line: OrderItemRecord, amounts: NetAndTax, tax
     )
 
 
-def _shipping(order: OrderRecord, amounts: NetAndTax, taxes: TaxCodes, settings: MagentoSettings) -> Shipping | None:
+def _shipping(
+    order: OrderRecord, amounts: NetAndTax, taxes: MagentoTaxCodes, settings: MagentoSettings
+) -> Shipping | None:
     method = order.shipping.method if order.shipping else None
     if not (method or amounts.net or amounts.tax):
         return None

@@ -14,7 +14,7 @@ from connectors.magento.settings import MagentoSettings
 from connectors.magento.translate.amounts import DocumentAmounts, document_amounts
 from connectors.magento.translate.context import REMEDY, MagentoContext, country_of
 from connectors.magento.translate.items import cancelled_lines, item_groups, moved_lines
-from connectors.magento.translate.taxes import TaxCodes
+from connectors.magento.translate.taxes import MagentoTaxCodes
 from schemas.events import Adjustment, CancelledLine, OrderCancelled, RefundIssued, RefundLine, RefundShipping
 
 
@@ -152,5 +152,5 @@ def _adjustment(memo: CreditmemoRecord, order: OrderRecord, settings: MagentoSet
         return None
     rate = settings.adjustment_tax_rate
     net = rounded(gross * 100 / (100 + rate), memo.currency)
-    code = settings.adjustment_tax_code or TaxCodes(order, country_of(order), settings).of_rate(rate)
+    code = settings.adjustment_tax_code or MagentoTaxCodes(order, country_of(order), settings).of_rate(rate)
     return Adjustment(amount=net, tax_code=code, tax_amount=gross - net)

@@ -11,7 +11,7 @@ from connectors.magento.translate.amounts import NetAndTax, tolerance_of
 _PERCENT_STEP = Decimal("0.01")
 
 
-class TaxCodes:
+class MagentoTaxCodes:
     """The tax codes of one order, as `tax_codes` wants them.
 
     A rate is never left to the company's default: where no country is known its code is the rate alone, as `20`. So it

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from lab.simulators.magento.faults import IntegrationCredentials, MagentoFault, MagentoFaultKind, MagentoHabits
 from lab.simulators.magento.search import search
 from lab.simulators.magento.state import LISTS, MagentoShop
-from lab.simulators.magento.wire import Authorization, Reply, encoded, html, message, not_authorized
+from lab.simulators.magento.wire import Authorization, MagentoReply, encoded, html, message, not_authorized
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send
 
 
@@ -53,11 +53,11 @@ class MagentoApi:
             fault = self._fault(path)
             if fault is not None:
                 self._fail(fault)
-            reply = Reply(200, self._answer(scope, path, query))
-        except Reply as refused:
+            reply = MagentoReply(200, self._answer(scope, path, query))
+        except MagentoReply as refused:
             reply = refused
         if reply.status == 200 and fault is not None and fault.kind is MagentoFaultKind.TRUNCATED:
-            reply = Reply(200, reply.body[: len(reply.body) // 2])
+            reply = MagentoReply(200, reply.body[: len(reply.body) // 2])
         headers = [("content-type", reply.content_type), ("date", format_datetime(self.shop.clock(), usegmt=True))]
         head = [(name.encode(), value.encode()) for name, value in (*headers, *reply.headers)]
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
@@ -78,7 +78,7 @@ class MagentoApi:
         after = ("retry-after", str(fault.retry_after_s))
         match fault.kind:
             case MagentoFaultKind.THROTTLED:
-                raise Reply(429, b"Too Many Requests", "text/plain", (after,))
+                raise MagentoReply(429, b"Too Many Requests", "text/plain", (after,))
             case MagentoFaultKind.MAINTENANCE:
                 raise html(503, after)
             case MagentoFaultKind.INTERNAL:

@@ -17,22 +17,24 @@ from lab.simulators.wire import Scope
 
 
 @dataclass(eq=False)
-class Reply(Exception):  # noqa: N818 -- an answer, raised from wherever it is known
+class MagentoReply(Exception):  # noqa: N818 -- an answer, raised from wherever it is known
     status: int
     body: bytes
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def message(status: int, text: str, **parameters: str) -> Reply:
+def message(status: int, text: str, **parameters: str) -> MagentoReply:
     body: Fields = {"message": text}
     if parameters:
         body["parameters"] = parameters
-    return Reply(status, json.dumps(body).encode())
+    return MagentoReply(status, json.dumps(body).encode())
 
 
-def html(status: int, *headers: tuple[str, str]) -> Reply:
-    return Reply(status, b"<!doctype html><html><body>Please come back later</body></html>", "text/html", headers)
+def html(status: int, *headers: tuple[str, str]) -> MagentoReply:
+    return MagentoReply(
+        status, b"<!doctype html><html><body>Please come back later</body></html>", "text/html", headers
+    )
 
 
 def encoded(value: object) -> bytes:
@@ -56,7 +58,7 @@ def _text(value: object) -> str:
 # ---- who asks
 
 
-def not_authorized() -> Reply:
+def not_authorized() -> MagentoReply:
     text = "The consumer isn't authorized to access %resources."
     return message(401, text, resources="Magento_Sales::actions_view")
 
@@ -72,7 +74,7 @@ class Authorization:
         """Let a request pass.
 
         Raises:
-            Reply: It is refused.
+            MagentoReply: It is refused.
         """
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         scheme, _, rest = headers.get("authorization", "").partition(" ")

@@ -139,7 +139,7 @@ async def test_retry_after_may_be_seconds_or_a_date(make, asked, seconds):
 JSON = b'{"message":"canary@example.test %1","parameters":{"resources":"canary <b>"}}'
 
 
-@pytest.mark.parametrize(("status", "body", "error", "told"), [
+@pytest.mark.parametrize(("status", "body", "error", "said"), [
     (301, b"", FatalError, "redirect"), (302, b"", FatalError, "base_url"), (400, JSON, FatalError, "page_size"),
     (403, JSON, FatalError, "permission"), (404, JSON, FatalError, "store_code"), (418, JSON, FatalError, "log"),
     (403, b"<html>", RetriableError, "firewall"), (404, b"<html>", RetriableError, "firewall"),
@@ -148,8 +148,8 @@ JSON = b'{"message":"canary@example.test %1","parameters":{"resources":"canary <
     (200, b'{"items":[', RetriableError, "no list"), (200, b"\xff", RetriableError, "no list"),
     (200, b'{"items":' + b"[" * 100_000, RetriableError, "no list"),
 ])  # fmt: skip
-async def test_every_answer_has_one_meaning_and_shows_nothing_of_its_body(make, status, body, error, told):
-    with pytest.raises(error, match=told) as caught:
+async def test_every_answer_has_one_meaning_and_shows_nothing_of_its_body(make, status, body, error, said):
+    with pytest.raises(error, match=said) as caught:
         await ask(make(answers(status, body)))
     assert "canary" not in str(caught.value)
 

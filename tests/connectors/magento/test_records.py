@@ -47,7 +47,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("body", BROKEN)
-def test_what_is_no_list_is_told(body):
+def test_what_is_no_list_is_refused(body):
     with pytest.raises(ValueError):
         parse_listing(body)
 
@@ -107,15 +107,15 @@ def test_what_is_no_amount_of_money_is_refused(number):
         validate(CreditmemoRecord, ShopRow({**MEMO, "tax_amount": number}, b""), SETTINGS, NOW)
 
 
-@pytest.mark.parametrize(("field", "value", "told"), [
+@pytest.mark.parametrize(("field", "value", "said"), [
     ("created_at", "2026-03-02T09:15:00Z", "must be a time"), ("created_at", "0000-00-00 00:00:00", "must be a time"),
     ("created_at", "2026-12-24 00:00:00", "more than a day ahead"), ("order_id", 0, "whole number"),
     ("order_id", "1.5", "whole number"), ("order_id", True, "whole number"), ("increment_id", "", "empty"),
     ("increment_id", "a\nb", "control"), ("increment_id", "x" * 101, "100"), ("order_currency_code", "gbp", "ISO 4217"),
     ("grand_total", None, "missing"), ("items", "x", "must be a list"), ("items", [1], "must be an object"),
 ])  # fmt: skip
-def test_a_fault_is_told_by_its_field(field, value, told):
-    with pytest.raises(RecordError, match=told):
+def test_a_problem_is_named_by_its_field(field, value, said):
+    with pytest.raises(RecordError, match=said):
         memo(**{field: value})
 
 

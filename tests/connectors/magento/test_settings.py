@@ -26,7 +26,7 @@ def test_states_are_changed_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "said"),
     [
         ({"base_url": "http://shop.example"}, "http:// off this machine"),
         ({"base_url": "shop.example"}, "is not the URL"),
@@ -52,8 +52,8 @@ def test_states_are_changed_one_by_one():
         ({"colour": "red"}, "not permitted"),
     ],
 )
-def test_a_setting_that_cannot_work_is_a_fault(change, told):
-    with pytest.raises(ValidationError, match=told) as caught:
+def test_a_setting_that_cannot_work_is_refused(change, said):
+    with pytest.raises(ValidationError, match=said) as caught:
         settings_of(**change)
     assert "canary" not in str(caught.value)
 

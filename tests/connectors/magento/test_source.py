@@ -77,7 +77,7 @@ async def test_what_is_left_of_an_order_is_cancelled_by_lines(stall, cart_item):
     assert {(line.line_id, line.quantity) for line in cancelled.lines} == {(str(tea), 1), (str(mug), 1)}
 
 
-async def test_an_address_mended_later_makes_no_second_order(stall, cart_item):
+async def test_an_address_corrected_later_makes_no_second_order(stall, cart_item):
     order_id = stall.shop.place(cart_item(), state="processing")
     source = stall.source()
     await stall.events(source)
@@ -360,7 +360,7 @@ async def test_an_open_credit_memo_waits_and_a_cancelled_one_is_nothing(stall, c
     assert event.refund_id == str(memo_id)
 
 
-async def test_a_shipment_made_since_its_list_was_read_is_told_before_the_refund_of_its_goods(stall, cart_item):
+async def test_a_shipment_made_since_its_list_was_read_is_emitted_before_the_refund_of_its_goods(stall, cart_item):
     order_id = stall.shop.place(cart_item(), state="processing")
     stall.shop.invoice(order_id)
     source = stall.source()

@@ -417,7 +417,7 @@ async def test_a_refund_of_more_than_was_still_to_leave_is_both(stall, cart_item
     assert (refund.lines[0].quantity, refund.lines[0].amount, refund.total) == (1, 20, 24)
 
 
-async def test_what_never_leaves_is_told_as_it_is(stall, cart_item):
+async def test_what_never_leaves_is_emitted_as_it_is(stall, cart_item):
     """Nothing shipped, everything refunded: B1 cancels the order, and the refund is recorded as a no-op there."""
     order_id = stall.shop.place(cart_item(quantity="3"), shipping=D(3), state="processing")
     (tea,) = stall.shop.item_ids(order_id, "TEA-250")
