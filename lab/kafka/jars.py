@@ -116,7 +116,7 @@ def _fetch(jar: Jar, workshop: Path) -> Path:
         path = Path(context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve())
     except (RuntimeError, OSError) as error:  # not there, or no answer: what `requests` raises is an OSError
         cause = type(error).__name__
-        raise KafkaSetupError(f"{jar} could not be fetched ({cause}): connect this machine, {ADVICE}.") from error
+        raise KafkaSetupError(f"{jar} could not be fetched ({cause}): check the network, {ADVICE}.") from error
     if not _is_right(path, jar):
         raise KafkaSetupError(f"{jar} was fetched, and its SHA-256 is not {jar.sha256}: it is not used.")
     return path
