@@ -56,7 +56,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 
 
 def test_help_takes_a_few_times_what_python_itself_takes() -> None:
-    """A ratio, so that a slow machine is no failure: the bar of 0.3 s is about ten times a bare interpreter."""
+    """A ratio, so that a slow machine is no failure: about 8 on an idle machine (0.2 s), 34 before commands imported late."""
 
     def seconds(script: str) -> float:
         started = time.perf_counter()
@@ -64,7 +64,7 @@ def test_help_takes_a_few_times_what_python_itself_takes() -> None:
         return time.perf_counter() - started
 
     bare = min(seconds("pass") for _ in range(5))
-    assert min(seconds("from streams.cli import main; main()") for _ in range(5)) < 12 * bare
+    assert min(seconds("from streams.cli import main; main()") for _ in range(5)) < 20 * bare
 
 
 def test_the_version_is_the_distributions(streams: Streams) -> None:
