@@ -30,7 +30,7 @@ LOST_PAUSES_S = (0.2, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryAnswer:
     """What a query gave, and Shopify's own time then (whole seconds; ours where it sent none)."""
 
     data: Mapping[str, Any]
@@ -99,7 +99,7 @@ class ShopifyClient:
     async def close(self) -> None:
         await self._http.close()
 
-    async def query(self, document: str, variables: Mapping[str, Any]) -> Answer:
+    async def query(self, document: str, variables: Mapping[str, Any]) -> QueryAnswer:
         """Ask, waiting for points as Shopify says.
 
         Raises:
@@ -120,7 +120,7 @@ class ShopifyClient:
                 data = body.get("data")
                 if not isinstance(data, Mapping):
                     raise RetriableError("shopify: an answer without data")
-                return Answer(data, now)
+                return QueryAnswer(data, now)
             if "THROTTLED" not in codes_of(errors):
                 raise error_of(errors)
             if not is_cost_known:
@@ -145,7 +145,7 @@ class ShopifyClient:
                 return nodes
             after = next_page(page, after)
 
-    async def query_fewer(self, document: str, variables: Mapping[str, Any], first: int) -> tuple[Answer, int]:
+    async def query_fewer(self, document: str, variables: Mapping[str, Any], first: int) -> tuple[QueryAnswer, int]:
         """Ask for `first` rows, or for half as many until it does not cost too much; how many it was."""
         while True:
             try:

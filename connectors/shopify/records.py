@@ -128,7 +128,7 @@ class ShippingLine(_Record):
     tax_lines: list[TaxLine]
 
 
-class Address(_Record):
+class AddressRecord(_Record):
     name: Text = None
     company: Text = None
     address1: Text = None
@@ -140,7 +140,7 @@ class Address(_Record):
     phone: Text = None
 
 
-class Customer(_Record):
+class CustomerRecord(_Record):
     id: Id
     display_name: Text = None
 
@@ -175,7 +175,7 @@ class Fulfillment(_Record):
     fulfillment_line_items: Annotated[list[FulfillmentLine], BeforeValidator(_nodes)]
 
 
-class RefundLine(_Record):
+class RefundLineRecord(_Record):
     quantity: Count
     restock_type: Word
     line_item: Ref
@@ -184,7 +184,7 @@ class RefundLine(_Record):
     total_tax_set: MoneyBag
 
 
-class RefundShipping(_Record):
+class RefundShippingRecord(_Record):
     subtotal_amount_set: MoneyBag
     tax_amount_set: MoneyBag
 
@@ -205,8 +205,8 @@ class Refund(_Record):
     created_at: Moment
     note: Text = None
     duties: list[RefundDuty] | None = None
-    refund_line_items: Annotated[list[RefundLine], BeforeValidator(_nodes)]
-    refund_shipping_lines: Annotated[list[RefundShipping], BeforeValidator(_nodes)]
+    refund_line_items: Annotated[list[RefundLineRecord], BeforeValidator(_nodes)]
+    refund_shipping_lines: Annotated[list[RefundShippingRecord], BeforeValidator(_nodes)]
     order_adjustments: Annotated[list[OrderAdjustment], BeforeValidator(_nodes)]
     transactions: Annotated[list[Transaction], BeforeValidator(_nodes)]
 
@@ -250,9 +250,9 @@ class Order(_Record):
     original_total_duties_set: MoneyBag | None = None
     original_total_additional_fees_set: MoneyBag | None = None
     additional_fees: list[TaxedPrice] = Field(default_factory=list)
-    customer: Customer | None = None
-    shipping_address: Address | None = None
-    billing_address: Address | None = None
+    customer: CustomerRecord | None = None
+    shipping_address: AddressRecord | None = None
+    billing_address: AddressRecord | None = None
     line_items: Annotated[list[LineItem], BeforeValidator(_nodes)]
     shipping_lines: Annotated[list[ShippingLine], BeforeValidator(_nodes)]
     transactions: list[Transaction]

@@ -20,7 +20,7 @@ from connectors.base.errors import FatalError, RecordError
 from connectors.base.source import Batch, Item, RefusedRecord
 from connectors.base.values import validate
 from connectors.shopify import records
-from connectors.shopify.client import Answer, ShopifyClient
+from connectors.shopify.client import QueryAnswer, ShopifyClient
 from connectors.shopify.cursor import EmittedChanges, ShopifyCursor, recent
 from connectors.shopify.errors import CursorExpiredError
 from connectors.shopify.orders import Orders, read_changes, searched
@@ -127,7 +127,7 @@ class ShopifySource:
         ended = replace(at, since=began - self._overlap, whole=began, after=None)
         return items, self._next_turn(ended, None)
 
-    async def _list_changed(self, at: ShopifyCursor) -> Answer:
+    async def _list_changed(self, at: ShopifyCursor) -> QueryAnswer:
         query = f"updated_at:>='{searched(at.since)}'" if at.since is not None else None
         variables = {"query": query, "first": LIST_ROWS, "after": at.after}
         try:
@@ -230,7 +230,7 @@ class ShopifySource:
         ended = replace(at, counted=kept, counted_since=since_first, locations={**locations, location: next_since})
         return items, self._next_turn(ended, location)
 
-    async def _list_levels(self, at: ShopifyCursor, location: str) -> Answer:
+    async def _list_levels(self, at: ShopifyCursor, location: str) -> QueryAnswer:
         since = at.locations.get(location)
         variables = {
             "id": f"gid://shopify/Location/{location}",

@@ -26,7 +26,7 @@ from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
-from connectors.shopify.client import Answer
+from connectors.shopify.client import QueryAnswer
 from connectors.shopify.client import json_of as parse_answer
 from connectors.shopify.cursor import ShopifyCursor
 from connectors.shopify.settings import ShopifySettings
@@ -357,7 +357,7 @@ class Store(Texts):
             return
         asked = 0
 
-        async def query(document: str, variables: Mapping[str, Any]) -> Answer:
+        async def query(document: str, variables: Mapping[str, Any]) -> QueryAnswer:
             nonlocal asked
             asked += 1
             if asked > 500:
@@ -365,7 +365,7 @@ class Store(Texts):
             found = answers.get(_asked(document, variables)) if isinstance(answers, dict) else None
             if not isinstance(found, dict):
                 raise RetriableError("no answer")
-            return Answer(found, NOW)
+            return QueryAnswer(found, NOW)
 
         source._client.query = query  # type: ignore[method-assign]  # what the network would have given
         cursor = json.dumps({**_BEFORE, "counted_since": {"31": (NOW - timedelta(days=1)).isoformat()}})
@@ -402,7 +402,7 @@ async def _exchange(shop: shopify_simulator.Shop, settings: ShopifySettings) -> 
     answers: dict[str, Any] = {}
     real = source._client.query
 
-    async def query(document: str, variables: Mapping[str, Any]) -> Answer:
+    async def query(document: str, variables: Mapping[str, Any]) -> QueryAnswer:
         answer = await real(document, variables)
         answers[_asked(document, variables)] = answer.data
         return answer

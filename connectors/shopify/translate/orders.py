@@ -32,7 +32,7 @@ from connectors.shopify.translate.parts import (
 )
 from connectors.shopify.translate.placed import PartMoney, order_placed
 from connectors.shopify.translate.refunds import RefundBuilder, is_under_way
-from connectors.shopify.translate.taxes import TaxCodes
+from connectors.shopify.translate.taxes import ShopifyTaxCodes
 from connectors.shopify.translate.units import UnitLedger
 from schemas.events import DispatchConfirmed, FactEvent, OrderCancelled, OrderPlaced, RefundIssued, StockAdjusted
 
@@ -78,7 +78,7 @@ class OrderEventBuilder:
     def __init__(self, order: records.Order, raw: Mapping[str, Any], context: ShopifyContext, since: datetime) -> None:
         self._order, self._raw, self._context = order, raw, context
         self._parts, self._repriced = parts_of(order, since)
-        self._taxes = TaxCodes(order, context.settings)
+        self._taxes = ShopifyTaxCodes(order, context.settings)
         self._money = [PartMoney(order, part, context.settings) for part in self._parts]
         lines = {line.id: line for line in order.line_items}
         self._dispatches = DispatchBuilder(lines, self._parts, context)

@@ -18,7 +18,7 @@ from connectors.shopify.translate.context import (
     sum_of,
 )
 from connectors.shopify.translate.parts import FIRST, PAID, OrderPart, time_of
-from connectors.shopify.translate.taxes import Charge, TaxCodes, tax_of
+from connectors.shopify.translate.taxes import Charge, ShopifyTaxCodes, tax_of
 from schemas.events import Address, Customer, OrderLine, OrderPlaced, Payment, Shipping
 
 _STEP = Decimal("0.000001")
@@ -147,7 +147,7 @@ def _with_tax(duties: list[Charge], rest: Decimal, tax_rest: Decimal | None, cur
 
 
 def order_placed(
-    order: records.Order, part: OrderPart, money: PartMoney, taxes: TaxCodes, context: ShopifyContext
+    order: records.Order, part: OrderPart, money: PartMoney, taxes: ShopifyTaxCodes, context: ShopifyContext
 ) -> OrderPlaced:
     """The event of a part that has goods, all of them with a sku.
 
@@ -188,7 +188,7 @@ def _line(
     line: records.LineItem,
     units: int,
     amount: NetTax,
-    taxes: TaxCodes,
+    taxes: ShopifyTaxCodes,
     settings: ShopifySettings,
 ) -> OrderLine:
     currency, quantity, net = _currency(order), Decimal(units), amount.net
@@ -215,7 +215,7 @@ def _line(
     )
 
 
-def _shipping(first: records.ShippingLine | None, charges: Sequence[Charge], taxes: TaxCodes) -> Shipping | None:
+def _shipping(first: records.ShippingLine | None, charges: Sequence[Charge], taxes: ShopifyTaxCodes) -> Shipping | None:
     """Freight, and what else is charged and never sent: duties, fees, tips."""
     amount = sum((each.amount for each in charges), NetTax())
     if first is None and not amount:
@@ -255,7 +255,7 @@ def _currency(order: records.Order) -> str:
     return order.total_price_set.shop_money.currency_code
 
 
-def _address(address: records.Address | None) -> Address | None:
+def _address(address: records.AddressRecord | None) -> Address | None:
     if address is None:
         return None
     return Address(

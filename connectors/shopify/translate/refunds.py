@@ -19,7 +19,7 @@ from connectors.shopify.translate.context import (
     sum_of,
 )
 from connectors.shopify.translate.parts import OrderPart
-from connectors.shopify.translate.taxes import TaxCodes
+from connectors.shopify.translate.taxes import ShopifyTaxCodes
 from connectors.shopify.translate.units import UnitLedger
 from schemas.events import Adjustment, CancelledLine, OrderCancelled, RefundIssued, RefundLine, RefundShipping
 
@@ -62,7 +62,7 @@ class RefundBuilder:
     """Makes the events of one order's refunds."""
 
     def __init__(
-        self, order: records.Order, parts: Sequence[OrderPart], taxes: TaxCodes, context: ShopifyContext
+        self, order: records.Order, parts: Sequence[OrderPart], taxes: ShopifyTaxCodes, context: ShopifyContext
     ) -> None:
         self._order, self._parts, self._taxes, self._context = order, parts, taxes, context
         self._lines = {line.id: line for line in order.line_items}

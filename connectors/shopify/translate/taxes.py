@@ -34,7 +34,7 @@ class Charge:
     taxes: Sequence[records.TaxLine] | None = None
 
 
-class TaxCodes:
+class ShopifyTaxCodes:
     """The tax codes of one order."""
 
     def __init__(self, order: records.Order, settings: ShopifySettings) -> None:

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, Final
 
 from lab.simulators.shopify.bulk import BulkOperationStore
-from lab.simulators.shopify.faults import InjectedAnswer, QueryError
+from lab.simulators.shopify.faults import InjectedAnswer, RefusedQueryError
 from lab.simulators.shopify.queries import RunningQuery, checked, fields_of
 from lab.simulators.shopify.rows import Row
 from lab.simulators.shopify.schema import SCOPES
@@ -130,9 +130,9 @@ class Shop(ShopState):
         try:
             asked = json.loads(body)
             if fault is not None and fault.kind == "graphql":
-                raise QueryError("Internal error", fault.code)  # noqa: TRY301 -- one way out
+                raise RefusedQueryError("Internal error", fault.code)  # noqa: TRY301 -- one way out
             answer = self.run(asked["query"], asked.get("variables") or {})
-        except QueryError as error:
+        except RefusedQueryError as error:
             answer = {"errors": [{"message": str(error), "extensions": {"code": error.code}}]}
             if error.code is None:
                 del answer["errors"][0]["extensions"]
@@ -155,19 +155,19 @@ class Shop(ShopState):
         """What a query answers, with what it cost.
 
         Raises:
-            QueryError: It is refused.
+            RefusedQueryError: It is refused.
         """
         document, operation = checked(text)
         declared = {each.variable.name.value for each in operation.variable_definitions or ()}
         if unknown := variables.keys() - declared:
-            raise QueryError(f"Variable ${min(unknown)} is not declared", "undefinedVariable")
+            raise RefusedQueryError(f"Variable ${min(unknown)} is not declared", "undefinedVariable")
         name = operation.name.value if operation.name else ""
         self.before(name)
         query = RunningQuery(self, document, variables)
         root = "Mutation" if operation.operation.value == "mutation" else "Query"
         cost = query.requested(root, operation.selection_set)
         if cost > MAX_QUERY_COST:
-            raise QueryError(
+            raise RefusedQueryError(
                 f"Query cost is {cost}, which exceeds the single query max cost limit ({MAX_QUERY_COST}).",
                 "MAX_COST_EXCEEDED",
             )
@@ -178,7 +178,7 @@ class Shop(ShopState):
         for field, _ in fields_of(root, operation.selection_set):
             scope = SCOPES[field.name.value]
             if scope and scope not in self.scopes:
-                raise QueryError(f"Access denied for {field.name.value} field.", "ACCESS_DENIED")
+                raise RefusedQueryError(f"Access denied for {field.name.value} field.", "ACCESS_DENIED")
         self.calls.append(name)
         data = query.run()
         self.available -= query.actual
@@ -255,7 +255,7 @@ class Shop(ShopState):
                 self._indexed[number] = (order["updatedAt"], order["id"])
         since, searched = _search(arguments.get("query"))
         if arguments.get("sortKey") not in (None, "UPDATED_AT"):
-            raise QueryError("sortKey", "argumentLiteralsIncompatible")
+            raise RefusedQueryError("sortKey", "argumentLiteralsIncompatible")
         rows = sorted((at, gid) for at, gid in self._indexed.values() if since is None or _time(at) >= since)
         # The row is as it is now, its place in the list as the index has it.
         found = [{**self.orders[gid.rpartition("/")[2]], "updatedAt": at, "_key": [at, gid]} for at, gid in rows]
@@ -278,14 +278,14 @@ class Shop(ShopState):
         """What a cursor stands for.
 
         Raises:
-            QueryError: It has expired.
+            RefusedQueryError: It has expired.
         """
         try:
             epoch, key = json.loads(base64.b64decode(cursor))
         except ValueError:
             epoch, key = -1, None
         if epoch != self._cursor_epoch:
-            raise QueryError("Invalid cursor for current pagination sort.", None)
+            raise RefusedQueryError("Invalid cursor for current pagination sort.", None)
         return key
 
 
@@ -296,7 +296,7 @@ def _search(query: str | None) -> tuple[datetime | None, Callable[[datetime], bo
     for word in query.split(" AND ") if query else ():
         found = _WORD.fullmatch(word)
         if found is None or (found[1], found[2]) == ("updated_at", "<"):
-            raise QueryError("the simulator knows no such search", "BAD_REQUEST")
+            raise RefusedQueryError("the simulator knows no such search", "BAD_REQUEST")
         if found[1] == "updated_at":
             since = _time(found[3])
         else:

@@ -9,9 +9,9 @@ from typing import Final, Protocol
 
 from graphql import FieldNode, OperationDefinitionNode, SelectionSetNode, get_named_type
 
-from lab.simulators.shopify.faults import QueryError
+from lab.simulators.shopify.faults import RefusedQueryError
 from lab.simulators.shopify.queries import (
-    Rows,
+    RowSource,
     RunningQuery,
     arguments_of,
     checked,
@@ -48,7 +48,7 @@ class BulkOperationStore:
         failures: What becomes of the next ones: `CANCELED`, or an error code.
     """
 
-    def __init__(self, rows: Rows, ids: Ids, domain: str) -> None:
+    def __init__(self, rows: RowSource, ids: Ids, domain: str) -> None:
         self._rows, self._ids, self._domain = rows, ids, domain
         self.operations: dict[str, Row] = {}
         self.files: dict[str, bytes] = {}
@@ -72,7 +72,7 @@ class BulkOperationStore:
             document, operation = checked(query)
             _check(operation)
             self._flatten(RunningQuery(self._rows, document, {}), "Query", operation.selection_set, {}, None, lines)
-        except QueryError as error:
+        except RefusedQueryError as error:
             return refuse(str(error), "INVALID_QUERY")
         if not (not is_new if grouped is None else grouped):
             # Each kind after its parents, but not beside them.
@@ -152,22 +152,22 @@ def _check(operation: OperationDefinitionNode) -> None:
     """What a bulk operation may ask for (shopify.dev, "Perform bulk operations", read 2026-11-21).
 
     Raises:
-        QueryError: It may not.
+        RefusedQueryError: It may not.
     """
     selections = operation.selection_set.selections
     if operation.operation.value != "query" or len(selections) != 1 or not isinstance(selections[0], FieldNode):
-        raise QueryError("Bulk queries must have exactly one top-level field.", None)
+        raise RefusedQueryError("Bulk queries must have exactly one top-level field.", None)
     found = _connections("Query", operation.selection_set, 0, in_list=False)
     if not any(is_connection(kind) for _, kind in fields_of("Query", operation.selection_set)):
-        raise QueryError("Bulk queries must contain at least one connection.", None)
+        raise RefusedQueryError("Bulk queries must contain at least one connection.", None)
     if len(found) > _MAX_CONNECTIONS:
-        raise QueryError(f"Bulk queries cannot contain more than {_MAX_CONNECTIONS} connections.", None)
+        raise RefusedQueryError(f"Bulk queries cannot contain more than {_MAX_CONNECTIONS} connections.", None)
     if max(depth for depth, _ in found) > 2:
-        raise QueryError("Bulk queries cannot contain connections with a nesting depth greater than 2.", None)
+        raise RefusedQueryError("Bulk queries cannot contain connections with a nesting depth greater than 2.", None)
     for _, nodes in found:
         own = [each for each in (nodes.selections if nodes else ()) if isinstance(each, FieldNode)]
         if not any(each.name.value == "id" for each in own) and any(nodes_of(each) for each in own):
-            raise QueryError("The parent field must have id selected for nested connections.", None)
+            raise RefusedQueryError("The parent field must have id selected for nested connections.", None)
 
 
 def _connections(
@@ -176,13 +176,15 @@ def _connections(
     """Every connection, by how deep it lies, with what is asked of its nodes.
 
     Raises:
-        QueryError: One stands inside a list.
+        RefusedQueryError: One stands inside a list.
     """
     found: list[tuple[int, SelectionSetNode | None]] = []
     for field, its_type in fields_of(kind, selections):
         if is_connection(its_type):
             if in_list:
-                raise QueryError("Queries that contain a connection field within a list field are not supported.", None)
+                raise RefusedQueryError(
+                    "Queries that contain a connection field within a list field are not supported.", None
+                )
             nodes = nodes_of(field)
             found += [(depth, nodes), *_connections(node_kind(its_type), nodes, depth + 1, in_list=False)]
         else:

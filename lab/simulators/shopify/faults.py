@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-class QueryError(Exception):
+class RefusedQueryError(Exception):
     """A query is answered by `errors`."""
 
     def __init__(self, message: str, code: str | None) -> None:

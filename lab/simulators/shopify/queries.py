@@ -23,7 +23,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from lab.simulators.shopify.faults import QueryError
+from lab.simulators.shopify.faults import RefusedQueryError
 from lab.simulators.shopify.rows import Row
 from lab.simulators.shopify.schema import SALES, schema
 
@@ -37,7 +37,7 @@ _CODES: Final = (
 )  # fmt: skip
 
 
-class Rows(Protocol):
+class RowSource(Protocol):
     """Where a query's rows come from."""
 
     def root(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -58,23 +58,23 @@ def checked(text: str) -> tuple[DocumentNode, OperationDefinitionNode]:
     """A document of one operation that the schema allows.
 
     Raises:
-        QueryError: It is none.
+        RefusedQueryError: It is none.
     """
     try:
         document = parse(text)
     except GraphQLError as error:
-        raise QueryError(error.message, None) from error
+        raise RefusedQueryError(error.message, None) from error
     if errors := validate(SCHEMA, document):
         raise _error_of(errors[0])
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     if len(operations) != 1 or len(document.definitions) > 1:
-        raise QueryError("one operation, and no named fragments", "BAD_REQUEST")
+        raise RefusedQueryError("one operation, and no named fragments", "BAD_REQUEST")
     return document, operations[0]
 
 
-def _error_of(error: GraphQLError) -> QueryError:
+def _error_of(error: GraphQLError) -> RefusedQueryError:
     code = next((code for words, code in _CODES if words in error.message), "argumentLiteralsIncompatible")
-    return QueryError(error.message, code)
+    return RefusedQueryError(error.message, code)
 
 
 def fields_of(
@@ -134,7 +134,7 @@ class RunningQuery:
         actual: What it has cost so far: a point an object.
     """
 
-    def __init__(self, rows: Rows, document: DocumentNode, variables: Mapping[str, Any]) -> None:
+    def __init__(self, rows: RowSource, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._rows, self._document, self._variables = rows, document, variables
         self.actual = 0
 
@@ -160,21 +160,21 @@ class RunningQuery:
             elif "ids" in arguments:
                 times = len(arguments["ids"])
                 if times > MAX_PAGE:
-                    raise QueryError(f"ids must be at most {MAX_PAGE}", "BAD_REQUEST")
+                    raise RefusedQueryError(f"ids must be at most {MAX_PAGE}", "BAD_REQUEST")
             cost += times * (1 + self.requested(inner.name, field.selection_set))
         return cost
 
     def _first(self, arguments: Mapping[str, Any]) -> int:
         first = arguments.get("first")
         if not isinstance(first, int) or not 1 <= first <= MAX_PAGE:
-            raise QueryError(f"you must provide one of first or last, from 1 to {MAX_PAGE}", "BAD_REQUEST")
+            raise RefusedQueryError(f"you must provide one of first or last, from 1 to {MAX_PAGE}", "BAD_REQUEST")
         return first
 
     def run(self) -> Row:
         """The answer.
 
         Raises:
-            QueryError: A variable is not what it was declared as, or a field cannot be found.
+            RefusedQueryError: A variable is not what it was declared as, or a field cannot be found.
         """
         result = execute_sync(
             SCHEMA,
@@ -185,7 +185,7 @@ class RunningQuery:
             type_resolver=lambda row, *_: _type_of(row),
         )
         for error in result.errors or ():
-            if isinstance(error.original_error, QueryError):
+            if isinstance(error.original_error, RefusedQueryError):
                 raise error.original_error
             if error.original_error is not None:
                 raise error.original_error
