@@ -44,10 +44,10 @@ class Kind:
         unmapped: What lies there that nobody will read, by its settings and its cursor: names for people.
         hook: How `connectors/webhooks/` takes what its vendor pushes, by the connector's name and settings; None:
             nothing is pushed, or it is not configured.
-        backfill: Makes what reads a time range, of name, settings, clock, span, and the live source's cursor (None: it has
-            none yet); None: this kind has no past that could be asked for.
-        counts: Whether it says of a place (by the vendor's name, and settings) how much is there, instead of what came and
-            went. Goods that come back are in that count, so that nobody else may bring them back.
+        backfill: Makes what reads a time range, of name, settings, clock, span, and the live source's cursor (None: it
+            has none yet); None: this kind has no past that could be asked for.
+        counts: Whether it says of a place (by the vendor's name, and settings) how much is there, instead of what came
+            and went. Goods that come back are in that count, so that nobody else may bring them back.
         levels: Whether its files are known to say how much is there; False where that cannot be known.
         dispatches: Whether it is known to bring dispatches; False where that cannot be known.
         doctor: Looks at what its vendor really lets us see, and writes nothing there: name, settings, the vendor's

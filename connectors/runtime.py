@@ -18,8 +18,8 @@ from connectors.base.source import Batch, RefusedRecord, Source
 
 log = structlog.get_logger(__name__)
 
-#: The first tries come quickly, since most failures are a broker's leader moving (a second or two); a vendor that is down
-#: for an hour is asked twice a minute.
+#: The first tries come quickly, since most failures are a broker's leader moving (a second or two); a vendor that is
+#: down for an hour is asked twice a minute.
 BACK_OFF_BASE_S = 0.25
 BACK_OFF_CAP_S = 30.0
 #: Between two looks, however often it is woken.

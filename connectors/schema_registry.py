@@ -1,8 +1,8 @@
 """A Confluent-compatible schema registry behind a URL: which id stands for which of our schemas.
 
-Asked at the start for the ids of everything we write, and once for each id that is met. What an id means never changes, so
-answers are kept; that there is no such id is believed for a minute. Calls are synchronous: the codec asks at its first meeting
-with a type or an id, not per record.
+Asked at the start for the ids of everything we write, and once for each id that is met. What an id means never changes,
+so answers are kept; that there is no such id is believed for a minute. Calls are synchronous: the codec asks at its
+first meeting with a type or an id, not per record.
 """
 
 import ssl
@@ -32,9 +32,14 @@ class HttpRegistry:
         self, url: str, transport: httpx.BaseTransport | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._client = httpx.Client(
-            base_url=url.rstrip("/") + "/", transport=transport, trust_env=False, follow_redirects=False, timeout=5.0,
-            verify=ssl.create_default_context(), headers={"Accept": _TYPE, "Content-Type": _TYPE},
-        )  # fmt: skip
+            base_url=url.rstrip("/") + "/",
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=5.0,
+            verify=ssl.create_default_context(),
+            headers={"Accept": _TYPE, "Content-Type": _TYPE},
+        )
         self._monotonic = monotonic
         self._texts: dict[int, str] = {}
         self._missing: dict[int, float] = {}

@@ -165,7 +165,10 @@ class Codec:
     def rows(
         self, cls: type[Any], parts: Sequence[str | Run], unreadable: Callable[[CodecError], T]
     ) -> Callable[[Iterable[bytes]], list[tuple[Any, ...] | T]]:
-        """A function that reads some fields of many values (see `decoder.compile_rows`); `unreadable` makes a row of what is none."""
+        """A function that reads some fields of many values (see `decoder.compile_rows`).
+
+        `unreadable` makes a row of what is none.
+        """
         by_prefix = _ByPrefix(lambda data: self._record_of(data, cls), lambda record: compile_rows(record, parts))
         max_bytes = _MAX_BYTES.get(_NAMES[cls], FACT_MAX_BYTES)
 

@@ -38,7 +38,8 @@ class Run:
     fields: tuple[str, ...]
 
 
-#: What a run remembers: so many of at most so many bytes, which is some MiB at worst; what comes later is read each time.
+#: What a run remembers: so many of at most so many bytes, which is some MiB at worst; what comes later is read each
+#: time.
 _KNOWN_RUNS, _KNOWN_BYTES = 16_384, 64
 
 # Times of 1978 to 3111 take eight bytes of seven bits. They are taken together: a mask tells that these are eight bytes
@@ -282,7 +283,10 @@ class _Raw(_Reader):
         self.code.line(f"{target} = {self.tuple_of(values)}")
 
     def run(self, span: Sequence[Field], run: Run, *, last: bool) -> str:
-        """Read a run, or know it again: where its end is, short strings say by their first bytes; the last one's is the end."""
+        """Read a run, or know it again: where its end is, short strings say by their first bytes.
+
+        The last one's is the end.
+        """
         line, target = self.code.line, self.code.variable()
         known, key = self.code.constant({}), self.code.variable()
         if last:
@@ -316,7 +320,10 @@ def _names(part: str | Run) -> tuple[str, ...]:
 
 
 def _span(rest: Sequence[Field], run: Run, others: set[str]) -> int:
-    """How many of the fields ahead make up a run, those among them that nobody wants included; 0 where it cannot be remembered."""
+    """How many of the fields ahead make up a run, those among them that nobody wants included.
+
+    0 where it cannot be remembered.
+    """
     names = [field.name for field in rest]
     if not set(run.fields) <= set(names):
         return 0

@@ -51,7 +51,10 @@ class Code:
 
 
 def constructor_of(cls: Callable[P, T]) -> Callable[P, T]:
-    """What makes a frozen slotted dataclass as fast as one that is not frozen: its slots are set directly, by keywords only."""
+    """What makes a frozen slotted dataclass as fast as one that is not frozen.
+
+    Its slots are set directly, by keywords only.
+    """
     code = Code("", {})
     own, kind = fields(cls), code.constant(cls)  # type: ignore[arg-type]  # a dataclass
     heads = [each.name if each.default is MISSING else f"{each.name}={code.constant(each.default)}" for each in own]

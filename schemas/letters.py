@@ -57,7 +57,7 @@ OPEN_STATES = frozenset({"dead", "parked", "held"})
 
 
 def letter_id(topic: str, partition: int | str, offset: int | str) -> str:
-    """16 characters from the refused record's coordinates, so that a letter written twice is one.
+    """16 characters from the refused record's coordinates, so that a dead letter written twice is one.
 
     A line of a file has (connector, digest of the file, line number) instead of topic, partition and offset.
     """
@@ -67,7 +67,10 @@ def letter_id(topic: str, partition: int | str, offset: int | str) -> str:
 def headers_of(
     letter: DeadLetterState, original: tuple[Header, ...] = (), traceparent: str | None = None
 ) -> list[tuple[str, bytes]]:
-    """The letter's headers: the record's own, Kafka Connect's error headers, and ours. No personal data, no secrets."""
+    """The dead letter's headers: the record's own, Kafka Connect's error headers, and ours.
+
+    No personal data, no secrets.
+    """
     ours = {
         "__connect.errors.topic": letter.topic,
         "__connect.errors.partition": str(letter.partition),

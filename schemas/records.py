@@ -70,7 +70,7 @@ class Skipped:
     """An event that an epoch does not count, with everything its dead letter needs.
 
     `why` is a reason of `schemas.letters` (a dead letter), or one of `NO_OPS`. Bytes, key and headers are there for
-    letters only.
+    dead letters only.
     """
 
     offset: int
@@ -122,7 +122,8 @@ class DocumentLine:
 class StockDocument:
     """What the poster is about to write as one stock document, made durable before it is sent (D3).
 
-    A batch may be sealed into a second document only when the first can never be posted: its claim lies in B1 as `void`.
+    A batch may be sealed into a second document only when the first can never be posted: its claim lies in B1 as
+    `void`.
     """
 
     number: int
@@ -169,7 +170,7 @@ class DeadLetterState:
     letter_offset: int
     attempts: int = 0
     waits_for: str | None = None  # a K, or item:CODE, period:DATE ...
-    blocked_by: str | None = None  # the id of the letter that holds this one
+    blocked_by: str | None = None  # the id of the dead letter that holds this one
     error: str | None = None  # our own words: no personal data, no secrets
     first_failed_at: datetime
     at: datetime

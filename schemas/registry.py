@@ -1,8 +1,8 @@
 """Which schemas there are, and under which id each one travels.
 
 `known_schemas()` is everything that may ever be read: the files of `schemas/avro`, each as it was when its id was given
-(`ids.toml` has a fingerprint beside each id). A registry only says which id stands for which of them: the embedded one by
-`ids.toml`, a Confluent-compatible one by asking it.
+(`ids.toml` has a fingerprint beside each id). A registry only says which id stands for which of them: the embedded one
+by `ids.toml`, a Confluent-compatible one by asking it.
 """
 
 import json
@@ -112,7 +112,8 @@ def check_frozen(schemas: Mapping[str, Schema], frozen: Mapping[str, Frozen]) ->
     for key, schema in schemas.items():
         if content_fingerprint(schema.text) != frozen[key].fingerprint:
             raise SchemaError(
-                f"{key}.avsc is not what it was when it got its id, and records that were written with it exist: put it "
+                f"{key}.avsc is not what it was when it got its id, and records that were written with it exist: put "
+                "it "
                 f"back, and add {schema.name}.v{latest(schemas, schema.name).version + 1}.avsc with a new id "
                 "(docs/extending.md)"
             )

@@ -28,7 +28,8 @@ class Topic:
             "retention.ms": "-1" if days is None else str(days * DAY_MS),
             "max.message.bytes": str(self.max_message_bytes),
             "message.timestamp.type": "CreateTime",
-            # A state that a paused poster has overwritten is written again by its owner within seconds, if it is still there.
+            # A state that a paused poster has overwritten is written again by its owner within seconds, if it is still
+            # there.
             **({"min.compaction.lag.ms": str(DAY_MS)} if self.compact else {}),
         }
 
@@ -52,7 +53,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("erp-orders", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),
     Topic("erp-stock", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),
     Topic("erp-documents", "stock_document", "company", "companies", "horizon"),
-    Topic("dead-letter-state", "letter_state", "id of the letter", "companies", compact=True),
+    Topic("dead-letter-state", "letter_state", "id of the dead letter", "companies", compact=True),
     Topic("erp-outcomes", "outcome", "K", "facts", 400),
     Topic("connector-cursors", "cursor", "connector [/ sku / location]", "facts", compact=True),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),

@@ -1,10 +1,10 @@
 """Where a connector stands, in Kafka: one cursor and the levels it has seen, safe against two processes at once.
 
 All records of a connector lie on one partition of `connector-cursors`. Its cursor records follow the chain rule
-(architecture section 5): each names the one before it, and one that does not name the last accepted one counts for nobody. A
-level record names the cursor record it stands on, and counts only while that is the last. Every writer reads back up to
-its own record and so knows whether it counts; whoever takes over writes a cursor record first, which shuts out the one
-before.
+(architecture section 5): each names the one before it, and one that does not name the last accepted one counts for
+nobody. A level record names the cursor record it stands on, and counts only while that is the last. Every writer reads
+back up to its own record and so knows whether it counts; whoever takes over writes a cursor record first, which shuts
+out the one before.
 
 The topic is compacted: of the records of one key only the last remains in the log's older part, so there an accepted
 record may miss the one it names. It is known by its number, which is above every earlier one's; a record of a process

@@ -14,15 +14,16 @@ from schemas.topics import dead_letter_topic, fact_topic
 NOT_KAFKA = -1
 INBOX = "inbox"
 STATES = "dead-letter-state"
-#: The topic takes 1 MiB with the headers. What is longer is cut: a dead letter that cannot be written would be tried for ever.
+#: The topic takes 1 MiB with the headers. What is longer is cut: a dead letter that cannot be written would be tried
+#: for ever.
 MAX_VALUE_BYTES = 990_000
 
 
 class DeadLetters:
     """Writes the letters of records that connectors refuse.
 
-    The bytes come first, then the state; both are awaited. A dead letter written again (after a crash) has the same id and
-    replaces its state.
+    The bytes come first, then the state; both are awaited. A dead letter written again (after a crash) has the same id
+    and replaces its state.
 
     Args:
         broker: Where to.

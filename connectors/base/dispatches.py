@@ -1,8 +1,8 @@
 """Dispatches that a count of stock contains: what they took is their delivery's to book, not the count's. Pure.
 
-A warehouse counts 100, sends 4 and counts 96. B1 takes 4 off with the delivery; a change of -4 beside it would take them
-off twice. So the units of each dispatch are taken off the change of the first count that can contain it, once, whichever
-of the two is read first:
+A warehouse counts 100, sends 4 and counts 96. B1 takes 4 off with the delivery; a change of -4 beside it would take
+them off twice. So the units of each dispatch are taken off the change of the first count that can contain it, once,
+whichever of the two is read first:
 
     count 100 at 10:00          the baseline
     dispatch of 4 at 10:30      open
@@ -17,7 +17,8 @@ from hashlib import blake2b
 
 from connectors.base.cursor_text import from_text, to_text
 
-#: A dispatch is known again for at least so long, by its own time. One that nobody has reported by then is not taken off.
+#: A dispatch is known again for at least so long, by its own time. One that nobody has reported by then is not taken
+#: off.
 KNOWN_MS = 35 * 86_400_000
 #: Of a sku and location; with 20 bytes each the record stays far below Kafka's 1 MiB.
 MAX_KNOWN = 2_000

@@ -1,4 +1,6 @@
-"""Our own errors, one tree, by what the caller does about them. Foreign exceptions become these where they are met, once.
+"""Our own errors, one tree, by what the caller does about them.
+
+Foreign exceptions become these where they are met, once.
 
     ConnectorError              anything that goes wrong at the outside world
     +-- RetriableError          nothing happened: try again, after retry_after_s where the other side said so

@@ -2,7 +2,7 @@
 
 A client of a vendor is made of an `HttpClient` and a table of `StatusRule`:
 
-    _RULES = {401: StatusRule(FatalError, "the key is refused", "fix api_key, then restart"), 429: StatusRule(wait_s=30)}
+    _RULES = {401: StatusRule(FatalError, "the key is refused", "fix api_key"), 429: StatusRule(wait_s=30)}
     answer = await http.get("orders", params={"page": 1})
     raise_for_status("veeqo: orders", answer, _RULES, clock.now())
 

@@ -30,8 +30,8 @@ class Level:
 
     `pending` are the deltas that led to it in the batch that saw it last. They are written down with it before they are
     published, so that after a crash they are published again as they were, not reckoned again from a level that has
-    moved on. `dispatches` are those whose units counts contain, where they do; a place of which only dispatches are known
-    has the sequence `NO_LEVEL`.
+    moved on. `dispatches` are those whose units counts contain, where they do; a place of which only dispatches are
+    known has the sequence `NO_LEVEL`.
     """
 
     sequence: int

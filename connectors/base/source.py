@@ -34,7 +34,8 @@ class RefusedRecord:
     """Something the source said that cannot become an event, on its way to the dead letters with its bytes.
 
     `origin`, `digest` and `number` say where it was: for a file its name, a hash of its content, the line (from 1).
-    Digest, number and the connector's name make the dead letter's id, so they must be the same whenever it is read again.
+    Digest, number and the connector's name make the dead letter's id, so they must be the same whenever it is read
+    again.
     """
 
     event_type: str | None  # None: unknown
@@ -60,8 +61,8 @@ class Batch:
         items: In the source's order.
         cursor: Where to go on once all items are acknowledged; the same as was given when nothing has moved.
         idle: There is nothing more for now: wait `poll_interval_s`.
-        net_since: The source's counts fall with each dispatch from then on, see `levels.resolve`; None: they know nothing of
-            dispatches, or the source has taken them off already.
+        net_since: The source's counts fall with each dispatch from then on, see `levels.resolve`; None: they know
+            nothing of dispatches, or the source has taken them off already.
     """
 
     items: tuple[Item, ...]
@@ -83,7 +84,7 @@ class Batch:
 
 
 class Origin(Protocol):
-    """Whose events and letters they are."""
+    """Whose events and dead letters they are."""
 
     @property
     def name(self) -> str:

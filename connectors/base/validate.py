@@ -1,7 +1,8 @@
 """What every event must be before it leaves a connector (contract section 1), whatever its vendor's numbers came to.
 
-A vendor's fields are checked one by one where they are read. What is computed of them (a price times a quantity, a number
-that stands for an id) can still be no event: one that Kafka's codec refuses would stop its connector at that record.
+A vendor's fields are checked one by one where they are read. What is computed of them (a price times a quantity, a
+number that stands for an id) can still be no event: one that Kafka's codec refuses would stop its connector at that
+record.
 """
 
 import unicodedata

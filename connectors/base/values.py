@@ -1,7 +1,7 @@
 """What the records of vendors are made of: single values, checked exactly; no value ever gets into a message.
 
-Each `connectors/<vendor>/records.py` says what its vendor's objects have; how a decimal, a time, an identity or a text is
-read, and how a problem is worded, is here.
+Each `connectors/<vendor>/records.py` says what its vendor's objects have; how a decimal, a time, an identity or a text
+is read, and how a problem is worded, is here.
 """
 
 import re
@@ -27,7 +27,7 @@ PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 MAX_NAMED_PROBLEMS = 5
 
 
-class Record(BaseModel):
+class VendorRecord(BaseModel):
     """A vendor's object: unknown fields are ignored, and no input is shown."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

@@ -67,14 +67,18 @@ class Converter:
             raise ValueError(f"is a time that does not exist in {zone.key}: the clocks were put forward; fix it there")
         if self._mapping.repeated_hour == "refuse":
             raise ValueError(
-                f"is a time that exists twice in {zone.key}: the clocks were put back; write it with its offset, or set "
+                f"is a time that exists twice in {zone.key}: the clocks were put back; write it with its offset, or "
+                "set "
                 "repeated_hour"
             )
         return first if self._mapping.repeated_hour == "first" else second
 
 
 class _NumberFormat:
-    """How numbers are written; what is written otherwise is refused, not guessed: 1.500 is 1.5 to some, 1500 to others."""
+    """How numbers are written; what is written otherwise is refused, not guessed.
+
+    1.500 is 1.5 to some, 1500 to others.
+    """
 
     def __init__(self, decimal: str, thousands: str, negative: str) -> None:
         point, group = re.escape(decimal), re.escape(thousands)

@@ -61,7 +61,8 @@ class DocumentReader(FileReader):
             if len(json.dumps(fields, default=str)) > MAX_LINE_BYTES:
                 raise LineError(  # noqa: TRY301 -- one way out
                     "invalid_event",
-                    f"the record has more than {MAX_LINE_BYTES} bytes, of which the dead letter has the first; split the event",
+                    f"the record has more than {MAX_LINE_BYTES} bytes, of which the dead letter has the first; split "
+                    "the event",
                     event,
                     fields,
                 )

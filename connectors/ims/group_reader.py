@@ -125,7 +125,8 @@ class GroupReader(FileReader):
         """Refuse an event that a row beside it, which cannot be read, may belong to."""
         if group is not None and group.problem is None and self._mapping.group_by:
             group.problem = self._refusal(
-                f"the row at line {line} beside it cannot be read and may be one of this event; fix that row at the source"
+                f"the row at line {line} beside it cannot be read and may be one of this event; fix that row at the "
+                "source"
             )
 
     def _refuse_repeated_levels(self, groups: Iterable[_Group]) -> None:
@@ -134,7 +135,8 @@ class GroupReader(FileReader):
             if len(group.rows) > 1:
                 lines = ", ".join(str(row.first) for row in group.rows[:MAX_NAMED_PROBLEMS])
                 group.problem = self._refusal(
-                    f"the file has several levels of this sku and location (lines {lines}); write one row for each, with "
+                    f"the file has several levels of this sku and location (lines {lines}); write one row for each, "
+                    "with "
                     "the sum where they are parts of one"
                 )
 

@@ -11,7 +11,7 @@ from connectors.ims.lines import MAX_LINE_BYTES, FileLine, LineScanner
 from connectors.ims.mappings import CsvSettings
 from connectors.ims.reader import TOO_LONG, FilePosition, FileReader, ImsContext, ReadStep, refused
 from connectors.ims.records import validate
-from connectors.ims.rows import Rows
+from connectors.ims.rows import CsvRows
 from connectors.ims.translate import translate
 
 NO_HEADER = "the file has no header; see that skip_lines and comment are right, or write header = false"
@@ -51,7 +51,7 @@ class CsvFile:
 
     def __init__(self, file: File, mapping: CsvSettings) -> None:
         self.scanner = LineScanner(file, mapping.encoding)
-        self.rows = Rows(mapping, file)
+        self.rows = CsvRows(mapping, file)
 
     def is_skipped(self, line: FileLine) -> bool:
         return self.rows.skips and self.rows.is_skipped(line.first, self.scanner.some_text(line))
@@ -97,7 +97,8 @@ class RowReader(FileReader):
         self._csv = CsvFile(file, mapping)
         self._has_rows = not mapping.header
         self._has_text = False
-        # The names of the columns stand at the beginning, wherever we go on; what is decided at the end depends on them.
+        # The names of the columns stand at the beginning, wherever we go on; what is decided at the end depends on
+        # them.
         for line in self._csv.lines(0, 0) if position.offset > 0 and mapping.header else ():
             if line.end > position.offset or self._has_rows:
                 break

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from connectors.ims.inboxes.inbox import File
-from connectors.ims.rows import Rows
+from connectors.ims.rows import CsvRows
 
-#: A fact may have 1,000,000 bytes (`schemas/codec.py`), a dead letter 1 MiB with its headers: this leaves room for ours.
+#: A fact may have 1,000,000 bytes (`schemas/codec.py`), a dead letter 1 MiB with its headers: this leaves room for
+#: ours.
 MAX_LINE_BYTES = 990_000
 #: How many lines a quoted cell of a CSV file may run over: beyond that its quote was never closed.
 MAX_ROW_LINES = 100
@@ -57,8 +58,8 @@ class Encoding:
         unit: Bytes of a line break.
         newline: It.
         carriage: What may stand before it.
-        others: Whether text in it that is valid UTF-8 was meant as UTF-8: all bytes are characters of it, so that reading
-            alone does not tell.
+        others: Whether text in it that is valid UTF-8 was meant as UTF-8: all bytes are characters of it, so that
+            reading alone does not tell.
     """
 
     codec: str
@@ -128,7 +129,7 @@ class LineScanner:
             at, number = line.end, line.last
             yield line
 
-    def rows(self, at: int, number: int, rows: Rows, is_skipped: Callable[[FileLine], bool]) -> Iterator[FileLine]:
+    def rows(self, at: int, number: int, rows: CsvRows, is_skipped: Callable[[FileLine], bool]) -> Iterator[FileLine]:
         """The same, with the lines of one row as one."""
         while at < self._file.size:
             line = self._line(at, number + 1)
@@ -165,7 +166,7 @@ class LineScanner:
         end = start + length if length else self._file.size
         return FileLine(text[:MAX_LINE_BYTES], start, end, number, number, is_cut)
 
-    def _row(self, first: FileLine, rows: Rows) -> FileLine:
+    def _row(self, first: FileLine, rows: CsvRows) -> FileLine:
         """The row that begins with a line whose last cell is open; the line alone if it is never closed properly."""
         last = first
         for _ in range(MAX_ROW_LINES):
@@ -217,7 +218,10 @@ def _problem_of(sample: bytes, encoding: Encoding) -> str | None:
         return f"the file is {kind}, not text that we read; write it as plain text under this name"
     start = sample[:_NUL_SAMPLE_BYTES]
     if encoding.unit == 1 and start.count(0) * _NUL_PART > len(start):
-        return f"the file is not {encoding.codec} (it has NUL bytes, as UTF-16 has); fix the file, or the mapping's encoding"
+        return (
+            f"the file is not {encoding.codec} (it has NUL bytes, as UTF-16 has); fix the file, or the "
+            "mapping's encoding"
+        )
     return None
 
 

@@ -41,7 +41,8 @@ class MappingSettings(Settings):
     timezone: str | None = Field(default=None, description="For times without an offset, as Europe/London")
     repeated_hour: Literal["refuse", "first", "second"] = Field(
         default="refuse",
-        description="A time without an offset in the hour that a clock change repeats: refuse it, or take it for the first "
+        description="A time without an offset in the hour that a clock change repeats: refuse it, or take it for "
+        "the first "
         "(summer time) or the second. One that a clock change leaves out is always refused",
     )
 
@@ -112,8 +113,8 @@ class MappingSettings(Settings):
 class CsvSettings(MappingSettings):
     """One `[connectors.<name>.csv.<mapping>]`: how a row becomes an event.
 
-    `lines.sku` is a field of the one line that a row has. An empty cell is an absent field. With `group_by`, what is not
-    below `lines` must be the same in all rows of an event, or empty in some.
+    `lines.sku` is a field of the one line that a row has. An empty cell is an absent field. With `group_by`, what is
+    not below `lines` must be the same in all rows of an event, or empty in some.
     """
 
     columns: dict[str, str | int] = Field(
@@ -121,14 +122,17 @@ class CsvSettings(MappingSettings):
     )
     templates: dict[str, str] = Field(
         default_factory=dict,
-        description="Field of the event = what it is in every row: a constant, or a text with {file} (the file's name), "
+        description="Field of the event = what it is in every row: a constant, or a text with {file} (the file's "
+        "name), "
         "{1} to {9} (what the first to the ninth * of files stands for in it), {row} (number of the row's first line), "
-        "{modified} (when the file was modified; ISO 8601), {modified_ms} (the same as Unix time in ms), {digest} (of the "
+        "{modified} (when the file was modified; ISO 8601), {modified_ms} (the same as Unix time in ms), {digest} (of "
+        "the "
         "file's content)",
     )
     group_by: Annotated[tuple[str | int, ...], BeforeValidator(_listed)] = Field(
         default=(),
-        description="Columns whose values say which rows are one event, each with one of its lines; none: each row is one",
+        description="Columns whose values say which rows are one event, each with one of its lines; none: each "
+        "row is one",
     )
     group_apart: bool = Field(
         default=False,
@@ -246,7 +250,8 @@ class CsvSettings(MappingSettings):
                 if name is not None and name.isdecimal() and int(name) > wildcards:
                     raise invalid(
                         "templates",
-                        f"templates.{field} has {{{name}}}, but files has {wildcards} *; write one for each part of the name",
+                        f"templates.{field} has {{{name}}}, but files has {wildcards} *; write one for each part of "
+                        "the name",
                     )
         return self
 

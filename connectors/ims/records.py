@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from connectors.base.errors import RecordError
 from connectors.base.validate import MAX_AHEAD
-from connectors.base.values import Record, invalid, or_none
+from connectors.base.values import VendorRecord, invalid, or_none
 from connectors.base.values import validate as base_validate
 from connectors.ims.errors import LineError
 from connectors.ims.values import (
@@ -38,7 +38,7 @@ from schemas.events import STOCK_REASONS
 _NoneIsEmpty = BeforeValidator(lambda value: () if value is None else value)
 
 
-class AddressRecord(Record):
+class AddressRecord(VendorRecord):
     name: OptionalText = None
     company: OptionalText = None
     street: OptionalText = None
@@ -50,14 +50,14 @@ class AddressRecord(Record):
     phone: OptionalText = None
 
 
-class CustomerRecord(Record):
+class CustomerRecord(VendorRecord):
     id: OptionalIdentity = None
     email: OptionalText = None
     name: OptionalText = None
     guest: Annotated[bool, PlainValidator(lambda value: False if value is None else a_flag(value))] = False
 
 
-class OrderLineRecord(Record):
+class OrderLineRecord(VendorRecord):
     line_id: Identity
     sku: Identity
     name: OptionalText = None
@@ -70,7 +70,7 @@ class OrderLineRecord(Record):
     location: OptionalIdentity = None
 
 
-class ShippingRecord(Record):
+class ShippingRecord(VendorRecord):
     method: OptionalText = None
     carrier: OptionalText = None
     amount: Amount
@@ -78,13 +78,13 @@ class ShippingRecord(Record):
     tax_amount: OptionalSigned = None
 
 
-class PaymentRecord(Record):
+class PaymentRecord(VendorRecord):
     method: Text
     amount: Signed
     reference: OptionalText = None
 
 
-class BatchRecord(Record):
+class BatchRecord(VendorRecord):
     number: Identity
     quantity: Quantity
     expires_on: Annotated[date | None, or_none(a_day)] = None
@@ -94,12 +94,12 @@ Batches = Annotated[tuple[BatchRecord, ...], _NoneIsEmpty]
 Identities = Annotated[tuple[Identity, ...], _NoneIsEmpty]
 
 
-class CancelledLineRecord(Record):
+class CancelledLineRecord(VendorRecord):
     line_id: Identity
     quantity: Quantity
 
 
-class DispatchLineRecord(Record):
+class DispatchLineRecord(VendorRecord):
     line_id: OptionalIdentity = None
     sku: Identity
     quantity: Quantity
@@ -107,7 +107,7 @@ class DispatchLineRecord(Record):
     serials: Identities = ()
 
 
-class RefundLineRecord(Record):
+class RefundLineRecord(VendorRecord):
     line_id: OptionalIdentity = None
     sku: Identity
     quantity: Quantity
@@ -120,18 +120,18 @@ class RefundLineRecord(Record):
     serials: Identities = ()
 
 
-class RefundShippingRecord(Record):
+class RefundShippingRecord(VendorRecord):
     amount: Amount
     tax_amount: OptionalSigned = None
 
 
-class AdjustmentRecord(Record):
+class AdjustmentRecord(VendorRecord):
     amount: Signed
     tax_code: OptionalText = None
     tax_amount: OptionalSigned = None
 
 
-class EventRecord(Record):
+class EventRecord(VendorRecord):
     """What every record has."""
 
     event_id: OptionalIdentity = None

@@ -19,7 +19,7 @@ from connectors.ims.records import RECORDS
 from connectors.ims.values import is_invisible
 
 
-class Rows:
+class CsvRows:
     """One file's rows. They are texts: whoever reads the file knows its encoding.
 
     Attributes:
@@ -107,7 +107,8 @@ class Rows:
             )
         elif self.is_foreign:
             self.header_problem = (
-                f"the header names none of the mapping's columns ({', '.join(missing)}); see that the file is the one that "
+                f"the header names none of the mapping's columns ({', '.join(missing)}); see that the file is the one "
+                "that "
                 "the mapping is for, and that delimiter, encoding and skip_lines are right"
             )
         elif missing:

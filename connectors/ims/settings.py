@@ -48,7 +48,8 @@ with warnings.catch_warnings():
         )
         levels_include_dispatches: bool | None = Field(
             default=None,
-            description="true: a count falls with each dispatch too, and their units are taken off its change, or B1 would "
+            description="true: a count falls with each dispatch too, and their units are taken off its change, "
+            "or B1 would "
             "book them twice; false: counts know nothing of dispatches. Demanded where one warehouse has both",
         )
         known_hosts: Path | None = Field(

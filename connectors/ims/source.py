@@ -222,7 +222,10 @@ class ImsSource:
         self._unmapped = unmapped
 
     def _with_unmapped(self, cursor: str | None, position: FilePosition | None) -> str | None:
-        """The cursor, with what lies on a server and nobody will read: `streams status` can look there only through us."""
+        """The cursor, with what lies on a server and nobody will read.
+
+        `streams status` can look there only through us.
+        """
         shown = self._unmapped[:MAX_UNMAPPED_SHOWN] if isinstance(self._settings.inbox, InboxAddress) else ()
         if shown == (position.unmapped if position is not None else ()):
             return cursor

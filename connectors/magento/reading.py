@@ -1,9 +1,11 @@
 """Reads the shop's lists so that no row is skipped: by time of change for what is new, by id for all that there is.
 
 One list is read in passes. A pass goes by keyset: what was changed after the last row's time, or at that time under a
-higher id. Page numbers are never used, so that rows which change meanwhile can only move ahead of us and none is skipped;
-and the shop's last page, which older versions repeat for ever, is never asked for. The next pass begins `overlap_s` before
-the newest row: a transaction may become visible long after the time it wrote. Rows of that overlap whose content has not
+higher id. Page numbers are never used, so that rows which change meanwhile can only move ahead of us and none is
+skipped; and the shop's last page, which older versions repeat for ever, is never asked for. The next pass begins
+`overlap_s` before
+the newest row: a transaction may become visible long after the time it wrote. Rows of that overlap whose content has
+    not
 changed are left out.
 """
 
@@ -28,8 +30,8 @@ log = structlog.get_logger(__name__)
 
 #: In this order: what a later list names has then been read, mostly. What comes too early waits in the pipeline.
 LISTS = ("orders", "invoices", "shipments", "creditmemos")
-#: A cursor is one Kafka record of at most 1 MiB: 20,000 rows of 8 bytes that hardly compress, in base64, for four lists,
-#: come to 850 kB. With more rows than that in the overlap (a mass update), the overlap becomes shorter.
+#: A cursor is one Kafka record of at most 1 MiB: 20,000 rows of 8 bytes that hardly compress, in base64, for four
+#: lists, come to 850 kB. With more rows than that in the overlap (a mass update), the overlap becomes shorter.
 MAX_SEEN = 20_000
 #: 100 ids in one `in` filter are 1 kB of URL, and every proxy takes 4 kB.
 _IDS_PER_REQUEST = 100
@@ -38,7 +40,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """A row of a list with what orders it: time and id. A row without a time has its neighbour's, one without an id < 0."""
+    """A row of a list with what orders it: time and id.
+
+    A row without a time has its neighbour's, one without an id < 0.
+    """
 
     row: ShopRow
     time: int
@@ -56,7 +61,10 @@ class ListedRow:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a pass: the rows that say something new, where that leaves the list, and whether the pass has ended."""
+    """One page of a pass: the rows that say something new, where that leaves the list.
+
+    Whether the pass has ended.
+    """
 
     rows: Sequence[ListedRow]
     progress: ListProgress

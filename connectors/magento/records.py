@@ -11,13 +11,13 @@ from pydantic import AliasPath, BeforeValidator, Field, PlainValidator, Validati
 from connectors.base.errors import RecordError
 from connectors.base.validate import MAX_AHEAD
 from connectors.base.values import PLAIN, STEP, a_number, encodable, identity_of, invalid, matching, not_below_zero
-from connectors.base.values import Record as _Record
+from connectors.base.values import VendorRecord as _Record
 from connectors.base.values import validate as check
 from connectors.magento.listing import ShopRow
 from connectors.magento.settings import MagentoSettings
 
-#: The shop keeps 4 digits after the point (decimal(20,4)); what looks like more is the noise of a PHP that prints floats
-#: with 17 digits.
+#: The shop keeps 4 digits after the point (decimal(20,4)); what looks like more is the noise of a PHP that prints
+#: floats with 17 digits.
 _SHOP_STEP = Decimal("0.0001")
 _NOISE = Decimal("0.00000001")
 _MAX_ID = 2**53

@@ -81,7 +81,8 @@ class MagentoSettings(ConnectorSettings):
         default=Decimal("0.05"),
         ge=0,
         le=1,
-        description="Rows may differ from the totals by so much (a currency without cents: as many of its units as cents here); "
+        description="Rows may differ from the totals by so much (a currency without cents: as many of its units "
+        "as cents here); "
         "it goes into the largest row",
     )
     credits: tuple[str, ...] = Field(
@@ -90,7 +91,8 @@ class MagentoSettings(ConnectorSettings):
     )
     tax_codes: Literal["rate", "applied", "none"] = Field(
         default="rate",
-        description="rate: country and percent, as GB-20 (20 without a country); applied: the shop's tax rate code; none: 20",
+        description="rate: country and percent, as GB-20 (20 without a country); applied: the shop's tax rate "
+        "code; none: 20",
     )
     adjustment_tax_rate: Decimal = Field(
         default=Decimal(0), ge=0, lt=100, description="Percent contained in adjustments of credit memos"
@@ -107,7 +109,8 @@ class MagentoSettings(ConnectorSettings):
     )
     virtual_source: str | None = Field(
         default=None,
-        description="The place that virtual and downloadable goods leave from once they are invoiced; none: left to people",
+        description="The place that virtual and downloadable goods leave from once they are invoiced; none: left "
+        "to people",
     )
     carriers: dict[str, str] = Field(
         default_factory=dict, description="Carrier code, or title of a custom one = carrier, as in shipping_types"

@@ -1,4 +1,7 @@
-"""What the Service Layer's HTTP responses say: the answer, whether a write happened, whether the session still stands."""
+"""What the Service Layer's HTTP responses say.
+
+The answer, whether a write happened, whether the session still stands.
+"""
 
 import re
 from collections.abc import Mapping

@@ -47,9 +47,13 @@ async def run(
     try:
         reached = await service_layer.ping()
         findings.append(
-            Finding("reachable", reached, "the Service Layer answers" if reached else "nobody answers",
-                    "" if reached else "check service_layer_url, the network and the Service Layer's services")
-        )  # fmt: skip
+            Finding(
+                "reachable",
+                reached,
+                "the Service Layer answers" if reached else "nobody answers",
+                "" if reached else "check service_layer_url, the network and the Service Layer's services",
+            )
+        )
         gone = lacking = await claims.missing(service_layer)
         findings.append(Finding("login", True, f"user {settings.username} may read"))
         if install and lacking:
@@ -58,9 +62,13 @@ async def run(
         made = [name for name in lacking if name not in gone]
         there = "made: " + ", ".join(made) if made else "all there"
         findings.append(
-            Finding("claim_table", not gone, there if not gone else "missing: " + ", ".join(gone),
-                    "run streams doctor --install with a superuser of B1" if gone else "")
-        )  # fmt: skip
+            Finding(
+                "claim_table",
+                not gone,
+                there if not gone else "missing: " + ", ".join(gone),
+                "run streams doctor --install with a superuser of B1" if gone else "",
+            )
+        )
         if not gone:
             proof = await claims.prove(service_layer, clock, token or secrets.token_hex(8))
             tier = "claim" if proof.second_refused and proof.rolls_back else None
@@ -76,9 +84,13 @@ async def run(
         findings.append(Finding(name, False, str(error), "fix what it says and run streams doctor again"))
     tier_ok = tier == settings.idempotency
     findings.append(
-        Finding("tier", tier_ok, f"{tier or 'none'}, configured is {settings.idempotency}",
-                "" if tier_ok else "fix the findings above: without the claim a document could be written twice")
-    )  # fmt: skip
+        Finding(
+            "tier",
+            tier_ok,
+            f"{tier or 'none'}, configured is {settings.idempotency}",
+            "" if tier_ok else "fix the findings above: without the claim a document could be written twice",
+        )
+    )
     return Diagnosis(tuple(findings), tier)
 
 
@@ -87,12 +99,20 @@ def _proven(proof: claims.ClaimProof) -> list[Finding]:
     cost = "could not be measured" if proof.row_ms is None else f"{proof.row_ms:.1f} ms a row"
     slow = proof.row_ms is not None and proof.row_ms > _SLOW_ROW_MS
     return [
-        Finding("second_claim_refused", proof.second_refused, proof.detail or "a second Code is refused",
-                "" if proof.second_refused else remedy),
-        Finding("failed_set_leaves_no_claim", proof.rolls_back, proof.detail or "a failed change set leaves nothing",
-                "" if proof.rolls_back else remedy),
+        Finding(
+            "second_claim_refused",
+            proof.second_refused,
+            proof.detail or "a second Code is refused",
+            "" if proof.second_refused else remedy,
+        ),
+        Finding(
+            "failed_set_leaves_no_claim",
+            proof.rolls_back,
+            proof.detail or "a failed change set leaves nothing",
+            "" if proof.rolls_back else remedy,
+        ),
         Finding("claim_cost", not slow, cost, "look at the database's log writes; SAP Note 3139544" if slow else ""),
-    ]  # fmt: skip
+    ]
 
 
 async def _totals(service_layer: ServiceLayer, settings: CompanySettings, clock: Clock) -> Finding:

@@ -100,8 +100,8 @@ class CompanyMap:
     def tax_code(self, code: str | None, rate: Decimal | None = None) -> str:
         """B1's tax code for a channel's; the default where the channel says nothing about tax.
 
-        A channel that names a rate (percent) and no code is looked up by its rate, as "20" or "17.5": the default may be of
-        another rate.
+        A channel that names a rate (percent) and no code is looked up by its rate, as "20" or "17.5": the default may
+        be of another rate.
 
         Raises:
             Refusal: `unmapped_tax_code`.
@@ -112,7 +112,8 @@ class CompanyMap:
             if code not in tax.codes:
                 raise Refusal(
                     "unmapped_tax_code",
-                    f'names no tax code but the rate {code} %; add "{code}" to companies.{self.company}.tax.codes, or send '
+                    f'names no tax code but the rate {code} %; add "{code}" to '
+                    f"companies.{self.company}.tax.codes, or send "
                     "the code",
                 )
         if code is None:

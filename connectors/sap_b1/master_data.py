@@ -160,8 +160,12 @@ class MasterDataCache:
             case "item":
                 return _query("Items", _ITEM_FIELDS, "ItemCode", codes)
             case "warehouse":
-                return _query("Warehouses", "WarehouseCode,WarehouseName,Inactive,BusinessPlaceID,EnableBinLocations",
-                              "WarehouseCode", codes)  # fmt: skip
+                return _query(
+                    "Warehouses",
+                    "WarehouseCode,WarehouseName,Inactive,BusinessPlaceID,EnableBinLocations",
+                    "WarehouseCode",
+                    codes,
+                )
             case "tax" if self._sales_tax:
                 return _query("SalesTaxCodes", "Code,Inactive", "Code", codes)
             case "tax":

@@ -231,7 +231,8 @@ class SessionPool:
     def _give_up_on_wrong_passwords(self) -> None:
         if self._wrong_passwords >= MAX_WRONG_PASSWORDS:
             raise FatalError(
-                f"B1 refused user, password or company {MAX_WRONG_PASSWORDS} times; not trying again, so as not to lock "
+                f"B1 refused user, password or company {MAX_WRONG_PASSWORDS} times; not trying again, so as not to "
+                "lock "
                 "the account. Fix username, password or company_db in the configuration, then restart"
             )
 

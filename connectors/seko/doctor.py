@@ -70,7 +70,10 @@ async def _service(
     numbered = sum(message.sequence is not None for message in found)
     unusable = len(found) - len(usable)
     control = f"; {unusable} have no identity and only control the pushes" if unusable else ""
-    return f"answers; {len(found)} messages of the last day, all can be taken, {numbered} have their SequenceNumber{control}"
+    return (
+        f"answers; {len(found)} messages of the last day, all can be taken, {numbered} have their "
+        f"SequenceNumber{control}"
+    )
 
 
 def _places(exam: Examination, name: str, seen: set[str], wanted: frozenset[str]) -> None:

@@ -26,7 +26,8 @@ def lacks_identity(message: SekoMessage, settings: SekoSettings) -> bool:
 def with_stand_ins(found: Iterable[SekoMessage], settings: SekoSettings) -> tuple[SekoMessage, ...]:
     """Polled messages, those without an identity with one of their content.
 
-    The n-th of those with one content in one second is always the n-th: a poll has whole seconds. Where pushes are taken
+    The n-th of those with one content in one second is always the n-th: a poll has whole seconds. Where pushes are
+    taken
     too, a message has its number as its identity, and one without it gets none: it would count twice.
     """
     if settings.push_secrets:

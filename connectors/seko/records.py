@@ -1,8 +1,8 @@
 """SEKO's messages, taken out of their wrappings and checked field by field. Values stay out of error messages.
 
-SEKO spells fields in several ways (`DCCode`, `DcCode`; `LotNo`, `LotNumber`), so case does not matter and each field has
-a list of names. A bridge from XML leaves its traces: an empty value is `{}`, a list of one is its element, a code of
-digits is a number. What stands in a message's header holds for its lines.
+SEKO spells fields in several ways (`DCCode`, `DcCode`; `LotNo`, `LotNumber`), so case does not matter and each field
+has a list of names. A bridge from XML leaves its traces: an empty value is `{}`, a list of one is its element, a code
+of digits is a number. What stands in a message's header holds for its lines.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
 
 from connectors.base.errors import RecordError
 from connectors.base.values import (
-    Record,
+    VendorRecord,
     a_moment,
     a_quantity,
     a_text,
@@ -31,12 +31,17 @@ from connectors.base.values import (
 
 _REMEDY = "Name SEKO's field in fields, or fix it in iHub and send it again"
 _ENTITIES = {
-    "dispatch": "dispatch", "dispatchconfirmation": "dispatch",
-    "grn": "receipt", "goodsreceivednotice": "receipt", "goodsreceivednote": "receipt", "receipt": "receipt",
+    "dispatch": "dispatch",
+    "dispatchconfirmation": "dispatch",
+    "grn": "receipt",
+    "goodsreceivednotice": "receipt",
+    "goodsreceivednote": "receipt",
+    "receipt": "receipt",
     "stockadjustment": "adjustment",
-    "stockstatusmovement": "movement", "stockmovement": "movement",
+    "stockstatusmovement": "movement",
+    "stockmovement": "movement",
     "stockovernightsummary": "summary",
-}  # fmt: skip
+}
 #: What is known and says nothing that B1 keeps: a dispatch's tracking comes with it.
 _SILENT = frozenset({"trackingdetails", "deliveryarrive", "dispatchcarton", "stockovernightlocation"})
 _AROUND = frozenset({"list", "callstatus", "guid"})
@@ -90,7 +95,10 @@ class SekoMessage:
 
     @property
     def content(self) -> str:
-        """A mark of what it says, whichever envelope it came in: pushed and polled messages with the same one are equal."""
+        """A mark of what it says, whichever envelope it came in.
+
+        Pushed and polled messages with the same one are equal.
+        """
         rows = [
             sorted((name, value) for name, value in row.items() if name not in _ENVELOPE)
             for row in (self.header, *self.lines)
@@ -207,7 +215,7 @@ Numbers = Annotated[tuple[str, ...], PlainValidator(_split)]
 # ---- lines and messages
 
 
-class SekoGoodsLine(Record):
+class SekoGoodsLine(VendorRecord):
     """So many of a sku, with the numbers they carry."""
 
     sku: Identity = _spelt("sku", "productcode")
@@ -224,7 +232,7 @@ class SekoDispatchLine(SekoGoodsLine):
     ordered: OptionalQuantity = _spelt("ordered", "orderedquantity", "orderquantity", default=None)
 
 
-class SekoDispatch(Record):
+class SekoDispatch(VendorRecord):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     dispatch_id: OptionalIdentity = _spelt("dispatch_id", "dispatchid", default=None)
     dispatch_number: OptionalIdentity = _spelt("dispatch_number", "dispatchnumber", default=None)
@@ -244,7 +252,7 @@ class SekoReceiptLine(SekoGoodsLine):
     occurred_at: Moment = _spelt("occurred_at", "confirmedtimestamp", "grndate", "receiptdate", "confirmeddate")
 
 
-class SekoReceipt(Record):
+class SekoReceipt(VendorRecord):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     delivery_number: Identity = _spelt("delivery_number", "deliverynumber", "asnnumber")
     reference: OptionalText = _spelt("reference", "hbref", "hbreference", default=None)
@@ -262,7 +270,7 @@ class SekoAdjustmentLine(SekoGoodsLine):
     reason_description: OptionalText = _spelt("reason_description", "reasondescription", default=None)
 
 
-class SekoAdjustment(Record):
+class SekoAdjustment(VendorRecord):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     sequence: Annotated[int | None, PlainValidator(_a_sequence)] = _spelt("sequence", *_SEQUENCE, default=None)
     internal_id: OptionalIdentity = _spelt("internal_id", "internalid", default=None)
@@ -290,19 +298,19 @@ class SekoMovementLine(SekoGoodsLine):
     quantity: Quantity = _spelt("quantity")
 
 
-class SekoMovement(Record):
+class SekoMovement(VendorRecord):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     lines: tuple[SekoMovementLine, ...] = Field(min_length=1)
 
 
-class SekoSummaryLine(Record):
+class SekoSummaryLine(VendorRecord):
     sku: Identity = _spelt("sku", "productcode")
     dc: OptionalIdentity = _spelt("dc", "dccode", default=None)
     day: Annotated[date, PlainValidator(_a_day)] = _spelt("day", "atendofdate")
     quantities: Annotated[dict[str, Decimal], BeforeValidator(lambda value: value)]
 
 
-class SekoSummary(Record):
+class SekoSummary(VendorRecord):
     integration_id: OptionalText = _spelt("integration_id", "integrationid", default=None)
     group: OptionalText = _spelt("group", "messagegroupid", default=None)
     part: Annotated[int, PlainValidator(lambda value: int(a_quantity(value)))] = _spelt(
@@ -316,9 +324,15 @@ class SekoSummary(Record):
 
 Checked = SekoDispatch | SekoReceipt | SekoAdjustment | SekoMovement | SekoSummary
 
-_MODELS: Mapping[str, type[SekoDispatch] | type[SekoReceipt] | type[SekoAdjustment] | type[SekoMovement] | type[SekoSummary]] = {
-    "dispatch": SekoDispatch, "receipt": SekoReceipt, "adjustment": SekoAdjustment, "movement": SekoMovement, "summary": SekoSummary,
-}  # fmt: skip
+_MODELS: Mapping[
+    str, type[SekoDispatch] | type[SekoReceipt] | type[SekoAdjustment] | type[SekoMovement] | type[SekoSummary]
+] = {
+    "dispatch": SekoDispatch,
+    "receipt": SekoReceipt,
+    "adjustment": SekoAdjustment,
+    "movement": SekoMovement,
+    "summary": SekoSummary,
+}
 
 
 #: What `fields` may name, by service.

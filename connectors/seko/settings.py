@@ -19,7 +19,10 @@ Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class PathSettings(Settings):
-    """Where each service is polled, below `url`; {from} and {to} are times. Confirmed for v1 only; empty: not polled."""
+    """Where each service is polled, below `url`; {from} and {to} are times. Confirmed for v1 only; empty.
+
+    Not polled.
+    """
 
     dispatch: str = Field(default="dispatches/v1/status/{from}/{to}.json?status=Dispatched")
     adjustment: str = Field(default="stock/v1/adjustment/{from}/{to}.json")
@@ -97,7 +100,8 @@ class SekoSettings(ConnectorSettings):
     )
     held_types: Names = Field(
         default=("Quarantine", "Query", "QC", "Returns", "Cross Dock"),
-        description="Types not in B1: what goes there leaves, what comes from there arrives; by default what the others name is out",
+        description="Types not in B1: what goes there leaves, what comes from there arrives; by default what the "
+        "others name is out",
     )
     received_into: str = Field(
         default="Available Stock", description="The location type that received goods count in, before any movement"
@@ -116,12 +120,16 @@ class SekoSettings(ConnectorSettings):
     timezone: str = Field(default="Europe/London", description="The facilities' own: their night ends at its midnight")
     summary_columns: dict[str, str] = Field(
         default={
-            "QuantityOnHand": "Available Stock", "QuantityInAllocated": "Available Stock",
-            "QuantityInPick": "Available Stock", "QuantityInPutAway": "", "QuantityInQuarantine": "Quarantine",
-            "QuantityInReturns": "Returns", "QuantityInCrossDock": "Cross Dock",
+            "QuantityOnHand": "Available Stock",
+            "QuantityInAllocated": "Available Stock",
+            "QuantityInPick": "Available Stock",
+            "QuantityInPutAway": "",
+            "QuantityInQuarantine": "Quarantine",
+            "QuantityInReturns": "Returns",
+            "QuantityInCrossDock": "Cross Dock",
         },
         description='Column of the nightly stock = location type it counts to; "": received_into',
-    )  # fmt: skip
+    )
 
     #: Of this object alone: the webhook server and the source of one process are made with the same settings.
     _journal: PushJournal = PrivateAttr(default_factory=PushJournal)
@@ -223,6 +231,7 @@ class SekoSettings(ConnectorSettings):
                 if each.casefold() not in by_name:
                     raise invalid(
                         "types",
-                        f"{label} names {each}, which is in none of sellable_types, segregated_types and held_types; add it",
+                        f"{label} names {each}, which is in none of sellable_types, segregated_types and held_types; "
+                        "add it",
                     )
         return self

@@ -1,8 +1,8 @@
 """SEKO's pushes are published before they are answered; the source here finds what they did not bring.
 
-It learns from the journal what was pushed, counts the numbers of each service, asks the hub at once when some are missing
-and every `poll_interval_s` anyway, and emits only what nobody has emitted before. What cannot be found becomes a dead
-letter. The nightly stock is compared with the movements: a control, never a second source of them.
+It learns from the journal what was pushed, counts the numbers of each service, asks the hub at once when some are
+missing and every `poll_interval_s` anyway, and emits only what nobody has emitted before. What cannot be found becomes
+a dead letter. The nightly stock is compared with the movements: a control, never a second source of them.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ BATCH_ITEMS = 300
 #: How long an event is known beyond what a look goes back: the hub may date a row earlier than it shows it.
 MEMORY_BEYOND_OVERLAP_S = 21_600
 _UNPUSHED = (
-    "the hub shows it, and no push brought it; it has neither InternalId nor SequenceNumber there, so that it could count "
+    "the hub shows it, and no push brought it; it has neither InternalId nor SequenceNumber there, so that it could "
+    "count "
     "twice; send it again in iHub's activity screen, then discard this"
 )
 
@@ -148,7 +149,10 @@ class SekoSource:
         return items
 
     def _is_control(self, message: SekoMessage) -> bool:
-        """Whether a polled message only shows that a push is missing: its event would have another identity than the push's."""
+        """Whether a polled message only shows that a push is missing.
+
+        Its event would have another identity than the push's.
+        """
         return lacks_identity(message, self._settings)
 
     def _is_unpushed(self, state: SekoState, message: SekoMessage, context: SekoContext) -> bool:
@@ -165,7 +169,10 @@ class SekoSource:
     # ---- gaps
 
     def _give_up(self, state: SekoState, now: datetime) -> list[Item]:
-        """Dead letters for numbers that were neither pushed nor found; nothing for those that a whole look has covered."""
+        """Dead letters for numbers that were neither pushed nor found.
+
+        Nothing for those that a whole look has covered.
+        """
         found: list[Item] = []
         before_s = unix_s(now) - int(self._settings.gap_patience_s)
         for service in sorted(state.gaps):

@@ -38,7 +38,10 @@ SekoContext = EventContext[SekoSettings]
 
 
 def translate(message: SekoMessage, context: SekoContext) -> tuple[FactEvent | RefusedRecord, ...]:
-    """The events of a message, or the one refused record that it becomes; nothing where it concerns no stock of B1's."""
+    """The events of a message, or the one refused record that it becomes.
+
+    Nothing where it concerns no stock of B1's.
+    """
     try:
         return _translate(message, context)
     except RecordError as error:

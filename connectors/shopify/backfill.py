@@ -1,12 +1,13 @@
 """Reads a time range of a shop by bulk operations: Shopify gathers the orders, and we read its file line by line.
 
-An operation is of the orders that were created in a window and changed since the range began; the first window is all of
-the time before the range's end. One that fails, as large ones do, is made anew for half of its window; what it had is not
-used, since its last order may lack lines. One whose result is gone (after seven days), or that somebody has cancelled, is
-made anew for the whole window. What is then read again is emitted again, the same under the same identities.
+An operation is of the orders that were created in a window and changed since the range began; the first window is all
+of the time before the range's end. One that fails, as large ones do, is made anew for half of its window; what it had
+is not used, since its last order may lack lines. One whose result is gone (after seven days), or that somebody has
+cancelled, is made anew for the whole window. What is then read again is emitted again, the same under the same
+identities.
 
-A file does not hold what fulfilments and refunds are made of: bulk operations take no connection inside a list. They are
-asked for many at a time.
+A file does not hold what fulfilments and refunds are made of: bulk operations take no connection inside a list. They
+are asked for many at a time.
 """
 
 import asyncio

@@ -156,7 +156,10 @@ class ShopifyClient:
                 first //= 2
 
     async def _ask(self, document: str, variables: Mapping[str, Any]) -> tuple[Mapping[str, Any], datetime]:
-        """Ask again where an answer got lost: a batch is a hundred queries, and would begin anew with each such loss."""
+        """Ask again where an answer got lost.
+
+        A batch is a hundred queries, and would begin anew with each such loss.
+        """
         for pause_s in LOST_PAUSES_S:
             try:
                 return await self._post(document, variables)

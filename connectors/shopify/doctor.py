@@ -1,4 +1,7 @@
-"""What a shop really lets us see: the token and its scopes, the version, locations, subscriptions, and how it counts."""
+"""What a shop really lets us see.
+
+The token and its scopes, the version, locations, subscriptions, and how it counts.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -24,10 +27,15 @@ SUBSCRIPTIONS = """query Subscriptions($first: Int!, $after: String) {
 #: Topics that wake the poll; those of stock only where it is read.
 TOPICS = frozenset(
     {
-        "ORDERS_CREATE", "ORDERS_UPDATED", "ORDERS_EDITED", "ORDERS_CANCELLED", "REFUNDS_CREATE", "FULFILLMENTS_CREATE",
+        "ORDERS_CREATE",
+        "ORDERS_UPDATED",
+        "ORDERS_EDITED",
+        "ORDERS_CANCELLED",
+        "REFUNDS_CREATE",
+        "FULFILLMENTS_CREATE",
         "FULFILLMENTS_UPDATE",
     }
-)  # fmt: skip
+)
 _APP = "give the app the scopes of connectors/shopify/README.md, and install it again"
 
 
@@ -139,9 +147,12 @@ async def _counts(client: ShopifyClient, settings: ShopifySettings, clock: Clock
     found: list[Any] = []
     for bound in (f"updated_at:>='{tomorrow}'", None):
         variables: dict[str, Any] = {
-            "id": f"gid://shopify/Location/{settings.stock_locations[0]}", "query": bound, "names": [settings.stock_quantity],
-            "first": 10, "after": None,
-        }  # fmt: skip
+            "id": f"gid://shopify/Location/{settings.stock_locations[0]}",
+            "query": bound,
+            "names": [settings.stock_quantity],
+            "first": 10,
+            "after": None,
+        }
         page = page_of((await client.query(LEVELS, variables)).data, ("location", "inventoryLevels"))
         if page is None:
             raise FatalError(f"shopify: there is no location {settings.stock_locations[0]}; fix stock_locations")
@@ -163,4 +174,7 @@ def _shared_skus(rows: Sequence[Any]) -> str:
     ]
     if not numbers:
         return "no count to look at yet"
-    return f"duplicateSkuCount is {min(numbers)} at least, so an item {'counts' if min(numbers) else 'does not count'} itself"
+    return (
+        f"duplicateSkuCount is {min(numbers)} at least, so an item "
+        f"{'counts' if min(numbers) else 'does not count'} itself"
+    )

@@ -64,7 +64,10 @@ class Orders:
         return raw
 
     async def complete(self, raws: Sequence[dict[str, Any]]) -> None:
-        """Put the parts into orders that have all their lines, but only the heads of their parts: a few queries for all."""
+        """Put the parts into orders that have all their lines, but only the heads of their parts.
+
+        A few queries for all.
+        """
         for heads, documents, document, name, rows in _PARTS:
             ids = [id_of(each) for raw in raws for each in _listed(raw.get(heads))]
             parts = await self._fetch_parts(heads, documents, document, name, rows, ids)

@@ -34,7 +34,8 @@ CHANGED = f"""query Changed($query: String, $first: Int!, $after: String) {{
   orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {{ nodes {{ id updatedAt }} {_PAGE} }} }}"""
 ORDER = f"""query Order($id: ID!, $first: Int!, $after: String) {{
   order(id: $id) {{ {_ORDER}
-    shippingLines(first: 5) {{ nodes {{ {_FREIGHT} }} {_PAGE} }} agreements(first: 10) {{ nodes {{ {_REASONS} }} {_PAGE} }}
+    shippingLines(first: 5) {{ nodes {{ {_FREIGHT} }} {_PAGE} }}
+    agreements(first: 10) {{ nodes {{ {_REASONS} }} {_PAGE} }}
     lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""
 LINES = f"""query Lines($id: ID!, $first: Int!, $after: String) {{
   order(id: $id) {{ lineItems(first: $first, after: $after) {{ nodes {{ {_LINE} }} {_PAGE} }} }} }}"""

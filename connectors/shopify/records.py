@@ -9,7 +9,17 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from connectors.base.values import PLAIN, Record, a_moment, a_number, exact, identity_of, invalid, or_none, text_or_none
+from connectors.base.values import (
+    PLAIN,
+    VendorRecord,
+    a_moment,
+    a_number,
+    exact,
+    identity_of,
+    invalid,
+    or_none,
+    text_or_none,
+)
 
 _GID = re.compile(r"gid://shopify/[A-Za-z]{1,60}/([A-Za-z0-9_-]{1,30})(\?[A-Za-z0-9_=&-]{1,200})?")
 _MAX_QUANTITY = 1_000_000_000  # Shopify's own cap
@@ -66,7 +76,7 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Z][A-Z_]{0,60}$")]
 
 
-class _Record(Record):
+class _Record(VendorRecord):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
@@ -128,7 +138,7 @@ class ShippingLine(_Record):
     tax_lines: list[TaxLine]
 
 
-class AddressRecord(_Record):
+class ShopifyAddress(_Record):
     name: Text = None
     company: Text = None
     address1: Text = None
@@ -140,7 +150,7 @@ class AddressRecord(_Record):
     phone: Text = None
 
 
-class CustomerRecord(_Record):
+class ShopifyCustomer(_Record):
     id: Id
     display_name: Text = None
 
@@ -175,7 +185,7 @@ class Fulfillment(_Record):
     fulfillment_line_items: Annotated[list[FulfillmentLine], BeforeValidator(_nodes)]
 
 
-class RefundLineRecord(_Record):
+class ShopifyRefundLine(_Record):
     quantity: Count
     restock_type: Word
     line_item: Ref
@@ -184,7 +194,7 @@ class RefundLineRecord(_Record):
     total_tax_set: MoneyBag
 
 
-class RefundShippingRecord(_Record):
+class ShopifyRefundShipping(_Record):
     subtotal_amount_set: MoneyBag
     tax_amount_set: MoneyBag
 
@@ -205,8 +215,8 @@ class Refund(_Record):
     created_at: Moment
     note: Text = None
     duties: list[RefundDuty] | None = None
-    refund_line_items: Annotated[list[RefundLineRecord], BeforeValidator(_nodes)]
-    refund_shipping_lines: Annotated[list[RefundShippingRecord], BeforeValidator(_nodes)]
+    refund_line_items: Annotated[list[ShopifyRefundLine], BeforeValidator(_nodes)]
+    refund_shipping_lines: Annotated[list[ShopifyRefundShipping], BeforeValidator(_nodes)]
     order_adjustments: Annotated[list[OrderAdjustment], BeforeValidator(_nodes)]
     transactions: Annotated[list[Transaction], BeforeValidator(_nodes)]
 
@@ -250,9 +260,9 @@ class Order(_Record):
     original_total_duties_set: MoneyBag | None = None
     original_total_additional_fees_set: MoneyBag | None = None
     additional_fees: list[TaxedPrice] = Field(default_factory=list)
-    customer: CustomerRecord | None = None
-    shipping_address: AddressRecord | None = None
-    billing_address: AddressRecord | None = None
+    customer: ShopifyCustomer | None = None
+    shipping_address: ShopifyAddress | None = None
+    billing_address: ShopifyAddress | None = None
     line_items: Annotated[list[LineItem], BeforeValidator(_nodes)]
     shipping_lines: Annotated[list[ShippingLine], BeforeValidator(_nodes)]
     transactions: list[Transaction]

@@ -82,7 +82,8 @@ class ShopifySettings(ConnectorSettings):
         default=5,
         ge=0,
         le=100,
-        description="Minor units (pence) by which rows may miss the order's total or the refund's money; the largest takes it",
+        description="Minor units (pence) by which rows may miss the order's total or the refund's money; the "
+        "largest takes it",
     )
     refund_subtotals: Literal["as_order", "net"] = Field(
         default="as_order", description="Whether a refund's subtotals hold tax when the order's prices do, or never"

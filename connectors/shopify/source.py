@@ -1,9 +1,9 @@
 """Polls a shop by updated-at: orders with all that happened to them, then counts; webhooks only make it look sooner.
 
 A pass lists what has changed since the last one began to overlap, page by page, and remembers in the cursor what it has
-emitted of the last minutes, so that looking back `overlap_s` costs no repeats. What is older than the end of the last whole
-pass was emitted then, whatever has happened to its order since; so an order that changes for months is not emitted again,
-and one that no webhook mentioned is found.
+emitted of the last minutes, so that looking back `overlap_s` costs no repeats. What is older than the end of the last
+whole pass was emitted then, whatever has happened to its order since; so an order that changes for months is not
+emitted again, and one that no webhook mentioned is found.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 #: Changed orders are listed by id and time only, a point each. To read one then costs 10 to 100.
 LIST_ROWS = 50
-#: A batch is acknowledged whole, so that a restart repeats the queries of so many orders, and of the rest of their page.
+#: A batch is acknowledged whole, so that a restart repeats the queries of so many orders, and of the rest of their
+#: page.
 BATCH_ORDERS = 25
 LEVEL_ROWS = 100
 #: More unfinished payments and shipments than any shop has; the cursor's record has to stay below 1 MiB.
@@ -80,7 +81,10 @@ class ShopifySource:
         return Batch((), at.to_text(), idle=True)
 
     def _is_as_good(self, start: ShopifyCursor, end: ShopifyCursor) -> bool:
-        """Whether a pass that found nothing may begin next time where it began, so that quiet hours write no cursors."""
+        """Whether a pass that found nothing may begin next time where it began.
+
+        So quiet hours write no cursors.
+        """
         if start.whole is None or end.whole is None or end.whole - start.whole > self._overlap / 2:
             return False
         return (

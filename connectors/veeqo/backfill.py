@@ -12,7 +12,7 @@ from connectors.base.errors import RecordError
 from connectors.base.log import milliseconds
 from connectors.base.source import BackfillBatch, Item, TimeRange
 from connectors.veeqo.client import VeeqoClient
-from connectors.veeqo.memory import REST, WALK, Memory, OrderMemory
+from connectors.veeqo.memory import REST, WALK, Memory, ReportedOrder
 from connectors.veeqo.orders import order_items
 from connectors.veeqo.reading import Reading
 from connectors.veeqo.records import VeeqoOrderHead, validate
@@ -60,7 +60,7 @@ class VeeqoBackfill:
         self.name, self.company = name, settings.company
         self._settings, self._clock, self._range = settings, clock, span
         self._client = VeeqoClient(settings, clock, transport)
-        self._reported: Mapping[str, OrderMemory] = Memory.from_text(live).orders
+        self._reported: Mapping[str, ReportedOrder] = Memory.from_text(live).orders
 
     async def close(self) -> None:
         await self._client.close()

@@ -17,7 +17,8 @@ from connectors.veeqo.settings import VeeqoSettings
 
 #: 100 orders with their histories are about 2 MB; more than this is no page of Veeqo's.
 MAX_BODY_BYTES = 64 * 1024 * 1024
-#: Veeqo names no Retry-After; its bucket of 100 is empty enough for one more request after 0.2 s, for others' too in 1 s.
+#: Veeqo names no Retry-After; its bucket of 100 is empty enough for one more request after 0.2 s, for others' too in 1
+#: s.
 THROTTLED_S = 1.0
 _NO_LIST_WAIT_S = 30.0
 _RULES = {

@@ -46,10 +46,11 @@ async def examine(
         findings.append(heard.skew(clock))
         findings.append(
             places(
-                {*wanted, *settings.ignored_warehouses}, there,
+                {*wanted, *settings.ignored_warehouses},
+                there,
                 f"connectors.{name}.locations and ignored_warehouses, or the warehouses that {name} owns",
             )
-        )  # fmt: skip
+        )
         if {"orders", "dispatches"} & set(settings.reads):
             findings.append(await look("orders", lambda: _orders(client, settings)))
             if findings[-1].ok:

@@ -22,7 +22,7 @@ REST, SWEEP, WALK, REPORT = "rest", "sweep", "walk", "report"
 
 
 @dataclass(slots=True)
-class OrderMemory:
+class ReportedOrder:
     """What has been reported of an order.
 
     Attributes:
@@ -41,7 +41,7 @@ class OrderMemory:
 
 
 @dataclass(slots=True)
-class CountMemory:
+class KnownCount:
     """What is known of a sku in a warehouse.
 
     Attributes:
@@ -98,8 +98,8 @@ class Memory:
     rechecked_ms: int = 0
     sequence: int = 0
     forgotten_ms: int = -1
-    orders: dict[str, OrderMemory] = field(default_factory=dict)
-    counts: dict[tuple[str, str], CountMemory] = field(default_factory=dict)
+    orders: dict[str, ReportedOrder] = field(default_factory=dict)
+    counts: dict[tuple[str, str], KnownCount] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
 
     def refuse(self, mark: str) -> bool:
@@ -169,7 +169,7 @@ class Memory:
             orders, counts, refused = json.loads(zlib.decompress(base64.b85decode(found.pop("packed"))))
             return cls(
                 **found,
-                orders={key: OrderMemory(*row) for key, row in orders.items()},
+                orders={key: ReportedOrder(*row) for key, row in orders.items()},
                 counts={(row[0], row[1]): _count(*row[2:]) for row in counts},
                 refused=dict.fromkeys(refused),
             )
@@ -188,8 +188,8 @@ _TABLES = ("orders", "counts", "refused")
 
 def _count(
     sellable: str, found: bool, shipped: str, reported: str | None, seen: str | None, seen_ms: int
-) -> CountMemory:
-    return CountMemory(
+) -> KnownCount:
+    return KnownCount(
         sellable,
         found,
         Decimal(shipped),

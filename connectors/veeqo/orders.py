@@ -7,7 +7,7 @@ from typing import Any
 from connectors.base.errors import RecordError
 from connectors.base.log import milliseconds
 from connectors.base.source import Item
-from connectors.veeqo.memory import CountMemory, OrderMemory
+from connectors.veeqo.memory import KnownCount, ReportedOrder
 from connectors.veeqo.reading import Reading
 from connectors.veeqo.records import VeeqoAllocation, VeeqoOrder, VeeqoOrderHead, validate
 from connectors.veeqo.settings import VeeqoSettings
@@ -31,7 +31,7 @@ def order_items(reading: Reading, row: object) -> list[Item]:
         order = validate(VeeqoOrder, row)
         reading.check_ahead("created_at", order.created_at)
         reading.check_ahead("cancelled_at", order.cancelled_at or order.created_at)
-        state = memory.orders.get(order.id) or OrderMemory(0)
+        state = memory.orders.get(order.id) or ReportedOrder(0)
         items = _placed(reading, order, state)
     except RecordError as error:
         return reading.refused("order_placed", VeeqoOrder, row, f"orders/{head.id}", str(error), order_id=head.id)
@@ -65,7 +65,7 @@ def _order_id(settings: VeeqoSettings, order: VeeqoOrder) -> str:
     return order.number
 
 
-def _placed(reading: Reading, order: VeeqoOrder, state: OrderMemory) -> list[Item]:
+def _placed(reading: Reading, order: VeeqoOrder, state: ReportedOrder) -> list[Item]:
     """Placed, once; and once more for each change of what is sold, which then is a reused id for people to decide.
 
     A cancelled order that was known before it was placed never was an order; of one that we have never seen, both
@@ -85,7 +85,9 @@ def _placed(reading: Reading, order: VeeqoOrder, state: OrderMemory) -> list[Ite
     return [event]
 
 
-def _shipments(reading: Reading, order: VeeqoOrder, state: OrderMemory, rows: object, *, was_known: bool) -> list[Item]:
+def _shipments(
+    reading: Reading, order: VeeqoOrder, state: ReportedOrder, rows: object, *, was_known: bool
+) -> list[Item]:
     """What has left, and what was taken back; an order of which something has left is placed, whatever its status."""
     if isinstance(rows, Mapping):
         rows = [rows]
@@ -145,7 +147,7 @@ def _subtract_shipped(reading: Reading, event: DispatchConfirmed, shipped_ms: in
         return
     settle_ms = reading.settings.settle_s * 1000
     for line in event.lines:
-        count = reading.memory.counts.setdefault((line.sku, event.location), CountMemory())
+        count = reading.memory.counts.setdefault((line.sku, event.location), KnownCount())
         count.shipped += line.quantity
         if count.seen is None:
             continue

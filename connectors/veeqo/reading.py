@@ -8,7 +8,7 @@ from datetime import datetime
 from connectors.base.errors import RecordError
 from connectors.base.log import milliseconds
 from connectors.base.source import Item, RefusedRecord
-from connectors.base.values import Record
+from connectors.base.values import VendorRecord
 from connectors.veeqo.memory import Memory
 from connectors.veeqo.records import kept
 from connectors.veeqo.settings import VeeqoSettings
@@ -43,7 +43,7 @@ class Reading:
     def refused(
         self,
         event_type: str,
-        model: type[Record] | None,
+        model: type[VendorRecord] | None,
         row: object,
         origin: str,
         error: str,

@@ -18,7 +18,7 @@ from connectors.base import values as records
 from connectors.base.values import (
     LIMIT,
     STEP,
-    Record,
+    VendorRecord,
     a_level,
     a_moment,
     a_number,
@@ -90,17 +90,17 @@ OptionalMoment = Annotated[datetime | None, or_none(a_moment)]
 OptionalCurrency = Annotated[str | None, or_none(matching("[A-Z]{3}", "must be an ISO 4217 code, as GBP"))]
 
 
-class VeeqoId(Record):
+class VeeqoId(VendorRecord):
     id: Identity
 
 
-class VeeqoSellable(Record):
+class VeeqoSellable(VendorRecord):
     id: Identity
     sku_code: Identity
     title: OptionalText = None
 
 
-class VeeqoAddress(Record):
+class VeeqoAddress(VendorRecord):
     first_name: OptionalText = None
     last_name: OptionalText = None
     company: OptionalText = None
@@ -113,32 +113,32 @@ class VeeqoAddress(Record):
     phone: OptionalText = None
 
 
-class VeeqoChannel(Record):
+class VeeqoChannel(VendorRecord):
     id: Identity
     type_code: OptionalText = None
     currency_code: OptionalCurrency = None
 
 
-class VeeqoCustomer(Record):
+class VeeqoCustomer(VendorRecord):
     id: Identity
     email: OptionalText = None
     billing_address: Annotated[VeeqoAddress | None, BeforeValidator(_first)] = None
 
 
-class VeeqoDeliveryMethod(Record):
+class VeeqoDeliveryMethod(VendorRecord):
     name: OptionalText = None
 
 
-class VeeqoPayment(Record):
+class VeeqoPayment(VendorRecord):
     payment_type: OptionalText = None
     reference_number: OptionalText = None
 
 
-class VeeqoNote(Record):
+class VeeqoNote(VendorRecord):
     text: OptionalText = None
 
 
-class VeeqoOrderLine(Record):
+class VeeqoOrderLine(VendorRecord):
     id: Identity
     price_per_unit: Amount
     quantity: Annotated[Decimal, PlainValidator(a_quantity)]
@@ -147,7 +147,7 @@ class VeeqoOrderLine(Record):
     sellable: VeeqoSellable
 
 
-class VeeqoOrderHead(Record):
+class VeeqoOrderHead(VendorRecord):
     """What is needed to find an order again, and to know how far we are."""
 
     id: Identity
@@ -177,15 +177,15 @@ class VeeqoOrder(VeeqoOrderHead):
     line_items: Annotated[tuple[VeeqoOrderLine, ...], BeforeValidator(listed)] = Field(min_length=1)
 
 
-class VeeqoCarrier(Record):
+class VeeqoCarrier(VendorRecord):
     name: OptionalText = None
 
 
-class VeeqoTracking(Record):
+class VeeqoTracking(VendorRecord):
     tracking_number: OptionalText = None
 
 
-class VeeqoShipment(Record):
+class VeeqoShipment(VendorRecord):
     id: Identity
     created_at: Moment
     carrier_id: OptionalText = None
@@ -193,12 +193,12 @@ class VeeqoShipment(Record):
     tracking_number: Annotated[tuple[VeeqoTracking, ...], BeforeValidator(_numbered)] = ()
 
 
-class VeeqoAllocationLine(Record):
+class VeeqoAllocationLine(VendorRecord):
     quantity: Annotated[Decimal, PlainValidator(a_quantity)]
     sellable: VeeqoSellable
 
 
-class VeeqoAllocation(Record):
+class VeeqoAllocation(VendorRecord):
     """Units of an order in one warehouse; what has left once it has a shipment."""
 
     id: Identity
@@ -207,14 +207,14 @@ class VeeqoAllocation(Record):
     shipment: VeeqoShipment
 
 
-class VeeqoStockEntry(Record):
+class VeeqoStockEntry(VendorRecord):
     warehouse_id: Annotated[str | None, or_none(an_identity)] = None
     warehouse: VeeqoId | None = None
     physical_stock_level: Annotated[Decimal, PlainValidator(a_level)]
     infinite: Annotated[bool, PlainValidator(lambda value: value is True)] = False
 
 
-class VeeqoSellableStock(Record):
+class VeeqoSellableStock(VendorRecord):
     """One sellable of a product, with what lies of it in each warehouse."""
 
     id: Identity
@@ -227,7 +227,7 @@ class VeeqoSellableStock(Record):
 #: What to do about a record that cannot become an event.
 REMEDY = "fix it in Veeqo; it is read again when it changes"
 
-_R = TypeVar("_R", bound=Record)
+_R = TypeVar("_R", bound=VendorRecord)
 
 
 def validate(model: type[_R], value: object) -> _R:
@@ -239,12 +239,12 @@ def validate(model: type[_R], value: object) -> _R:
     return records.validate(model, value, REMEDY)
 
 
-def kept(model: type[Record], value: object) -> bytes:
+def kept(model: type[VendorRecord], value: object) -> bytes:
     """What may be kept of a record that came as `value`: JSON of the fields its model names, numbers as exact texts."""
     return json.dumps(_only(model, value), separators=(",", ":"), sort_keys=True).encode()
 
 
-def _only(model: type[Record] | None, value: object) -> object:
+def _only(model: type[VendorRecord] | None, value: object) -> object:
     if isinstance(value, list):
         # No list of Veeqo's holds lists, so what is in one is nobody's to keep.
         return ["[]" if isinstance(each, list) else _only(model, each) for each in value[:1000]]
@@ -266,9 +266,9 @@ def _names_of(name: str, alias: object) -> tuple[str, ...]:
     return tuple(str(each) for each in alias.choices) if isinstance(alias, AliasChoices) else (name,)
 
 
-def inner_model(annotation: Any) -> type[Record] | None:
+def inner_model(annotation: Any) -> type[VendorRecord] | None:
     """What a field consists of, where that is an object or a list of objects."""
-    if isinstance(annotation, type) and issubclass(annotation, Record):
+    if isinstance(annotation, type) and issubclass(annotation, VendorRecord):
         return annotation
     if get_origin(annotation) in (Annotated, Union, UnionType, tuple):
         return next((found for each in get_args(annotation) if (found := inner_model(each)) is not None), None)

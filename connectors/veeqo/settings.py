@@ -54,7 +54,8 @@ class VeeqoSettings(ConnectorSettings):
     )
     merged_orders: Literal["refuse", "place"] = Field(
         default="refuse",
-        description="An order that Veeqo has merged into another (merged_to_id): refuse: a dead letter, as its lines are in "
+        description="An order that Veeqo has merged into another (merged_to_id): refuse: a dead letter, as its "
+        "lines are in "
         "the other one; place: an order like any other",
     )
     stock_reason: Literal["receipt", "return", "damaged", "lost", "found", "count", "other"] = Field(

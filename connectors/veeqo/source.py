@@ -19,9 +19,12 @@ PAGES_PER_READ = 10
 
 
 class VeeqoSource:
-    """A Veeqo account as a `Source`. All it remembers is in the cursor: what it reports depends on that and on Veeqo only.
+    """A Veeqo account as a `Source`. All it remembers is in the cursor.
 
-    Where a walk begins the next time moves only when one has come to its end, and never past the moment at which it began.
+    What it reports depends on that and on Veeqo only.
+
+    Where a walk begins the next time moves only when one has come to its end, and never past the moment at which it
+    began.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from connectors.base.errors import RecordError
 from connectors.base.source import Item
 from connectors.veeqo.client import VeeqoClient
-from connectors.veeqo.memory import CountMemory, Memory
+from connectors.veeqo.memory import KnownCount, Memory
 from connectors.veeqo.reading import Reading
 from connectors.veeqo.records import VeeqoId, VeeqoSellableStock, VeeqoStockEntry, validate
 from connectors.veeqo.translate.dispatches import stock_level
@@ -69,7 +69,7 @@ def _counted(
     reading: Reading, sellable: VeeqoSellableStock, warehouse: str, entry: VeeqoStockEntry, at_ms: int
 ) -> list[Item]:
     memory, sku = reading.memory, sellable.sku_code
-    count = memory.counts.setdefault((sku, warehouse), CountMemory())
+    count = memory.counts.setdefault((sku, warehouse), KnownCount())
     if count.sellable not in ("", sellable.id):
         what = {"sku": sku, "warehouse": warehouse, "sellables": sorted([count.sellable, sellable.id])}
         return reading.refused(
@@ -97,7 +97,10 @@ def has_news(memory: Memory) -> bool:
 
 
 def report(reading: Reading) -> tuple[list[Item], bool]:
-    """The counts that have changed, shipments aside, and whether that is all; the shipments up to them must be known."""
+    """The counts that have changed, shipments aside, and whether that is all.
+
+    The shipments up to them must be known.
+    """
     memory = reading.memory
     items: list[Item] = []
     sequence = max(memory.sequence + 1, reading.now_ms)

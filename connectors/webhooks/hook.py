@@ -40,9 +40,10 @@ class Hook:
         company: The company it feeds.
         path: Where its vendor sends to, `/shop`.
         secrets: One, or two while they rotate; none is refused.
-        verify: Whether the delivery was signed with one of the secrets; raises nothing, opens nothing. `matches` compares.
-        translate: What it says, under the source's own identities; no levels. May raise `UnreadablePushError`, which makes
-            a dead letter of the body.
+        verify: Whether the delivery was signed with one of the secrets; raises nothing, opens nothing. `matches`
+            compares.
+        translate: What it says, under the source's own identities; no levels. May raise `UnreadablePushError`, which
+            makes a dead letter of the body.
         delivery_id: The vendor's name of this delivery, if it has one; the same with the same body is taken once.
         taken: Called once the broker has all that a delivery says; raises nothing, opens nothing.
     """

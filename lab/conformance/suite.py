@@ -98,8 +98,8 @@ class ConnectorConformance:
     """What every connector promises. A subclass gives its `case`.
 
     Whatever happens (a record that cannot be taken, a broker that refuses, a crash at any await, two crashes, another
-    process that takes over, a stop) every record ends as exactly one event under one identity, as a dead letter with its
-    bytes, or as a counted no-op; and nothing that is shown has a secret or personal data in it.
+    process that takes over, a stop) every record ends as exactly one event under one identity, as a dead letter with
+    its bytes, or as a counted no-op; and nothing that is shown has a secret or personal data in it.
     """
 
     case: ConformanceCase
@@ -234,7 +234,10 @@ class ConnectorConformance:
     async def test_two_crashes_in_a_row_lose_and_change_nothing(
         self, play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """At every third point, and then at every third after it; beyond the last one that is reached nothing is new."""
+        """At every third point, and then at every third after it.
+
+        Beyond the last one that is reached nothing is new.
+        """
         await play.run()
         expected, pairs = play.facts(), 0
         for first in range(1, 40, 3):

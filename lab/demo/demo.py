@@ -143,7 +143,7 @@ class Demo:
                 logs = "\n".join(f"{each.name}: {each.tail(3)}" for each in self._system.workers if each.ended is None)
                 waits = f"the connectors to see {missing}" if written and missing else "what is on its way to end"
                 raise ProcessError(f"nothing has moved for {STUCK_TIMEOUT_S:.0f} s of waiting for {waits}:\n{logs}")
-            # Looking is reading all letters: where they are many, look more seldom.
+            # Looking is reading all dead letters: where they are many, look more seldom.
             await asyncio.sleep(max(LOOK_INTERVAL_S, LOOK_SHARE * (now - began)))
 
     async def _stop(self) -> tuple[dict[str, int], tuple[int, int]]:

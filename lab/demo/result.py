@@ -59,25 +59,36 @@ class DemoResult:
             ],
             "flows": {
                 name: {
-                    "received": ends.received, "posted": ends.posted, "no_op": ends.no_op, "parked": ends.parked,
-                    "dead": ends.dead, "unaccounted": ends.unaccounted,
+                    "received": ends.received,
+                    "posted": ends.posted,
+                    "no_op": ends.no_op,
+                    "parked": ends.parked,
+                    "dead": ends.dead,
+                    "unaccounted": ends.unaccounted,
                 }
                 for name, ends in proof.flows.items()
             },
             "letters": dict(proof.reasons),
             "units": {"files": str(proof.units_expected), "b1": str(proof.units_posted)},
             "money": {
-                "ordered": str(proof.ordered), "invoiced": str(proof.invoiced), "credited": str(proof.credited),
+                "ordered": str(proof.ordered),
+                "invoiced": str(proof.invoiced),
+                "credited": str(proof.credited),
             },
             "erp": {
-                "calls": proof.calls, "document_sets": proof.document_sets, "previews": proof.previews,
-                "refused": proof.refused, "documents": proof.documents,
-                "calls_one_per_document": proof.naive_writes, "stock_events": proof.stock_events,
-                "stock_documents": proof.stock_documents, "lock_waits_people": last.waits_people,
+                "calls": proof.calls,
+                "document_sets": proof.document_sets,
+                "previews": proof.previews,
+                "refused": proof.refused,
+                "documents": proof.documents,
+                "calls_one_per_document": proof.naive_writes,
+                "stock_events": proof.stock_events,
+                "stock_documents": proof.stock_documents,
+                "lock_waits_people": last.waits_people,
                 "lock_waits_own": last.waits_own,
             },
             "faults": {"replies_lost": last.replies_lost, "locks": last.locks, "workers_killed": last.killed},
             "exit_codes": dict(self.exit_codes),
             "sessions": {"left_open": self.sessions_left, "of_the_killed": self.sessions_orphaned},
             "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
-        }  # fmt: skip
+        }

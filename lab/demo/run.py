@@ -1,9 +1,9 @@
 """The whole thing on one machine: a real broker, real sales, a simulated B1 that fights back, and the proof at the end.
 
 Two workers and a connector run as they would anywhere, as processes of the same commands. Meanwhile the sales come in a
-piece at a time (`inputs.py`): as the files of a shop and of a warehouse, or at several vendors at once. B1 loses replies,
-people hold items, and one worker is killed. When all is worked off, everything is stopped and the books are compared with
-what went in (`lab/proof`). Every wait has an end, and says what it was for.
+piece at a time (`inputs.py`): as the files of a shop and of a warehouse, or at several vendors at once. B1 loses
+replies, people hold items, and one worker is killed. When all is worked off, everything is stopped and the books are
+compared with what went in (`lab/proof`). Every wait has an end, and says what it was for.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""What the demo shows while it runs: a screen that is drawn anew, or a line now and then where nobody has a terminal."""
+"""What the demo shows while it runs.
+
+A screen that is drawn anew, or a line now and then where nobody has a terminal.
+"""
 
 import io
 import os
@@ -123,9 +126,12 @@ def render(now: Snapshot, messages: Sequence[ScreenMessage] = ()) -> RenderableT
             received, posted = now.rates.get(name, (0.0, 0.0))
             counts = (flow.received, flow.posted, flow.no_op, flow.parked, flow.dead, flow.in_flight)
             flows.add_row(
-                name, *(f"{count:,}" for count in counts), f"{received:.1f}", f"{posted:.1f}",
+                name,
+                *(f"{count:,}" for count in counts),
+                f"{received:.1f}",
+                f"{posted:.1f}",
                 f"{flow.oldest_unposted_s:.0f} s" if flow.oldest_unposted_s else "",
-            )  # fmt: skip
+            )
 
     state = Table.grid(padding=(0, 1))
     state.add_column(style="dim", justify="right")
@@ -234,4 +240,7 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 
 def _faults(now: Snapshot) -> str:
     locked = f" (now {', '.join(now.locked)})" if now.locked else ""
-    return f"replies lost {now.replies_lost:,}, items locked by people {now.locks:,}{locked}, workers killed {now.killed:,}"
+    return (
+        f"replies lost {now.replies_lost:,}, items locked by people {now.locks:,}{locked}, workers killed "
+        f"{now.killed:,}"
+    )

@@ -1,8 +1,8 @@
 """What the vendors' own ledgers say has happened, in the words of the files (contract section 1), for the proof.
 
 Read as anybody would read a shop's back office: no code of the connectors, nothing of what they sent. One function for
-each vendor, from what its simulator answers to `GET /_simulator/ledger`; where a vendor does not tell something (the tax
-of a line, the place of a refund), the event does not have it either.
+each vendor, from what its simulator answers to `GET /_simulator/ledger`; where a vendor does not tell something (the
+tax of a line, the place of a refund), the event does not have it either.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -199,8 +199,11 @@ def seko(ledger: Ledger, *, dispatches: bool) -> Iterator[Event]:
 
 
 READERS: Mapping[str, Callable[..., Iterator[Event]]] = {
-    "magento": magento, "shopify": shopify, "veeqo": veeqo, "seko": seko,
-}  # fmt: skip
+    "magento": magento,
+    "shopify": shopify,
+    "veeqo": veeqo,
+    "seko": seko,
+}
 
 
 def shelves(ledger: Ledger) -> dict[tuple[str, str], Decimal]:

@@ -21,8 +21,12 @@ from streams.query.dead_letters import standing
 from streams.query.status import Status
 
 _RATE_SPAN_S = 6.0  # over which rates are shown
-METRIC_NAMES = ("b1streams_window_epochs_sealed_total", "b1streams_item_lanes_active", "b1streams_item_lanes_blocked",
-                "b1streams_erp_sessions_active")  # fmt: skip
+METRIC_NAMES = (
+    "b1streams_window_epochs_sealed_total",
+    "b1streams_item_lanes_active",
+    "b1streams_item_lanes_blocked",
+    "b1streams_erp_sessions_active",
+)
 
 
 class Watcher:

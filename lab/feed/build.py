@@ -12,8 +12,8 @@ A row of the Online Retail data set (`data/README.md`) becomes:
 * a stock adjustment, where the price is 0; the reason is read from its free text. On an invoice that also has priced
   lines the goods were given away, so the quantity leaves.
 
-Everything is computed from the rows and a seed; the day of the run only moves the dates. The whole history is shifted by
-whole weeks when it is written, so that weekdays stay and it ends at the latest yesterday.
+Everything is computed from the rows and a seed; the day of the run only moves the dates. The whole history is shifted
+by whole weeks when it is written, so that weekdays stay and it ends at the latest yesterday.
 """
 
 from collections import defaultdict

@@ -50,7 +50,10 @@ class FeedWriter:
 
 
 def written_files(folder: Path) -> dict[str, list[Path]]:
-    """The files a `FeedWriter` has put there, by connector, in order; also those that the connector has moved to `done`."""
+    """The files a `FeedWriter` has put there, by connector, in order.
+
+    Also those that the connector has moved to `done`.
+    """
     return {
         name: sorted(
             (*(folder / name).glob("*.jsonl"), *(folder / name / "done").glob("*.jsonl")), key=lambda path: path.name

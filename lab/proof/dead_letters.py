@@ -79,13 +79,16 @@ async def read_dead_letters(bootstrap_servers: str, prefix: str = "", **security
 def dead_letters_of(
     letters: Iterable[tuple[str, Mapping[str, bytes], bytes]], states: Iterable[tuple[bytes | None, bytes | None]]
 ) -> list[DeadLetterSeen]:
-    """Dead letters from (topic, headers, bytes) and `dead-letter-state`'s keys and values, in order of their offsets."""
+    """Dead letters from (topic, headers, bytes) and `dead-letter-state`'s keys and values.
+
+    In order of their offsets.
+    """
     schema = fastavro.parse_schema(json.loads(_STATE_SCHEMA.read_text(encoding="utf-8")))
     last: dict[str, dict[str, Any]] = {}
     withdrawn: set[str] = set()
     for key, value in states:
         identity = (key or b"").decode()
-        if value is None:  # the letter should not have been written, say, by a poster that was paused and replaced
+        if value is None:  # the dead letter should not have been written, say, by a poster that was paused and replaced
             last.pop(identity, None)
             withdrawn.add(identity)
         else:
@@ -101,7 +104,7 @@ def dead_letters_of(
         ids = tuple(state.get("members") or ()) or (
             (text["b1streams.event_id"],) if "b1streams.event_id" in text else ()
         )
-        # Written twice it is one letter still.
+        # Written twice it is one dead letter still.
         found[identity] = DeadLetterSeen(
             id=identity,
             topic=topic,
@@ -115,7 +118,7 @@ def dead_letters_of(
     bare = [state for identity, state in last.items() if identity not in found and state["state"] in OPEN_STATES]
     return [
         *found.values(),
-        # A state without a letter: its bytes are gone. Nothing of the input equals it, so the proof names it.
+        # A state without a dead letter: its bytes are gone. Nothing of the input equals it, so the proof names it.
         *(DeadLetterSeen(state["id"], "", state["state"], state["reason"], "no bytes", b"") for state in bare),
     ]
 

@@ -10,16 +10,34 @@ from lab.proof.amounts import ZERO
 #: All that is looked at on a document; the rest would only fill memory.
 _DOCUMENT_FIELDS = frozenset(
     {
-        "entity", "object", "DocEntry", "DocNum", "DocDate", "DocTotal", "NumAtCard", "TrackingNumber", "Cancelled",
-        "CancelStatus", "U_STREAMS_KEY", "U_STREAMS_ORDER",
+        "entity",
+        "object",
+        "DocEntry",
+        "DocNum",
+        "DocDate",
+        "DocTotal",
+        "NumAtCard",
+        "TrackingNumber",
+        "Cancelled",
+        "CancelStatus",
+        "U_STREAMS_KEY",
+        "U_STREAMS_ORDER",
     }
-)  # fmt: skip
+)
 _LINE_FIELDS = frozenset(
     {
-        "ItemCode", "WarehouseCode", "FromWarehouseCode", "Quantity", "LineTotal", "TaxTotal", "BaseType", "BaseEntry",
-        "BaseLine", "AccountCode",
+        "ItemCode",
+        "WarehouseCode",
+        "FromWarehouseCode",
+        "Quantity",
+        "LineTotal",
+        "TaxTotal",
+        "BaseType",
+        "BaseEntry",
+        "BaseLine",
+        "AccountCode",
     }
-)  # fmt: skip
+)
 _LINE_LISTS = ("DocumentLines", "StockTransferLines")
 
 

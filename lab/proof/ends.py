@@ -1,6 +1,7 @@
 """Invariant: every line that went in has exactly one end.
 
-Repeats and dead letters get theirs here; what is accepted must be in the books, and gets its end where it is found there.
+Repeats and dead letters get theirs here; what is accepted must be in the books, and gets its end where it is found
+there.
 """
 
 import hashlib

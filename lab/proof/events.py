@@ -30,7 +30,7 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def identity_of(connector: str, event: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    """What tells an event from every other one, and the id by which letters name it."""
+    """What tells an event from every other one, and the id by which dead letters name it."""
     flow = event["type"]
     match flow:
         case "order_placed":

@@ -38,7 +38,7 @@ class Findings:
 
     def one_document(self, flow: str, where: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         if not documents:
-            self.report("lost", where, "1 document", "none, and no letter")
+            self.report("lost", where, "1 document", "none, and no dead letter")
             return None
         self.count(flow, "posted")
         if len(documents) > 1:

@@ -44,7 +44,7 @@ def render(proof: Proof) -> RenderableType:
     parts: list[RenderableType] = [flows, books]
     if proof.reasons:
         reasons = ", ".join(f"{name} {count}" for name, count in sorted(proof.reasons.items()))
-        parts.append(Text(f"Open letters by reason: {reasons}"))
+        parts.append(Text(f"Open dead letters by reason: {reasons}"))
     if proof.ok:
         parts.append(Text("PROVED: 0 lost, 0 double; units and money equal to the last digit.", style="bold green"))
         return Group(*parts)

@@ -1,9 +1,9 @@
 """The ledger proof: was every unit and every penny that went in posted once?
 
-It reads what anybody can read: the files that were put in, what the vendors' ledgers say, the dead-letter topics, and the
-simulated company's ledger. It shares no code with the pipeline: it imports none of its modules, finds documents by what
-people see on them (`NumAtCard`, tracking number, base documents), and does its own sums. The only thing taken from the
-pipeline's side is the published schema of a dead letter's state, read as data.
+It reads what anybody can read: the files that were put in, what the vendors' ledgers say, the dead-letter topics, and
+the simulated company's ledger. It shares no code with the pipeline: it imports none of its modules, finds documents by
+what people see on them (`NumAtCard`, tracking number, base documents), and does its own sums. The only thing taken from
+the pipeline's side is the published schema of a dead letter's state, read as data.
 """
 
 from collections import Counter

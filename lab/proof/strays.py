@@ -9,5 +9,5 @@ def check_strays(evidence: Evidence, findings: Findings) -> None:
         if letter.id not in findings.judged:
             what = f"{letter.reason}, {letter.state}"
             findings.report(
-                "letter", f"letter {letter.id} in {letter.topic or 'no topic'}", "a line of the input", what
+                "letter", f"dead letter {letter.id} in {letter.topic or 'no topic'}", "a line of the input", what
             )

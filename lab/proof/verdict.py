@@ -34,7 +34,7 @@ class Proof:
 
     Attributes:
         flows: Flow -> ends, in lines of input.
-        reasons: Reason -> open letters.
+        reasons: Reason -> open dead letters.
         discrepancies: Everything that does not balance.
         units_expected, units_posted: Units moved, by absolute value, from the files and in the ledger.
         ordered, invoiced, credited: Money, gross: grand totals of the posted orders, invoices, credit memos.

@@ -1,8 +1,8 @@
 """Serve a simulator on loopback: `python -m lab.simulators NAME --port 0 --config FILE.json --fault KIND=SHARE`.
 
-NAME is `sap_b1` or a vendor (`vendors.registry.VENDORS`). Prints one line, `listening on PORT`, when it takes requests. SIGTERM and
-SIGINT end it; its ledger is read over HTTP. `--fault` may be given again and again, beside the file's `faults`; what a
-vendor can fail in is said at its class's `fail`, and for B1 in sap_b1.faults.FaultKind.
+NAME is `sap_b1` or a vendor (`vendors.registry.VENDORS`). Prints one line, `listening on PORT`, when it takes requests.
+SIGTERM and SIGINT end it; its ledger is read over HTTP. `--fault` may be given again and again, beside the file's
+`faults`; what a vendor can fail in is said at its class's `fail`, and for B1 in sap_b1.faults.FaultKind.
 
 A vendor's file (none is needed) has what its class in `vendors/` says, and `skew_s`, `faults` {kind: share},
 `webhooks` {"url", "every_s"}. B1's, every key optional but `users`:

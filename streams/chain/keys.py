@@ -34,9 +34,17 @@ def batch_key(batch: StockBatch) -> str:
     """From the sealed composition, so that fixing a mapping never changes it."""
     lots = [*(lot.number for lot in batch.batches), *batch.serials]
     return key_of(
-        "stock_batch", batch.company, batch.source, batch.sku, batch.location, batch.to_location, batch.reason,
-        batch.posting_date.isoformat(), lots, sorted(batch.event_ids),
-    )  # fmt: skip
+        "stock_batch",
+        batch.company,
+        batch.source,
+        batch.sku,
+        batch.location,
+        batch.to_location,
+        batch.reason,
+        batch.posting_date.isoformat(),
+        lots,
+        sorted(batch.event_ids),
+    )
 
 
 def document_key(

@@ -71,8 +71,8 @@ class ChainOwner(Protocol[R_contra]):
 class ChainLog(Generic[R]):
     """One chain of one partition, from the side of whoever owns it.
 
-    Lifecycle: `open` walks it from its root to the end; `append` adds records and says whether they stand; `catch_up` walks what
-    others have added. Not safe for concurrent use: its owner serialises.
+    Lifecycle: `open` walks it from its root to the end; `append` adds records and says whether they stand; `catch_up`
+    walks what others have added. Not safe for concurrent use: its owner serialises.
 
     Attributes:
         head: the last accepted record.
@@ -164,9 +164,15 @@ class ChainLog(Generic[R]):
         log_start, _ = await self._log.bounds(self.topic, self.partition)
         end, no_ops = self._owner.reached()
         today = Anchor(
-            topic=self.topic, partition=self.partition, offset=self.position, number=self.head.number, digest=self.head.digest,
-            end=end, no_ops=no_ops, at=now,
-        )  # fmt: skip
+            topic=self.topic,
+            partition=self.partition,
+            offset=self.position,
+            number=self.head.number,
+            digest=self.head.digest,
+            end=end,
+            no_ops=no_ops,
+            at=now,
+        )
         if all(old.at.date() != today.at.date() for old in known):
             await self._anchors.write(today, [old for old in known if old.offset < log_start])
         self._anchored = now

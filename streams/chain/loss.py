@@ -1,8 +1,11 @@
-"""A person accepts that an input log and its chain disagree: what lies between is lost, and reading goes on (architecture section 5).
+"""A person accepts that an input log and its chain disagree.
 
-A partition of `stock-adjusted` is not read where its chain is sealed up to an offset that the log does not hold: the topic was
-re-created, or has lost records. The way on is one more record of the chain: an epoch without events that leads from where the chain is
-to where the log begins, and says who accepted that and why. Whoever owns the partition finds it there, atomically or not at all.
+What lies between is lost, and reading goes on (architecture section 5).
+
+A partition of `stock-adjusted` is not read where its chain is sealed up to an offset that the log does not hold: the
+topic was re-created, or has lost records. The way on is one more record of the chain: an epoch without events that
+leads from where the chain is to where the log begins, and says who accepted that and why. Whoever owns the partition
+finds it there, atomically or not at all.
 """
 
 import asyncio
@@ -41,11 +44,17 @@ class Disagreement:
 
     @property
     def lost(self) -> int:
-        """Events that are known to have been published and never read; those of a topic that was re-created nobody can count."""
+        """Events that are known to have been published and never read.
+
+        Those of a topic that was re-created nobody can count.
+        """
         return max(0, self.log_start - self.sealed)
 
     def __str__(self) -> str:
-        holds = f"{INPUT}/{self.partition} holds offsets {self.log_start} to {self.log_end}, its chain is sealed up to {self.sealed}"
+        holds = (
+            f"{INPUT}/{self.partition} holds offsets {self.log_start} to {self.log_end}, its chain is sealed "
+            f"up to {self.sealed}"
+        )
         lost = (
             f"{self.lost} events were published and never read"
             if self.lost
@@ -147,9 +156,16 @@ async def accept(
         return None
     head = chain.log.head
     epoch = SealedEpoch(
-        number=head.number, prev_digest=head.digest, start=chain.end, end=found.log_start, sealed_at=clock.now(),
-        config_version=config.version, cause=f"{ACCEPTED_CAUSE}{by}: {why}", batches=(), no_ops=found.no_ops + found.lost,
-    )  # fmt: skip
+        number=head.number,
+        prev_digest=head.digest,
+        start=chain.end,
+        end=found.log_start,
+        sealed_at=clock.now(),
+        config_version=config.version,
+        cause=f"{ACCEPTED_CAUSE}{by}: {why}",
+        batches=(),
+        no_ops=found.no_ops + found.lost,
+    )
     if not await chain.log.append([(codec.encode(epoch), epoch)], str(partition).encode()):
         raise OvertakenError(f"the chain of {INPUT}/{partition} has gone on meanwhile; look again")
     return found

@@ -1,8 +1,9 @@
 """The chain rule (D3): which records of a partition count. Pure; windows and stock documents both stand on it.
 
-A chained record carries `number` (accepted records before it) and `prev_digest` (digest of the last accepted one's bytes). Walking
-in offset order, a record counts iff it names the head. Every reader comes to the same answer, the writer included, so that a paused
-worker, a producer's retry or two versions at once can add records but never change what stands.
+A chained record carries `number` (accepted records before it) and `prev_digest` (digest of the last accepted one's
+bytes). Walking in offset order, a record counts iff it names the head. Every reader comes to the same answer, the
+writer included, so that a paused worker, a producer's retry or two versions at once can add records but never change
+what stands.
 """
 
 import hashlib
@@ -41,8 +42,8 @@ def start_of_walk(
         anchors: the anchors written for this chain, in any order.
 
     Returns:
-        The anchor used (the oldest that is still inside the log; None for the genesis at offset 0), the offset to read from and the
-        head before it.
+        The anchor used (the oldest that is still inside the log; None for the genesis at offset 0), the offset to read
+        from and the head before it.
 
     Raises:
         ChainRootError: the log has lost its first records and no anchor lies inside it.
@@ -52,7 +53,8 @@ def start_of_walk(
     inside = [anchor for anchor in anchors if anchor.offset >= log_start]
     if not inside:
         raise ChainRootError(
-            f"{topic}/{partition} begins at offset {log_start} and no anchor lies inside it; nothing of it is read or posted. "
+            f"{topic}/{partition} begins at offset {log_start} and no anchor lies inside it; nothing of it is read or "
+            "posted. "
             "Restore the topic, or start a new chain by re-creating it once everything before has been reconciled."
         )
     first = min(inside, key=lambda anchor: anchor.offset)

@@ -37,7 +37,8 @@ def main() -> None:
     if service:
         signals.remember()
     if not only_explains(arguments):
-        # A person reads stderr: errors arrive there in our words, not as a library's lines. Services turn their logs on.
+        # A person reads stderr: errors arrive there in our words, not as a library's lines. Services turn their logs
+        # on.
         importlib.import_module("streams.telemetry.logs").configure("CRITICAL")
     try:
         code = run(arguments)

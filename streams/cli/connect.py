@@ -1,4 +1,7 @@
-"""`streams connect`: connectors; any number of processes. With a command after it: what can be done beside running them."""
+"""`streams connect`: connectors; any number of processes. With a command after it.
+
+What can be done beside running them.
+"""
 
 import typer
 

@@ -24,5 +24,6 @@ def run(
         typer.echo(path)
     title = "".join(part.capitalize() for part in name.split("_"))
     typer.echo(
-        f'next: pytest {written[-1]}; then a row in KINDS of connectors/registry.py: "{name}": Kind({title}Settings, {title}Source)'
+        f'next: pytest {written[-1]}; then a row in KINDS of connectors/registry.py: "{name}": '
+        f"Kind({title}Settings, {title}Source)"
     )

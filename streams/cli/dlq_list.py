@@ -59,11 +59,21 @@ def run(
     shell.print_table(
         columns,
         [
-            (x.id, x.state, x.reason, x.event_type, x.event_id or f"{len(x.members)} events", x.order_id, x.sku,
-             x.owner, x.first_failed_at.isoformat(timespec="seconds"), x.error)
+            (
+                x.id,
+                x.state,
+                x.reason,
+                x.event_type,
+                x.event_id or f"{len(x.members)} events",
+                x.order_id,
+                x.sku,
+                x.owner,
+                x.first_failed_at.isoformat(timespec="seconds"),
+                x.error,
+            )
             for x in chosen
         ],
-    )  # fmt: skip
+    )
     shell.print_line(f"{len(chosen)} dead letters" if chosen else "nothing is dead, parked or held")
 
 

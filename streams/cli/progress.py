@@ -1,4 +1,7 @@
-"""Long work on a terminal: a bar that is drawn over; elsewhere a line now and then. On stderr: what is asked for is on stdout."""
+"""Long work on a terminal: a bar that is drawn over; elsewhere a line now and then. On stderr.
+
+What is asked for is on stdout.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""SIGTERM and SIGINT over the life of a service: remembered while it imports, acted on while it runs, ignored while it exits.
+"""SIGTERM and SIGINT over the life of a service.
+
+Remembered while it imports, acted on while it runs, ignored while it exits.
 
 Python handlers, not the event loop's: those are taken away when the loop closes, and the interpreter puts the default
 action back when it shuts down. Either way a second SIGTERM would kill a service that has already stopped cleanly.
@@ -29,7 +31,10 @@ def stop_requested() -> bool:
 
 @contextmanager
 def listening(on_stop: Callable[[int], object]) -> Iterator[None]:
-    """Call `on_stop` with the number of each SIGTERM and SIGINT; it runs between two instructions of the main thread."""
+    """Call `on_stop` with the number of each SIGTERM and SIGINT.
+
+    It runs between two instructions of the main thread.
+    """
 
     def handle(number: int, _frame: FrameType | None) -> None:
         on_stop(number)

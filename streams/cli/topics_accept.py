@@ -44,10 +44,18 @@ def run(
         raise shell.CommandError(str(error), "run the command again") from error
     accepted = yes and found is not None
     if as_json:
-        disagreement = None if found is None else {
-            "topic": loss.INPUT, "partition": found.partition, "log_start": found.log_start, "log_end": found.log_end,
-            "sealed": found.sealed, "lost": found.lost,
-        }  # fmt: skip
+        disagreement = (
+            None
+            if found is None
+            else {
+                "topic": loss.INPUT,
+                "partition": found.partition,
+                "log_start": found.log_start,
+                "log_end": found.log_end,
+                "sealed": found.sealed,
+                "lost": found.lost,
+            }
+        )
         shell.print_json({"accepted": accepted, "by": person, "why": why.strip(), "disagreement": disagreement})
     elif found is None:
         shell.print_line(f"{loss.INPUT}/{number}: log and chain agree; there is nothing to accept")

@@ -32,14 +32,16 @@ def counted_dispatches(
                 yield ConfigProblem(
                     path,
                     f"is missing, and {owner} brings both counts and dispatches of {', '.join(codes)}",
-                    "write true where a count falls with each dispatch (B1 would book it twice), false where counts know "
+                    "write true where a count falls with each dispatch (B1 would book it twice), false where counts "
+                    "know "
                     "nothing of dispatches",
                 )
             others = [] if said is False else _others_from(owner, codes, company, name, connectors)
             for other, code in others:
                 yield ConfigProblem(
                     path,
-                    f"is {'true' if said else 'missing'}, and {code} has counts of {owner} and dispatches of {other}, of "
+                    f"is {'true' if said else 'missing'}, and {code} has counts of {owner} and dispatches of {other}, "
+                    "of "
                     f"which {owner} does not know",
                     "let one connector read both; or write false, if counts know nothing of dispatches",
                 )

@@ -26,7 +26,8 @@ from streams.config.sections import KafkaSettings, MetricsSettings, SchemaRegist
 _M = TypeVar("_M", bound=BaseModel)
 #: Names that become part of K (architecture section 15.11), of Kafka's keys and of the names of environment variables.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
-#: Errors of pydantic's that `relations` finds as well, with the exact path, also where another problem stops the settings' own check.
+#: Errors of pydantic's that `relations` finds as well, with the exact path, also where another problem stops the
+#: settings' own check.
 _FOUND_BY_RELATIONS = {("no_card", ("customers",)), ("twins", ("warehouses",))}
 
 

@@ -1,9 +1,9 @@
 """`streams connect backfill`: everything a vendor has of a time range, published as the live connector publishes.
 
-Same source names, same identities: what the pipeline has already is a repeat there and changes nothing. It has a cursor of
-its own, under the connector's name and the time range, with what it has come to so far; the live connector's is only looked at.
-So it may be killed, and the same command goes on; it may run beside the live connector, and nothing runs twice: of two
-processes on one time range the later one has it (`connectors/base/cursors.py`).
+Same source names, same identities: what the pipeline has already is a repeat there and changes nothing. It has a cursor
+of its own, under the connector's name and the time range, with what it has come to so far; the live connector's is only
+looked at. So it may be killed, and the same command goes on; it may run beside the live connector, and nothing runs
+twice: of two processes on one time range the later one has it (`connectors/base/cursors.py`).
 """
 
 import asyncio
@@ -45,7 +45,8 @@ class Tally:
         records: How many of the vendor's records were read.
         events: Published, by type.
         refused: Records that went to the dead letters, by reason.
-        already_past: Events that the live connector has published, and records that have a dead letter already: left out.
+        already_past: Events that the live connector has published, and records that have a dead letter already: left
+            out.
         before_start: Of the events, those that occurred before the connector's `start_at`: they end as no_op.
         reached: Where in the time range the last batch was.
         part: How much of the time range is behind, 0 to 1.
@@ -101,7 +102,8 @@ class TalliedSource:
 
     Args:
         source: Of the time range.
-        settled: Ids of dead letters that exist: their records are not refused again, since somebody may be done with them.
+        settled: Ids of dead letters that exist: their records are not refused again, since somebody may be done with
+            them.
         start_at: The connector's.
         progress: Called with every batch that is behind.
     """

@@ -110,7 +110,7 @@ async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
 
 
 async def check_orphans(config: Config, broker: Broker) -> None:
-    """Refuse to start where a connector that has been here is no longer in the configuration (architecture section 15.11).
+    """Refuse to start where a connector that has been here is no longer configured (architecture section 15.11).
 
     Raises:
         FatalError: With the names, and what to do.

@@ -16,8 +16,8 @@ class ScaffoldError(Exception):
 def write_connector(name: str, folder: Path) -> list[Path]:
     """Write a connector that runs and passes the contract suite.
 
-    In a clone of b1-streams it is `connectors/<name>` and its test `tests/connectors/<name>`; elsewhere a package of its
-    own with the test in it.
+    In a clone of b1-streams it is `connectors/<name>` and its test `tests/connectors/<name>`; elsewhere a package of
+    its own with the test in it.
 
     Args:
         name: Of the kind.

@@ -4,8 +4,8 @@ This package alone touches Faust's inside (faust-streaming 0.15.3, aiokafka 0.14
 the assignment and the agents; what it is not trusted with is replaced here:
 
 - An agent gets **one `Batch` per fetched partition batch**, raw, at most one unopened batch per partition.
-- What is committed is a **watermark** (`streams.faust_host.watermarks`): a contiguous finished prefix, with the counts of what
-  became of it in the commit's metadata. Nothing is ever acked.
+- What is committed is a **watermark** (`streams.faust_host.watermarks`): a contiguous finished prefix, with the counts
+  of what became of it in the commit's metadata. Nothing is ever acked.
 - Reading **starts** where `FaustApp.positions` says, else at the committed offset.
 - Before partitions are **given back** nothing new is started, started work may end (bounded), and the watermark is
   committed.
@@ -112,7 +112,8 @@ class FaustApp(faust.App):
         """Commit these counts now, in place of those of their names; from `on_assigned` on.
 
         Returns:
-            Whether the group took it: False when the partition is not ours any more. So what is committed tells its owners apart.
+            Whether the group took it: False when the partition is not ours any more. So what is committed tells its
+            owners apart.
         """
         return await self._our_consumer.commits.stamp(tp, counts)
 

@@ -1,4 +1,7 @@
-"""What is in progress on the partitions of one assignment, and which of them have room for more. Pure but for an event."""
+"""What is in progress on the partitions of one assignment, and which of them have room for more.
+
+Pure but for an event.
+"""
 
 import asyncio
 

@@ -35,7 +35,8 @@ class Offsets(Protocol):
 class Starts:
     """The start positions of each generation of the group.
 
-    Lifecycle: `find` when partitions come, then `seek`; `rewind` any time after that; `let_go` and `clear` when they go.
+    Lifecycle: `find` when partitions come, then `seek`; `rewind` any time after that; `let_go` and `clear` when they
+    go.
 
     Attributes:
         fetching: Held while records are fetched, and while they must not be.

@@ -21,7 +21,8 @@ from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK
 
 logger = structlog.get_logger(__name__)
 
-#: How often it is looked whether a person has decided about a partition that is not read, and whether reading has begun.
+#: How often it is looked whether a person has decided about a partition that is not read, and whether reading has
+#: begun.
 DECISION_POLL_S, READING_POLL_S = 30.0, 0.25
 
 

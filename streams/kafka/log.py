@@ -30,7 +30,8 @@ class BrokerTopic:
 class Log(Protocol):
     """The broker, to those who send, read and look; `KafkaLog` is the real one.
 
-    Every method may raise `LogUnavailableError` or `LogRefusedError`. Connectors see a part of it, `connectors.base.log.Broker`.
+    Every method may raise `LogUnavailableError` or `LogRefusedError`. Connectors see a part of it,
+    `connectors.base.log.Broker`.
     """
 
     async def start(self) -> None:

@@ -77,7 +77,8 @@ class Endings:
     async def refuse_reused(self, work: InFlightPosting) -> Released | None:
         """End a posting whose identity came before with other content; the first goes on as it is."""
         error = (
-            "the same identity came before with other content; the first stands. Send an edited order as order_cancelled "
+            "the same identity came before with other content; the first stands. Send an edited order as "
+            "order_cancelled "
             "lines, and additions under a new order id"
         )
         await self._write(work, follow(State.NEW, Trigger.ID_REUSE).to, "id_reuse", error, None, None)

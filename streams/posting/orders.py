@@ -140,7 +140,8 @@ class OrderPosting:
             if total is not None and total != plan.expected_total:
                 raise Refusal(
                     "total_mismatch",
-                    f"B1 would make it {total}, the order says {plan.expected_total} {event.currency}: compare tax codes, "
+                    f"B1 would make it {total}, the order says {plan.expected_total} {event.currency}: compare tax "
+                    "codes, "
                     "rounding and freight, then edit and replay",
                 )
         ended, written = await self._write(work, work.k, plan)

@@ -16,7 +16,7 @@ from streams.kafka.log import Log
 
 logger = structlog.get_logger(__name__)
 
-#: What may wait for the broker; beyond it the oldest are let go, for B1 and the letters hold the truth.
+#: What may wait for the broker; beyond it the oldest are let go, for B1 and the dead letters hold the truth.
 _MOST = 50_000
 _AGAIN_S = 2.0
 

@@ -1,7 +1,8 @@
 """How far every flow is, in source events: what `streams status` says (contract section 5).
 
 Received is where the facts' topics end, and the lines that connectors refused. Ends are what the stages committed with
-their watermarks, and the states of dead letters. What is missing between the two is in flight. Only those states are scanned.
+their watermarks, and the states of dead letters. What is missing between the two is in flight. Only those states are
+scanned.
 """
 
 import asyncio

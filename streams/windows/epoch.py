@@ -1,4 +1,7 @@
-"""One epoch: what a contiguous range of stock events comes to. Pure; the clock's reading and the seen-set are passed in."""
+"""One epoch: what a contiguous range of stock events comes to. Pure.
+
+The clock's reading and the seen-set are passed in.
+"""
 
 from collections.abc import Callable, ItemsView, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +24,14 @@ _REUSED = "the same event id, sku and location came before with other content; t
 
 #: What the hot path reads of a stock event; decimals and times come as ints of millionths and microseconds.
 _PARTS = (
-    Run(("source", "company")), "event_id", "occurred_at", "digest", Run(("sku", "location")), "delta",
+    Run(("source", "company")),
+    "event_id",
+    "occurred_at",
+    "digest",
+    Run(("sku", "location")),
+    "delta",
     Run(("reason", "to_location", "batches", "serials")),
-)  # fmt: skip
+)
 _How = tuple[str, str | None, tuple[object, ...], tuple[str, ...]]
 StockRow = tuple[tuple[str, str], str, int, bytes, tuple[str, str], int, _How | CodecError]
 #: A record with its columns. A tuple, as there are 100,000 of them a second.
@@ -57,7 +65,10 @@ class Composed:
 
 
 class Composer:
-    """Turns raw records into an epoch; one per worker. `compose` may be called again for the same records: it changes nothing."""
+    """Turns raw records into an epoch; one per worker. `compose` may be called again for the same records.
+
+    It changes nothing.
+    """
 
     def __init__(self, codec: Codec, rules: StockRules, config_version: str) -> None:
         self._codec, self._rules, self._config_version = codec, rules, config_version
@@ -70,9 +81,19 @@ class Composer:
         return list(zip(records, columns_of, strict=True))
 
     def compose(
-        self, rows: Sequence[Row], seen: Seen, pending: dict[int, int], head: Head, start: int, now: datetime, cause: str, no_ops: int,
-    ) -> Composed:  # fmt: skip
-        """Judge every record once: count it, skip it as nothing to do, or skip it with everything its dead letter needs.
+        self,
+        rows: Sequence[Row],
+        seen: Seen,
+        pending: dict[int, int],
+        head: Head,
+        start: int,
+        now: datetime,
+        cause: str,
+        no_ops: int,
+    ) -> Composed:
+        """Judge every record once: count it, skip it as nothing to do.
+
+        Or skip it with everything its dead letter needs.
 
         Args:
             rows: of one partition, offsets ascending, all >= start.
@@ -86,8 +107,8 @@ class Composer:
         """
         window = _Window(self._codec, self._rules, now)
         known, adds = window.known, window.adds
-        # What can be done for all at once is, and what holds for many is asked once: a call for each event is what most of
-        # the time would go into.
+        # What can be done for all at once is, and what holds for many is asked once: a call for each event is what most
+        # of the time would go into.
         columns = zip(*[columns for _, columns in rows], strict=True) if rows else ((),) * 7
         origins, event_ids, times, digests, items, _, hows = columns
         entries = seen.entries(zip([source for source, _ in origins], event_ids, items, strict=True))
@@ -106,10 +127,17 @@ class Composer:
         except DecimalRangeError:
             batches = tuple([_batch(part) for group in window.groups.values() for part in _fitting(group)])
         epoch = SealedEpoch(
-            number=head.number, prev_digest=head.digest, start=start, end=rows[-1][0].offset + 1 if rows else start, sealed_at=now,
-            config_version=self._config_version, cause=cause, batches=batches,
-            skipped=tuple(window.skipped), no_ops=no_ops + sum([skip.why in NO_OPS for skip in window.skipped]),
-        )  # fmt: skip
+            number=head.number,
+            prev_digest=head.digest,
+            start=start,
+            end=rows[-1][0].offset + 1 if rows else start,
+            sealed_at=now,
+            config_version=self._config_version,
+            cause=cause,
+            batches=batches,
+            skipped=tuple(window.skipped),
+            no_ops=no_ops + sum([skip.why in NO_OPS for skip in window.skipped]),
+        )
         return Composed(epoch, known.items())
 
 
@@ -130,8 +158,8 @@ class _Window:
 
     Attributes:
         known: marks (or ~marks) by entry.
-        adds: what takes a row on where nothing can stand against any such; by the ids of origin, item and how, which are mostly the
-            same objects where they are equal (`decoder.Run`), and the step of time.
+        adds: what takes a row on where nothing can stand against any such; by the ids of origin, item and how, which
+            are mostly the same objects where they are equal (`decoder.Run`), and the step of time.
     """
 
     def __init__(self, codec: Codec, rules: StockRules, now: datetime) -> None:
@@ -216,9 +244,15 @@ def _skip(row: Row, why: str, error: str | None) -> Skipped:
         named = dict(source=source, company=company, event_id=event_id, digest=digest, sku=sku, location=location)
     headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers) if is_letter else ()
     return _skipped(
-        offset=record.offset, why=why, error=error, timestamp_ms=record.timestamp, key=record.key if is_letter else None,
-        value=record.value if is_letter else None, headers=headers, **named,
-    )  # fmt: skip
+        offset=record.offset,
+        why=why,
+        error=error,
+        timestamp_ms=record.timestamp,
+        key=record.key if is_letter else None,
+        value=record.value if is_letter else None,
+        headers=headers,
+        **named,
+    )
 
 
 def _fitting(group: _BatchGroup) -> list[_BatchGroup]:
@@ -237,7 +271,18 @@ def _batch(group: _BatchGroup) -> StockBatch:
     if len(batches) == 1 and not group.serials:
         batches = (replace(batches[0], quantity=abs(net)),)
     return _stock_batch(
-        company=company, source=source, sku=sku, location=location, to_location=group.to_location, reason=group.reason,
-        posting_date=group.posting_date, batches=batches, serials=group.serials, net=net, event_ids=event_ids,
-        offsets=tuple([record.offset for record, _ in group.rows]), deltas=tuple(map(decimal_of, deltas)), digests=b"".join(digests),
-    )  # fmt: skip
+        company=company,
+        source=source,
+        sku=sku,
+        location=location,
+        to_location=group.to_location,
+        reason=group.reason,
+        posting_date=group.posting_date,
+        batches=batches,
+        serials=group.serials,
+        net=net,
+        event_ids=event_ids,
+        offsets=tuple([record.offset for record, _ in group.rows]),
+        deltas=tuple(map(decimal_of, deltas)),
+        digests=b"".join(digests),
+    )

@@ -1,7 +1,9 @@
-"""One partition of `stock-adjusted` on the worker that owns it: the open window, its chain, and the way on to the queue.
+"""One partition of `stock-adjusted` on the worker that owns it.
 
-What is open here is not durable: it is the uncommitted offsets. A seal makes a range durable in one record; only an accepted record
-is routed, by whoever owns the partition when it is read (architecture sections 5 and 16).
+The open window, its chain, and the way on to the queue.
+
+What is open here is not durable: it is the uncommitted offsets. A seal makes a range durable in one record; only an
+accepted record is routed, by whoever owns the partition when it is read (architecture sections 5 and 16).
 """
 
 import asyncio
@@ -26,6 +28,7 @@ from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.ports import Ports, RecordBatch
+from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composed, Composer
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
@@ -43,9 +46,15 @@ UPKEEP_INTERVAL_S = 300.0
 MIN_WAIT_S = 0.001
 #: What a walk reads of an epoch.
 _COLUMNS = (
-    "number", "prev_digest", "end", "no_ops", "sealed_at", "cause", ("batches", ("source", "sku", "location", "event_ids", "digests")),
+    "number",
+    "prev_digest",
+    "end",
+    "no_ops",
+    "sealed_at",
+    "cause",
+    ("batches", ("source", "sku", "location", "event_ids", "digests")),
     ("skipped", ("why", "source", "event_id", "sku", "location", "digest")),
-)  # fmt: skip
+)
 _offset_of = attrgetter("offset")
 
 
@@ -71,19 +80,26 @@ class _Walked:
 class StockPartition:
     """What is open, sealed and routed of one input partition.
 
-    Lifecycle: `open` walks the chain; then `take` batches of `stock-adjusted` and `route` batches of `stock-sealed`, while
-    `run` seals what is due; `release` before the partition is given back, after which it may be opened again.
+    Lifecycle: `open` walks the chain; then `take` batches of `stock-adjusted` and `route` batches of `stock-sealed`,
+    while `run` seals what is due; `release` before the partition is given back, after which it may be opened again.
 
     Attributes:
         end: the input offset up to which everything is sealed: where reading starts.
         no_ops: events of this partition that ended as no_op in the window since the chain began.
         accepted: the last epoch, counted from 1, by which a person accepted that input and chain disagree; 0: none.
-    """  # fmt: skip
+    """
 
     def __init__(
-        self, partition: int, config: Config, ports: Ports, composer: Composer, rules: StockRules, letters: DeadLetterPublisher,
-        anchors: Anchors, limits: Callable[[str], Limits],
-    ) -> None:  # fmt: skip
+        self,
+        partition: int,
+        config: Config,
+        ports: Ports,
+        composer: Composer,
+        rules: StockRules,
+        letters: DeadLetterPublisher,
+        anchors: Anchors,
+        limits: Callable[[str], Limits],
+    ) -> None:
         self.partition, self.end, self.no_ops, self.accepted = partition, 0, 0, 0
         self._log, self._codec, self._clock, self._metrics = ports.log, ports.codec, ports.clock, ports.metrics
         self._crash_point = ports.crash_point
@@ -167,8 +183,10 @@ class StockPartition:
         )
         if not log_start <= start <= log_end:
             raise InputLostError(
-                f"{topic}/{self.partition} holds offsets {log_start} to {log_end}, its chain is sealed up to {start}: the topic was "
-                "re-created or has lost data. It is not read. Find out from the source what is lost, then: streams topics accept "
+                f"{topic}/{self.partition} holds offsets {log_start} to {log_end}, its chain is sealed up to {start}: "
+                "the topic was "
+                "re-created or has lost data. It is not read. Find out from the source what is lost, then: streams "
+                "topics accept "
                 f"stock-adjusted/{self.partition}"
             )
         self.end, self._counted = start, self.no_ops
@@ -177,7 +195,10 @@ class StockPartition:
         return start
 
     async def run(self) -> None:
-        """Seal what is full or due, until cancelled: a task of each partition, so that no broker's answer holds up the others."""
+        """Seal what is full or due, until cancelled.
+
+        A task of each partition, so that no broker's answer holds up the others.
+        """
         kept = self._clock.monotonic()
         while True:
             self._changed.clear()
@@ -225,7 +246,9 @@ class StockPartition:
             self._changed.set()
 
     async def seal(self, cause: str) -> None:
-        """Seal what is open; returns when the accepted chain says what became of it. What comes meanwhile is the next window's.
+        """Seal what is open; returns when the accepted chain says what became of it.
+
+        What comes meanwhile is the next window's.
 
         Raises:
             LogError: nothing is known to be sealed; the offsets stay where they are.
@@ -254,29 +277,12 @@ class StockPartition:
         if stands:
             for _, walked in sealed:
                 if walked.composed is not None:
-                    self._count(walked.composed.epoch)
+                    _count(walked.composed.epoch, self._metrics)
 
     def _let_go(self) -> None:
         """Finish the rows that the chain has passed: by our own seal, or by another's that came first."""
         if self._window.finish(self.end, self.no_ops - self._counted):
             self._counted = self.no_ops
-
-    def _count(self, epoch: SealedEpoch) -> None:
-        self._metrics.epochs_sealed(epoch.cause).inc()
-        self._metrics.window_members.observe(sum(len(batch.event_ids) for batch in epoch.batches))
-        moved: dict[str, Decimal] = {}
-        for batch in epoch.batches:
-            direction = _direction(batch)
-            moved[direction] = moved.get(direction, 0) + abs(batch.net)
-        for direction, quantity in moved.items():
-            self._metrics.units_sealed.add(direction, quantity)
-        for skip in epoch.skipped:
-            if skip.why in NO_OPS:
-                self._metrics.events_deduplicated("stock_adjusted").inc()
-            else:
-                self._metrics.events_quarantined("stock_adjusted", skip.why).inc()
-                if skip.why in ("unreadable", "unknown_schema"):
-                    self._metrics.decode_errors("stock-adjusted", skip.why).inc()
 
     def _sealed(self, composed: Composed) -> tuple[bytes, _Walked]:
         epoch = composed.epoch
@@ -289,7 +295,10 @@ class StockPartition:
         return _Walked(number, prev_digest, end, no_ops, sealed_at, None, batches, skipped, cause)
 
     async def release(self) -> None:
-        """Before the partition is given back: seal what is open, then let go of it. What is not sealed is read again."""
+        """Before the partition is given back: seal what is open, then let go of it.
+
+        What is not sealed is read again.
+        """
         try:
             await self.seal("shutdown")
         except LogError as error:
@@ -315,7 +324,11 @@ class StockPartition:
         for record in records:
             if record.offset in self._accepted:
                 epoch = self._codec.decode(record.value or b"", SealedEpoch)
-                refused += [self._refused(skip) for skip in epoch.skipped if skip.why not in NO_OPS]
+                refused += [
+                    _refused(skip, self._topic("stock-adjusted"), self.partition)
+                    for skip in epoch.skipped
+                    if skip.why not in NO_OPS
+                ]
                 postings += [
                     self._posting(index, item, record.offset, record.timestamp)
                     for index, item in enumerate(epoch.batches)
@@ -333,22 +346,24 @@ class StockPartition:
 
     def _posting(self, index: int, batch: StockBatch, offset: int, timestamp_ms: int) -> Outgoing:
         posting = Posting(
-            k=batch_key(batch), kind="stock_batch", company=batch.company, source=batch.source,
-            digest=hashlib.sha256(batch.digests).digest()[:16], topic=self._chain.topic, partition=self.partition, offset=offset,
-            index=index, timestamp_ms=timestamp_ms, value=self._codec.encode(batch),
-        )  # fmt: skip
+            k=batch_key(batch),
+            kind="stock_batch",
+            company=batch.company,
+            source=batch.source,
+            digest=hashlib.sha256(batch.digests).digest()[:16],
+            topic=self._chain.topic,
+            partition=self.partition,
+            offset=offset,
+            index=index,
+            timestamp_ms=timestamp_ms,
+            value=self._codec.encode(batch),
+        )
         return Outgoing(
-            topic=self._topic("erp-stock"), partition=self._company_partition(batch.company), key=batch.company.encode(),
+            topic=self._topic("erp-stock"),
+            partition=self._company_partition(batch.company),
+            key=batch.company.encode(),
             value=self._codec.encode(posting),
-        )  # fmt: skip
-
-    def _refused(self, skip: Skipped) -> Refused:
-        return Refused(
-            reason=skip.why, state="dead", error=skip.error, event_type="stock_adjusted", company=skip.company or "",
-            topic=self._topic("stock-adjusted"), partition=self.partition, offset=skip.offset, timestamp_ms=skip.timestamp_ms,
-            key=skip.key, value=skip.value, headers=skip.headers, source=skip.source, event_id=skip.event_id, sku=skip.sku,
-            digest=skip.digest,
-        )  # fmt: skip
+        )
 
 
 def _seen_of_skipped(record: _Walked) -> Iterable[tuple[int, int]]:
@@ -361,3 +376,42 @@ def _seen_of_skipped(record: _Walked) -> Iterable[tuple[int, int]]:
 
 def _direction(batch: StockBatch) -> str:
     return "transfer" if batch.to_location is not None else "in" if batch.net > 0 else "out"
+
+
+def _refused(skip: Skipped, topic: str, partition: int) -> Refused:
+    return Refused(
+        reason=skip.why,
+        state="dead",
+        error=skip.error,
+        event_type="stock_adjusted",
+        company=skip.company or "",
+        topic=topic,
+        partition=partition,
+        offset=skip.offset,
+        timestamp_ms=skip.timestamp_ms,
+        key=skip.key,
+        value=skip.value,
+        headers=skip.headers,
+        source=skip.source,
+        event_id=skip.event_id,
+        sku=skip.sku,
+        digest=skip.digest,
+    )
+
+
+def _count(epoch: SealedEpoch, metrics: Metrics) -> None:
+    metrics.epochs_sealed(epoch.cause).inc()
+    metrics.window_members.observe(sum(len(batch.event_ids) for batch in epoch.batches))
+    moved: dict[str, Decimal] = {}
+    for batch in epoch.batches:
+        direction = _direction(batch)
+        moved[direction] = moved.get(direction, 0) + abs(batch.net)
+    for direction, quantity in moved.items():
+        metrics.units_sealed.add(direction, quantity)
+    for skip in epoch.skipped:
+        if skip.why in NO_OPS:
+            metrics.events_deduplicated("stock_adjusted").inc()
+        else:
+            metrics.events_quarantined("stock_adjusted", skip.why).inc()
+            if skip.why in ("unreadable", "unknown_schema"):
+                metrics.decode_errors("stock-adjusted", skip.why).inc()

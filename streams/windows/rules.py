@@ -1,4 +1,7 @@
-"""What the configuration alone says about a stock event: count it, refuse it, or record it as nothing to do. Pure, cached."""
+"""What the configuration alone says about a stock event: count it, refuse it, or record it as nothing to do.
+
+Pure, cached.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,12 +1,16 @@
-"""Which stock events have been counted already, over the dedupe horizon: rebuilt from the sealed epochs, held in memory. Pure.
+"""Which stock events have been counted already, over the dedupe horizon.
 
-An entry is one dict slot: a 60-bit hash of the identity (a wider int takes 16 bytes more), and 30 bits of the digest's with a sign for
-"refused". Both are Python's own hashes, of this process only: nothing of them is written anywhere. Two identities of one hash differ
-in the mark but for one in 2^30 and then show as `id_reuse`, in the open; with 2 million ids an event vanishes silently once in 6e20.
+Rebuilt from the sealed epochs, held in memory. Pure.
 
-The entries lie in several dicts of unequal shares. A dict doubles its table when it is two thirds full, so that one dict of all would
-cost 105 to 135 bytes an entry (measured) and stop the loop for as long as it copies. The shares are spread evenly over one doubling:
-at any fill one of the dicts has just doubled and another is about to, and the whole stays at the mean.
+An entry is one dict slot: a 60-bit hash of the identity (a wider int takes 16 bytes more), and 30 bits of the digest's
+with a sign for "refused". Both are Python's own hashes, of this process only: nothing of them is written anywhere. Two
+identities of one hash differ in the mark but for one in 2^30 and then show as `id_reuse`, in the open; with 2 million
+ids an event vanishes silently once in 6e20.
+
+The entries lie in several dicts of unequal shares. A dict doubles its table when it is two thirds full, so that one
+dict of all would cost 105 to 135 bytes an entry (measured) and stop the loop for as long as it copies. The shares are
+spread evenly over one doubling: at any fill one of the dicts has just doubled and another is about to, and the whole
+    stays at the mean.
 """
 
 from collections import Counter, deque
@@ -26,7 +30,10 @@ _SHIFT = _ENTRY_BITS - _SLOT_BITS
 
 
 def _shares() -> list[int]:
-    """Which dict a slot belongs to: the last dict gets twice the slots of the first, those between grow evenly by factors."""
+    """Which dict a slot belongs to.
+
+    The last dict gets twice the slots of the first, those between grow evenly by factors.
+    """
     slots, total = 1 << _SLOT_BITS, sum(2 ** (number / _DICTS) for number in range(_DICTS))
     ends, reached = list[int](), 0.0
     for number in range(_DICTS):
@@ -46,7 +53,8 @@ class Seen:
     def __init__(self) -> None:
         self._dicts: list[dict[int, int]] = [{} for _ in range(_DICTS)]
         self._slots = [self._dicts[number] for number in _DICT_OF]
-        #: When each epoch was sealed, and the dict of each of its new entries: dicts keep the order, so their first ones are the oldest.
+        #: When each epoch was sealed, and the dict of each of its new entries: dicts keep the order, so their first
+        #: ones are the oldest.
         self._epochs: deque[tuple[float, bytes]] = deque()
 
     def __len__(self) -> int:
@@ -80,7 +88,10 @@ class Seen:
         return [slots[entry >> _SHIFT].get(entry) for entry in entries]
 
     def add_epoch(self, sealed_at: float, entries: Iterable[tuple[int, int]]) -> None:
-        """Remember an epoch's events: pairs of `entry` and `mark` (or ~mark). Times are seconds since 1970, ascending."""
+        """Remember an epoch's events: pairs of `entry` and `mark` (or ~mark).
+
+        Times are seconds since 1970, ascending.
+        """
         slots, added = self._slots, list[int]()
         for entry, mark in entries:
             marks = slots[entry >> _SHIFT]
@@ -92,7 +103,10 @@ class Seen:
     def add_columns(
         self, source: str, sku: str, location: str, event_ids: Sequence[str], digests: bytes, into: list[int]
     ) -> None:
-        """The hot half of a rebuild: one batch's members at once; `into` collects the dicts of the new entries for `close_epoch`."""
+        """The hot half of a rebuild: one batch's members at once.
+
+        `into` collects the dicts of the new entries for `close_epoch`.
+        """
         slots, place, at = self._slots, (sku, location), 0
         for event_id in event_ids:
             entry = hash((source, event_id, place)) & _ENTRY

@@ -1,7 +1,7 @@
 """`python -m tests.bench [--quick] [--check] [--only NAME] [--json FILE]`: every benchmark, one table, one verdict.
 
-A ratio that misses its bar is tried again, at most three times in all; missed twice, it is missed and the exit code is 1. With
-`--check` the table is left out and only what was missed is said.
+A ratio that misses its bar is tried again, at most three times in all; missed twice, it is missed and the exit code is
+1. With `--check` the table is left out and only what was missed is said.
 """
 
 import argparse
@@ -82,9 +82,12 @@ def machine() -> dict[str, Any]:
         lines = info.read_text(encoding="utf-8").splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
     return {
-        "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 1), "python": platform.python_version(),
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
-    }  # fmt: skip
+    }
 
 
 def _quiet() -> None:

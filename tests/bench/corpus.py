@@ -87,7 +87,7 @@ def make(
         items: Distinct skus.
         shape: See `weights`.
         now: When they occurred, about; the present, as too old a corpus would be refused.
-    """  # fmt: skip
+    """
     random = Random(seed)
     names, cumulative = skus(items), weights(items, shape)
     partitions = {sku: partition_of(sku.encode(), PARTITIONS) for sku in names}
@@ -106,9 +106,17 @@ def make(
         at = start + timedelta(milliseconds=number % 3_000_000)
         delta = Decimal(random.choice(_DELTAS))
         event = StockAdjusted(
-            source=SOURCE, company=COMPANY, event_id=f"adj-{seed}-{number:08d}", occurred_at=at, observed_at=at, digest=b"", sku=sku,
-            location=LOCATION, delta=delta, reason=random.choice(_INCOMING if delta > 0 else _OUTGOING),
-        )  # fmt: skip
+            source=SOURCE,
+            company=COMPANY,
+            event_id=f"adj-{seed}-{number:08d}",
+            occurred_at=at,
+            observed_at=at,
+            digest=b"",
+            sku=sku,
+            location=LOCATION,
+            delta=delta,
+            reason=random.choice(_INCOMING if delta > 0 else _OUTGOING),
+        )
         event = replace(event, digest=digest_of(event))
         value = codec.encode(event)
         if chance > 1 - MALFORMED:

@@ -1,4 +1,7 @@
-"""How long a vendor waits for the door's answer: signed pushes at a steady rate, each answered once the broker has it."""
+"""How long a vendor waits for the door's answer.
+
+Signed pushes at a steady rate, each answered once the broker has it.
+"""
 
 import asyncio
 import json
@@ -22,16 +25,22 @@ RATE = 25
 
 
 def run(place: World) -> Outcome:
-    """One try; an answer's time counts from when the push was due, so that a slow one makes those behind it late too."""
+    """One try; an answer's time counts from when the push was due.
+
+    So a slow one makes those behind it late too.
+    """
     pushes = 200 if place.quick else 1_500
     place.progress(f"door: {pushes:,} pushes at {RATE} /s")
     prefix = place.prefix()
     settings = world.settings(place.bootstrap_servers, prefix)
     settings["webhooks"] = {"port": 0}
     settings["connectors"][corpus.SOURCE] = {
-        "kind": "seko", "company": corpus.COMPANY, "order_source": "shop", "push_secrets": "env:SEKO_PUSH",
+        "kind": "seko",
+        "company": corpus.COMPANY,
+        "order_source": "shop",
+        "push_secrets": "env:SEKO_PUSH",
         "locations": {corpus.LOCATION: corpus.WAREHOUSE},
-    }  # fmt: skip
+    }
     config = world.config(settings)
     place.with_log(lambda log: apply(log, config))
     path = place.folder / f"{prefix}door.json"

@@ -1,7 +1,10 @@
-"""Candidates in turn, the same sums from each, ratios to the reference of the same run, and a bar that may be missed once.
+"""Candidates in turn, the same sums from each, ratios to the reference of the same run.
 
-Machines are noisy: only ratios from one interleaved run mean anything. A round runs every candidate once, in an order that moves on
-by one each round; what counts is the median of the rounds. A ratio that misses its bar gets two more tries; missing twice fails.
+A bar that may be missed once.
+
+Machines are noisy: only ratios from one interleaved run mean anything. A round runs every candidate once, in an order
+that moves on by one each round; what counts is the median of the rounds. A ratio that misses its bar gets two more
+tries; missing twice fails.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +57,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a figure must reach. `ratio`: to something of the same run; else an absolute figure, which `--quick` does not judge."""
+    """What a figure must reach. `ratio`: to something of the same run.
+
+    Else an absolute figure, which `--quick` does not judge.
+    """
 
     sense: Literal["at most", "at least", "is"]
     limit: float

@@ -185,8 +185,10 @@ def run(place: World) -> Outcome:
     big = Rounds(place, on_big := fill(place, many))
     small = Rounds(place, on_small := fill(place, few, seed=2))
     candidates: dict[str, Callable[[int], Round]] = {
-        "ours": partial(big.ours, 1), "bare": partial(big.plain, "bare"), "table": partial(small.plain, "table"),
-    }  # fmt: skip
+        "ours": partial(big.ours, 1),
+        "bare": partial(big.plain, "bare"),
+        "table": partial(small.plain, "table"),
+    }
     absent = ""
     if not place.quick:
         candidates["dict"] = partial(small.plain, "dict")
@@ -197,9 +199,12 @@ def run(place: World) -> Outcome:
             absent = f"Bytewax and Quix Streams cannot be installed here: {python}"
             place.progress(absent)
     expected = {
-        "ours": str(on_big.sums), "bare": f"{on_big.events} records, {on_big.size_bytes} bytes", "table": str(on_small.sums),
-        "dict": str(on_small.sums), **dict.fromkeys(RIVALS, str(on_big.sums)),
-    }  # fmt: skip
+        "ours": str(on_big.sums),
+        "bare": f"{on_big.events} records, {on_big.size_bytes} bytes",
+        "table": str(on_small.sums),
+        "dict": str(on_small.sums),
+        **dict.fromkeys(RIVALS, str(on_big.sums)),
+    }
     candidates = {name: noted(place, f"ingest: {name}", run) for name, run in candidates.items()}
     done = harness.interleave(candidates, rounds, expected)
     cpu = {name: [one.cpu_us for one in each] for name, each in done.items()}
@@ -217,8 +222,10 @@ def run(place: World) -> Outcome:
             notes[name] += f"; {harness.ratio(each, cpu['ours']):.3g} of ours"
     checks = [
         Check("cost over bare getmany", harness.ratio(cpu["ours"], cpu["bare"]), "x CPU", Bar("at most", 4), absent),
-        Check("faster than a Faust windowed Table", harness.ratio(cpu["table"], cpu["ours"]), "x CPU", Bar("at least", 25)),
-    ]  # fmt: skip
+        Check(
+            "faster than a Faust windowed Table", harness.ratio(cpu["table"], cpu["ours"]), "x CPU", Bar("at least", 25)
+        ),
+    ]
     checks += [
         Check(f"less than {title}", harness.ratio(cpu[name], cpu["ours"]), "x CPU", Bar("at least", limit))
         for name, (title, limit) in RIVALS.items()

@@ -1,7 +1,8 @@
 """One candidate of the ingest benchmark in a process of its own: `python -m tests.bench.ingest_process NAME SPEC.json`.
 
-Says `ready`, waits for `go` on its input, works through the topic, says `done` with CPU and times. Every candidate gets its go when
-it is connected and may read; what aiokafka has fetched ahead by then is the same for all (a fetch of each partition).
+Says `ready`, waits for `go` on its input, works through the topic, says `done` with CPU and times. Every candidate gets
+its go when it is connected and may read; what aiokafka has fetched ahead by then is the same for all (a fetch of each
+partition).
 """
 
 import asyncio
@@ -102,9 +103,11 @@ async def told() -> None:
 async def bare(spec: Spec) -> None:
     """aiokafka's `getmany`, and nothing else: fetched, decompressed, checked by CRC, counted."""
     consumer: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call]  # aiokafka has no types
-        bootstrap_servers=spec.servers, group_id=None, enable_auto_commit=False,
+        bootstrap_servers=spec.servers,
+        group_id=None,
+        enable_auto_commit=False,
         max_partition_fetch_bytes=SETTINGS["consumer_max_fetch_size"],
-    )  # fmt: skip
+    )
     await consumer.start()
     tps = [TopicPartition(spec.topic, number) for number in spec.ends]
     consumer.assign(tps)
@@ -142,7 +145,10 @@ class NoErp:
 
 
 class Gated(StreamsApp):
-    """The app as it is, whose stock partitions are let go together; what is sealed is not read on (its road is benchmark 3)."""
+    """The app as it is, whose stock partitions are let go together.
+
+    What is sealed is not read on (its road is benchmark 3).
+    """
 
     def __init__(self, spec: Spec, config: world.RoundConfig, ports: Ports, **settings: Any) -> None:
         super().__init__(config, ports, **settings)
@@ -246,9 +252,12 @@ def _read_avro() -> Callable[[bytes], Any]:
 
 async def _plain_faust(spec: Spec, add: Callable[[faust.App], Callable[[Adjusted], None]]) -> None:
     app = faust.App(
-        f"{spec.prefix}faust", broker=f"kafka://{spec.servers}", topic_partitions=len(spec.ends), web_enabled=False,
+        f"{spec.prefix}faust",
+        broker=f"kafka://{spec.servers}",
+        topic_partitions=len(spec.ends),
+        web_enabled=False,
         datadir=Path(sys.argv[-1]).parent / "faust",
-    )  # fmt: skip
+    )
     topic = app.topic(spec.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
     count = add(app)
     decode, meter, finished = _read_avro(), Meter(), asyncio.Event()

@@ -32,6 +32,12 @@ def run(place: World) -> Outcome:
         ),
         (
             Check("memory at the end against warm", grown, "x", Bar("at most", 1.05), note),
-            Check("a seen id at the worst fill", worst["bytes"], "bytes", Bar("at most", 120, ratio=False), f"{worst['ids']:,} ids"),
+            Check(
+                "a seen id at the worst fill",
+                worst["bytes"],
+                "bytes",
+                Bar("at most", 120, ratio=False),
+                f"{worst['ids']:,} ids",
+            ),
         ),
-    )  # fmt: skip
+    )

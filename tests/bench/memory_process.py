@@ -1,7 +1,10 @@
-"""The stock rooms of one worker under millions of events, in process: `python -m tests.bench.memory_process EVENTS KEPT`.
+"""The stock rooms of one worker under millions of events, in process.
 
-Everything is the worker's own but the broker and the clock: transport batches, progress, windows, chain, seen-set, metrics, the road
-on to the queue. The broker keeps nothing that has been read; the clock runs so fast that the dedupe horizon always holds KEPT events.
+`python -m tests.bench.memory_process EVENTS KEPT`.
+
+Everything is the worker's own but the broker and the clock: transport batches, progress, windows, chain, seen-set,
+metrics, the road on to the queue. The broker keeps nothing that has been read; the clock runs so fast that the dedupe
+horizon always holds KEPT events.
 """
 
 import asyncio
@@ -87,9 +90,17 @@ class Values:
         self._parts: list[tuple[int, bytes, bytes]] = []
         for number, sku in enumerate(names):
             event = StockAdjusted(
-                source=corpus.SOURCE, company=corpus.COMPANY, event_id="#" * 16, occurred_at=at, observed_at=at, digest=b"%" * 16, sku=sku,
-                location=corpus.LOCATION, delta=Decimal(number % 7 + 1), reason="count",
-            )  # fmt: skip
+                source=corpus.SOURCE,
+                company=corpus.COMPANY,
+                event_id="#" * 16,
+                occurred_at=at,
+                observed_at=at,
+                digest=b"%" * 16,
+                sku=sku,
+                location=corpus.LOCATION,
+                delta=Decimal(number % 7 + 1),
+                reason="count",
+            )
             head, rest = codec.encode(event).split(b"#" * 16)
             tail = rest[rest.index(b"%" * 16) + 16 :]
             self._parts.append((partition_of(sku.encode(), corpus.PARTITIONS), head, tail))

@@ -1,7 +1,8 @@
 """The poster against one document per key and window: 50 stock events a second into a simulated B1, in virtual time.
 
-Both get what the real windows seal of the same events, and both write through the real sink, sessions and change sets to the real
-simulator at a real installation's service times. Time is virtual: minutes cost seconds, and are the same on every machine.
+Both get what the real windows seal of the same events, and both write through the real sink, sessions and change sets
+to the real simulator at a real installation's service times. Time is virtual: minutes cost seconds, and are the same on
+every machine.
 """
 
 import asyncio
@@ -89,10 +90,16 @@ class Erp1:
             calls[operation] += 1
 
         service_layer = HttpServiceLayer(
-            "https://b1.example/b1s/v2", "SBO_ACME", "streams", Secret("env:ACME_B1_PASSWORD", world.PASSWORD),
-            session_limit=SESSIONS, transport=httpx.ASGITransport(app), clock=clock, random=Random(1),
+            "https://b1.example/b1s/v2",
+            "SBO_ACME",
+            "streams",
+            Secret("env:ACME_B1_PASSWORD", world.PASSWORD),
+            session_limit=SESSIONS,
+            transport=httpx.ASGITransport(app),
+            clock=clock,
+            random=Random(1),
             on_call=count,
-        )  # fmt: skip
+        )
         return cls(company, service_layer, calls)
 
 
@@ -128,11 +135,20 @@ class Feed:
         async for some in self._log.read(topic, partition, at):
             records += [
                 ConsumerRecord(
-                    topic, partition, one.offset, one.timestamp_ms, 0, one.key, one.value, None, len(one.key or b""), len(one.value or b""),
+                    topic,
+                    partition,
+                    one.offset,
+                    one.timestamp_ms,
+                    0,
+                    one.key,
+                    one.value,
+                    None,
+                    len(one.key or b""),
+                    len(one.value or b""),
                     tuple(one.headers),
                 )
                 for one in some
-            ]  # fmt: skip
+            ]
         if not records:
             return None
         self._places[name, partition] = at + len(records), progress
@@ -226,7 +242,10 @@ async def ours(windows: Windows, config: Config, erp: Erp1) -> Callable[[], Awai
 
 
 class DocumentEach:
-    """The rival: every key of every window becomes a document of its own, as many at a time as ours, with the same lanes and claims."""
+    """The rival: every key of every window becomes a document of its own, as many at a time as ours.
+
+    With the same lanes and claims.
+    """
 
     def __init__(self, windows: Windows, config: Config, ports: Ports, erp: Erp1) -> None:
         self.windows, self.config, self.ports = windows, config, ports
@@ -255,10 +274,18 @@ class DocumentEach:
             lines = stock.merge([resolved])
             k = document_key(corpus.COMPANY, offset, bytes(16), lines, [str(offset)])
             document = StockDocument(
-                number=offset, prev_digest=bytes(16), k=k, company=corpus.COMPANY, direction=resolved.direction,
-                posting_date=resolved.posting_date, account=resolved.account, lines=lines, batch_ks=(str(offset),),
-                sealed_at=self.ports.clock.now(), config_version="bench",
-            )  # fmt: skip
+                number=offset,
+                prev_digest=bytes(16),
+                k=k,
+                company=corpus.COMPANY,
+                direction=resolved.direction,
+                posting_date=resolved.posting_date,
+                account=resolved.account,
+                lines=lines,
+                batch_ks=(str(offset),),
+                sealed_at=self.ports.clock.now(),
+                config_version="bench",
+            )
             plan = stock.build(document, self._map, master)
             claim = Claim(k, "stock_document", hashlib.sha256(k.encode()).digest()[:16], "1 bench")
             async with self._lanes.hold({resolved.item_code}):
@@ -338,7 +365,8 @@ def run(place: World) -> Outcome:
         for name, ended in (("ours", own), ("a document each", theirs)):
             counters = ended.counters
             note = (
-                f"{counters['change_sets']:.0f} change sets, {ended.reads} reads, {counters['lock_waits_own']:.0f} own lock waits, "
+                f"{counters['change_sets']:.0f} change sets, {ended.reads} reads, {counters['lock_waits_own']:.0f} "
+                "own lock waits, "
                 f"{ended.behind_s:.1f} s behind at the end"
             )
             figures.append(Figure(f"ERP calls, {what}: {name}", "calls/s", (ended.calls / seconds,), note))

@@ -36,9 +36,13 @@ class Rounds:
         self._count += 1
         path = self._place.folder / f"{self.prefix}{self._count}.json"
         spec = {
-            "servers": self._place.bootstrap_servers, "settings": self.settings, "events": self.events, "round": self._count,
-            "topics": {name: self.config.topic(topic) for name, topic in TOPICS.items()}, **more,
-        }  # fmt: skip
+            "servers": self._place.bootstrap_servers,
+            "settings": self.settings,
+            "events": self.events,
+            "round": self._count,
+            "topics": {name: self.config.topic(topic) for name, topic in TOPICS.items()},
+            **more,
+        }
         path.write_text(json.dumps(spec), encoding="utf-8")
         return str(path)
 
@@ -87,15 +91,22 @@ def run(place: World) -> Outcome:
     candidates = {name: partial(on.run, name) for name in ("bare", "ours")}
     done = harness.interleave(candidates, rounds, dict.fromkeys(candidates, expected))
     figures = [
-        *harness.figures("encode and send", done["bare"], "our codec, AIOKafkaProducer.send, answers by 500: no cursor, no letters"),
+        *harness.figures(
+            "encode and send", done["bare"], "our codec, AIOKafkaProducer.send, answers by 500: no cursor, no letters"
+        ),
         *harness.figures("connector", done["ours"], "read, levels, encode, publish, await, cursor written; by 500"),
-    ]  # fmt: skip
+    ]
     bar = Bar("at most", 2)
     checks = [
-        Check(f"connector to encode-and-send: {what}", harness.ratio([getattr(one, field) for one in done["ours"]],
-              [getattr(one, field) for one in done["bare"]]), "x", bar, "same events, settings and order")
+        Check(
+            f"connector to encode-and-send: {what}",
+            harness.ratio([getattr(one, field) for one in done["ours"]], [getattr(one, field) for one in done["bare"]]),
+            "x",
+            bar,
+            "same events, settings and order",
+        )
         for what, field in (("CPU", "cpu_us"), ("wall", "wall_us"))[: 1 if place.quick else 2]
-    ]  # fmt: skip
+    ]
     shop = backfill(place, on)
     return Outcome((*figures, *shop.figures), (*checks, *shop.checks))
 

@@ -1,4 +1,6 @@
-"""One candidate of the publishing benchmark in a process of its own: `python -m tests.bench.publishing_process NAME SPEC.json`.
+"""One candidate of the publishing benchmark in a process of its own.
+
+`python -m tests.bench.publishing_process NAME SPEC.json`.
 
 Says `ready`, waits for `go`, publishes, says `done` with CPU and times. What is published has been made before the go.
 """
@@ -96,9 +98,16 @@ def events_of(count: int) -> list[FactEvent]:
             for n in (1, 2)
         )
         order = OrderPlaced(
-            source=corpus.SOURCE, company=corpus.COMPANY, event_id=str(number), occurred_at=at, observed_at=at,
-            digest=b"", order_id=str(number), currency="GBP", lines=lines,
-        )  # fmt: skip
+            source=corpus.SOURCE,
+            company=corpus.COMPANY,
+            event_id=str(number),
+            occurred_at=at,
+            observed_at=at,
+            digest=b"",
+            order_id=str(number),
+            currency="GBP",
+            lines=lines,
+        )
         movements[number] = replace(order, digest=digest_of(order))
     return movements
 
@@ -107,12 +116,21 @@ def events_of(count: int) -> list[FactEvent]:
 
 
 async def bare(spec: Mapping[str, Any]) -> None:
-    """Encode by the codec, `AIOKafkaProducer.send` with the connectors' own settings, answers awaited batch by batch."""
+    """Encode by the codec, `AIOKafkaProducer.send` with the connectors' own settings.
+
+    Answers awaited batch by batch.
+    """
     events, codec, topics = events_of(spec["events"]), embedded_codec(), spec["topics"]
     producer: Any = AIOKafkaProducer(  # type: ignore[no-untyped-call]  # aiokafka has no types
-        bootstrap_servers=spec["servers"], acks="all", enable_idempotence=True, compression_type="zstd", linger_ms=2,
-        max_batch_size=256 * 1024, max_request_size=4 * 1024 * 1024, request_timeout_ms=30_000,
-    )  # fmt: skip
+        bootstrap_servers=spec["servers"],
+        acks="all",
+        enable_idempotence=True,
+        compression_type="zstd",
+        linger_ms=2,
+        max_batch_size=256 * 1024,
+        max_request_size=4 * 1024 * 1024,
+        request_timeout_ms=30_000,
+    )
     await producer.start()
 
     async def work() -> None:
@@ -165,12 +183,14 @@ async def ours(spec: Mapping[str, Any]) -> None:
     partition = partition_of(corpus.SOURCE, config.kafka.partitions)
     runtime = Runtime(
         Bulk(events),
-        cursors=Cursors(f"{corpus.SOURCE}{spec['round']}", broker, codec, clock, topic=config.topic(CURSORS), partition=partition),
+        cursors=Cursors(
+            f"{corpus.SOURCE}{spec['round']}", broker, codec, clock, topic=config.topic(CURSORS), partition=partition
+        ),
         publisher=Publisher(broker, codec, clock, config.topic),
         letters=DeadLetters(broker, codec, clock, config.topic, config.company_partition),
         metrics=_UntilIdle(stop),
         poll_interval_s=1,
-    )  # fmt: skip
+    )
     await timed(runtime.run(stop))
     await log.stop()
 

@@ -1,8 +1,9 @@
 """A stream processor of somebody else on the ingest benchmark's input: `python rivals_process.py NAME SPEC.json`.
 
-Runs in a virtual environment of its own (`tests/bench/rivals.py`), so it imports nothing of ours. Says `ready`, waits for
-`go`, works through the topic, says `done` with CPU, times and what it has summed. As the plain Faust candidates do, both
-decode with fastavro into a dict, leave out repeats by a set that a restart would lose, and seal and refuse nothing.
+Runs in a virtual environment of its own (`tests/bench/rivals.py`), so it imports nothing of ours. Says `ready`, waits
+for `go`, works through the topic, says `done` with CPU, times and what it has summed. As the plain Faust candidates do,
+both decode with fastavro into a dict, leave out repeats by a set that a restart would lose, and seal and refuse
+nothing.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Bytes of resident memory a seen id costs, at one fill after the other: `python -m tests.bench.seen_process IDS`.
 
-A process of its own: what others have left free would be counted as nothing. The ids come in as a rebuild brings them, over as many
-partitions as a worker may have.
+A process of its own: what others have left free would be counted as nothing. The ids come in as a rebuild brings them,
+over as many partitions as a worker may have.
 """
 
 import json

@@ -1,7 +1,7 @@
 """A shop of any number of orders in little memory: `python -m tests.bench.shop_process ORDERS SINCE`.
 
-The strict simulator has a few hundred orders; each stands for as many as are wanted, under ids of their own. Says `listening` with
-its port and with what the few come to, serves until it is killed.
+The strict simulator has a few hundred orders; each stands for as many as are wanted, under ids of their own. Says
+`listening` with its port and with what the few come to, serves until it is killed.
 """
 
 import asyncio

@@ -15,14 +15,36 @@ _WORDS = {"ok": "holds", "missed": "MISSED", "once": "holds (missed once)", "-":
 def print_verdicts(console: Console, verdicts: Sequence[Verdict], machine: dict[str, Any]) -> None:
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     figures = Table(
-        "benchmark", "what", "median", "min", "max", "unit", "n", "note", title="Figures", title_justify="left", box=None,
-        header_style="bold", caption_justify="left",
-        caption=f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}; Python {machine['python']}, {libraries}",
-    )  # fmt: skip
-    checks = Table(
-        "benchmark", "bar", "value", "of all tries", "", "limit", "verdict", "note", title="Bars", title_justify="left", box=None,
+        "benchmark",
+        "what",
+        "median",
+        "min",
+        "max",
+        "unit",
+        "n",
+        "note",
+        title="Figures",
+        title_justify="left",
+        box=None,
         header_style="bold",
-    )  # fmt: skip
+        caption_justify="left",
+        caption=f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}; Python {machine['python']}, "
+        f"{libraries}",
+    )
+    checks = Table(
+        "benchmark",
+        "bar",
+        "value",
+        "of all tries",
+        "",
+        "limit",
+        "verdict",
+        "note",
+        title="Bars",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+    )
     for verdict in verdicts:
         last = verdict.tries[-1]
         for figure in last.figures:
@@ -35,9 +57,15 @@ def print_verdicts(console: Console, verdicts: Sequence[Verdict], machine: dict[
             tries = [one.value for outcome in verdict.tries for one in outcome.checks if one.name == check.name]
             word = f"[{_STYLES[state]}]{_WORDS[state]}[/]"
             checks.add_row(
-                verdict.name, check.name, number(check.value), " ".join(map(number, tries)) if len(tries) > 1 else "", check.unit,
-                str(check.bar.of(quick=verdict.quick)), word, check.note,
-            )  # fmt: skip
+                verdict.name,
+                check.name,
+                number(check.value),
+                " ".join(map(number, tries)) if len(tries) > 1 else "",
+                check.unit,
+                str(check.bar.of(quick=verdict.quick)),
+                word,
+                check.note,
+            )
     console.print(figures)
     console.print()
     console.print(checks)

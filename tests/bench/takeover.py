@@ -1,6 +1,9 @@
-"""After SIGKILL of its predecessor: how soon a worker posts orders, and seals windows with millions of ids in the horizon.
+"""After SIGKILL of its predecessor.
 
-Real processes, a real broker, a simulated B1 over HTTP. The horizon is filled by epochs in the form and chain of the real ones.
+How soon a worker posts orders, and seals windows with millions of ids in the horizon.
+
+Real processes, a real broker, a simulated B1 over HTTP. The horizon is filled by epochs in the form and chain of the
+real ones.
 """
 
 import asyncio
@@ -69,17 +72,31 @@ async def _fill(log: KafkaLog, config: Config, ids: int) -> None:
                 number += _BATCH
                 batches.append(
                     StockBatch(
-                        company=corpus.COMPANY, source=corpus.SOURCE, sku=names[at], location=corpus.LOCATION, reason="count",
-                        posting_date=now.date(), net=Decimal(_BATCH), event_ids=members, offsets=(0,) * _BATCH,
-                        deltas=(Decimal(1),) * _BATCH, digests=os.urandom(16 * _BATCH),
+                        company=corpus.COMPANY,
+                        source=corpus.SOURCE,
+                        sku=names[at],
+                        location=corpus.LOCATION,
+                        reason="count",
+                        posting_date=now.date(),
+                        net=Decimal(_BATCH),
+                        event_ids=members,
+                        offsets=(0,) * _BATCH,
+                        deltas=(Decimal(1),) * _BATCH,
+                        digests=os.urandom(16 * _BATCH),
                     )
-                )  # fmt: skip
+                )
             value = codec.encode(
                 SealedEpoch(
-                    number=head.number, prev_digest=head.digest, start=0, end=0, sealed_at=now, config_version="bench", cause="members",
+                    number=head.number,
+                    prev_digest=head.digest,
+                    start=0,
+                    end=0,
+                    sealed_at=now,
+                    config_version="bench",
+                    cause="members",
                     batches=tuple(batches),
                 )
-            )  # fmt: skip
+            )
             head = head.after(value)
             await log.send_many([Outgoing(topic, str(partition).encode(), value, partition)])
 
@@ -119,10 +136,22 @@ class Traffic:
         self._number += 1
         order_id, now = f"T{self._number}", datetime.now(UTC)
         event = OrderPlaced(
-            source="shop", company=corpus.COMPANY, event_id=order_id, occurred_at=now, observed_at=now, digest=b"", order_id=order_id,
-            order_number=order_id, currency="GBP", customer=Customer(id="C1", email="a@example.com", name="A"),
-            lines=(OrderLine(line_id="1", sku=self._sku_of[self._number % 12], quantity=Decimal(1), unit_price=Decimal("9.50")),),
-        )  # fmt: skip
+            source="shop",
+            company=corpus.COMPANY,
+            event_id=order_id,
+            occurred_at=now,
+            observed_at=now,
+            digest=b"",
+            order_id=order_id,
+            order_number=order_id,
+            currency="GBP",
+            customer=Customer(id="C1", email="a@example.com", name="A"),
+            lines=(
+                OrderLine(
+                    line_id="1", sku=self._sku_of[self._number % 12], quantity=Decimal(1), unit_price=Decimal("9.50")
+                ),
+            ),
+        )
         await self._send("order-placed", order_id, event, None)
         self.published[order_id] = time.monotonic()
 
@@ -130,9 +159,17 @@ class Traffic:
         now = datetime.now(UTC)
         for partition, sku in enumerate(self._sku_of):
             event = StockAdjusted(
-                source=corpus.SOURCE, company=corpus.COMPANY, event_id=f"new-{self._number}-{partition}", occurred_at=now,
-                observed_at=now, digest=b"", sku=sku, location=corpus.LOCATION, delta=Decimal(1), reason="count",
-            )  # fmt: skip
+                source=corpus.SOURCE,
+                company=corpus.COMPANY,
+                event_id=f"new-{self._number}-{partition}",
+                occurred_at=now,
+                observed_at=now,
+                digest=b"",
+                sku=sku,
+                location=corpus.LOCATION,
+                delta=Decimal(1),
+                reason="count",
+            )
             await self._send("stock-adjusted", sku, event, partition)
 
     async def _send(self, topic: str, key: str, event: Any, partition: int | None) -> None:
@@ -178,8 +215,14 @@ async def _take_over(log: KafkaLog, config: Config, file: Path, erp_url: str, pl
 
 
 async def _watch(
-    log: KafkaLog, config: Config, erp_url: str, traffic: Traffic, since: float, worker: subprocess.Popen[bytes], folder: Path
-) -> tuple[float, float]:  # fmt: skip
+    log: KafkaLog,
+    config: Config,
+    erp_url: str,
+    traffic: Traffic,
+    since: float,
+    worker: subprocess.Popen[bytes],
+    folder: Path,
+) -> tuple[float, float]:
     """Seconds until an order that was published since then is a document, and until each partition has a new epoch."""
     ends = await _ends(log, config)
     orders_s = seals_s = 0.0
@@ -202,9 +245,12 @@ async def _watch(
 def _worker(file: Path, folder: Path) -> "subprocess.Popen[bytes]":
     with (folder / "worker.log").open("ab") as words:
         return subprocess.Popen(
-            [sys.executable, "-c", _WORKER, "worker", "-c", str(file)], cwd=ROOT, env={**os.environ, **world.ENVIRON}, stdout=words,
+            [sys.executable, "-c", _WORKER, "worker", "-c", str(file)],
+            cwd=ROOT,
+            env={**os.environ, **world.ENVIRON},
+            stdout=words,
             stderr=words,
-        )  # fmt: skip
+        )
 
 
 def _words(folder: Path) -> str:
@@ -226,9 +272,11 @@ def simulator(folder: Path) -> Iterator[str]:
     file.write_text(json.dumps(given), encoding="utf-8")
     with (folder / "simulator.log").open("ab") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lab.simulators", "sap_b1", "--port", "0", "--config", str(file)], cwd=ROOT,
-            stdout=subprocess.PIPE, stderr=words,
-        )  # fmt: skip
+            [sys.executable, "-m", "lab.simulators", "sap_b1", "--port", "0", "--config", str(file)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=words,
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline().decode()

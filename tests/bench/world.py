@@ -71,19 +71,31 @@ def settings(bootstrap_servers: str, prefix: str, **company: Any) -> dict[str, A
     """A `streams.toml` as a dict: one company, a shop, and the warehouse of the corpus."""
     return {
         "kafka": {
-            "bootstrap_servers": bootstrap_servers, "topic_prefix": prefix, "partitions": corpus.PARTITIONS, "company_partitions": 2,
-            "replication_factor": 1, "local": True,
+            "bootstrap_servers": bootstrap_servers,
+            "topic_prefix": prefix,
+            "partitions": corpus.PARTITIONS,
+            "company_partitions": 2,
+            "replication_factor": 1,
+            "local": True,
         },
         "metrics": {"host": "127.0.0.1", "port": 0},
         "companies": {
             corpus.COMPANY: {
-                "partition": 0, "service_layer_url": "http://127.0.0.1:1/b1s/v2", "company_db": "SBO_ACME", "username": "streams",
-                "password": "env:ACME_B1_PASSWORD", "timezone": "Europe/London", "currency": "GBP",
+                "partition": 0,
+                "service_layer_url": "http://127.0.0.1:1/b1s/v2",
+                "company_db": "SBO_ACME",
+                "username": "streams",
+                "password": "env:ACME_B1_PASSWORD",
+                "timezone": "Europe/London",
+                "currency": "GBP",
                 "customers": {"policy": "account", "card_code": "C-WEB"},
                 "tax": {"field": "VatGroup", "default": "O1", "codes": {"GB-20": "O1"}},
                 "warehouses": {
                     corpus.WAREHOUSE: {
-                        "owner": corpus.SOURCE, "location": corpus.LOCATION, "sellable_on": ["shop"], "returns_by": "refund",
+                        "owner": corpus.SOURCE,
+                        "location": corpus.LOCATION,
+                        "sellable_on": ["shop"],
+                        "returns_by": "refund",
                         "gl_account": {"damaged": "5100", "lost": "5100", "found": "4900", "count": "4900"},
                     },
                 },
@@ -91,10 +103,15 @@ def settings(bootstrap_servers: str, prefix: str, **company: Any) -> dict[str, A
             },
         },
         "connectors": {
-            "shop": {"kind": "ims", "company": corpus.COMPANY, "inbox": "in/shop", "orders": {"warehouse": corpus.WAREHOUSE}},
+            "shop": {
+                "kind": "ims",
+                "company": corpus.COMPANY,
+                "inbox": "in/shop",
+                "orders": {"warehouse": corpus.WAREHOUSE},
+            },
             corpus.SOURCE: {"kind": "ims", "company": corpus.COMPANY, "inbox": "in/warehouse", "order_source": "shop"},
         },
-    }  # fmt: skip
+    }
 
 
 def config(data: Mapping[str, Any]) -> Config:
@@ -102,7 +119,9 @@ def config(data: Mapping[str, Any]) -> Config:
 
 
 class RoundConfig(Config):
-    """Shares all topics with other rounds but the chain, and has a group of its own: a round starts from nothing on the same input.
+    """Shares all topics with other rounds but the chain, and has a group of its own.
+
+    A round starts from nothing on the same input.
 
     The prefix is `<shared>-<round>-`.
     """
@@ -153,7 +172,9 @@ class ProcessFailedError(Exception):
 
 
 class Child:
-    """A candidate in a process of its own. It answers by lines `name json` on its standard output, and is told words by its input.
+    """A candidate in a process of its own.
+
+    It answers by lines `name json` on its standard output, and is told words by its input.
 
     Use as a context manager: what is left of it is killed at the end.
     """
@@ -174,9 +195,13 @@ class Child:
         self._errors = folder / f"{Path(module).stem.rpartition('.')[2]}-{uuid.uuid4().hex[:6]}.log"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [*program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                cwd=ROOT, env={**os.environ, **ENVIRON, **(environ or {})},
-            )  # fmt: skip
+                [*program, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=ROOT,
+                env={**os.environ, **ENVIRON, **(environ or {})},
+            )
         os.set_blocking(self._output, False)
         self._rest = b""
         self._lines: list[tuple[str, dict[str, Any]]] = []

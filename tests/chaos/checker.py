@@ -40,6 +40,9 @@ def check(evidence: Evidence) -> Verdict:
     check_status(view)
     events = sum(seen.written for seen in view.lines.values())
     return Verdict(
-        tuple(view.wrong), {flow: dict(ends) for flow, ends in view.ends.items()}, events, again,
+        tuple(view.wrong),
+        {flow: dict(ends) for flow, ends in view.ends.items()},
+        events,
+        again,
         len(view.evidence.samples),
-    )  # fmt: skip
+    )

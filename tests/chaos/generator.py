@@ -332,10 +332,18 @@ class Generator:
     # ---- small parts
 
     def _add(
-        self, at_s: float, connector: str, event: Mapping[str, object], token: str, identity: tuple[str, ...],
-        expected: str, *, moves: Iterable[tuple[str, str, Decimal]] = (), total: Decimal | None = None,
+        self,
+        at_s: float,
+        connector: str,
+        event: Mapping[str, object],
+        token: str,
+        identity: tuple[str, ...],
+        expected: str,
+        *,
+        moves: Iterable[tuple[str, str, Decimal]] = (),
+        total: Decimal | None = None,
         published: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         text = json.dumps(event, separators=(",", ":"))
         flow = str(event["type"])
         self._lines.append(

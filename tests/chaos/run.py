@@ -143,7 +143,10 @@ _FAULTS: Mapping[str, object] = {
 
 @dataclass(slots=True)
 class Process:
-    """One process of ours, ended by its pid only. Every start has a B1 user of its own, so that sessions can be told apart."""
+    """One process of ours, ended by its pid only.
+
+    Every start has a B1 user of its own, so that sessions can be told apart.
+    """
 
     name: str
     user: str
@@ -264,9 +267,16 @@ class Chaos:
         figures = dict(evidence.ledger["counters"])
         wanted = ("documents", "calls", "change_sets", "logins", "lock_waits_ours")
         return Report(
-            self._seed, verdict, self._timeline, self._folder, self._kills, self._self_exits, drained, self._elapsed(),
+            self._seed,
+            verdict,
+            self._timeline,
+            self._folder,
+            self._kills,
+            self._self_exits,
+            drained,
+            self._elapsed(),
             {name: int(figures[name]) for name in wanted if name in figures},
-        )  # fmt: skip
+        )
 
     async def end(self) -> None:
         """Nothing stays behind, whatever happened."""
@@ -427,17 +437,24 @@ class Chaos:
         with (self._folder / "simulator.log").open("wb") as log:
             self._simulator = subprocess.Popen(
                 [sys.executable, "-m", "lab.simulators", "sap_b1", "--port", "0", "--config", str(path)],
-                stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, start_new_session=True,
-            )  # fmt: skip
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                start_new_session=True,
+            )
         assert self._simulator.stdout is not None
         self._url = f"http://127.0.0.1:{int(self._simulator.stdout.readline().split()[-1])}"
 
     def _configure(self) -> None:
         warehouses = "".join(_WAREHOUSE.format(code=code, name=name) for name, code in generator.PLACES.items())
         text = _CONFIGURATION.format(
-            bootstrap_servers=self._kafka.bootstrap_servers, service_layer_url=f"{self._url}/b1s/v2",
-            database=DATABASE, session_limit=SESSION_LIMIT, warehouses=warehouses,
-        )  # fmt: skip
+            bootstrap_servers=self._kafka.bootstrap_servers,
+            service_layer_url=f"{self._url}/b1s/v2",
+            database=DATABASE,
+            session_limit=SESSION_LIMIT,
+            warehouses=warehouses,
+        )
         (self._folder / "streams.toml").write_text(text, encoding="utf-8")
 
     def _environment(self, user: str = "streams") -> dict[str, str]:
@@ -451,9 +468,13 @@ class Chaos:
         with path.open("wb") as log:
             popen = subprocess.Popen(
                 [str(_STREAMS), name.partition("-")[0], "-c", str(self._folder / "streams.toml")],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment(user), cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self._environment(user),
+                cwd=ROOT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         self._processes[name] = Process(name, user, popen, path)
 
     async def _keep(self, names: list[str]) -> None:
@@ -497,8 +518,12 @@ class Chaos:
     def _command(self, *arguments: str) -> str:
         done = subprocess.run(
             [str(_STREAMS), *arguments, "-c", str(self._folder / "streams.toml")],
-            capture_output=True, text=True, env=self._environment(), check=False, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            check=False,
+            timeout=120,
+        )
         if done.returncode != 0:
             raise RuntimeError(f"streams {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -33,37 +33,66 @@ def encode(name: str, value: dict[str, Any]) -> bytes:
 
 def event(source: str, **fields: object) -> dict[str, Any]:
     return {
-        "source": source, "company": "acme", "event_id": "e", "occurred_at": NOW, "observed_at": NOW,
-        "digest": GENESIS, **fields,
-    }  # fmt: skip
+        "source": source,
+        "company": "acme",
+        "event_id": "e",
+        "occurred_at": NOW,
+        "observed_at": NOW,
+        "digest": GENESIS,
+        **fields,
+    }
 
 
 def posting(k: str, topic: str, partition: int, offset: int, **fields: object) -> bytes:
     return encode(
         "posting",
         {
-            "k": k, "kind": k.partition("-")[0], "company": "acme", "source": "", "digest": GENESIS, "topic": topic,
-            "partition": partition, "offset": offset, "timestamp_ms": 0, "value": b"", **fields,
+            "k": k,
+            "kind": k.partition("-")[0],
+            "company": "acme",
+            "source": "",
+            "digest": GENESIS,
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "timestamp_ms": 0,
+            "value": b"",
+            **fields,
         },
-    )  # fmt: skip
+    )
 
 
 def epoch(number: int, prev: bytes, start: int, end: int, **fields: object) -> bytes:
     return encode(
         "sealed_epoch",
         {
-            "number": number, "prev_digest": prev, "start": start, "end": end, "sealed_at": NOW,
-            "config_version": "v", "cause": "length", "batches": [], **fields,
+            "number": number,
+            "prev_digest": prev,
+            "start": start,
+            "end": end,
+            "sealed_at": NOW,
+            "config_version": "v",
+            "cause": "length",
+            "batches": [],
+            **fields,
         },
-    )  # fmt: skip
+    )
 
 
 def batch(offset: int, delta: str) -> dict[str, Any]:
     return {
-        "company": "acme", "source": WAREHOUSE, "sku": "A00", "location": "MAIN", "reason": "found",
-        "posting_date": date(2026, 11, 20), "net": Decimal(delta), "event_ids": ["E1"], "offsets": [offset],
-        "deltas": [Decimal(delta)], "digests": GENESIS,
-    }  # fmt: skip
+        "company": "acme",
+        "source": WAREHOUSE,
+        "sku": "A00",
+        "location": "MAIN",
+        "reason": "found",
+        "posting_date": date(2026, 11, 20),
+        "net": Decimal(delta),
+        "event_ids": ["E1"],
+        "offsets": [offset],
+        "deltas": [Decimal(delta)],
+        "digests": GENESIS,
+    }
 
 
 def document(entity: str, sequence: int, key: str, total: str = "0") -> dict[str, Any]:
@@ -121,12 +150,16 @@ class World:
         self.letter("L2", "dead", "unreadable", "inbox", -1, 1, value=b"{cut")
         self.ledger = {
             "claims": [
-                {"Code": ORDER, "U_KIND": "order_placed"}, {"Code": SHIPMENT, "U_KIND": "dispatch_confirmed"},
-                {"Code": INVOICE, "U_KIND": "invoice"}, {"Code": DOCUMENT, "U_KIND": "stock_document"},
+                {"Code": ORDER, "U_KIND": "order_placed"},
+                {"Code": SHIPMENT, "U_KIND": "dispatch_confirmed"},
+                {"Code": INVOICE, "U_KIND": "invoice"},
+                {"Code": DOCUMENT, "U_KIND": "stock_document"},
             ],
             "documents": [
-                document("Orders", 1, ORDER, "12"), document("DeliveryNotes", 2, SHIPMENT),
-                document("Invoices", 3, INVOICE), document("InventoryGenEntries", 4, DOCUMENT),
+                document("Orders", 1, ORDER, "12"),
+                document("DeliveryNotes", 2, SHIPMENT),
+                document("Invoices", 3, INVOICE),
+                document("InventoryGenEntries", 4, DOCUMENT),
             ],
             "drafts": [],
             "movements": [
@@ -134,7 +167,7 @@ class World:
                 for quantity, kind in (("1000000", 0), ("-2", 15), ("1.5", 59))
             ],
             "on_hand": [{"item": "A00", "warehouse": "LON1", "quantity": "999999.5"}],
-        }  # fmt: skip
+        }
         nothing = dict.fromkeys(("received", "posted", "no_op", "parked", "dead"), 0)
         self.status = {
             "flows": {
@@ -158,22 +191,48 @@ class World:
         return encode(
             "stock_document",
             {
-                "number": number, "prev_digest": prev, "k": k, "company": "acme", "direction": "entry",
-                "posting_date": date(2026, 11, 20), "lines": [], "batch_ks": list(batch_ks), "sealed_at": NOW,
+                "number": number,
+                "prev_digest": prev,
+                "k": k,
+                "company": "acme",
+                "direction": "entry",
+                "posting_date": date(2026, 11, 20),
+                "lines": [],
+                "batch_ks": list(batch_ks),
+                "sealed_at": NOW,
                 "config_version": "v",
             },
-        )  # fmt: skip
+        )
 
     def letter(
-        self, identity: str, state: str, reason: str, flow: str, partition: int, offset: int, *,
-        k: str | None = None, value: bytes = b"",
-    ) -> None:  # fmt: skip
+        self,
+        identity: str,
+        state: str,
+        reason: str,
+        flow: str,
+        partition: int,
+        offset: int,
+        *,
+        k: str | None = None,
+        value: bytes = b"",
+    ) -> None:
         told = {
-            "id": identity, "state": state, "reason": reason, "owner": "", "company": "acme", "k": k,
-            "event_type": flow.replace("-", "_"), "topic": flow, "partition": partition, "offset": offset,
-            "letter_topic": f"{flow}-dead-letter", "letter_partition": 0, "letter_offset": 0, "first_failed_at": NOW,
+            "id": identity,
+            "state": state,
+            "reason": reason,
+            "owner": "",
+            "company": "acme",
+            "k": k,
+            "event_type": flow.replace("-", "_"),
+            "topic": flow,
+            "partition": partition,
+            "offset": offset,
+            "letter_topic": f"{flow}-dead-letter",
+            "letter_partition": 0,
+            "letter_offset": 0,
+            "first_failed_at": NOW,
             "at": NOW,
-        }  # fmt: skip
+        }
         self.add("dead-letter-state", encode("letter_state", told))
         self.add(f"{flow}-dead-letter", value, {"b1streams.id": identity.encode()})
 

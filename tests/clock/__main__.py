@@ -1,4 +1,6 @@
-"""`python -m tests.clock`: a part of the suite on five days, each in another time zone and locale. Exit 1 when one fails.
+"""`python -m tests.clock`: a part of the suite on five days, each in another time zone and locale.
+
+Exit 1 when one fails.
 
 Each run begins half a minute before its day's odd moment and goes over it. The seed of the random order is printed by
 each; `TEST_CLOCK=... TZ=... LC_ALL=... python -m pytest --randomly-seed=...` repeats one.

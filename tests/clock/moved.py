@@ -1,7 +1,8 @@
 """Another day for a whole run of tests and for every process that it starts.
 
-`TEST_CLOCK=2028-02-29T23:59:30+00:00` moves this process's clocks (`datetime.now`, `time.time`, `time.localtime` and the
-rest; not `time.monotonic`) to that instant, from where they go on at their usual speed. Python processes that a test
+`TEST_CLOCK=2028-02-29T23:59:30+00:00` moves this process's clocks (`datetime.now`, `time.time`, `time.localtime` and
+the rest; not `time.monotonic`) to that instant, from where they go on at their usual speed. Python processes that a
+test
 starts move with it: their `sitecustomize` is the one in `startup/`, which takes the same offset from the environment.
 """
 

@@ -319,9 +319,17 @@ class Made:
 
 async def test_a_level_is_none_of_a_past():
     level = StockLevel(
-        source="wms", company="acme", event_id="1", occurred_at=NOW, observed_at=NOW, sku="A", location="M", level=1,
-        sequence=1, reason="count",
-    )  # fmt: skip
+        source="wms",
+        company="acme",
+        event_id="1",
+        occurred_at=NOW,
+        observed_at=NOW,
+        sku="A",
+        location="M",
+        level=1,
+        sequence=1,
+        reason="count",
+    )
     with pytest.raises(FatalError, match="levels"):
         await TalliedSource(Made(BackfillBatch((level,), "1")), frozenset(), None, lambda *_: None).read(None)
 

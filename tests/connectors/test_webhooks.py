@@ -55,9 +55,14 @@ def translate(delivery: Delivery) -> list[Any]:
     if found.get("wake"):
         return []
     event = OrderCancelled(
-        source="wms", company="acme", event_id=found["id"], occurred_at=delivery.received_at, digest=b"",
-        observed_at=delivery.received_at, order_id="o1",
-    )  # fmt: skip
+        source="wms",
+        company="acme",
+        event_id=found["id"],
+        occurred_at=delivery.received_at,
+        digest=b"",
+        observed_at=delivery.received_at,
+        order_id="o1",
+    )
     return [replace(event, digest=digest_of(event))]
 
 
@@ -210,9 +215,19 @@ async def test_what_says_nothing_by_itself_wakes_its_connector(play):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"\xff\xfe", b"{", b'{"id": NaN}', b'{"id": 1, "id": 2}', b"[" * 4000, b'{"a":' * 600 + b"1" + b"}" * 600,
-     b'{"id": ' + b"9" * 3000 + b"}", b'"\\ud800"'],
-)  # fmt: skip
+    [
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        b"{",
+        b'{"id": NaN}',
+        b'{"id": 1, "id": 2}',
+        b"[" * 4000,
+        b'{"a":' * 600 + b"1" + b"}" * 600,
+        b'{"id": ' + b"9" * 3000 + b"}",
+        b'"\\ud800"',
+    ],
+)
 async def test_a_genuine_delivery_that_cannot_be_read_is_a_letter_with_its_bytes_and_200(play, body):
     assert (await play.says(body)).status_code == 200
     (letter,) = play.broker.all("inbox-dead-letter")

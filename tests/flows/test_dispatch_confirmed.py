@@ -69,7 +69,10 @@ async def test_a_dispatch_becomes_a_delivery_and_its_invoice(world: World) -> No
 async def test_partial_dispatches_are_drawn_from_what_is_open_and_their_invoices_sum_to_grand_total(
     world: World,
 ) -> None:
-    """Three thirds of 10.00 and their tax do not divide: the last one takes the remainder; the first carries the freight."""
+    """Three thirds of 10.00 and their tax do not divide: the last one takes the remainder.
+
+    The first carries the freight.
+    """
     await world.says(
         "shop",
         order(

@@ -1,4 +1,7 @@
-"""From a Magento shop to B1's ledger: both tax modes, bundles, partial shipments, refunds and cancellations of every kind."""
+"""From a Magento shop to B1's ledger.
+
+Both tax modes, bundles, partial shipments, refunds and cancellations of every kind.
+"""
 
 import asyncio
 import contextlib
@@ -101,13 +104,15 @@ class MagentoWorld(World):
         partition = partition_of("mage", self.config.kafka.partitions)
         runtime = Runtime(
             MagentoSource("mage", self.config.connectors["mage"], self.clock, transport=Wire(self.app)),  # type: ignore[arg-type]
-            cursors=Cursors("mage", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
+            cursors=Cursors(
+                "mage", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition
+            ),
             publisher=Publisher(self.broker, self.codec, self.clock, self.config.topic),
             letters=DeadLetters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
             metrics=Metrics(self.config).sources,
             poll_interval_s=10,
             random=self.dice,
-        )  # fmt: skip
+        )
         self._sources.append(asyncio.create_task(runtime.run(self._stop)))
 
     async def kill_connector(self) -> None:

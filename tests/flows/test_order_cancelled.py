@@ -40,7 +40,9 @@ async def test_an_order_that_something_left_of_is_closed_and_what_was_delivered_
 
 async def test_units_come_off_a_line_and_a_line_with_nothing_left_is_closed(world: World) -> None:
     await world.says("shop", order("1", *TWO))
-    await world.says("shop", cancel("X1", "1", lines=[{"line_id": "1", "quantity": "1"}, {"line_id": "2", "quantity": "1"}]))  # fmt: skip
+    await world.says(
+        "shop", cancel("X1", "1", lines=[{"line_id": "1", "quantity": "1"}, {"line_id": "2", "quantity": "1"}])
+    )
     (placed,) = world.documents("Orders")
     first, second = placed["DocumentLines"]
     assert (first["Quantity"], first["LineTotal"], first["TaxTotal"], first["LineStatus"]) == (

@@ -477,7 +477,7 @@ async def test_held_events_run_in_order_of_arrival_when_what_held_them_is_posted
 async def test_a_line_that_the_connector_refused_holds_what_comes_later_of_its_order(
     world: World, restart: bool
 ) -> None:
-    """Also for the worker that has been up all the time: the connector wrote that letter, not the poster."""
+    """Also for the worker that has been up all the time: the connector wrote that dead letter, not the poster."""
     await world.says("shop", order("2"), order("1", currency="Pounds"))
     if restart:
         await world.stop_worker()

@@ -99,10 +99,14 @@ async def test_shipping_and_goodwill_are_additional_expenses_of_a_refund_with_li
     await world.says(
         "shop",
         refund(
-            "R1", "1", refund_line(), shipping={"amount": "5.00", "tax_amount": "1.00"},
-            adjustment={"amount": "2.50", "tax_code": "GB-20", "tax_amount": "0.50"}, total="21.00",
+            "R1",
+            "1",
+            refund_line(),
+            shipping={"amount": "5.00", "tax_amount": "1.00"},
+            adjustment={"amount": "2.50", "tax_code": "GB-20", "tax_amount": "0.50"},
+            total="21.00",
         ),
-    )  # fmt: skip
+    )
     (credit,) = world.documents("CreditNotes")
     assert [(row["ExpenseCode"], row["LineTotal"], row["TaxSum"]) for row in credit["DocumentAdditionalExpenses"]] == [
         (1, "5", "1"),

@@ -1,7 +1,8 @@
 """The next version of an event, rehearsed: the steps of docs/extending.md on a copy, our own tests there, and a flow.
 
-A new field for `order_placed`: a v2 schema beside the v1, a new id, the field in the dataclass and in the file's record. The
-copy must pass the tests of the schemas and of the codec, and bring records of both versions from file to B1.
+A new field for `order_placed`: a v2 schema beside the v1, a new id, the field in the dataclass and in the file's
+record. The copy must pass the tests of the schemas and of the codec, and bring records of both versions from file to
+B1.
 """
 
 import json
@@ -50,9 +51,14 @@ def append(path: Path, after: str, text: str) -> None:
 
 def run_tests(copy: Path, *tests: str, **environ: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests], cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), **environ}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), **environ},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
 
 

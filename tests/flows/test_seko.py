@@ -1,4 +1,7 @@
-"""A 3PL whose pushes are lost, doubled and shuffled, a hub that throttles, a connector and a worker killed: B1 has its count."""
+"""A 3PL whose pushes are lost, doubled and shuffled, a hub that throttles, a connector and a worker killed.
+
+B1 has its count.
+"""
 
 import asyncio
 import random
@@ -35,11 +38,16 @@ class Facility:
     def __init__(self, world: World, hub: Hub, **changes: Any) -> None:
         self.world, self.hub = world, hub
         self._table = {
-            "kind": "seko", "company": "acme", "push_secrets": "env:PUSH", "api_key": "env:KEY",
-            "locations": {"DCCL01": "LON1", "DCCL01/QC": "QC1"}, "segregated_types": "QC",
-            "held_types": ["Quarantine", "Query", "Returns", "Cross Dock"], "reasons": {"DMG": "damaged", "CC": "count"},
+            "kind": "seko",
+            "company": "acme",
+            "push_secrets": "env:PUSH",
+            "api_key": "env:KEY",
+            "locations": {"DCCL01": "LON1", "DCCL01/QC": "QC1"},
+            "segregated_types": "QC",
+            "held_types": ["Quarantine", "Query", "Returns", "Cross Dock"],
+            "reasons": {"DMG": "damaged", "CC": "count"},
             **changes,
-        }  # fmt: skip
+        }
         self._start()
 
     def _start(self) -> None:
@@ -53,9 +61,12 @@ class Facility:
         self.runtime = Runtime(
             SekoSource("warehouse", settings, world.clock, transport=Wire(self.hub)),
             cursors=Cursors("warehouse", broker, world.codec, world.clock, topic=topic(CURSORS), partition=partition),
-            publisher=publisher, letters=letters, metrics=metrics, poll_interval_s=settings.poll_interval_s,
+            publisher=publisher,
+            letters=letters,
+            metrics=metrics,
+            poll_interval_s=settings.poll_interval_s,
             random=Random(5),
-        )  # fmt: skip
+        )
         hook = hook_of("warehouse", settings)
         assert hook is not None
         intake = WebhookIngest(publisher, letters, metrics)
@@ -96,7 +107,8 @@ async def open_facility(open_world: OpenWorld, **changes: Any) -> tuple[World, F
         },
     )
     world.b1.load({"Warehouses": [{"WarehouseCode": "QC1"}]})
-    # The world's own `warehouse` reads files; it has said nothing, and its name and place in B1 are the 3PL's from here on.
+    # The world's own `warehouse` reads files; it has said nothing, and its name and place in B1 are the 3PL's from here
+    # on.
     for source, name in zip(list(world._sources), list(world.config.connectors), strict=True):
         if name == "warehouse":
             source.cancel()
@@ -125,8 +137,14 @@ async def test_after_all_that_goes_wrong_b1_has_sekos_count_and_every_dispatch_o
     hub, draw = facility.hub, random.Random(11)
     hub.lag_s = 300
     hub.faults.rates = {
-        "twice": 0.3, "lost": 0.25, "reorder": 0.5, "no_answer": 0.2, "throttle": 0.2, "html": 0.1, "drop": 0.1,
-    }  # fmt: skip
+        "twice": 0.3,
+        "lost": 0.25,
+        "reorder": 0.5,
+        "no_answer": 0.2,
+        "throttle": 0.2,
+        "html": 0.1,
+        "drop": 0.1,
+    }
     numbers: list[str] = []
     delivered = 0
     for step in range(12):

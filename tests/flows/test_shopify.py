@@ -1,4 +1,7 @@
-"""A shop, its webhooks lost and doubled, a bad network, a worker killed in the middle: to the penny and the unit in B1."""
+"""A shop, its webhooks lost and doubled, a bad network, a worker killed in the middle.
+
+To the penny and the unit in B1.
+"""
 
 import asyncio
 import random
@@ -34,9 +37,14 @@ class Storefront:
     def __init__(self, world: World, shop: Shop, **changes: Any) -> None:
         self.world, self.shop = world, shop
         table = {
-            "kind": "shopify", "company": "acme", "shop": shop.domain, "access_token": "env:T", "webhook_secrets": ["env:S"],
-            "poll_interval_s": 20, **changes,
-        }  # fmt: skip
+            "kind": "shopify",
+            "company": "acme",
+            "shop": shop.domain,
+            "access_token": "env:T",
+            "webhook_secrets": ["env:S"],
+            "poll_interval_s": 20,
+            **changes,
+        }
         self.settings = ShopifySettings.model_validate(table, context={"environ": {"T": TOKEN, "S": shop.secret}})
         self._start()
 
@@ -49,9 +57,12 @@ class Storefront:
         self.runtime = Runtime(
             ShopifySource("shop", self.settings, world.clock, transport=Wire(self.shop)),
             cursors=Cursors("shop", broker, world.codec, world.clock, topic=topic(CURSORS), partition=partition),
-            publisher=publisher, letters=letters, metrics=metrics, poll_interval_s=self.settings.poll_interval_s,
+            publisher=publisher,
+            letters=letters,
+            metrics=metrics,
+            poll_interval_s=self.settings.poll_interval_s,
             random=Random(5),
-        )  # fmt: skip
+        )
         hook = hook_of("shop", self.settings)
         assert hook is not None
         door = WebhookServer(
@@ -95,9 +106,11 @@ async def open_shop(world: World, **changes: Any) -> Storefront:
 
 async def test_many_orders_over_a_bad_network_are_in_b1_once_and_to_the_penny(open_world: OpenWorld) -> None:
     world = await open_world(
-        connectors={"shop": {"locations": {"31": "LON1"}}}, shipping_types={"DPD UK": 3},
-        refunds={"adjustment_expense_code": 2, "adjustment_account": "4000"}, tax={"codes": {"GB-20": "O1", "GB-0": "O0"}},
-    )  # fmt: skip
+        connectors={"shop": {"locations": {"31": "LON1"}}},
+        shipping_types={"DPD UK": 3},
+        refunds={"adjustment_expense_code": 2, "adjustment_account": "4000"},
+        tax={"codes": {"GB-20": "O1", "GB-0": "O0"}},
+    )
     front = await open_shop(world)
     shop, draw = front.shop, random.Random(9)
     shop.maximum = shop.available = 1200

@@ -43,8 +43,9 @@ async def test_deltas_of_a_window_become_one_netted_line_per_item_warehouse_and_
     entries, exits = world.documents("InventoryGenEntries"), world.documents("InventoryGenExits")
     lines = [
         (line["ItemCode"], line["Quantity"], line["WarehouseCode"], line.get("AccountCode"))
-        for document in entries for line in document["DocumentLines"]
-    ]  # fmt: skip
+        for document in entries
+        for line in document["DocumentLines"]
+    ]
     assert sorted(lines, key=str) == [("A", "5", "LON1", "4900"), ("B", "7", "LON1", None)]
     (out,) = exits
     assert [(line["ItemCode"], line["Quantity"], line.get("AccountCode")) for line in out["DocumentLines"]] == [
@@ -71,8 +72,11 @@ async def test_a_document_never_mixes_directions_dates_or_accounts(world: World)
     reasons = ("found", "count", "receipt", "damaged", "other")
     lines = [
         stock(f"{reason}{delta}{day}{sku}", sku, delta, reason=reason, occurred_at=at(-day * 1440))
-        for reason in reasons for delta in ("3", "-1") for day in (0, 1) for sku in ("A", "B")
-    ]  # fmt: skip
+        for reason in reasons
+        for delta in ("3", "-1")
+        for day in (0, 1)
+        for sku in ("A", "B")
+    ]
     await world.says("warehouse", *lines)
     for document in stock_documents(world):
         assert len({line.get("AccountCode") for line in document["DocumentLines"]}) == 1

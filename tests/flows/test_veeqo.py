@@ -97,13 +97,15 @@ class VeeqoWorld(World):
         partition = partition_of("vq", self.config.kafka.partitions)
         runtime = Runtime(
             VeeqoSource("vq", self.config.connectors["vq"], self.clock, transport=Wire(self.server)),  # type: ignore[arg-type]
-            cursors=Cursors("vq", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
+            cursors=Cursors(
+                "vq", self.broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition
+            ),
             publisher=Publisher(self.broker, self.codec, self.clock, self.config.topic),
             letters=DeadLetters(self.broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
             metrics=Metrics(self.config).sources,
             poll_interval_s=15,
             random=self.dice,
-        )  # fmt: skip
+        )
         self._sources.append(asyncio.create_task(runtime.run(self._stop)))
 
     async def kill_connector(self) -> None:
@@ -196,9 +198,12 @@ async def test_nothing_is_lost_or_doubled_with_throttling_outages_lost_answers_a
         match dice.randint(0, 5):
             case 0 | 1 if len(account.orders) < 25:
                 account.place_order(
-                    *(Line(each, dice.randint(1, 4), f"{dice.randint(1, 9999) / 100:.2f}", "0.2") for each in dice.sample(SKUS, 2)),
+                    *(
+                        Line(each, dice.randint(1, 4), f"{dice.randint(1, 9999) / 100:.2f}", "0.2")
+                        for each in dice.sample(SKUS, 2)
+                    ),
                     delivery_cost=Decimal(dice.choice(("0", "3.95"))),
-                )  # fmt: skip
+                )
             case 2 | 3 if waiting:
                 row = dice.choice(waiting)
                 line = dice.choice(row["line_items"])["sellable"]["sku_code"]

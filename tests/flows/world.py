@@ -1,7 +1,8 @@
 """Everything between a line in a file and B1's ledger, real but for the broker, the network and the clock.
 
-Lines go through `connectors.runtime` into a log in memory, through the real `streams.worker.pipeline` on a worker played here, and
-over the real client into the simulated Service Layer. Time is virtual: a minute costs what happens in it.
+Lines go through `connectors.runtime` into a log in memory, through the real `streams.worker.pipeline` on a worker
+played here, and over the real client into the simulated Service Layer. Time is virtual: a minute costs what happens in
+it.
 """
 
 import asyncio
@@ -67,11 +68,14 @@ MASTER_DATA: dict[str, Any] = {
     "ShippingTypes": [{"Code": 3, "Name": "Next day"}, {"Code": 4, "Name": "Post"}],
     "ChartOfAccounts": [{"Code": code, "Name": code} for code in ("4000", "4900", "5100")],
     "stock": [
-        *({"item": code, "warehouse": "LON1", "quantity": "100"} for code in ("A", "B", "C", "TS001-R", "85123A", "85123a")),
+        *(
+            {"item": code, "warehouse": "LON1", "quantity": "100"}
+            for code in ("A", "B", "C", "TS001-R", "85123A", "85123a")
+        ),
         {"item": "LOT", "warehouse": "LON1", "quantity": "50", "batch": "L1"},
         {"item": "SER", "warehouse": "LON1", "quantity": "2", "serials": ["S1", "S2"]},
     ],
-}  # fmt: skip
+}
 
 COMPANY: dict[str, Any] = {
     "window": {"length_s": 2},
@@ -212,8 +216,12 @@ class Worker:
     def _commit(self, place: tuple[str, int], progress: Progress) -> None:
         if self._alive and progress.next is not None:
             self._log.commit(
-                self._config.group, self._config.topic(place[0]), place[1], progress.next, encode_counts(progress.counts)
-            )  # fmt: skip
+                self._config.group,
+                self._config.topic(place[0]),
+                place[1],
+                progress.next,
+                encode_counts(progress.counts),
+            )
 
     def check(self) -> None:
         """Raise what ended any of it."""
@@ -242,14 +250,23 @@ class Worker:
 
 def _raw(record: Record) -> Any:
     return ConsumerRecord(
-        record.topic, record.partition, record.offset, record.timestamp_ms, 0, record.key, record.value, None,
-        len(record.key or b""), len(record.value or b""), record.headers,
-    )  # fmt: skip
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp_ms,
+        0,
+        record.key,
+        record.value,
+        None,
+        len(record.key or b""),
+        len(record.value or b""),
+        record.headers,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter as it stands, with the record that holds its bytes."""
+    """A dead letter as it stands, with the record that holds its bytes."""
 
     state: DeadLetterState
     record: Record
@@ -275,9 +292,13 @@ class World:
         self.faults = FaultPlan()
         self.b1 = Company("SBO_ACME", clock=self.clock.now, with_claims=True, master_data=MASTER_DATA)
         self.simulator = build_app(
-            self.b1, users={"streams": "right"}, clock=self.clock.now, random=random.Random(1), faults=self.faults,
+            self.b1,
+            users={"streams": "right"},
+            clock=self.clock.now,
+            random=random.Random(1),
+            faults=self.faults,
             settings=ServiceLayerSettings(speed=0.1, lock_wait_s=0.2),
-        )  # fmt: skip
+        )
         self.worker: Worker | None = None
         self._stop = asyncio.Event()
         self._sources: list[asyncio.Task[None]] = []
@@ -292,12 +313,14 @@ class World:
             broker, partition = self.log, partition_of(name, self.config.kafka.partitions)
             runtime = Runtime(
                 ImsSource(name, settings, self.clock),  # type: ignore[arg-type]  # all of ours are ims
-                cursors=Cursors(name, broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition),
+                cursors=Cursors(
+                    name, broker, self.codec, self.clock, topic=self.config.topic(CURSORS), partition=partition
+                ),
                 publisher=Publisher(broker, self.codec, self.clock, self.config.topic),
                 letters=DeadLetters(broker, self.codec, self.clock, self.config.topic, self.config.company_partition),
                 metrics=Metrics(self.config).sources,
                 poll_interval_s=0.5,
-            )  # fmt: skip
+            )
             self._sources.append(asyncio.create_task(runtime.run(self._stop)))
         await self.start_worker()
 
@@ -314,10 +337,16 @@ class World:
     def _service_layer(self, company: str) -> ServiceLayer:
         settings = self.config.companies[company]
         return HttpServiceLayer(
-            settings.service_layer_url, settings.company_db, settings.username, Secret("env:B1", "right"), verify=True,
-            session_limit=settings.session_limit, transport=Wire(self.simulator), clock=self.clock,
+            settings.service_layer_url,
+            settings.company_db,
+            settings.username,
+            Secret("env:B1", "right"),
+            verify=True,
+            session_limit=settings.session_limit,
+            transport=Wire(self.simulator),
+            clock=self.clock,
             random=random.Random(3),
-        )  # fmt: skip
+        )
 
     async def stop_worker(self) -> None:
         assert self.worker is not None
@@ -503,18 +532,27 @@ def order_line(
 
 def order(order_id: str = "1001", *lines: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     return {
-        "type": "order_placed", "order_id": order_id, "occurred_at": at(-10), "currency": "GBP",
-        "lines": list(lines) or [order_line(tax_amount="4.00")], **fields,
-    }  # fmt: skip
+        "type": "order_placed",
+        "order_id": order_id,
+        "occurred_at": at(-10),
+        "currency": "GBP",
+        "lines": list(lines) or [order_line(tax_amount="4.00")],
+        **fields,
+    }
 
 
 def dispatch(
     shipment_id: str = "D1", order_id: str = "1001", *lines: Mapping[str, Any], **fields: Any
 ) -> dict[str, Any]:
     return {
-        "type": "dispatch_confirmed", "shipment_id": shipment_id, "order_id": order_id, "occurred_at": at(-5),
-        "location": "MAIN", "lines": list(lines) or [{"line_id": "1", "sku": "A", "quantity": "2"}], **fields,
-    }  # fmt: skip
+        "type": "dispatch_confirmed",
+        "shipment_id": shipment_id,
+        "order_id": order_id,
+        "occurred_at": at(-5),
+        "location": "MAIN",
+        "lines": list(lines) or [{"line_id": "1", "sku": "A", "quantity": "2"}],
+        **fields,
+    }
 
 
 def cancel(event_id: str = "X1", order_id: str = "1001", **fields: Any) -> dict[str, Any]:
@@ -539,14 +577,24 @@ def refund(
     refund_id: str = "R1", order_id: str | None = "1001", *lines: Mapping[str, Any], **fields: Any
 ) -> dict[str, Any]:
     return {
-        "type": "refund_issued", "refund_id": refund_id, "order_id": order_id, "occurred_at": at(-3), "currency": "GBP",
-        "lines": list(lines), **fields,
-    }  # fmt: skip
+        "type": "refund_issued",
+        "refund_id": refund_id,
+        "order_id": order_id,
+        "occurred_at": at(-3),
+        "currency": "GBP",
+        "lines": list(lines),
+        **fields,
+    }
 
 
 def stock(event_id: str, sku: str = "A", delta: str | None = "1", **fields: Any) -> dict[str, Any]:
     line = {
-        "type": "stock_adjusted", "event_id": event_id, "sku": sku, "location": "MAIN", "reason": "found",
-        "occurred_at": at(-2), **fields,
-    }  # fmt: skip
+        "type": "stock_adjusted",
+        "event_id": event_id,
+        "sku": sku,
+        "location": "MAIN",
+        "reason": "found",
+        "occurred_at": at(-2),
+        **fields,
+    }
     return line if delta is None else {**line, "delta": delta}

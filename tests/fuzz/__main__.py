@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(report, outlet)
     for finding in sorted(report.findings.values(), key=lambda each: -each.count):
         sys.stdout.write(
-            f"FOUND {finding.count} x {finding.target}: {finding.what} (--replay {finding.example})\n      {finding.shown}\n"
+            f"FOUND {finding.count} x {finding.target}: {finding.what} (--replay {finding.example})\n      "
+            f"{finding.shown}\n"
         )
     faults: list[str] = []
     if given.only in (None, "wire"):
@@ -60,7 +61,8 @@ def say(report: Report, outlet: Outlet) -> None:
         for name, count in sorted(report.by_target.items())
     )
     sys.stdout.write(
-        f"{report.inputs} inputs in {report.seconds:.0f} s: {shares}; {outlet.sink.events} events, {outlet.sink.letters} letters; "
+        f"{report.inputs} inputs in {report.seconds:.0f} s: {shares}; {outlet.sink.events} events, "
+        f"{outlet.sink.letters} letters; "
         f"{report.repeated} timed again; {len(report.findings)} findings\n"
     )
     sys.stdout.flush()

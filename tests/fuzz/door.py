@@ -76,9 +76,14 @@ def _translate(delivery: Delivery) -> Sequence[Pushed]:
     if not isinstance(order, str) or not order.isprintable() or not 0 < len(order) <= 100:
         raise UnreadablePushError("it names no order")
     event = OrderCancelled(
-        source="wms", company="acme", event_id=f"c{hashlib.sha256(order.encode()).hexdigest()[:9]}", occurred_at=NOW, observed_at=NOW,
-        digest=b"", order_id=order,
-    )  # fmt: skip
+        source="wms",
+        company="acme",
+        event_id=f"c{hashlib.sha256(order.encode()).hexdigest()[:9]}",
+        occurred_at=NOW,
+        observed_at=NOW,
+        digest=b"",
+        order_id=order,
+    )
     return [replace(event, digest=digest_of(event))]
 
 
@@ -337,10 +342,19 @@ async def ask(app: Any, given: Sent) -> tuple[int | None, bytes]:
             answer.extend(message.get("body", b""))
 
     scope = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": given.method, "scheme": "http",
-        "path": given.path, "raw_path": given.path.encode("utf-8", "surrogatepass"), "root_path": "", "query_string": b"",
-        "headers": [(name.lower(), value) for name, value in given.headers], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": given.method,
+        "scheme": "http",
+        "path": given.path,
+        "raw_path": given.path.encode("utf-8", "surrogatepass"),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in given.headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
     await app(scope, receive, send)
     return status, bytes(answer)
 

@@ -1,4 +1,7 @@
-"""What every target shares: a place where events and letters end, what may come out, how long it may take, what was found."""
+"""What every target shares: a place where events and dead letters end, what may come out, how long it may take.
+
+What was found.
+"""
 
 import gc
 import json
@@ -40,7 +43,7 @@ from tests.fuzz.mutation import CANARY
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 #: What an input may take before it is compared with `reference_s`.
 LIMIT_S = 0.05
-#: A letter has 1 MiB with its headers.
+#: A dead letter has 1 MiB with its headers.
 MAX_LETTER_BYTES = 1_000_000
 _AHEAD = NOW + timedelta(days=1)
 
@@ -137,15 +140,21 @@ def _of_level(item: StockLevel) -> list[FactEvent]:
     for (sku, location), level in resolved.changes.items():
         CODEC.encode(
             Cursor(
-                connector="wms", number=1, prev_digest=b"", at=NOW, sku=sku, location=location, sequence=str(level.sequence),
+                connector="wms",
+                number=1,
+                prev_digest=b"",
+                at=NOW,
+                sku=sku,
+                location=location,
+                sequence=str(level.sequence),
                 level=level.level,
             )
-        )  # fmt: skip
+        )
     return [each for each in resolved.items if not isinstance(each, RefusedRecord)]
 
 
 def check_refused(record: RefusedRecord) -> None:
-    """A letter says why in our words and names nobody."""
+    """A dead letter says why in our words and names nobody."""
     check_message(record.error)
     if record.reason not in REASONS or not record.error or len(record.error) > 2000:
         raise Violation(f"a letter without a clear reason: {record.reason} {record.error[:200]}")

@@ -137,9 +137,15 @@ def _shop() -> MagentoShop:
         shop.prices_include_tax = including
         for cart in carts:
             order = shop.place(
-                *cart, state="processing", shipping=Decimal(3), customer=7 if including else None, customer_email=MAIL,
-                customer_firstname=PERSON, customer_lastname=PERSON, customer_note=PERSON,
-            )  # fmt: skip
+                *cart,
+                state="processing",
+                shipping=Decimal(3),
+                customer=7 if including else None,
+                customer_email=MAIL,
+                customer_firstname=PERSON,
+                customer_lastname=PERSON,
+                customer_note=PERSON,
+            )
             address = shop.order(order)["billing_address"]
             address |= {"firstname": PERSON, "lastname": PERSON, "street": [PERSON], "telephone": CANARY, "email": MAIL}
             shop.invoice(order)
@@ -167,9 +173,14 @@ class Lists(Texts):
         self._kinds = [kind for kind, rows in self._listed.items() for _ in rows]
         super().__init__(name, Mutator([row for rows in self._listed.values() for row in rows]), outlet)
         table = {
-            "kind": "magento", "company": "acme", "base_url": "https://shop.example", "auth": "bearer", "token": "env:A",
-            "virtual_source": "online", "flows": ["orders", "shipments", "creditmemos"],
-        }  # fmt: skip
+            "kind": "magento",
+            "company": "acme",
+            "base_url": "https://shop.example",
+            "auth": "bearer",
+            "token": "env:A",
+            "virtual_source": "online",
+            "flows": ["orders", "shipments", "creditmemos"],
+        }
         changes: Sequence[dict[str, Any]] = (
             {},
             {"currency": "base", "tax_codes": "applied", "adjustment_tax_rate": "20", "wait_for_payment": True},
@@ -229,9 +240,18 @@ def _account() -> VeeqoAccount:
     account.add_product("B", {11: "7.5"})
     line = VeeqoLine
     person = {
-        "first_name": PERSON, "last_name": PERSON, "company": None, "address1": CANARY, "address2": None, "city": "Leeds", "state": "",
-        "zip": "LS1", "country": "GB", "phone": CANARY, "email": MAIL,
-    }  # fmt: skip
+        "first_name": PERSON,
+        "last_name": PERSON,
+        "company": None,
+        "address1": CANARY,
+        "address2": None,
+        "city": "Leeds",
+        "state": "",
+        "zip": "LS1",
+        "country": "GB",
+        "phone": CANARY,
+        "email": MAIL,
+    }
     customer = {"id": 91, "email": MAIL, "phone": CANARY, "billing_address": [person]}
     more = {"customer": customer, "deliver_to": person, "customer_note": {"text": PERSON}}
     account.place_order(
@@ -294,9 +314,18 @@ def _stores() -> list[shopify_simulator.Shop]:
     line = {"sku": "A", "quantity": 3, "price": "12.00", "discount": "1.50"}
     other = {"sku": "B", "quantity": 1, "price": "9.99"}
     address = {
-        "name": PERSON, "company": None, "address1": CANARY, "address2": CANARY, "city": "Leeds", "zip": "LS1", "province": None,
-        "provinceCode": None, "country": "United Kingdom", "countryCodeV2": "GB", "phone": CANARY,
-    }  # fmt: skip
+        "name": PERSON,
+        "company": None,
+        "address1": CANARY,
+        "address2": CANARY,
+        "city": "Leeds",
+        "zip": "LS1",
+        "province": None,
+        "provinceCode": None,
+        "country": "United Kingdom",
+        "countryCodeV2": "GB",
+        "phone": CANARY,
+    }
     who: dict[str, Any] = {"email": MAIL, "note": PERSON, "shippingAddress": address, "billingAddress": address}
     customer = {"id": "gid://shopify/Customer/77", "displayName": PERSON}
     shops = [shopify_simulator.Shop(clock=lambda: NOW - _AGO, bucket=1e9) for _ in range(4)]
@@ -436,9 +465,15 @@ class Facility(Texts):
     def __init__(self, name: str, outlet: Outlet) -> None:
         hub = _hub()
         table = {
-            "kind": "seko", "company": "acme", "api_key": "env:B", "locations": {"DCCL01": "LON1"}, "segregated_types": "QC",
-            "held_types": "Quarantine", "summary_columns": {"QuantityOnHand": "Available Stock"}, "short_dispatch": "cancel_rest",
-        }  # fmt: skip
+            "kind": "seko",
+            "company": "acme",
+            "api_key": "env:B",
+            "locations": {"DCCL01": "LON1"},
+            "segregated_types": "QC",
+            "held_types": "Quarantine",
+            "summary_columns": {"QuantityOnHand": "Available Stock"},
+            "short_dispatch": "cancel_rest",
+        }
         settings = SekoSettings.model_validate(table, context={"environ": ENVIRON})
         self._source = SekoSource("wms", settings, CLOCK)
         answers = asyncio.run(_recorded(hub, settings))

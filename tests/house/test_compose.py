@@ -197,7 +197,10 @@ def test_the_image_runs_as_a_user_without_rights(name):
 
 
 def test_packages_are_what_the_locks_name():
-    """Wheels, and the one sdist whose code has no wheel on arm64: built by locked tools, not by what pip would fetch."""
+    """Wheels, and the one sdist whose code has no wheel on arm64.
+
+    Built by locked tools, not by what pip would fetch.
+    """
     runs = " ".join(" ".join(rest.split()) for word, rest in instructions() if word == "RUN")
     installs = re.findall(r"/pip install (.*?)(?= &&| /opt|$)", runs)
     assert installs == [

@@ -55,7 +55,10 @@ def test_every_make_target_is_executed_somewhere() -> None:
 
 
 def test_every_command_of_the_readme_at_the_top_is_executed() -> None:
-    """Those under "Running it" by one test, in their order; the demo by its own; make's by what the table above names."""
+    """Those under "Running it" by one test, in their order; the demo by its own.
+
+    Make's by what the table above names.
+    """
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (in_order,) = re.findall(r"## Running it\n.*?```sh\n(.*?)```", text, re.S)
     test = (ROOT / "tests/integration/test_readme_commands.py").read_text(encoding="utf-8")

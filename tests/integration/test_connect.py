@@ -91,12 +91,17 @@ def put(folder, connector, name, start, count):
     lines = [
         json.dumps(
             {
-                "type": "stock_adjusted", "event_id": f"{connector}-{n}", "occurred_at": "2026-11-20T09:30:00Z",
-                "sku": f"S{n % 5}", "location": "MAIN", "delta": "1", "reason": "found",
+                "type": "stock_adjusted",
+                "event_id": f"{connector}-{n}",
+                "occurred_at": "2026-11-20T09:30:00Z",
+                "sku": f"S{n % 5}",
+                "location": "MAIN",
+                "delta": "1",
+                "reason": "found",
             }
         )
         for n in range(start, start + count)
-    ]  # fmt: skip
+    ]
     inbox = folder / "in" / connector
     inbox.mkdir(parents=True, exist_ok=True)
     (inbox / f"{name}.part").write_text("\n".join(lines))

@@ -1,4 +1,7 @@
-"""`streams demo` as a user runs it, on a part of the week: a worker is killed, replies get lost, and the books balance."""
+"""`streams demo` as a user runs it, on a part of the week.
+
+A worker is killed, replies get lost, and the books balance.
+"""
 
 import asyncio
 import csv

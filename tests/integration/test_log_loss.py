@@ -1,4 +1,7 @@
-"""A real topic loses its records under a sealed chain: nothing is read before a person has accepted it, then it goes on."""
+"""A real topic loses its records under a sealed chain.
+
+Nothing is read before a person has accepted it, then it goes on.
+"""
 
 from random import Random
 from typing import Any

@@ -1,4 +1,7 @@
-"""The commands of the README's "Running it", in its order, as a user types them: real processes, Kafka and simulators."""
+"""The commands of the README's "Running it", in its order, as a user types them.
+
+Real processes, Kafka and simulators.
+"""
 
 import json
 import os
@@ -25,10 +28,15 @@ SERVICES = ("up", "worker", "connect")
 _ANNOUNCED = r"metrics and health on (\S+)"
 DATED = "2026-11-20T09:30:00Z"
 ORDER = {
-    "type": "order_placed", "order_id": "1001", "occurred_at": DATED, "currency": "GBP", "prices_include_tax": False,
-    "shipping_amount": "0", "customer": {"id": "c-1", "name": "A Customer", "country": "GB"},
+    "type": "order_placed",
+    "order_id": "1001",
+    "occurred_at": DATED,
+    "currency": "GBP",
+    "prices_include_tax": False,
+    "shipping_amount": "0",
+    "customer": {"id": "c-1", "name": "A Customer", "country": "GB"},
     "lines": [{"line_id": "1", "sku": "22197", "quantity": "2", "unit_price": "1.50", "tax_code": "GB-20"}],
-}  # fmt: skip
+}
 
 
 def commands() -> list[str]:

@@ -159,11 +159,19 @@ def test_strings_of_any_length_stand_in_runs(length: int) -> None:
     for name in ("source", "company", "sku", "location", "reason", "note"):
         event = StockAdjusted(
             **{
-                "source": "s", "company": "c", "event_id": "e", "occurred_at": datetime(2026, 1, 2, tzinfo=UTC),
-                "observed_at": datetime(2026, 1, 2, tzinfo=UTC), "digest": bytes(16), "sku": "A", "location": "M", "delta": Decimal(1),
-                "reason": "count", name: "x" * length,
+                "source": "s",
+                "company": "c",
+                "event_id": "e",
+                "occurred_at": datetime(2026, 1, 2, tzinfo=UTC),
+                "observed_at": datetime(2026, 1, 2, tzinfo=UTC),
+                "digest": bytes(16),
+                "sku": "A",
+                "location": "M",
+                "delta": Decimal(1),
+                "reason": "count",
+                name: "x" * length,
             }
-        )  # fmt: skip
+        )
         data = functions(StockAdjusted)[1](event)
         assert hot_columns(data, 0) == flat(hot_rows(data, 0))
 
@@ -172,11 +180,19 @@ def test_equal_runs_are_one_object_and_what_is_long_is_not_remembered() -> None:
     read = compile_rows(STOCK.record, (Run(("reason", "to_location")), Run(("sku", "location"))))
     short, long = (
         StockAdjusted(
-            source="s", company="c", event_id="e", occurred_at=datetime(2026, 1, 2, tzinfo=UTC), digest=bytes(16), sku="A",
-            observed_at=datetime(2026, 1, 2, tzinfo=UTC), location="M" * size, delta=Decimal(1), reason="count",
+            source="s",
+            company="c",
+            event_id="e",
+            occurred_at=datetime(2026, 1, 2, tzinfo=UTC),
+            digest=bytes(16),
+            sku="A",
+            observed_at=datetime(2026, 1, 2, tzinfo=UTC),
+            location="M" * size,
+            delta=Decimal(1),
+            reason="count",
         )
         for size in (1, 70)
-    )  # fmt: skip
+    )
     written = functions(StockAdjusted)[1](short)
     first, again = read(written, 0), read(written, 0)
     assert first == (("count", None), ("A", "M"))
@@ -187,9 +203,17 @@ def test_equal_runs_are_one_object_and_what_is_long_is_not_remembered() -> None:
 
 def test_a_run_that_others_stand_between_is_read_all_the_same() -> None:
     event = StockAdjusted(
-        source="s", company="c", event_id="e", occurred_at=datetime(2026, 1, 2, tzinfo=UTC), digest=bytes(16), sku="A",
-        observed_at=datetime(2026, 1, 2, tzinfo=UTC), location="M", delta=Decimal(1), reason="count",
-    )  # fmt: skip
+        source="s",
+        company="c",
+        event_id="e",
+        occurred_at=datetime(2026, 1, 2, tzinfo=UTC),
+        digest=bytes(16),
+        sku="A",
+        observed_at=datetime(2026, 1, 2, tzinfo=UTC),
+        location="M",
+        delta=Decimal(1),
+        reason="count",
+    )
     read = compile_rows(STOCK.record, (Run(("source", "sku")), "company", Run(("delta", "reason"))))
     assert read(functions(StockAdjusted)[1](event), 0) == (("s", "A"), "c", (1_000_000, "count"))
     with pytest.raises(SchemaError, match="nowhere"):

@@ -137,13 +137,16 @@ def test_an_id_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ('{"name": "topic", "type": "string"},', '{"name": "topic", "type": "string"}, {"name": "x", "type": "long", "default": 0},'),
+        (
+            '{"name": "topic", "type": "string"},',
+            '{"name": "topic", "type": "string"}, {"name": "x", "type": "long", "default": 0},',
+        ),
         ('{"name": "topic", "type": "string"},', ""),
         ('"default": 0', '"default": 1'),
         ('"name": "topic"', '"name": "topics"'),
     ],
     ids=["a field more", "a field less", "another default", "another name"],
-)  # fmt: skip
+)
 def test_a_schema_edited_in_place_is_refused_with_what_to_do_instead(before: str, after: str) -> None:
     text = ANCHOR["anchor.v1"].text
     assert before in text

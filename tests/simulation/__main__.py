@@ -1,4 +1,7 @@
-"""`python -m tests.simulation --seeds 10000 --start 0`: run many seeds; a failing one is named, with how to replay it."""
+"""`python -m tests.simulation --seeds 10000 --start 0`: run many seeds.
+
+A failing one is named, with how to replay it.
+"""
 
 import argparse
 import sys

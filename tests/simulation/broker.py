@@ -64,9 +64,19 @@ class Broker:
         lying.records.append(Record(topic, partition, offset, stamp_ms, key, value, tuple(headers)))
         lying.raw.append(
             ConsumerRecord(
-                topic, partition, offset, stamp_ms, 0, key, value, None, len(key or b""), len(value or b""), tuple(headers)
+                topic,
+                partition,
+                offset,
+                stamp_ms,
+                0,
+                key,
+                value,
+                None,
+                len(key or b""),
+                len(value or b""),
+                tuple(headers),
             )
-        )  # fmt: skip
+        )
         self.trace.append((round(self.loop.time(), 6), topic, partition, offset, value))
         for watcher in lying.watchers:
             watcher()
@@ -82,7 +92,10 @@ class Broker:
 
 
 class WorkerLog:
-    """`streams.kafka.client.Log` as one process has it: its sends to a partition arrive in order, and whether or not it lives on."""
+    """`streams.kafka.client.Log` as one process has it.
+
+    Its sends to a partition arrive in order, and whether or not it lives on.
+    """
 
     def __init__(self, broker: Broker, process: Process | None, group: str) -> None:
         self._broker, self._process, self._group = broker, process, group
@@ -103,9 +116,14 @@ class WorkerLog:
         await arrived
 
     async def send(
-        self, topic: str, partition: int | None, key: bytes | None, value: bytes | None, headers: Headers = (),
+        self,
+        topic: str,
+        partition: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
         timestamp_ms: int | None = None,
-    ) -> Sent:  # fmt: skip
+    ) -> Sent:
         return (await self.send_many([Outgoing(topic, key, value, partition, headers, timestamp_ms)]))[0]
 
     async def send_many(self, records: Sequence[Outgoing]) -> list[Sent]:

@@ -1,7 +1,7 @@
 """What must hold, whatever went wrong. Reads the history, the ledger and what lies in Kafka; never the core's memory.
 
-The numbers (I1 ...) are those of the invariants that every run is held to: complete, single, balance, serial, order, claims,
-offsets, live, chain. The chain rule is walked here a second time, by code of its own.
+The numbers (I1 ...) are those of the invariants that every run is held to: complete, single, balance, serial, order,
+claims, offsets, live, chain. The chain rule is walked here a second time, by code of its own.
 """
 
 from collections import defaultdict

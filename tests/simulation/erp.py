@@ -1,4 +1,7 @@
-"""A company's Service Layer without HTTP, over the simulators' ledger: locks, service time, and everything that goes wrong."""
+"""A company's Service Layer without HTTP, over the simulators' ledger.
+
+Locks, service time, and everything that goes wrong.
+"""
 
 import asyncio
 from collections import Counter
@@ -62,7 +65,7 @@ class Server:
 
     async def serve(
         self, requests: Sequence[messages.Request], process: Process, extra_s: float
-    ) -> list[messages.B1Answer]:
+    ) -> list[messages.LedgerAnswer]:
         """Locks, time, commit. Runs in the world: the client's death does not stop it."""
         self.points(process, "c3")
         company = self.company
@@ -131,7 +134,7 @@ class SimServiceLayer:
             call = self._calls[name] = Call(name, work.items)
         return call
 
-    async def _change(self, requests: Sequence[messages.Request]) -> list[messages.B1Answer]:
+    async def _change(self, requests: Sequence[messages.Request]) -> list[messages.LedgerAnswer]:
         server, random, faults = self._server, self._server.random, self._server.faults
         await self._connect()
         chance = random.random()

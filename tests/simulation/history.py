@@ -1,7 +1,7 @@
 """What the sources of one run say: orders, dispatches, cancellations, refunds and stock movements, in no good order.
 
-Everything is drawn from one seed. A record is what a connector would publish; `Fact.publish_s` is when it does. What the checker
-needs to know of a stock event beforehand stands beside it.
+Everything is drawn from one seed. A record is what a connector would publish; `Fact.publish_s` is when it does. What
+the checker needs to know of a stock event beforehand stands beside it.
 """
 
 from dataclasses import dataclass, replace
@@ -69,7 +69,10 @@ def shape_of(random: Random) -> Shape:
 
 
 class History:
-    """All facts of a run, by the time of publishing. The order within one topic and key is the source's own, repeats aside."""
+    """All facts of a run, by the time of publishing.
+
+    The order within one topic and key is the source's own, repeats aside.
+    """
 
     def __init__(self, random: Random, codec: Codec, shape: Shape) -> None:
         self._random, self._codec, self._shape = random, codec, shape
@@ -101,10 +104,16 @@ class History:
             tax = (net / 5).quantize(_CENT, ROUND_HALF_UP)
             lines.append(
                 OrderLine(
-                    line_id=f"{index}", sku=random.choice(ITEMS), quantity=quantity, unit_price=price, discount=discount,
-                    tax_code="GB-20", tax_amount=tax, location=random.choice((None, None, "BACK")),
+                    line_id=f"{index}",
+                    sku=random.choice(ITEMS),
+                    quantity=quantity,
+                    unit_price=price,
+                    discount=discount,
+                    tax_code="GB-20",
+                    tax_amount=tax,
+                    location=random.choice((None, None, "BACK")),
                 )
-            )  # fmt: skip
+            )
         shipping = random.choice((None, Shipping(amount=Decimal("4.95"), tax_amount=Decimal("0.99"), tax_code="GB-20")))
         net = sum((self._net(line) for line in lines), Decimal(0)) + (shipping.amount if shipping else 0)
         tax = sum((line.tax_amount or Decimal(0) for line in lines), Decimal(0)) + (
@@ -112,9 +121,14 @@ class History:
         )
         wrong = random.random() < 0.05
         placed = OrderPlaced(
-            **self._common("shop", order_id, at_s), order_id=order_id, currency="GBP", lines=tuple(lines), shipping=shipping,
-            tax_total=tax, grand_total=net + tax + (1 if wrong else 0),
-        )  # fmt: skip
+            **self._common("shop", order_id, at_s),
+            order_id=order_id,
+            currency="GBP",
+            lines=tuple(lines),
+            shipping=shipping,
+            tax_total=tax,
+            grand_total=net + tax + (1 if wrong else 0),
+        )
         if random.random() < 0.05:
             placed = replace(placed, lines=(replace(lines[0], sku=MISSING_ITEM), *lines[1:]))
         if random.random() > 0.04:  # else the order is never published
@@ -145,10 +159,14 @@ class History:
             if lines:
                 shipment, at_s = f"S{order.order_id}-{number}", at_s + random.uniform(0, 20)
                 event = DispatchConfirmed(
-                    **self._common("warehouse", shipment, at_s), shipment_id=shipment, order_id=order.order_id,
-                    location=random.choice(("MAIN", "MAIN", "BACK")), carrier=random.choice((None, "dpd")),
-                    service="next-day", lines=tuple(lines),
-                )  # fmt: skip
+                    **self._common("warehouse", shipment, at_s),
+                    shipment_id=shipment,
+                    order_id=order.order_id,
+                    location=random.choice(("MAIN", "MAIN", "BACK")),
+                    carrier=random.choice((None, "dpd")),
+                    service="next-day",
+                    lines=tuple(lines),
+                )
                 self._tell(event, at_s, order.order_id)
         return dispatched
 
@@ -182,16 +200,24 @@ class History:
                     total += amount + tax
                     lines.append(
                         RefundLine(
-                            line_id=line.line_id, sku=line.sku, quantity=quantity, amount=amount, tax_amount=tax,
+                            line_id=line.line_id,
+                            sku=line.sku,
+                            quantity=quantity,
+                            amount=amount,
+                            tax_amount=tax,
                             restock=random.random() < 0.6,
                         )
-                    )  # fmt: skip
+                    )
             if lines:
                 refund, at_s = f"R{order.order_id}-{number}", at_s + random.uniform(0, 40)
                 event = RefundIssued(
-                    **self._common("shop", refund, at_s), refund_id=refund, order_id=order.order_id, currency="GBP",
-                    lines=tuple(lines), total=total,
-                )  # fmt: skip
+                    **self._common("shop", refund, at_s),
+                    refund_id=refund,
+                    order_id=order.order_id,
+                    currency="GBP",
+                    lines=tuple(lines),
+                    total=total,
+                )
                 self._tell(event, at_s, order.order_id)
 
     # ---- stock
@@ -204,9 +230,11 @@ class History:
         if random.random() < 0.02:
             delta = Decimal("90071992547.409931")
         fields: dict[str, Any] = {
-            "sku": sku, "location": random.choice(("MAIN", "MAIN", "MAIN", "BACK", "ATTIC" if random.random() < 0.3 else "MAIN")),
-            "delta": delta, "reason": random.choice(("receipt", "damaged", "found", "count", "other")),
-        }  # fmt: skip
+            "sku": sku,
+            "location": random.choice(("MAIN", "MAIN", "MAIN", "BACK", "ATTIC" if random.random() < 0.3 else "MAIN")),
+            "delta": delta,
+            "reason": random.choice(("receipt", "damaged", "found", "count", "other")),
+        }
         if random.random() < 0.05:
             fields["reason"] = "return"
         if random.random() < 0.1:

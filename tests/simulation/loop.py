@@ -24,7 +24,10 @@ class State(Enum):
 
 
 class Process:
-    """One operating-system process: everything that runs in its context. What is due while it is not running is kept."""
+    """One operating-system process: everything that runs in its context.
+
+    What is due while it is not running is kept.
+    """
 
     def __init__(self, name: str, loop: "VirtualLoop") -> None:
         self.name, self.state = name, State.RUNNING
@@ -81,7 +84,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         held.clear()
 
     def end(self) -> None:
-        """Let everything that still waits unwind, dead processes too, so that nothing complains when it is collected."""
+        """Let everything that still waits unwind, dead processes too.
+
+        So nothing complains when it is collected.
+        """
         for process in self.processes:
             process.state = State.RUNNING
             self.release(process.held)

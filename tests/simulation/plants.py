@@ -1,7 +1,7 @@
 """Bugs to plant in the core, one at a time: a harness that has never failed proves nothing.
 
-Each is a mistake that somebody could make, made by replacing one function of the core while a run lasts. The names are those of
-the list in the reference on faults.
+Each is a mistake that somebody could make, made by replacing one function of the core while a run lasts. The names are
+those of the list in the reference on faults.
 """
 
 import asyncio

@@ -50,15 +50,19 @@ def test_every_planted_bug_is_found() -> None:
 
 
 def test_a_seed_replays_exactly_whatever_python_hashes_to() -> None:
-    """Two processes with other hashes of strings write the same records and send the same requests at the same times."""
+    """Two processes with other hashes of strings write and send the same at the same times."""
     script = "from tests.simulation.world import run\nfor seed in range(40): print(run(seed).digest)"
     digests = [
         subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hashes}, capture_output=True, text=True,
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
             check=True,
         ).stdout
         for hashes in ("1", "2")
-    ]  # fmt: skip
+    ]
     assert digests[0] == digests[1]
     assert len(digests[0].split()) == 40
 

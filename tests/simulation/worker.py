@@ -1,7 +1,10 @@
-"""One worker process: the real `Pipeline` under the real hooks of `streams.faust_host.app`, with Faust's part played here.
+"""One worker process: the real `Pipeline` under the real hooks of `streams.faust_host.app`.
 
-What `streams.faust_host.transport` does for the app is done here in the same order: positions, `on_assigned`, batches one at a time per
-partition, a commit of watermarks every second, and `before_release` when the group takes the partitions back.
+With Faust's part played here.
+
+What `streams.faust_host.transport` does for the app is done here in the same order: positions, `on_assigned`, batches
+one at a time per partition, a commit of watermarks every second, and `before_release` when the group takes the
+partitions back.
 """
 
 import asyncio
@@ -54,10 +57,15 @@ class Worker:
     _watch = staticmethod(StreamsApp._watch)
 
     def __init__(
-        self, config: Config, ports: Ports, process: Process, broker: Broker,
-        commit: Callable[["Worker", int, dict[TP, Committed]], Awaitable[bool]], crashed: Callable[["Worker", BaseException], None],
+        self,
+        config: Config,
+        ports: Ports,
+        process: Process,
+        broker: Broker,
+        commit: Callable[["Worker", int, dict[TP, Committed]], Awaitable[bool]],
+        crashed: Callable[["Worker", BaseException], None],
         batch_size: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.process, self.generation = process, 0
         self.pipeline = Pipeline(config, ports)
         self._config, self._ports, self._broker = config, ports, broker

@@ -1,4 +1,7 @@
-"""One seed, one run: sources publish, workers come, die and freeze, the broker and B1 fail; then everything is repaired and must drain."""
+"""One seed, one run: sources publish, workers come, die and freeze, the broker and B1 fail.
+
+Then everything is repaired and must drain.
+"""
 
 import asyncio
 import copy
@@ -33,10 +36,27 @@ from tests.simulation.loop import Process, State, StuckError, VirtualLoop
 from tests.simulation.worker import SimClock, Worker, places
 from tests.streams.fakes import ENVIRON, example
 
-#: Where a process may be stopped: the windows', the stock documents', the poster's; c3 to c5 are inside B1, c8 before a commit.
+#: Where a process may be stopped: the windows', the stock documents', the poster's; c3 to c5 are inside B1, c8 before a
+#: commit.
 POINTS = (
-    "w1", "w2", "w3", "w5", "s1", "s2", "s3", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "i1",
-)  # fmt: skip
+    "w1",
+    "w2",
+    "w3",
+    "w5",
+    "s1",
+    "s2",
+    "s3",
+    "c1",
+    "c2",
+    "c3",
+    "c4",
+    "c5",
+    "c6",
+    "c7",
+    "c8",
+    "c9",
+    "i1",
+)
 #: After everything is repaired all must be worked off within this.
 LIVE_S = 3600.0
 _SESSION_S, _REBALANCE_S = 10.0, 30.0
@@ -94,9 +114,12 @@ def _config(length_s: int, members: int, lines: int, in_flight: int, preview: bo
     data["kafka"] |= {"partitions": 2, "company_partitions": 2}
     acme = data["companies"]["acme"]
     acme |= {
-        "in_flight": in_flight, "lock_park_after_s": 15, "totals": {"preview": preview}, "items": {},
+        "in_flight": in_flight,
+        "lock_park_after_s": 15,
+        "totals": {"preview": preview},
+        "items": {},
         "window": {"length_s": length_s, "max_members": members, "max_lines": lines},
-    }  # fmt: skip
+    }
     acme["warehouses"]["LON2"] = {"owner": "warehouse", "location": "BACK", "returns_by": "refund"}
     return parse(data, Path(__file__).parent, ENVIRON)
 
@@ -108,9 +131,12 @@ def _metrics() -> Metrics:
 
 def configuration(random: Random) -> Config:
     return _config(
-        random.choice((1, 5, 20)), random.choice((2, 4, 50)), random.choice((1, 2, 50)), random.choice((1, 2, 8)),
+        random.choice((1, 5, 20)),
+        random.choice((2, 4, 50)),
+        random.choice((1, 2, 50)),
+        random.choice((1, 2, 8)),
         random.random() < 0.3,
-    )  # fmt: skip
+    )
 
 
 def plan_of(random: Random) -> Plan:
@@ -156,12 +182,19 @@ def plan_of(random: Random) -> Plan:
         what = random.choice(("lock", "lock", "inactive", "period"))
         people.append((what, random.choice((*ITEMS, LOT_ITEM)), start, start + random.uniform(1, 80)))
     return Plan(
-        workers=random.choice((1, 2, 2, 3)), triggers=tuple(triggers), erp=erp, broker=broker, outages=outages,
-        people=tuple(people), heal_s=heal_s, stock=random.choice((0, 3, 1000, 1000)), locked_code=random.choice((-2039, -2035)),
+        workers=random.choice((1, 2, 2, 3)),
+        triggers=tuple(triggers),
+        erp=erp,
+        broker=broker,
+        outages=outages,
+        people=tuple(people),
+        heal_s=heal_s,
+        stock=random.choice((0, 3, 1000, 1000)),
+        locked_code=random.choice((-2039, -2035)),
         batch_size=random.choice((1, 4, 50)),
         rebalances=tuple(random.uniform(1, 80) for _ in range(random.choice((1, 3, 8)) if sometimes(0.2) else 0)),
         skew_s=random.choice((0.0, 0.0, 300.0, -300.0)) if disturbed else 0.0,
-    )  # fmt: skip
+    )
 
 
 class World:
@@ -174,9 +207,11 @@ class World:
         self.history = History(random, self._codec, shape_of(random))
         self.broker = Broker(self.loop, random, wanted(self.config))
         self.company = Company(
-            clock=company_clock(self.loop), with_claims=True, master_data=self._master_data(),
+            clock=company_clock(self.loop),
+            with_claims=True,
+            master_data=self._master_data(),
             rules=Rules(locked_code=self.plan.locked_code),
-        )  # fmt: skip
+        )
         self.server = Server(self.loop, random, self.company)
         self.server.points = self._passes
         self.facts: dict[tuple[str, int, int], Fact] = {}
@@ -209,7 +244,7 @@ class World:
             "ShippingTypes": [{"Code": 3}],
             "ChartOfAccounts": [{"Code": code} for code in ("4000", "4900", "5100")],
             "stock": stock if self.plan.stock else [],
-        }  # fmt: skip
+        }
 
     # ---- the run
 
@@ -228,9 +263,15 @@ class World:
         self.loop.end()
         trace = hashlib.sha256(repr((self.broker.trace, self.server.trace)).encode()).hexdigest()[:16]
         return Result(
-            self.seed, self.checker.violations, self._hits, self._survived, trace, len(self.facts), virtual_s,
+            self.seed,
+            self.checker.violations,
+            self._hits,
+            self._survived,
+            trace,
+            len(self.facts),
+            virtual_s,
             dict(self.company.counters),
-        )  # fmt: skip
+        )
 
     async def _go(self) -> tuple[bool, str | None]:
         plan, loop = self.plan, self.loop
@@ -320,9 +361,14 @@ class World:
                 )  # the process is gone, or stands still: it does not come back from here until it goes on
 
         ports = Ports(
-            log, self._codec, SimClock(self.loop, self.plan.skew_s if number % 2 else 0.0), Random(self.seed * 100 + number),
-            _metrics(), lambda company: SimServiceLayer(self.server, process), crash_point,
-        )  # fmt: skip
+            log,
+            self._codec,
+            SimClock(self.loop, self.plan.skew_s if number % 2 else 0.0),
+            Random(self.seed * 100 + number),
+            _metrics(),
+            lambda company: SimServiceLayer(self.server, process),
+            crash_point,
+        )
         self._workers.append(
             process.context.run(
                 Worker, self.config, ports, process, self.broker, self._commit, self._crashed, self.plan.batch_size
@@ -492,5 +538,6 @@ def quiet() -> None:
     """Nothing of what the core has to say is of use in a thousand runs."""
     structlog.configure(
         processors=[lambda logger, name, event: event],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), logger_factory=structlog.ReturnLoggerFactory(),
-    )  # fmt: skip
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )

@@ -70,9 +70,17 @@ class World:
 
     async def queued(self, kind: str, topic: str, offset: int, queue: str = "erp-orders", age_s: float = 60) -> None:
         posting = Posting(
-            k=f"{kind}-K", kind=kind, company="acme", source="shop", digest=bytes(16), topic=self.config.topic(topic),
-            partition=0, offset=offset, timestamp_ms=NOW_MS - int(age_s * 1000), value=b"x",
-        )  # fmt: skip
+            k=f"{kind}-K",
+            kind=kind,
+            company="acme",
+            source="shop",
+            digest=bytes(16),
+            topic=self.config.topic(topic),
+            partition=0,
+            offset=offset,
+            timestamp_ms=NOW_MS - int(age_s * 1000),
+            value=b"x",
+        )
         await self.log.send(self.config.topic(queue), 0, b"acme", self.codec.encode(posting), timestamp_ms=NOW_MS)
 
     def done(

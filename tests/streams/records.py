@@ -13,9 +13,15 @@ from tests.streams.fakes import ENVIRON, ROOT, example
 
 
 def raw(
-    topic: str, offset: int, value: bytes | None, key: bytes | None = b"key", *, partition: int = 0, timestamp: int = 1_000,
+    topic: str,
+    offset: int,
+    value: bytes | None,
+    key: bytes | None = b"key",
+    *,
+    partition: int = 0,
+    timestamp: int = 1_000,
     headers: Sequence[tuple[str, bytes]] = (),
-) -> Any:  # fmt: skip
+) -> Any:
     return ConsumerRecord(
         topic, partition, offset, timestamp, 0, key, value, None, 0, len(value or b""), tuple(headers)
     )
@@ -74,8 +80,11 @@ def two_companies(**kafka: Any) -> Config:
     acme = data["companies"]["acme"]
     acme["window"] = {"length_s": 60, "max_members": 10}
     data["companies"]["beta"] = {
-        **acme, "partition": 2, "company_db": "SBO_BETA", "window": {"length_s": 5, "max_members": 900},
+        **acme,
+        "partition": 2,
+        "company_db": "SBO_BETA",
+        "window": {"length_s": 5, "max_members": 900},
         "warehouses": {"B1": {"owner": "depot", "location": "MAIN"}},
-    }  # fmt: skip
+    }
     data["connectors"]["depot"] = {"kind": "ims", "company": "beta", "inbox": "in/depot"}
     return parse(data, ROOT, ENVIRON)

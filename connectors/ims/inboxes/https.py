@@ -152,12 +152,16 @@ class HttpsInbox:
         found = [entry for row in rows if (entry := _entry(row)) is not None]
         if len(found) > MAX_FILES:
             raise RetriableError(
-                f'{self._address}: the index has more than {MAX_FILES} files; take old ones away, or write done = "delete"'
+                f"{self._address}: the index has more than {MAX_FILES} files; take old ones away, or write done = "
+                '"delete"'
             )
         return found
 
     async def _versioned(self, name: str, index: dict[str, _Entry]) -> _Entry | None:
-        """A row of the index with its version; where the index does not say, the server is asked, once for each look."""
+        """A row of the index with its version.
+
+        Where the index does not say, the server is asked, once for each look.
+        """
         entry = index.get(name)
         if entry is None or entry.version is not None or self._deletes:
             return entry

@@ -129,7 +129,8 @@ class Spool:
             self.handle.write(chunk)
         except OSError as error:
             raise RetriableError(
-                f"{self._what} cannot be kept here ({error.strerror}); make room in {tempfile.gettempdir()}, or set TMPDIR"
+                f"{self._what} cannot be kept here ({error.strerror}); make room in {tempfile.gettempdir()}, or set "
+                "TMPDIR"
             ) from error
 
     @property

@@ -181,7 +181,8 @@ class SftpInbox:
         except asyncssh.HostKeyNotVerifiable:
             shown = f" (it shows {client.seen})" if client.seen else ""
             raise FatalError(
-                f"{self._address}: the server's key is not the one we know{shown}; ask its owner whether it has changed. "
+                f"{self._address}: the server's key is not the one we know{shown}; ask its owner whether it has "
+                "changed. "
                 "Only if it has: fix host_key or known_hosts, then restart"
             ) from None
         except (asyncssh.PermissionDenied, asyncssh.IllegalUserName):
@@ -210,7 +211,8 @@ class SftpInbox:
                 found["client_keys"] = [asyncssh.import_private_key(settings.key_file.reveal() + "\n", passphrase)]
             except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
                 raise FatalError(
-                    "key_file is no private key that we can open; write it with ssh-keygen, and add key_passphrase if it has "
+                    "key_file is no private key that we can open; write it with ssh-keygen, and add key_passphrase if "
+                    "it has "
                     "one. Then it must be PKCS#8: openssl pkcs8 -topk8"
                 ) from None
         return found

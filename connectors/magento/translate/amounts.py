@@ -122,8 +122,8 @@ def _line_amounts(
 def _shipping_nets(document: OrderRecord | CreditmemoRecord, rows: Iterable[PricedRow]) -> Iterator[Decimal]:
     """What shipping may cost net of its discount, the likelier first.
 
-    A discount is with tax where the shop computes it so, up to the whole of `shipping_incl_tax`, and the compensation is
-    the tax in it. An order says both by themselves; a credit memo says them only within the document's.
+    A discount is with tax where the shop computes it so, up to the whole of `shipping_incl_tax`, and the compensation
+    is the tax in it. An order says both by themselves; a credit memo says them only within the document's.
     """
     row_discounts = row_compensations = ZERO
     for row in rows:

@@ -32,9 +32,10 @@ def refunded(
 ) -> tuple[OrderCancelled | RefundIssued, ...]:
     """What a credit memo means: goods that will not leave any more, and money back for those that had left.
 
-    The shop takes a refund off what it has still to ship, as long as there is something (qty_to_ship = ordered - shipped -
-    refunded - cancelled). B1 has not invoiced those goods, so there they are cancelled and not credited. Where nothing
-    had left and nothing will, the refund is emitted as it is, for the record: it ends as a no-op.
+    The shop takes a refund off what it has still to ship, as long as there is something
+    (qty_to_ship = ordered - shipped - refunded - cancelled). B1 has not invoiced those goods, so there they are
+    cancelled and not credited. Where nothing had left and nothing will, the refund is emitted as it is, for the
+    record: it ends as a no-op.
 
     Raises:
         RecordError: It names rows that the order does not have, or money that none of its parts explains.

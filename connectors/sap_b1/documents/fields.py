@@ -23,8 +23,17 @@ MAX_NAME = 100
 
 # Countries whose states B1 knows from the start; elsewhere a region is free text, which only County takes (inference).
 _STATES = frozenset({"AU", "BR", "CA", "IN", "MX", "US"})
-_ADDRESS_LENGTHS = {"Street": 100, "Block": 100, "City": 100, "ZipCode": 20, "County": 100, "State": 3, "Country": 3,
-                    "Address2": 50, "Address3": 50}  # fmt: skip
+_ADDRESS_LENGTHS = {
+    "Street": 100,
+    "Block": 100,
+    "City": 100,
+    "ZipCode": 20,
+    "County": 100,
+    "State": 3,
+    "Country": 3,
+    "Address2": 50,
+    "Address3": 50,
+}
 
 
 @contextmanager

@@ -96,7 +96,10 @@ def sum_of(bags: Sequence[records.MoneyBag]) -> Decimal:
 
 
 def unreadable(order_id: str, updated_at: str, raw: object, fault: str, events: Sequence[str]) -> RefusedRecord:
-    """The dead letter of an order that cannot be read: what of it is wanted is not emitted, so there is one in any case."""
+    """The dead letter of an order that cannot be read.
+
+    What of it is wanted is not emitted, so there is one in any case.
+    """
     event_type = "order_placed" if "order_placed" in events or not events else events[0]
     error = f"{fault}; report it, and replay it edited"
     return refused(event_type, f"order-{order_id}-{updated_at}", raw, error, order_id=order_id)

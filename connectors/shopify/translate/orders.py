@@ -168,7 +168,8 @@ class OrderEventBuilder:
             return OrderChange(key, step.created_at, final=step.status not in _OPEN_STATES)
         key = f"f{step.id}-cancelled"
         what = (
-            f"had fulfilment {step.id}, which was cancelled after it was made; if B1 has its delivery, return it there by hand, "
+            f"had fulfilment {step.id}, which was cancelled after it was made; if B1 has its delivery, return it "
+            "there by hand, "
             "then discard this"
         )
         letter = self._refusal("dispatch_confirmed", key, what, self._order.id)

@@ -1,9 +1,9 @@
 """The orders within an order: as it was placed, what each edit added, what each exchange sold.
 
-Shopify states sales by agreements: one of reason ORDER, then one for each edit, return and refund. Goods that a customer
-gets for those sent back are sales of an agreement of reason RETURN (shopify.dev changelog, "Return Sales and Exchange
-APIs", 2024-04); the order's own lines and total then hold them as if they had always been there. An order that has no
-other sales than its first is stated by its own lines.
+Shopify states sales by agreements: one of reason ORDER, then one for each edit, return and refund. Goods that a
+customer gets for those sent back are sales of an agreement of reason RETURN (shopify.dev changelog, "Return Sales and
+Exchange APIs", 2024-04); the order's own lines and total then hold them as if they had always been there. An order that
+has no other sales than its first is stated by its own lines.
 """
 
 from collections.abc import Mapping, Sequence

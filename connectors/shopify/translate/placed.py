@@ -255,7 +255,7 @@ def _currency(order: records.Order) -> str:
     return order.total_price_set.shop_money.currency_code
 
 
-def _address(address: records.AddressRecord | None) -> Address | None:
+def _address(address: records.ShopifyAddress | None) -> Address | None:
     if address is None:
         return None
     return Address(

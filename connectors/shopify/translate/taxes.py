@@ -1,7 +1,8 @@
 """Tax codes of lines, charges and adjustments.
 
-A rate that Shopify states is never left to the company's default code: where the country is not known (a sale at a till has
-no address), the code is the rate alone, as `20`, which somebody maps or B1 refuses. A rate is believed only as far as the
+A rate that Shopify states is never left to the company's default code: where the country is not known (a sale at a till
+has no address), the code is the rate alone, as `20`, which somebody maps or B1 refuses. A rate is believed only as far
+as the
 tax agrees with it: buyers who are exempt have tax lines of 20 % that come to nothing.
 """
 
@@ -73,7 +74,10 @@ class ShopifyTaxCodes:
         return "+".join(sorted(codes)) or None
 
     def code_of_amount(self, amount: NetTax) -> str:
-        """The code of an amount that states its tax and not its rate: one of the order's rates that comes to the same."""
+        """The code of an amount that states its tax and not its rate.
+
+        One of the order's rates that comes to the same.
+        """
         if not amount.tax:
             return self.code((), amount)
         slack = 2 * smallest_unit(self._currency)

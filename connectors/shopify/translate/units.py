@@ -1,4 +1,7 @@
-"""Who had which units when: an order's units followed through fulfilments and refunds, in the order in which they happened."""
+"""Who had which units when: an order's units followed through fulfilments and refunds.
+
+In the order in which they happened.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -25,7 +25,8 @@ class LineAmounts:
         price: Of one unit, net, up to 6 decimals.
         discount: Off the whole line, net, up to 6 decimals.
         rate: Percent, up to 6 decimals, as Veeqo has it or as the totals correct it; None: it has none.
-        named_rate: The percent that a tax code is named by: of a rate that somebody divided out, the plain one behind it.
+        named_rate: The percent that a tax code is named by: of a rate that somebody divided out, the plain one behind
+            it.
         tax: Of the whole line; None: B1 computes it.
     """
 
@@ -140,7 +141,10 @@ def _total_tax(order: VeeqoOrder, goods: Decimal, delivery: Decimal, step: Decim
 
 
 def _plain_percent(rate: Decimal, net: Decimal, step: Decimal) -> Decimal:
-    """A rate with more than six decimals was divided out of rounded amounts: the shortest percent that explains them."""
+    """A rate with more than six decimals was divided out of rounded amounts.
+
+    The shortest percent that explains them.
+    """
     percent = rate * 100
     if rate == _rounded(rate, _STEP) or not net:
         return percent

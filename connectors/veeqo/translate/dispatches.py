@@ -13,10 +13,28 @@ from schemas.events import DispatchConfirmed, DispatchLine
 
 #: Carriers by id, where a shipment names only that (api-docs, "Create a Shipment"; 3 is "Other").
 CARRIERS = {
-    "1": "Royal Mail", "2": "FedEx", "3": "Other", "4": "DPD", "5": "UPS", "6": "CityLink", "7": "USPS", "8": "Interlink",
-    "9": "DHL", "10": "MyHermes", "11": "Australia Post", "12": "Parcelforce", "13": "TNT", "14": "Yodel", "15": "APC",
-    "16": "DX", "17": "UK Mail", "18": "Israel Post", "19": "Canada Post", "23": "Hermes World", "24": "DHL DE",
-}  # fmt: skip
+    "1": "Royal Mail",
+    "2": "FedEx",
+    "3": "Other",
+    "4": "DPD",
+    "5": "UPS",
+    "6": "CityLink",
+    "7": "USPS",
+    "8": "Interlink",
+    "9": "DHL",
+    "10": "MyHermes",
+    "11": "Australia Post",
+    "12": "Parcelforce",
+    "13": "TNT",
+    "14": "Yodel",
+    "15": "APC",
+    "16": "DX",
+    "17": "UK Mail",
+    "18": "Israel Post",
+    "19": "Canada Post",
+    "23": "Hermes World",
+    "24": "DHL DE",
+}
 
 
 def dispatch_confirmed(

@@ -21,7 +21,8 @@ def order_placed(order: VeeqoOrder, context: VeeqoContext) -> OrderPlaced:
     settings = context.settings
     if order.merged_to_id is not None and settings.merged_orders == "refuse":
         raise RecordError(
-            f"the order was merged into order {order.merged_to_id} in Veeqo, which has its lines now; discard this, or set "
+            f"the order was merged into order {order.merged_to_id} in Veeqo, which has its lines now; discard this, "
+            "or set "
             f'connectors.{context.source}.merged_orders = "place" where Veeqo keeps both'
         )
     currency = order.currency_code or (order.channel.currency_code if order.channel else None) or settings.currency

@@ -106,21 +106,30 @@ def write_simulator_files(folder: Path, plan: SalesPlan) -> None:
     settings: dict[str, dict[str, Any]] = {
         "magento": {"credentials": keys["magento"], "late": 0.1},
         "shopify": {
-            **keys["shopify"], "domain": "acme.myshopify.com", "locations": {"31": "Main", "32": "Dotcom"},
-            "restore": 1000, "index_lag_s": 1, "skew_s": 2,
+            **keys["shopify"],
+            "domain": "acme.myshopify.com",
+            "locations": {"31": "Main", "32": "Dotcom"},
+            "restore": 1000,
+            "index_lag_s": 1,
+            "skew_s": 2,
         },
         "veeqo": {
-            **keys["veeqo"], "warehouses": {"11": "Veeqo"}, "behaviour": {"capacity": 40, "drain_per_s": 10},
+            **keys["veeqo"],
+            "warehouses": {"11": "Veeqo"},
+            "behaviour": {"capacity": 40, "drain_per_s": 10},
             "products": [[sku, {"11": str(plan.opening[sku, "VEQ1"])}] for sku in skus],
         },
         "seko": {
-            **keys["seko"], "dcs": [*VENDOR_PLACES["seko"].values(), UNMAPPED_FACILITY], "cadence_s": 2, "lag_s": 1,
+            **keys["seko"],
+            "dcs": [*VENDOR_PLACES["seko"].values(), UNMAPPED_FACILITY],
+            "cadence_s": 2,
+            "lag_s": 1,
             "stock": [
                 [VENDOR_PLACES["seko"][code], sku, str(units)]
                 for (sku, code), units in plan.opening.items()
                 if code in VENDOR_PLACES["seko"]
             ],
         },
-    }  # fmt: skip
+    }
     for vendor, each in settings.items():
         (folder / f"{vendor}.json").write_text(json.dumps(each), encoding="utf-8")

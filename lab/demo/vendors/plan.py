@@ -121,16 +121,28 @@ class _SalesSplitter:
         rate = lines[0]["tax_rate"]
         self._countries.add((country, rate))
         self._actions.append(
-            VendorAction(at, vendor, {
-                "action": "order", "number": number, "country": country, "rate": rate,
-                "shipping": event.get("shipping", {}).get("amount", "0"),
-                "lines": [
-                    {"sku": line["sku"], "name": line.get("name", line["sku"]), "quantity": line["quantity"],
-                     "price": line["unit_price"], "rate": line["tax_rate"]}
-                    for line in lines
-                ],
-            })
-        )  # fmt: skip
+            VendorAction(
+                at,
+                vendor,
+                {
+                    "action": "order",
+                    "number": number,
+                    "country": country,
+                    "rate": rate,
+                    "shipping": event.get("shipping", {}).get("amount", "0"),
+                    "lines": [
+                        {
+                            "sku": line["sku"],
+                            "name": line.get("name", line["sku"]),
+                            "quantity": line["quantity"],
+                            "price": line["unit_price"],
+                            "rate": line["tax_rate"],
+                        }
+                        for line in lines
+                    ],
+                },
+            )
+        )
         if vendor == "veeqo":
             for line in lines:
                 self._leaves[line["sku"], "VEQ1"] += 0  # it must know the product
@@ -142,12 +154,19 @@ class _SalesSplitter:
         for at_line, quantity in lines:
             self._leaves[sold.skus[at_line], code] += quantity
         self._actions.append(
-            VendorAction(at, sold.vendor, {
-                "action": "dispatch", "order": event["order_id"], "place": VENDOR_PLACES[sold.vendor][code],
-                "carrier": event["carrier"], "tracking": event["tracking_numbers"][0],
-                "lines": [[at_line, str(quantity)] for at_line, quantity in lines],
-            })
-        )  # fmt: skip
+            VendorAction(
+                at,
+                sold.vendor,
+                {
+                    "action": "dispatch",
+                    "order": event["order_id"],
+                    "place": VENDOR_PLACES[sold.vendor][code],
+                    "carrier": event["carrier"],
+                    "tracking": event["tracking_numbers"][0],
+                    "lines": [[at_line, str(quantity)] for at_line, quantity in lines],
+                },
+            )
+        )
         if sold.vendor not in DISPATCHERS:
             shop = self._actions[-1].body
             parcel = {
@@ -171,13 +190,19 @@ class _SalesSplitter:
     def _refund(self, at: datetime, event: dict[str, Any]) -> None:
         sold, lines = self._orders[event["order_id"]], event["lines"]
         self._actions.append(
-            VendorAction(at, sold.vendor, {
-                "action": "refund", "order": event["order_id"],
-                "place": VENDOR_PLACES[sold.vendor][CODE_OF_LOCATION[lines[0]["location"]]], "restock": lines[0]["restock"],
-                "shipping": event.get("shipping", {}).get("amount", "0"),
-                "lines": [[int(line["line_id"]) - 1, line["quantity"]] for line in lines],
-            })
-        )  # fmt: skip
+            VendorAction(
+                at,
+                sold.vendor,
+                {
+                    "action": "refund",
+                    "order": event["order_id"],
+                    "place": VENDOR_PLACES[sold.vendor][CODE_OF_LOCATION[lines[0]["location"]]],
+                    "restock": lines[0]["restock"],
+                    "shipping": event.get("shipping", {}).get("amount", "0"),
+                    "lines": [[int(line["line_id"]) - 1, line["quantity"]] for line in lines],
+                },
+            )
+        )
 
     def _adjust(self, entry: FeedEntry, event: dict[str, Any]) -> None:
         """A third of the items is counted by Veeqo, the others by SEKO."""

@@ -54,7 +54,10 @@ class VendorInput:
     def about(self) -> str:
         counts = Counter(action.vendor for action in self._plan.actions)
         told = ", ".join(f"{counts[vendor]:,} at {vendor.title()}" for vendor in VENDORS)
-        return f"{self._made.first} to {self._made.last} pressed into now: {told}, {len(self._plan.till):,} lines of the till"
+        return (
+            f"{self._made.first} to {self._made.last} pressed into now: {told}, {len(self._plan.till):,} lines "
+            "of the till"
+        )
 
     @property
     def lines(self) -> int:

@@ -37,7 +37,8 @@ class BundlePart:
 class CartItem:
     """What a buyer puts into the cart; `price` as in the catalogue: with tax where prices include it.
 
-    `kind` is simple, virtual, configurable, or bundle: with a price of its own (fixed), or without (priced by its parts).
+    `kind` is simple, virtual, configurable, or bundle: with a price of its own (fixed), or without (priced by its
+    parts).
     """
 
     sku: str

@@ -12,19 +12,24 @@ from lab.simulators.sap_b1.faults import FaultKind, InjectedFault
 from lab.simulators.sap_b1.server import ServerState, Session
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.locks import lock_cause
-from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError, Request, refusal
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, RefusedError, Request, refusal
 from lab.simulators.sap_b1.wire.multipart import ChangeSet, Part, change_set_part, http_part, multipart, requests_of
 from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, common_headers, read_json
 
 _DOCUMENT_SETS: Final = frozenset(
     {
-        "Orders", "DeliveryNotes", "Invoices", "CreditNotes", "InventoryGenEntries", "InventoryGenExits",
+        "Orders",
+        "DeliveryNotes",
+        "Invoices",
+        "CreditNotes",
+        "InventoryGenEntries",
+        "InventoryGenExits",
         "StockTransfers",
     }
-)  # fmt: skip
+)
 
 
-def _business_refusal(fault: InjectedFault | None) -> B1Answer | None:
+def _business_refusal(fault: InjectedFault | None) -> LedgerAnswer | None:
     if fault is None:
         return None
     match fault.kind:
@@ -75,7 +80,7 @@ async def read(
     query: Mapping[str, str],
     headers: Mapping[str, str],
     fault: InjectedFault | None,
-) -> B1Answer:
+) -> LedgerAnswer:
     await server.sleep(server.settings.read_s * server.settings.speed)
     if fault and fault.kind is FaultKind.ERROR:
         return refusal(fault.code, fault.text, fault.status)
@@ -84,7 +89,7 @@ async def read(
 
 async def change(
     server: ServerState, company: Company, requests: Sequence[Request], fault: InjectedFault | None
-) -> list[B1Answer]:
+) -> list[LedgerAnswer]:
     """One change set in service: take the locks, take the time, commit, let go."""
     settings = server.settings
     work = company.work(requests)

@@ -70,10 +70,15 @@ _SCOPES: Final[Mapping[FaultKind, _RateScope]] = {
 }
 _DOCUMENTS: Final = frozenset(
     {
-        "Orders", "DeliveryNotes", "Invoices", "CreditNotes", "InventoryGenEntries", "InventoryGenExits",
+        "Orders",
+        "DeliveryNotes",
+        "Invoices",
+        "CreditNotes",
+        "InventoryGenEntries",
+        "InventoryGenExits",
         "StockTransfers",
     }
-)  # fmt: skip
+)
 _SESSION_PATHS: Final = frozenset({"Login", "Logout"})
 #: Method and path below the service root.
 MethodAndPath = tuple[str, str]

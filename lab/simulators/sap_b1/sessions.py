@@ -6,7 +6,7 @@ from datetime import timedelta
 from lab.simulators.sap_b1.faults import FaultKind, InjectedFault
 from lab.simulators.sap_b1.server import ServerState, Session
 from lab.simulators.sap_b1.state.company import Company
-from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError, refusal
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, RefusedError, refusal
 from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, read_json
 
 
@@ -56,7 +56,7 @@ async def login(server: ServerState, call: HttpCall, version: str, fault: Inject
         "SessionTimeout": int(server.settings.session_timeout_min),
     }
     cookies = [("Set-Cookie", f"B1SESSION={session.id}; HttpOnly"), ("Set-Cookie", "ROUTEID=.node1; path=/b1s")]
-    reply = answer_reply(B1Answer(200, body), version, call)
+    reply = answer_reply(LedgerAnswer(200, body), version, call)
     return replace(reply, headers=[*reply.headers, *cookies])
 
 

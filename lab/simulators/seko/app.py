@@ -1,7 +1,8 @@
 """SEKO's warehouse and hub, in memory: for tests, the demo and users without a test account.
 
-Written from SEKO's public wiki, read 2026-11-21 and 2026-11-30. It pushes as iHub does: about every 15 minutes, nothing when
-there is nothing, at most 500 messages, facilities never mixed, three tries, never again after a 400. As an ASGI app it
+Written from SEKO's public wiki, read 2026-11-21 and 2026-11-30. It pushes as iHub does: about every 15 minutes, nothing
+when there is nothing, at most 500 messages, facilities never mixed, three tries, never again after a 400. As an ASGI
+app it
 answers the calls of the hub: the key in the query, success in the body and not in the status, no pages.
 
 What goes wrong is up to the caller, see `faults`. It is strict where a client's mistake would else pass: an unknown
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from lab.simulators.seko.faults import HubFaults
-from lab.simulators.seko.state import AVAILABLE, HubMessage, Row, Warehouse, stamp_of
+from lab.simulators.seko.state import AVAILABLE, HubMessage, Row, SekoWarehouse, stamp_of
 from lab.simulators.seko.wire import failure, push_body, rendered, success, without_number
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
@@ -34,7 +35,7 @@ _POLLS: Final = {
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 
 
-class Hub(Warehouse):
+class Hub(SekoWarehouse):
     """The warehouse behind its hub; the app is `__call__`.
 
     Args:
@@ -147,10 +148,11 @@ class Hub(Warehouse):
         kind = b"text/html" if content.startswith(b"<") else b"application/json"
         await send(
             {
-                "type": "http.response.start", "status": status,
+                "type": "http.response.start",
+                "status": status,
                 "headers": [(b"content-type", kind), *((a.encode(), b.encode()) for a, b in headers.items())],
             }
-        )  # fmt: skip
+        )
         await send({"type": "http.response.body", "body": content})
 
     def _answer(self, scope: Scope, body: bytes) -> tuple[int, Any, Mapping[str, str]]:
@@ -224,9 +226,11 @@ class Hub(Warehouse):
         rows = [
             each.row if self.numbers_in_polls else without_number(each)
             for each in self.messages
-            if each.service == service and (dc is None or each.dc == dc) and each.at <= shown
+            if each.service == service
+            and (dc is None or each.dc == dc)
+            and each.at <= shown
             and since <= stamp_of(each.at) <= until
-        ]  # fmt: skip
+        ]
         if not rows and self.reports_nothing_found:
             raise ValueError("No records found.")
         return {**success(), "Responses": [{"Response": rendered(row, self.artefacts)} for row in rows]}

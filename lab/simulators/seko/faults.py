@@ -27,8 +27,8 @@ _BY_RATE = {
 class HubFaults:
     """Lifecycle: set `rates` (0 to 1, by name) and append to `next` at any time.
 
-    Names of rates: those of requests (throttle, down, html, drop, refused) and those of pushes (lost: never sent; twice;
-    reorder; no_answer: taken, and the hub does not know).
+    Names of rates: those of requests (throttle, down, html, drop, refused) and those of pushes (lost: never sent;
+    twice; reorder; no_answer: taken, and the hub does not know).
     """
 
     def __init__(self, random: Random) -> None:

@@ -58,7 +58,7 @@ class SekoOrder:
     status: str = "Confirmed"
 
 
-class Warehouse:
+class SekoWarehouse:
     """A client's facilities.
 
     Args:
@@ -168,11 +168,20 @@ class Warehouse:
             self.allocated[order.dc, sku] -= ordered
         order.status = "Dispatched"
         entity = {
-            "DispatchId": self._id("disp"), "DispatchNumber": f"D-{next(self._ids)}", "SalesOrderNumber": number,
-            "SalesOrderReference": order.reference, "InterfaceRecordId": order.record_id,
-            "DispatchDate": self.stamp(), **({"DCCode": order.dc} if self.names_dc else {}), "Courier": courier, "CourierService": service,
-            "TrackingNumber": tracking, "Weight": 0.6, "WeightUOM": "KG", "ShipToAttention": "Mia Odum",
-        }  # fmt: skip
+            "DispatchId": self._id("disp"),
+            "DispatchNumber": f"D-{next(self._ids)}",
+            "SalesOrderNumber": number,
+            "SalesOrderReference": order.reference,
+            "InterfaceRecordId": order.record_id,
+            "DispatchDate": self.stamp(),
+            **({"DCCode": order.dc} if self.names_dc else {}),
+            "Courier": courier,
+            "CourierService": service,
+            "TrackingNumber": tracking,
+            "Weight": 0.6,
+            "WeightUOM": "KG",
+            "ShipToAttention": "Mia Odum",
+        }
         return self._emit("dispatch", order.dc, entity, rows)
 
     def receive(
@@ -193,12 +202,15 @@ class Warehouse:
         rows: list[Row] = []
         for position, (sku, units, lot) in enumerate(lines, start=1):
             self._add(dc, into, sku, units, lot)
-            rows.append(
-                {"LineNumber": position, "ProductCode": sku, "GRNQuantity": units, "LotNo": lot, "ConfirmedTimestamp": self.stamp()}
-            )  # fmt: skip
+            numbered = {"LineNumber": position, "ProductCode": sku, "GRNQuantity": units, "LotNo": lot}
+            rows.append({**numbered, "ConfirmedTimestamp": self.stamp()})
         entity = {
-            "DeliveryNumber": delivery, "HBRef": hb_ref, "RMA": rma, "InterfaceRecordId": self._id("rec"), "DCCode": dc,
-        }  # fmt: skip
+            "DeliveryNumber": delivery,
+            "HBRef": hb_ref,
+            "RMA": rma,
+            "InterfaceRecordId": self._id("rec"),
+            "DCCode": dc,
+        }
         return self._emit("receipt", dc, entity, rows)
 
     def adjust(
@@ -216,13 +228,22 @@ class Warehouse:
         dc = dc or self.dcs[0]
         self._add(dc, location_type, sku, units, lot)
         entity = {
-            "InternalId": self._id("adj"), "StockAdjustmentType": "Increase" if units > 0 else "Decrease",
-            "StockAdjustmentDate": self.stamp(), "DCCode": dc, "LocationType": location_type,
-        }  # fmt: skip
+            "InternalId": self._id("adj"),
+            "StockAdjustmentType": "Increase" if units > 0 else "Decrease",
+            "StockAdjustmentDate": self.stamp(),
+            "DCCode": dc,
+            "LocationType": location_type,
+        }
         row = {
-            "LineInternalId": self._id("line"), "LineNumber": 1, "ProductCode": sku, "EAN": None, "Quantity": abs(units),
-            "ReasonCode": code, "ReasonDescription": description, "LotNumber": lot,
-        }  # fmt: skip
+            "LineInternalId": self._id("line"),
+            "LineNumber": 1,
+            "ProductCode": sku,
+            "EAN": None,
+            "Quantity": abs(units),
+            "ReasonCode": code,
+            "ReasonDescription": description,
+            "LotNumber": lot,
+        }
         return self._emit("adjustment", dc, entity, [row])
 
     def move(self, sku: str, units: int, start: str, end: str, *, dc: str = "", lot: str = "") -> HubMessage:
@@ -230,7 +251,8 @@ class Warehouse:
         dc = dc or self.dcs[0]
         self._add(dc, start, sku, -units, lot)
         self._add(dc, end, sku, units, lot)
-        # All fields of the wiki's page "Push Stock Status Movement", in its order; MovementID is there and always empty.
+        # All fields of the wiki's page "Push Stock Status Movement", in its order; MovementID is there and always
+        # empty.
         entity = {
             "DcCode": dc,
             "UtcDate": self.stamp(),
@@ -255,30 +277,40 @@ class Warehouse:
         """The nightly stock: what there is now, as at the end of a day, in parts of at most 100 lines."""
         dc = dc or self.dcs[0]
         columns = {
-            "QuantityInCrossDock": "Cross Dock", "QuantityInQuarantine": "Quarantine", "QuantityInReturns": "Returns",
+            "QuantityInCrossDock": "Cross Dock",
+            "QuantityInQuarantine": "Quarantine",
+            "QuantityInReturns": "Returns",
             "QuantityInPutAway": "Put Away",
-        }  # fmt: skip
+        }
         rows: list[Row] = []
         for sku in sorted({each[2] for each in self.stock}):
             taken = self.allocated.get((dc, sku), 0)
             row: Row = {
-                "ProductCode": sku, "QuantityOnHand": max(0, self.on_hand(dc, AVAILABLE, sku) - taken),
-                "QuantityInPick": 0, "QuantityInAllocated": taken,
+                "ProductCode": sku,
+                "QuantityOnHand": max(0, self.on_hand(dc, AVAILABLE, sku) - taken),
+                "QuantityInPick": 0,
+                "QuantityInAllocated": taken,
                 **{column: self.on_hand(dc, name, sku) for column, name in columns.items()},
-            }  # fmt: skip
+            }
             if any(value for name, value in row.items() if name != "ProductCode"):
                 rows.append(row)
         parts = [rows[at : at + lines] for at in range(0, len(rows), lines)] or [[]]
         group = self._id("group")
         return [
             self._emit(
-                "summary", dc,
-                {"AtEndOfDate": f"{day}T00:00:00Z", "DCCode": dc, "MessageGroupId": group, "MessagePart": number,
-                 "MessageTotal": len(parts)},
+                "summary",
+                dc,
+                {
+                    "AtEndOfDate": f"{day}T00:00:00Z",
+                    "DCCode": dc,
+                    "MessageGroupId": group,
+                    "MessagePart": number,
+                    "MessageTotal": len(parts),
+                },
                 part,
             )
             for number, part in enumerate(parts, start=1)
-        ]  # fmt: skip
+        ]
 
     def track(self, number: str, tracking: str) -> HubMessage:
         """A tracking number becomes known, before or after the dispatch."""
@@ -289,9 +321,7 @@ class Warehouse:
     # ---- what a checker reads
 
     def on_hand(self, dc: str, location_type: str, sku: str) -> int:
-        return sum(
-            units for (a, b, c, _), units in self.stock.items() if (a, b, c) == (dc, location_type, sku)
-        )  # fmt: skip
+        return sum(units for (a, b, c, _), units in self.stock.items() if (a, b, c) == (dc, location_type, sku))
 
     def waiting(self) -> list[HubMessage]:
         return [each for each in self.messages if not each.ended]
@@ -308,9 +338,12 @@ class Warehouse:
         sequence = self._sequences[service] = self._sequences.get(service, 0) + 1
         name = ENTITIES[service]
         head = {
-            "IntegrationId": self.client, "SequenceNumber": sequence, "MessageGroupId": self._id("group"),
-            "MessagePart": 1, "MessageTotal": 1,
-        }  # fmt: skip
+            "IntegrationId": self.client,
+            "SequenceNumber": sequence,
+            "MessageGroupId": self._id("group"),
+            "MessagePart": 1,
+            "MessageTotal": 1,
+        }
         row: Row = {name: {**head, **entity}}
         if rows:
             row["List"] = {f"{name}LineItem": rows}

@@ -14,7 +14,10 @@ def push_body(messages: Iterable[HubMessage], *, artefacts: bool) -> bytes:
 
 
 def rendered(value: Any, artefacts: bool) -> Any:
-    """A value as it is sent; with `artefacts` as a bridge from XML has it: {} for empty, one row for a list of one, numbers for codes."""
+    """A value as it is sent; with `artefacts` as a bridge from XML has it.
+
+    {} for empty, one row for a list of one, numbers for codes.
+    """
     if not artefacts:
         return value
     if isinstance(value, dict):

@@ -1,9 +1,9 @@
 """A shop behind Shopify's GraphQL Admin API: an ASGI app, strict, written from Shopify's documentation.
 
-What it does as the real one: the token and scopes; versions (a retired one is answered by the oldest live one); the bucket
-of points with THROTTLED and MAX_COST_EXCEEDED; the schema (`schema`), against which graphql-core checks each query; keyset
-cursors that expire; an index that lags behind; whole seconds, a clock of its own; bulk operations (`bulk`); webhooks
-(`webhooks`). `state` is what people do in the shop.
+What it does as the real one: the token and scopes; versions (a retired one is answered by the oldest live one); the
+bucket of points with THROTTLED and MAX_COST_EXCEEDED; the schema (`schema`), against which graphql-core checks each
+query; keyset cursors that expire; an index that lags behind; whole seconds, a clock of its own; bulk operations
+(`bulk`); webhooks (`webhooks`). `state` is what people do in the shop.
 
 A dropped connection is `ConnectionDroppedError`, raised out of the app; a test's transport maps it.
 """

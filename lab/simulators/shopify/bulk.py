@@ -80,10 +80,17 @@ class BulkOperationStore:
         path = f"/bulk/{gid.rpartition('/')[2]}.jsonl"
         self.files[path] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         one = {
-            "id": gid, "status": "RUNNING", "errorCode": None, "objectCount": str(len(lines)), "partialDataUrl": None,
-            "url": f"https://{self._domain}{path}" if lines else None, "looks": 1, "createdAt": now, "completedAt": None,
+            "id": gid,
+            "status": "RUNNING",
+            "errorCode": None,
+            "objectCount": str(len(lines)),
+            "partialDataUrl": None,
+            "url": f"https://{self._domain}{path}" if lines else None,
+            "looks": 1,
+            "createdAt": now,
+            "completedAt": None,
             "path": path,
-        }  # fmt: skip
+        }
         self.operations[gid] = one
         return {"bulkOperation": {**one, "status": "CREATED"}, "userErrors": []}
 

@@ -31,10 +31,15 @@ MAX_PAGE: Final = 250
 SCHEMA: Final = schema()
 #: Shopify's codes of what is wrong with a query, by how graphql-core words it.
 _CODES: Final = (
-    ("Cannot query field", "undefinedField"), ("Unknown type", "undefinedType"), ("Unknown argument", "argumentNotAccepted"),
-    ("must have a selection", "selectionMismatch"), ("is not defined", "undefinedVariable"),
-    ("is never used", "variableNotUsed"), ("got invalid value", "INVALID_VARIABLE"), ("was not provided", "INVALID_VARIABLE"),
-)  # fmt: skip
+    ("Cannot query field", "undefinedField"),
+    ("Unknown type", "undefinedType"),
+    ("Unknown argument", "argumentNotAccepted"),
+    ("must have a selection", "selectionMismatch"),
+    ("is not defined", "undefinedVariable"),
+    ("is never used", "variableNotUsed"),
+    ("got invalid value", "INVALID_VARIABLE"),
+    ("was not provided", "INVALID_VARIABLE"),
+)
 
 
 class RowSource(Protocol):

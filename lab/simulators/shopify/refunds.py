@@ -11,11 +11,22 @@ RefundLine: TypeAlias = tuple[int, int, str, str | None]
 
 
 def refund_row(
-    rows: RowMaker, order: Row, lines: Sequence[RefundLine], locations: Mapping[str, Row], stamp: str, *,
-    shipping: str | None = None, shipping_twice: bool = False, adjustment: str | None = None, duties: str | None = None,
-    money: str | None = None, explained: bool = True, status: str = "SUCCESS", gateways: Sequence[str] = ("shopify_payments",),
+    rows: RowMaker,
+    order: Row,
+    lines: Sequence[RefundLine],
+    locations: Mapping[str, Row],
+    stamp: str,
+    *,
+    shipping: str | None = None,
+    shipping_twice: bool = False,
+    adjustment: str | None = None,
+    duties: str | None = None,
+    money: str | None = None,
+    explained: bool = True,
+    status: str = "SUCCESS",
+    gateways: Sequence[str] = ("shopify_payments",),
     note: str | None = None,
-) -> Row:  # fmt: skip
+) -> Row:
     """A Refund.
 
     Args:
@@ -29,8 +40,8 @@ def refund_row(
         adjustment: An amount beside the lines.
         duties: Duties that are paid back, without their tax.
         money: What is paid, in place of the sum.
-        explained: Whether what `money` differs by is an adjustment; it is not where an amount is given without rows, where
-            fees and exchanges are netted, and where a shop of several currencies rounds twice.
+        explained: Whether what `money` differs by is an adjustment; it is not where an amount is given without rows,
+            where fees and exchanges are netted, and where a shop of several currencies rounds twice.
         status: Of the payment.
         gateways: It is paid through, in equal parts.
         note: Of people.
@@ -44,12 +55,17 @@ def refund_row(
         total += subtotal + (0 if order["taxesIncluded"] else tax)
         found.append(
             {
-                "id": rows.gid("RefundLineItem"), "quantity": quantity, "restockType": restock, "lineItem": line,
-                "restocked": restock != "NO_RESTOCK", "priceSet": line["originalUnitPriceSet"],
+                "id": rows.gid("RefundLineItem"),
+                "quantity": quantity,
+                "restockType": restock,
+                "lineItem": line,
+                "restocked": restock != "NO_RESTOCK",
+                "priceSet": line["originalUnitPriceSet"],
                 "location": locations[location] if location is not None else None,
-                "subtotalSet": rows.bag(subtotal), "totalTaxSet": rows.bag(tax),
+                "subtotalSet": rows.bag(subtotal),
+                "totalTaxSet": rows.bag(tax),
             }
-        )  # fmt: skip
+        )
     freight: list[Row] = []
     adjustments: list[Row] = []
     if shipping is not None:
@@ -75,10 +91,17 @@ def refund_row(
         if part
     ]
     return {
-        "id": rows.gid("Refund"), "createdAt": stamp, "updatedAt": stamp, "note": note,
-        "duties": [{"amountSet": rows.bag(duties)}] if duties else [], "totalRefundedSet": rows.bag(total),
-        "refundLineItems": found, "refundShippingLines": freight, "orderAdjustments": adjustments, "transactions": paid_rows,
-    }  # fmt: skip
+        "id": rows.gid("Refund"),
+        "createdAt": stamp,
+        "updatedAt": stamp,
+        "note": note,
+        "duties": [{"amountSet": rows.bag(duties)}] if duties else [],
+        "totalRefundedSet": rows.bag(total),
+        "refundLineItems": found,
+        "refundShippingLines": freight,
+        "orderAdjustments": adjustments,
+        "transactions": paid_rows,
+    }
 
 
 def _adjustment(rows: RowMaker, reason: str, net: Decimal, tax: Decimal) -> Row:

@@ -9,12 +9,25 @@ Row: TypeAlias = dict[str, Any]
 
 CENT: Final = Decimal("0.01")
 ADDRESS: Final = {
-    "name": "Mia Odum", "company": None, "address1": "4 Lime Row", "address2": None, "city": "Leeds", "zip": "LS1 4XX",
-    "province": None, "provinceCode": None, "country": "United Kingdom", "countryCodeV2": "GB", "phone": None,
-}  # fmt: skip
+    "name": "Mia Odum",
+    "company": None,
+    "address1": "4 Lime Row",
+    "address2": None,
+    "city": "Leeds",
+    "zip": "LS1 4XX",
+    "province": None,
+    "provinceCode": None,
+    "country": "United Kingdom",
+    "countryCodeV2": "GB",
+    "phone": None,
+}
 #: Objects of an agreement, by its reason.
-_AGREEMENTS: Final = {"ORDER": "OrderAgreement", "ORDER_EDIT": "OrderEditAgreement", "RETURN": "ReturnAgreement",
-                      "REFUND": "RefundAgreement"}  # fmt: skip
+_AGREEMENTS: Final = {
+    "ORDER": "OrderAgreement",
+    "ORDER_EDIT": "OrderEditAgreement",
+    "RETURN": "ReturnAgreement",
+    "REFUND": "RefundAgreement",
+}
 
 
 def number_of(row: Mapping[str, Any]) -> str:
@@ -74,30 +87,47 @@ class RowMaker:
         paid = price * quantity - cut
         tax = (paid * own / (1 + own) if included else paid * own).quantize(CENT, ROUND_HALF_UP)
         return {
-            "id": self.gid("LineItem"), "sku": line.get("sku"), "name": line.get("name", "Tea"), "title": "Tea",
-            "quantity": quantity, "currentQuantity": quantity, "unfulfilledQuantity": quantity,
-            "requiresShipping": line.get("requires_shipping", True), "isGiftCard": line.get("gift_card", False),
+            "id": self.gid("LineItem"),
+            "sku": line.get("sku"),
+            "name": line.get("name", "Tea"),
+            "title": "Tea",
+            "quantity": quantity,
+            "currentQuantity": quantity,
+            "unfulfilledQuantity": quantity,
+            "requiresShipping": line.get("requires_shipping", True),
+            "isGiftCard": line.get("gift_card", False),
             "originalUnitPriceSet": self.bag(price),
-            "discountAllocations": [{"allocatedAmountSet": self.bag(cut)}] if cut else [], "duties": [],
+            "discountAllocations": [{"allocatedAmountSet": self.bag(cut)}] if cut else [],
+            "duties": [],
             "taxLines": self.taxes(own, tax),
-        }  # fmt: skip
+        }
 
     def freight(self, amount: str, included: bool, rate: Decimal) -> Row:
         """A ShippingLine."""
         paid = Decimal(amount)
         tax = (paid * rate / (1 + rate) if included else paid * rate).quantize(CENT, ROUND_HALF_UP)
         return {
-            "id": self.gid("ShippingLine"), "title": "Next day", "code": "ND", "source": "shopify",
-            "originalPriceSet": self.bag(amount), "discountAllocations": [], "quantity": None,
+            "id": self.gid("ShippingLine"),
+            "title": "Next day",
+            "code": "ND",
+            "source": "shopify",
+            "originalPriceSet": self.bag(amount),
+            "discountAllocations": [],
+            "quantity": None,
             "taxLines": self.taxes(rate, tax),
-        }  # fmt: skip
+        }
 
     def transaction(self, kind: str, amount: str, gateway: str = "shopify_payments", status: str = "SUCCESS") -> Row:
         """An OrderTransaction."""
         return {
-            "id": self.gid("OrderTransaction"), "kind": kind, "status": status, "gateway": gateway,
-            "processedAt": self._stamp(), "createdAt": self._stamp(), "amountSet": self.bag(amount),
-        }  # fmt: skip
+            "id": self.gid("OrderTransaction"),
+            "kind": kind,
+            "status": status,
+            "gateway": gateway,
+            "processedAt": self._stamp(),
+            "createdAt": self._stamp(),
+            "amountSet": self.bag(amount),
+        }
 
     def sale(self, row: Row, quantity: int | None, included: bool) -> Row:
         """What an agreement says of a line or a freight; fewer than 0: they come back."""
@@ -106,17 +136,26 @@ class RowMaker:
         share = Decimal(quantity) / row["quantity"] if quantity is not None else Decimal(1)
         tax = tax_of(row) * share
         return {
-            "id": self.gid("Sale"), "actionType": "RETURN" if share < 0 else "ORDER", "lineType": kind, "quantity": quantity,
-            "totalAmount": self.bag(gross_of(row) * share + (0 if included else tax)), "totalTaxAmount": self.bag(tax),
+            "id": self.gid("Sale"),
+            "actionType": "RETURN" if share < 0 else "ORDER",
+            "lineType": kind,
+            "quantity": quantity,
+            "totalAmount": self.bag(gross_of(row) * share + (0 if included else tax)),
+            "totalTaxAmount": self.bag(tax),
             "lineItem": None if is_freight else row,
-        }  # fmt: skip
+        }
 
     def charge(self, kind: str, total: Decimal, tax: Decimal) -> Row:
         """What an agreement says of money without goods: a DUTY, a FEE of a return."""
         return {
-            "id": self.gid("Sale"), "actionType": "ORDER", "lineType": kind, "quantity": None,
-            "totalAmount": self.bag(total), "totalTaxAmount": self.bag(tax), "lineItem": None,
-        }  # fmt: skip
+            "id": self.gid("Sale"),
+            "actionType": "ORDER",
+            "lineType": kind,
+            "quantity": None,
+            "totalAmount": self.bag(total),
+            "totalTaxAmount": self.bag(tax),
+            "lineItem": None,
+        }
 
     def agreement(self, reason: str, sales: Sequence[Row]) -> Row:
         """A SalesAgreement."""

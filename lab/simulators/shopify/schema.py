@@ -1,15 +1,26 @@
 """What may be asked: the part of Shopify's schema that clients of a shop use, in GraphQL's own language.
 
-From the objects' pages of shopify.dev, "GraphQL Admin API reference", 2026-04. Leaves are a scalar that takes any value:
-tests put into the shop what no schema allows.
+From the objects' pages of shopify.dev, "GraphQL Admin API reference", 2026-04. Leaves are a scalar that takes any
+value: tests put into the shop what no schema allows.
 """
 
 from graphql import GraphQLSchema, build_schema
 
 _CONNECTIONS = (
-    "Order", "LineItem", "ShippingLine", "FulfillmentLineItem", "RefundLineItem", "RefundShippingLine", "OrderAdjustment",
-    "OrderTransaction", "SalesAgreement", "Sale", "InventoryLevel", "Location", "WebhookSubscription",
-)  # fmt: skip
+    "Order",
+    "LineItem",
+    "ShippingLine",
+    "FulfillmentLineItem",
+    "RefundLineItem",
+    "RefundShippingLine",
+    "OrderAdjustment",
+    "OrderTransaction",
+    "SalesAgreement",
+    "Sale",
+    "InventoryLevel",
+    "Location",
+    "WebhookSubscription",
+)
 _PAGE = "first: Int, after: String"
 _SALE = "id: ID actionType: Value lineType: Value quantity: Value totalAmount: MoneyBag totalTaxAmount: MoneyBag"
 _AGREEMENT = f"id: ID happenedAt: Value reason: Value sales({_PAGE}): SaleConnection"
@@ -120,13 +131,27 @@ type InventoryLevel {{
 """
 #: The scope that a field of Query or Mutation needs.
 SCOPES = {
-    "orders": "read_orders", "order": "read_orders", "fulfillment": "read_orders", "refund": "read_orders",
-    "nodes": "read_orders", "location": "read_inventory", "bulkOperationRunQuery": "read_orders",
-    "locations": "read_locations", "currentAppInstallation": "", "webhookSubscriptions": "", "node": "",
-}  # fmt: skip
+    "orders": "read_orders",
+    "order": "read_orders",
+    "fulfillment": "read_orders",
+    "refund": "read_orders",
+    "nodes": "read_orders",
+    "location": "read_inventory",
+    "bulkOperationRunQuery": "read_orders",
+    "locations": "read_locations",
+    "currentAppInstallation": "",
+    "webhookSubscriptions": "",
+    "node": "",
+}
 #: The object of a sale, by its line type.
-SALES = {"PRODUCT": "ProductSale", "GIFT_CARD": "GiftCardSale", "TIP": "TipSale", "SHIPPING": "ShippingLineSale",
-         "DUTY": "DutySale", "FEE": "FeeSale"}  # fmt: skip
+SALES = {
+    "PRODUCT": "ProductSale",
+    "GIFT_CARD": "GiftCardSale",
+    "TIP": "TipSale",
+    "SHIPPING": "ShippingLineSale",
+    "DUTY": "DutySale",
+    "FEE": "FeeSale",
+}
 
 
 def schema() -> GraphQLSchema:

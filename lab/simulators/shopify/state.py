@@ -100,19 +100,18 @@ class ShopState(WebhookOutbox):
             rows[0]["duties"] = [{"price": self.bag(duties), "taxLines": self.rows.taxes(own, its_tax)}]
             sales.append(self.rows.charge("DUTY", Decimal(duties) + its_tax, its_tax))
             total, tax = total + Decimal(duties) + its_tax, tax + its_tax
-        address = None if at_till else dict(ADDRESS)
         order = {
-            "id": gid, "name": f"#{next(self._numbers)}", "createdAt": self.stamp(),
-            "processedAt": self.stamp(), "updatedAt": self.stamp(), "cancelledAt": None, "cancelReason": None, "closedAt": None,
-            "test": False, "edited": False, "taxesIncluded": taxes_included, "sourceName": "pos" if at_till else "web",
-            "email": None if at_till else "mia@example.test", "displayFinancialStatus": "PENDING",
-            "displayFulfillmentStatus": "UNFULFILLED", "note": None, "tags": [], "totalPriceSet": self.bag(total),
-            "currentTotalPriceSet": self.bag(total), "totalTaxSet": self.bag(tax), "additionalFees": [],
+            **_order_row(gid, f"#{next(self._numbers)}", self.stamp(), at_till=at_till),
+            "taxesIncluded": taxes_included,
+            "totalPriceSet": self.bag(total),
+            "currentTotalPriceSet": self.bag(total),
+            "totalTaxSet": self.bag(tax),
             "originalTotalDutiesSet": self.bag(duties) if duties is not None else None,
-            "originalTotalAdditionalFeesSet": None, "customer": None, "shippingAddress": address, "billingAddress": address,
-            "lineItems": rows, "shippingLines": freight, "transactions": [], "fulfillments": [], "refunds": [],
-            "agreements": [self.rows.agreement("ORDER", sales)], **fields,
-        }  # fmt: skip
+            "lineItems": rows,
+            "shippingLines": freight,
+            "agreements": [self.rows.agreement("ORDER", sales)],
+            **fields,
+        }
         number = number_of(order)
         self.orders[number] = order
         self._announce("orders/create", number)
@@ -144,19 +143,12 @@ class ShopState(WebhookOutbox):
         return number_of(row)
 
     def exchange(
-        self,
-        number: str,
-        at: int,
-        line: Mapping[str, Any],
-        location: str,
-        *,
-        rate: str = "0.2",
-        fee: str = "0",
+        self, number: str, at: int, line: Mapping[str, Any], location: str, *, rate: str = "0.2", fee: str = "0"
     ) -> str:
         """A line comes back whole, and other goods go out: the money is netted, a return's fee with it.
 
-        The order's lines and totals then hold both; only its agreements say which were sold when (shopify.dev changelogs,
-        "Return Sales and Exchange APIs", 2024-04, and on netting, 2024-07). It is not `edited`.
+        The order's lines and totals then hold both; only its agreements say which were sold when (shopify.dev
+        changelogs, "Return Sales and Exchange APIs", 2024-04, and on netting, 2024-07). It is not `edited`.
 
         Args:
             number: The order's.
@@ -177,8 +169,7 @@ class ShopState(WebhookOutbox):
         new = order["agreements"][-1]["sales"][0]["totalAmount"]["shopMoney"]["amount"]
         for name, amount in (("totalPriceSet", Decimal(new)), ("totalTaxSet", tax_of(row))):
             order[name] = self.bag(Decimal(order[name]["shopMoney"]["amount"]) + amount)
-        value = -Decimal(back["totalAmount"]["shopMoney"]["amount"])
-        rest = value - Decimal(fee) - Decimal(new)
+        rest = -Decimal(back["totalAmount"]["shopMoney"]["amount"]) - Decimal(fee) - Decimal(new)
         if rest < 0:
             self.pay(number, str(-rest))
         self.refund(
@@ -212,9 +203,15 @@ class ShopState(WebhookOutbox):
     # ---- fulfilments and refunds
 
     def fulfil(
-        self, number: str, location: str | None, lines: Mapping[int, int], *, status: str = "SUCCESS", company: str | None = None,
+        self,
+        number: str,
+        location: str | None,
+        lines: Mapping[int, int],
+        *,
+        status: str = "SUCCESS",
+        company: str | None = None,
         tracking: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Units leave from a location; lines by their place in the order."""
         order = self.orders[number]
         rows = []
@@ -227,12 +224,15 @@ class ShopState(WebhookOutbox):
             if location is not None and row["sku"]:
                 self._move(str(row["sku"]), location, -quantity)
         one = {
-            "id": self.rows.gid("Fulfillment"), "name": f"{order['name']}.{len(order['fulfillments']) + 1}", "status": status,
-            "createdAt": self.stamp(), "updatedAt": self.stamp(),
+            "id": self.rows.gid("Fulfillment"),
+            "name": f"{order['name']}.{len(order['fulfillments']) + 1}",
+            "status": status,
+            "createdAt": self.stamp(),
+            "updatedAt": self.stamp(),
             "location": self.locations[location] if location is not None else None,
             "trackingInfo": [{"company": company, "number": tracking, "url": None}] if tracking or company else [],
             "fulfillmentLineItems": rows,
-        }  # fmt: skip
+        }
         order["fulfillments"].append(one)
         self.touch(number, "fulfillments/create")
         return number_of(one)
@@ -313,3 +313,34 @@ class ShopState(WebhookOutbox):
         body = json.dumps({"id": number, "admin_graphql_api_id": f"gid://shopify/Order/{number}"}).encode()
         event = self.rows.number()
         self.outbox.append(Webhook(topic, body, self.rows.number(), event, self.stamp()))
+
+
+def _order_row(gid: str, name: str, now: str, *, at_till: bool) -> Row:
+    """What every new order has, before its lines and amounts."""
+    address = None if at_till else dict(ADDRESS)
+    return {
+        "id": gid,
+        "name": name,
+        "createdAt": now,
+        "processedAt": now,
+        "updatedAt": now,
+        "cancelledAt": None,
+        "cancelReason": None,
+        "closedAt": None,
+        "test": False,
+        "edited": False,
+        "sourceName": "pos" if at_till else "web",
+        "email": None if at_till else "mia@example.test",
+        "displayFinancialStatus": "PENDING",
+        "displayFulfillmentStatus": "UNFULFILLED",
+        "note": None,
+        "tags": [],
+        "additionalFees": [],
+        "originalTotalAdditionalFeesSet": None,
+        "customer": None,
+        "shippingAddress": address,
+        "billingAddress": address,
+        "transactions": [],
+        "fulfillments": [],
+        "refunds": [],
+    }

@@ -64,7 +64,12 @@ class WebhookOutbox:
         """The headers of a delivery, with its signature."""
         mac = hmac.new(self.secret.encode(), one.body, hashlib.sha256).digest()
         return {
-            "Content-Type": "application/json", "X-Shopify-Topic": one.topic, "X-Shopify-Shop-Domain": self.domain,
-            "X-Shopify-Hmac-SHA256": base64.b64encode(mac).decode(), "X-Shopify-API-Version": self._version,
-            "X-Shopify-Webhook-Id": one.id, "X-Shopify-Event-Id": one.event_id, "X-Shopify-Triggered-At": one.triggered_at,
-        }  # fmt: skip
+            "Content-Type": "application/json",
+            "X-Shopify-Topic": one.topic,
+            "X-Shopify-Shop-Domain": self.domain,
+            "X-Shopify-Hmac-SHA256": base64.b64encode(mac).decode(),
+            "X-Shopify-API-Version": self._version,
+            "X-Shopify-Webhook-Id": one.id,
+            "X-Shopify-Event-Id": one.event_id,
+            "X-Shopify-Triggered-At": one.triggered_at,
+        }

@@ -2,8 +2,8 @@
 
 Written from Veeqo's documentation and fixtures (read 2026-11-21 and 2026-11-30). Keys, the leaky bucket, lists newest
 first with offset paging that rows shift under, and what goes wrong: 429 without Retry-After, HTML errors, dropped
-connections, cut bodies, lists without their length, numbers as texts, objects that are lists of one. It is stricter than
-Veeqo where a client's mistake would else pass: an unknown parameter is 400.
+connections, cut bodies, lists without their length, numbers as texts, objects that are lists of one. It is stricter
+than Veeqo where a client's mistake would else pass: an unknown parameter is 400.
 """
 
 import json
@@ -146,7 +146,7 @@ class VeeqoServer:
     ) -> tuple[int, list[tuple[str, str]], object]:
         match method, path.strip("/").split("/"):
             case "GET", ["orders"]:
-                return self._list(path, query, self._orders(query), _ORDER_FILTERS)  # fmt: skip
+                return self._list(path, query, self._orders(query), _ORDER_FILTERS)
             case "GET", ["products"]:
                 return self._list(path, query, self.account.products, frozenset())
             case "GET", ["warehouses"]:
@@ -161,7 +161,7 @@ class VeeqoServer:
                 return 201, [], self._order(order_id)
             case "POST", ["shipments"]:
                 asked = body_of(body)
-                how = object_in(asked, "shipment", _SHIPMENT_FIELDS)  # fmt: skip
+                how = object_in(asked, "shipment", _SHIPMENT_FIELDS)
                 number = (how.get("tracking_number_attributes") or {}).get("tracking_number")
                 order = self._order(str(asked.get("order_id")))
                 shipment = self.account.ship(
@@ -231,9 +231,11 @@ class VeeqoServer:
         headers = []
         if self.behaviour.tells_totals:
             headers = [
-                ("X-Total-Count", str(len(rows))), ("X-Total-Pages-Count", str(-(-len(rows) // size))),
-                ("X-Page-Index", str(page)), ("X-Per-Page", str(size)),
-            ]  # fmt: skip
+                ("X-Total-Count", str(len(rows))),
+                ("X-Total-Pages-Count", str(-(-len(rows) // size))),
+                ("X-Page-Index", str(page)),
+                ("X-Per-Page", str(size)),
+            ]
         answer = json.loads(dump(found), parse_float=Decimal)  # as it is now, whatever happens after
         self.after_page(path, page)
         return 200, headers, answer

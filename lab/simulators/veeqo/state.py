@@ -62,8 +62,11 @@ class Account:
 
     def add_channel(self, channel_id: int, type_code: str, currency: str = "GBP") -> None:
         self.channels[channel_id] = {
-            "id": channel_id, "type_code": type_code, "name": type_code.title(), "currency_code": currency,
-        }  # fmt: skip
+            "id": channel_id,
+            "type_code": type_code,
+            "name": type_code.title(),
+            "currency_code": currency,
+        }
 
     def add_product(self, sku: str, stock: Mapping[int, int | str] | None = None) -> int:
         """A product of one sellable; its id is the sellable's."""
@@ -73,9 +76,13 @@ class Account:
             for warehouse in self.warehouses
         ]
         sellable = {
-            "id": sellable_id, "type": "ProductVariant", "title": sku.title(), "sku_code": sku,
-            "tax_rate": Decimal("20.0"), "stock_entries": entries,
-        }  # fmt: skip
+            "id": sellable_id,
+            "type": "ProductVariant",
+            "title": sku.title(),
+            "sku_code": sku,
+            "tax_rate": Decimal("20.0"),
+            "stock_entries": entries,
+        }
         now = self.now()
         self.products.insert(
             0, {"id": sellable_id, "title": sku.title(), "created_at": now, "updated_at": now, "sellables": [sellable]}
@@ -89,34 +96,57 @@ class Account:
     def place_order(self, *lines: Line, **changes: Any) -> int:
         """An order as a shop sends it; `changes` are fields of the order, before its totals are computed.
 
-        `lines` become `line_items`; the delivery, less its discount, is taxed as the highest line. A `total_tax` among the
-        changes stands beside whatever rates the lines have, as marketplaces' orders do.
+        `lines` become `line_items`; the delivery, less its discount, is taxed as the highest line. A `total_tax` among
+        the changes stands beside whatever rates the lines have, as marketplaces' orders do.
         """
         order_id = changes.pop("id", None) or 70_000 + next(self._ids)
         now = self.now()
         items = [self._line(line) for line in lines]
         channel = self.channels[changes.pop("channel_id", 31)]
         address = {
-            "first_name": "Mia", "last_name": "Odum", "company": None, "address1": "4 Lime Row", "address2": None,
-            "city": "Leeds", "state": "", "zip": "LS1 4XX", "country": "GB", "phone": None, "email": "mia@example.test",
-        }  # fmt: skip
+            "first_name": "Mia",
+            "last_name": "Odum",
+            "company": None,
+            "address1": "4 Lime Row",
+            "address2": None,
+            "city": "Leeds",
+            "state": "",
+            "zip": "LS1 4XX",
+            "country": "GB",
+            "phone": None,
+            "email": "mia@example.test",
+        }
         order: Json = {
-            "id": order_id, "number": f"P-{order_id}", "status": "awaiting_fulfillment", "created_at": now,
-            "updated_at": now, "due_date": None, "shipped_at": None, "cancelled_at": None, "cancel_reason": None,
-            "delivery_cost": Decimal(0), "shipping_discount": Decimal(0), "merged_to_id": None,
+            "id": order_id,
+            "number": f"P-{order_id}",
+            "status": "awaiting_fulfillment",
+            "created_at": now,
+            "updated_at": now,
+            "due_date": None,
+            "shipped_at": None,
+            "cancelled_at": None,
+            "cancel_reason": None,
+            "delivery_cost": Decimal(0),
+            "shipping_discount": Decimal(0),
+            "merged_to_id": None,
             "additional_order_level_taxless_discount": Decimal(0),
-            "adjustment_amount": Decimal(0), "refund_amount": None,
+            "adjustment_amount": Decimal(0),
+            "refund_amount": None,
             "channel": {**channel, "user": {"login": "owner", "api_key": self._secret}},
             "customer": {"id": 91, "email": "mia@example.test", "phone": None, "billing_address": dict(address)},
-            "deliver_to": address, "delivery_method": {"id": 5, "name": "Next day", "cost": Decimal("3.0")},
+            "deliver_to": address,
+            "delivery_method": {"id": 5, "name": "Next day", "cost": Decimal("3.0")},
             "payment": {"payment_type": "paypal", "reference_number": f"R{order_id}", "token": self._secret},
             "created_by": {"id": 1, "api_key": self._secret},
-            "line_items": items, "allocations": [], "returns": [], "tags": [],
-        }  # fmt: skip
+            "line_items": items,
+            "allocations": [],
+            "returns": [],
+            "tags": [],
+        }
         order |= changes
         if order["status"] not in _STATUSES:
             raise ValueError(f"{order['status']} is no status of Veeqo's")
-        self._total(order, given=changes)
+        _total(order, given=changes)
         self.orders[order_id] = order
         return int(order_id)
 
@@ -146,14 +176,21 @@ class Account:
                 raise VeeqoRefusedError(400, "Allocation exceeds what is ordered")
         allocation_id = 5_000 + next(self._ids)
         allocation: Json = {
-            "id": allocation_id, "order_id": order_id, "packed_completely": None,
+            "id": allocation_id,
+            "order_id": order_id,
+            "packed_completely": None,
             "warehouse": {"id": warehouse, "name": self.warehouses[warehouse], "user": {"api_key": self._secret}},
             "line_items": [
-                {"id": 9_000 + next(self._ids), "quantity": quantity, "picked_quantity": quantity, "sellable": self._short(sku)}
+                {
+                    "id": 9_000 + next(self._ids),
+                    "quantity": quantity,
+                    "picked_quantity": quantity,
+                    "sellable": self._short(sku),
+                }
                 for sku, quantity in units.items()
             ],
             "shipment": None,
-        }  # fmt: skip
+        }
         order["allocations"].append(allocation)
         self._reserve(allocation, 1)
         self.touch(order_id)
@@ -170,11 +207,17 @@ class Account:
         shipment_id = 6_000 + next(self._ids)
         number = None if tracking is None else {"id": next(self._ids), "tracking_number": f" {tracking} "}
         allocation["shipment"] = {
-            "id": shipment_id, "created_at": self.now(), "allocation_id": allocation_id, "order_id": order_id,
-            "carrier_id": carrier, "carrier": {"id": carrier, "name": _CARRIERS.get(carrier, "Other")},
-            "tracking_number": number, "outbound_label_charges": [], "notify_customer": False,
+            "id": shipment_id,
+            "created_at": self.now(),
+            "allocation_id": allocation_id,
+            "order_id": order_id,
+            "carrier_id": carrier,
+            "carrier": {"id": carrier, "name": _CARRIERS.get(carrier, "Other")},
+            "tracking_number": number,
+            "outbound_label_charges": [],
+            "notify_customer": False,
             "update_remote_order": True,
-        }  # fmt: skip
+        }
         self._reserve(allocation, -1)
         self._move(allocation, -1)
         if all(not self._unshipped(order, line["sellable"]["sku_code"]) for line in order["line_items"]):
@@ -244,11 +287,17 @@ class Account:
 
     def _entry(self, sellable_id: int, warehouse: int, level: Decimal) -> Json:
         return {
-            "sellable_id": sellable_id, "warehouse_id": warehouse, "infinite": False, "location": "A-01",
-            "warehouse": {"id": warehouse, "name": self.warehouses[warehouse]}, "physical_stock_level": level,
-            "allocated_stock_level": Decimal(0), "available_stock_level": level, "incoming_stock_level": Decimal(0),
+            "sellable_id": sellable_id,
+            "warehouse_id": warehouse,
+            "infinite": False,
+            "location": "A-01",
+            "warehouse": {"id": warehouse, "name": self.warehouses[warehouse]},
+            "physical_stock_level": level,
+            "allocated_stock_level": Decimal(0),
+            "available_stock_level": level,
+            "incoming_stock_level": Decimal(0),
             "updated_at": self.now(),
-        }  # fmt: skip
+        }
 
     def _set_physical(self, entry: Json, level: Decimal) -> None:
         entry["physical_stock_level"] = level
@@ -268,43 +317,47 @@ class Account:
 
     def _line(self, line: Line) -> Json:
         return {
-            "id": next(self._ids), "price_per_unit": Decimal(line.price), "quantity": line.quantity,
-            "tax_rate": Decimal(line.rate), "taxless_discount_per_unit": Decimal(line.discount),
+            "id": next(self._ids),
+            "price_per_unit": Decimal(line.price),
+            "quantity": line.quantity,
+            "tax_rate": Decimal(line.rate),
+            "taxless_discount_per_unit": Decimal(line.discount),
             "sellable": self._short(line.sku),
-        }  # fmt: skip
-
-    def _total(self, order: Json, given: Mapping[str, Any]) -> None:
-        nets = [
-            (item["price_per_unit"] - item["taxless_discount_per_unit"]) * item["quantity"]
-            for item in order["line_items"]
-        ]
-        off = order["additional_order_level_taxless_discount"]
-        whole = sum(nets, Decimal(0))
-        rates = [item["tax_rate"] for item in order["line_items"]]
-        tax = sum(
-            ((net - (off * net / whole if whole else 0)) * rate for net, rate in zip(nets, rates, strict=True)),
-            Decimal(0),
-        )
-        delivery = order["delivery_cost"] - order["shipping_discount"]
-        tax += delivery * max(rates, default=Decimal(0))
-        totals = {
-            "subtotal_price": (whole - off).quantize(_PENNY, ROUND_HALF_UP),
-            "total_discounts": sum(
-                (item["taxless_discount_per_unit"] * item["quantity"] for item in order["line_items"]), off
-            ),
-            "total_tax": tax.quantize(_PENNY, ROUND_HALF_UP),
         }
-        order |= {name: value for name, value in totals.items() if name not in given}
-        if "total_price" not in given:
-            order["total_price"] = order["subtotal_price"] + delivery + order["total_tax"]
-
-    def _ordered(self, order: Json, sku: str) -> int:
-        return sum(int(line["quantity"]) for line in order["line_items"] if line["sellable"]["sku_code"] == sku)
 
     def _unallocated(self, order: Json, sku: str) -> int:
         taken = [line for each in order["allocations"] for line in each["line_items"]]
-        return self._ordered(order, sku) - sum(int(x["quantity"]) for x in taken if x["sellable"]["sku_code"] == sku)
+        return _ordered(order, sku) - sum(int(x["quantity"]) for x in taken if x["sellable"]["sku_code"] == sku)
 
     def _unshipped(self, order: Json, sku: str) -> int:
         gone = [line for each in order["allocations"] if each["shipment"] for line in each["line_items"]]
-        return self._ordered(order, sku) - sum(int(x["quantity"]) for x in gone if x["sellable"]["sku_code"] == sku)
+        return _ordered(order, sku) - sum(int(x["quantity"]) for x in gone if x["sellable"]["sku_code"] == sku)
+
+
+def _total(order: Json, given: Mapping[str, Any]) -> None:
+    nets = [
+        (item["price_per_unit"] - item["taxless_discount_per_unit"]) * item["quantity"] for item in order["line_items"]
+    ]
+    off = order["additional_order_level_taxless_discount"]
+    whole = sum(nets, Decimal(0))
+    rates = [item["tax_rate"] for item in order["line_items"]]
+    tax = sum(
+        ((net - (off * net / whole if whole else 0)) * rate for net, rate in zip(nets, rates, strict=True)),
+        Decimal(0),
+    )
+    delivery = order["delivery_cost"] - order["shipping_discount"]
+    tax += delivery * max(rates, default=Decimal(0))
+    totals = {
+        "subtotal_price": (whole - off).quantize(_PENNY, ROUND_HALF_UP),
+        "total_discounts": sum(
+            (item["taxless_discount_per_unit"] * item["quantity"] for item in order["line_items"]), off
+        ),
+        "total_tax": tax.quantize(_PENNY, ROUND_HALF_UP),
+    }
+    order |= {name: value for name, value in totals.items() if name not in given}
+    if "total_price" not in given:
+        order["total_price"] = order["subtotal_price"] + delivery + order["total_tax"]
+
+
+def _ordered(order: Json, sku: str) -> int:
+    return sum(int(line["quantity"]) for line in order["line_items"] if line["sellable"]["sku_code"] == sku)

@@ -22,9 +22,7 @@ class SekoVendor(BaseVendor):
     It is told of parcels, not of orders: one that leaves in two is two of SEKO's orders with the same reference.
     """
 
-    _RATES = frozenset(
-        {"lost", "twice", "reorder", "no_answer", "throttle", "down", "html", "drop", "refused"}
-    )  # fmt: skip
+    _RATES = frozenset({"lost", "twice", "reorder", "no_answer", "throttle", "down", "html", "drop", "refused"})
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)

@@ -1,4 +1,6 @@
-"""The vendors' simulators as a process serves them: the API as it is, and below `/_simulator/` what makes things happen.
+"""The vendors' simulators as a process serves them.
+
+The API as it is, and below `/_simulator/` what makes things happen.
 
     POST /_simulator/actions   a list of actions in one vocabulary for all vendors; answers with what each returned
     GET  /_simulator/ledger    everything that the vendor knows, decimals as text
@@ -6,8 +8,8 @@
     POST /_simulator/faults    {kind: share of requests from 0 to 1}
     POST /_simulator/webhooks  {"url": where deliveries go to}
 
-An action is `{"action": "order" | "dispatch" | "refund" | "count", ...}`; an order is named by its `number`, its lines by their
-place in it (from 0), prices are net and rates in percent:
+An action is `{"action": "order" | "dispatch" | "refund" | "count", ...}`; an order is named by its `number`, its lines
+by their place in it (from 0), prices are net and rates in percent:
 
     order     number, country, lines [{sku, name, quantity, price, rate}], shipping (net), rate (of the shipping)
     dispatch  order, place, carrier, tracking, lines [[place in the order, quantity]] (at SEKO: skus instead of places)

@@ -14,15 +14,24 @@ from lab.simulators.vendors.actions import Action, App, BaseVendor, Json
 
 
 class ShopifyVendor(BaseVendor):
-    """`data`: `seed`, `domain`, `token`, `secret`, `bucket`, `restore` (per second), `index_lag_s`, `locations` {id: name}."""
+    """`data`: `seed`, `domain`, `token`, `secret`, `bucket`, `restore` (per second), `index_lag_s`, `locations` {id.
+
+    Name}.
+    """
 
     _RATES = frozenset({"html", "drop", "twice", "lost"})
     _TOPICS = frozenset(
         {
-            "orders/create", "orders/updated", "orders/edited", "orders/paid", "orders/cancelled", "refunds/create",
-            "fulfillments/create", "fulfillments/update",
+            "orders/create",
+            "orders/updated",
+            "orders/edited",
+            "orders/paid",
+            "orders/cancelled",
+            "refunds/create",
+            "fulfillments/create",
+            "fulfillments/update",
         }
-    )  # fmt: skip
+    )
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
@@ -42,10 +51,18 @@ class ShopifyVendor(BaseVendor):
 
     def order(self, action: Action) -> object:
         address = {
-            "name": "Mia Odum", "company": None, "address1": "4 Lime Row", "address2": None, "city": "Leeds",
-            "zip": "LS1 4XX", "province": None, "provinceCode": None, "country": None,
-            "countryCodeV2": action["country"], "phone": None,
-        }  # fmt: skip
+            "name": "Mia Odum",
+            "company": None,
+            "address1": "4 Lime Row",
+            "address2": None,
+            "city": "Leeds",
+            "zip": "LS1 4XX",
+            "province": None,
+            "provinceCode": None,
+            "country": None,
+            "countryCodeV2": action["country"],
+            "phone": None,
+        }
         lines = [
             {
                 "sku": line["sku"],

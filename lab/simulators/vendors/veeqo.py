@@ -18,7 +18,10 @@ CARRIER_NUMBERS: Final = {"royal mail": 1, "dpd": 4, "dhl": 9}
 
 
 class VeeqoVendor(BaseVendor):
-    """`data`: `seed`, `key`, `warehouses` {id: name}, `products` [[sku, {warehouse id: level}]], `behaviour` (of the server)."""
+    """`data`: `seed`, `key`, `warehouses` {id: name}, `products` [[sku, {warehouse id.
+
+    Level}]], `behaviour` (of the server).
+    """
 
     _KINDS = frozenset({"throttle", "html_500", "html_503", "drop", "cut"})
 
@@ -51,10 +54,18 @@ class VeeqoVendor(BaseVendor):
             for line in action["lines"]
         ]
         address = {
-            "first_name": "Mia", "last_name": "Odum", "company": None, "address1": "4 Lime Row", "address2": None,
-            "city": "Leeds", "state": "", "zip": "LS1 4XX", "country": action["country"], "phone": None,
+            "first_name": "Mia",
+            "last_name": "Odum",
+            "company": None,
+            "address1": "4 Lime Row",
+            "address2": None,
+            "city": "Leeds",
+            "state": "",
+            "zip": "LS1 4XX",
+            "country": action["country"],
+            "phone": None,
             "email": "mia@example.test",
-        }  # fmt: skip
+        }
         order_id = self.account.place_order(
             *lines, number=f"P-{action['number']}", delivery_cost=Decimal(action["shipping"]), deliver_to=address
         )
@@ -108,5 +119,8 @@ class VeeqoVendor(BaseVendor):
             for (sku, place), entry in self._entries.items()
         ]
         return {
-            "orders": list(self.account.orders.values()), "counts": self._counts, "opening": self._opening, "stock": now,
-        }  # fmt: skip
+            "orders": list(self.account.orders.values()),
+            "counts": self._counts,
+            "opening": self._opening,
+            "stock": now,
+        }

@@ -4,7 +4,7 @@ from tests.chaos.invariants.view import View
 
 
 def check_letters(view: View) -> None:
-    """Each letter has its bytes, and is of a fact or a line that there is."""
+    """Each dead letter has its bytes, and is of a fact or a line that there is."""
     written: set[str] = set()
     for topic, records in view.evidence.records.items():
         if topic.endswith("-dead-letter"):

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """`invariant`: lost, double, end, units, money, claim, document, letter, offsets, sessions, stop, status or chain."""
+    """`invariant`: lost, double, end, units, money, claim, document, dead letter, offsets, sessions, stop.
+
+    Status or chain.
+    """
 
     invariant: str
     where: str

@@ -37,7 +37,7 @@ class AcceptedEpoch:
 
 @dataclass(slots=True)
 class LetterSeen:
-    """One letter, as the records of `dead-letter-state` tell it."""
+    """One dead letter, as the records of `dead-letter-state` tell it."""
 
     first_offset: int
     state: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a source says reaches the broker in its order; what no topic takes is a letter, and the rest goes on."""
+"""What a source says reaches the broker in its order; what no topic takes is a dead letter, and the rest goes on."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,16 +23,23 @@ class Shop:
 def order(number: str, lines: int = 1) -> OrderPlaced:
     line = OrderLine(line_id="1", sku="TEA", name="x" * 200, quantity=Decimal(1), unit_price=Decimal(1))
     made = OrderPlaced(
-        source="shop", company="acme", event_id=number, occurred_at=NOW, observed_at=NOW, order_id=number, currency="GBP",
-        lines=tuple(replace(line, line_id=str(n)) for n in range(lines)), digest=b"",
-    )  # fmt: skip
+        source="shop",
+        company="acme",
+        event_id=number,
+        occurred_at=NOW,
+        observed_at=NOW,
+        order_id=number,
+        currency="GBP",
+        lines=tuple(replace(line, line_id=str(n)) for n in range(lines)),
+        digest=b"",
+    )
     return replace(made, digest=digest_of(made))
 
 
 async def test_an_order_too_large_for_its_topic_is_a_letter_and_those_around_it_are_published(broker, codec, clock):
     events = [order("1"), order("2", lines=10_000), order("3")]
     publisher, letters = Publisher(broker, codec, clock, str), DeadLetters(broker, codec, clock, str, lambda _: 0)
-    for _ in range(2):  # said again it is the same letter
+    for _ in range(2):  # said again it is the same dead letter
         told = await deliver(events, Shop(), publisher, letters, NoMetrics())
     assert [type(each) for each in told] == [OrderPlaced, RefusedRecord, OrderPlaced]
     assert (told[1].reason, told[1].order_id, told[1].event_type) == ("invalid_event", "2", "order_placed")  # type: ignore[union-attr]
@@ -51,5 +58,8 @@ async def test_the_order_of_what_is_said_is_the_order_of_what_is_sent(broker, co
     publisher, letters = Publisher(broker, codec, clock, str), DeadLetters(broker, codec, clock, str, lambda _: 0)
     await deliver([order("1"), refused, order("2")], Shop(), publisher, letters, NoMetrics())
     assert broker.calls == [
-        "send order-placed", "send order-placed-dead-letter", "send dead-letter-state", "send order-placed",
-    ]  # fmt: skip
+        "send order-placed",
+        "send order-placed-dead-letter",
+        "send dead-letter-state",
+        "send order-placed",
+    ]

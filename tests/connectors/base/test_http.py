@@ -96,9 +96,17 @@ async def test_a_redirect_is_an_answer_like_any_other():
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
-        ({}, None), ({"retry-after": "2"}, 2.0), ({"retry-after": "2.5"}, 2.5), ({"retry-after": " 7 "}, 7.0),
-        ({"retry-after": "99999"}, MAX_RETRY_AFTER_S), ({"retry-after": "-1"}, None), ({"retry-after": "nan"}, None),
-        ({"retry-after": "inf"}, None), ({"retry-after": "1e3"}, None), ({"retry-after": "\u0665"}, None), ({"retry-after": "later"}, None),
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after": " 7 "}, 7.0),
+        ({"retry-after": "99999"}, MAX_RETRY_AFTER_S),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e3"}, None),
+        ({"retry-after": "\u0665"}, None),
+        ({"retry-after": "later"}, None),
         ({"retry-after": "9" * 400}, None),
         ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, 30.0),
         ({"retry-after": "Sat, 21 Nov 2026 11:00:00 GMT"}, 0.0),
@@ -106,7 +114,7 @@ async def test_a_redirect_is_an_answer_like_any_other():
         # By the server's own clock, which is an hour behind ours.
         ({"retry-after": "Sat, 21 Nov 2026 11:00:30 GMT", "date": "Sat, 21 Nov 2026 11:00:00 GMT"}, 30.0),
     ],
-)  # fmt: skip
+)
 def test_how_long_the_server_asks_us_to_wait(headers, seconds):
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     assert retry_after_s(httpx.Headers(raw), NOW) == seconds
@@ -137,10 +145,20 @@ RULES = {
         (404, FatalError, "shop: orders answered 404; fix url", None),
         (429, RetriableError, "shop: orders answered 429", 30.0),
         (503, RetriableError, "shop: orders answered 503", None),
-        (302, RetriableError, "shop: orders answered 302, which it never should; see that the configured address is right", 30.0),
-        (204, RetriableError, "shop: orders answered 204, which it never should; see that the configured address is right", 30.0),
+        (
+            302,
+            RetriableError,
+            "shop: orders answered 302, which it never should; see that the configured address is right",
+            30.0,
+        ),
+        (
+            204,
+            RetriableError,
+            "shop: orders answered 204, which it never should; see that the configured address is right",
+            30.0,
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_status_means(status, kind, text, seconds):
     with pytest.raises(kind) as caught:
         raise_for_status("shop: orders", HttpAnswer(status, httpx.Headers()), RULES, NOW)

@@ -11,11 +11,17 @@ from connectors.base.json_numbers import MAX_DEPTH, NotJsonError, exact, is_deep
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("1.50", Decimal("1.50")), ("1e5", Decimal("1e5")), ("-0.0", Decimal("-0.0")), ("12", 12), ("1e999999999", "1e999999999"),
-        ("1e-99999999999999999999", "1e-99999999999999999999"), ("9" * 60, int("9" * 60)), ("9" * 5000, "9" * 5000),
+        ("1.50", Decimal("1.50")),
+        ("1e5", Decimal("1e5")),
+        ("-0.0", Decimal("-0.0")),
+        ("12", 12),
+        ("1e999999999", "1e999999999"),
+        ("1e-99999999999999999999", "1e-99999999999999999999"),
+        ("9" * 60, int("9" * 60)),
+        ("9" * 5000, "9" * 5000),
         ("0." + "1" * 70, "0." + "1" * 70),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_exact_or_the_text_they_were(text, found):
     read = json.loads(text, parse_float=exact, parse_int=whole)
     assert (read, type(read)) == (found, type(found))
@@ -38,10 +44,16 @@ def test_depth_is_measured_without_falling_over():
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "is not JSON"), (b"{", "is not JSON"), (b"<html>", "is not JSON"), (b'"\xff"', "is not JSON"), (b"[NaN]", "is not JSON"),
-        (b"[-Infinity]", "is not JSON"), (b"[" * 100_000, "is not JSON"), (b"[" * 70 + b"]" * 70, "is nested more than 64 deep"),
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"<html>", "is not JSON"),
+        (b'"\xff"', "is not JSON"),
+        (b"[NaN]", "is not JSON"),
+        (b"[-Infinity]", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[" * 70 + b"]" * 70, "is nested more than 64 deep"),
     ],
-)  # fmt: skip
+)
 def test_a_body_that_is_no_json_says_why(body, why):
     for numbers_as_text in (False, True):
         with pytest.raises(NotJsonError, match=why):

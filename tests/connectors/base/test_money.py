@@ -64,10 +64,27 @@ def test_a_cancellation_between_two_shares_loses_no_penny() -> None:
 @pytest.mark.parametrize(
     ("currency", "digits"),
     [
-        ("EUR", 2), ("HUF", 2), ("TWD", 2), ("JPY", 0), ("ISK", 0), ("CLP", 0), ("XAF", 0), ("UYI", 0), ("BHD", 3), ("IQD", 3),
-        ("KWD", 3), ("TND", 3), ("CLF", 4), ("UYW", 4), ("XAU", 2), ("XXX", 2), ("ZZZ", 2), ("", 2), ("eur", 2),
+        ("EUR", 2),
+        ("HUF", 2),
+        ("TWD", 2),
+        ("JPY", 0),
+        ("ISK", 0),
+        ("CLP", 0),
+        ("XAF", 0),
+        ("UYI", 0),
+        ("BHD", 3),
+        ("IQD", 3),
+        ("KWD", 3),
+        ("TND", 3),
+        ("CLF", 4),
+        ("UYW", 4),
+        ("XAU", 2),
+        ("XXX", 2),
+        ("ZZZ", 2),
+        ("", 2),
+        ("eur", 2),
     ],
-)  # fmt: skip
+)
 def test_minor_units_are_those_of_iso_4217(currency: str, digits: int) -> None:
     assert minor_units(currency) == digits
     assert smallest_unit(currency) == Decimal(10) ** -digits

@@ -25,9 +25,16 @@ HEAD = {"source": "shop", "company": "acme", "event_id": "e", "occurred_at": NOW
 LINE = OrderLine(line_id="1", sku="A", quantity=Decimal(1), unit_price=Decimal(2), discount=Decimal(0))
 ORDER = OrderPlaced(**HEAD, order_id="o", currency="GBP", lines=(LINE,), shipping=Shipping(amount=Decimal(-1)))
 DISPATCH = DispatchConfirmed(
-    **HEAD, shipment_id="s", order_id="o", location="MAIN",
-    lines=(DispatchLine(sku="A", quantity=Decimal(1), batches=(BatchQuantity(number="L", quantity=Decimal(1)),), serials=("S",)),),
-)  # fmt: skip
+    **HEAD,
+    shipment_id="s",
+    order_id="o",
+    location="MAIN",
+    lines=(
+        DispatchLine(
+            sku="A", quantity=Decimal(1), batches=(BatchQuantity(number="L", quantity=Decimal(1)),), serials=("S",)
+        ),
+    ),
+)
 NAMELESS = BatchQuantity(number="\n", quantity=Decimal(1))
 MOVE = StockAdjusted(**HEAD, sku="A", location="MAIN", delta=Decimal(-3), reason="count")
 
@@ -56,10 +63,13 @@ def test_what_is_an_event_has_no_fault():
         (with_line(tax_amount=Decimal("0.0000001")), "lines[0].tax_amount does not fit"),
         (replace(ORDER, shipping=Shipping(amount=Decimal("NaN"))), "shipping.amount does not fit"),
         (replace(DISPATCH, lines=(replace(DISPATCH.lines[0], serials=("S", "")),)), "lines[0].serials[1] is empty"),
-        (replace(DISPATCH, lines=(replace(DISPATCH.lines[0], batches=(NAMELESS,)),)), "lines[0].batches[0].number is empty"),
+        (
+            replace(DISPATCH, lines=(replace(DISPATCH.lines[0], batches=(NAMELESS,)),)),
+            "lines[0].batches[0].number is empty",
+        ),
         (replace(MOVE, delta=Decimal("-1E13")), "delta does not fit"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_told_by_its_field(event, words):
     found = violation_of(event)
     assert found is not None

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from connectors.base.errors import RecordError
 from connectors.base.values import (
     PLAIN,
-    Record,
+    VendorRecord,
     a_level,
     a_moment,
     a_number,
@@ -79,12 +79,12 @@ def test_texts_are_stripped_and_numbers_are_texts_by_their_digits():
     assert (a_text(" a "), a_text(7), an_identity(" 007 ")) == ("a", "7", "007")
 
 
-class Line(Record):
+class Line(VendorRecord):
     sku: Annotated[str, PlainValidator(an_identity)]
     currency: Annotated[str | None, or_none(matching("[A-Z]{3}", "must be an ISO 4217 code"))] = None
 
 
-class Order(Record):
+class Order(VendorRecord):
     id: Annotated[str, PlainValidator(an_identity)]
     lines: tuple[Line, ...]
 

@@ -1,4 +1,7 @@
-"""Servers with files: SFTP on a free loopback port, HTTPS as an ASGI app. What they serve is a folder of this machine."""
+"""Servers with files: SFTP on a free loopback port, HTTPS as an ASGI app.
+
+What they serve is a folder of this machine.
+"""
 
 import email.utils
 import hashlib

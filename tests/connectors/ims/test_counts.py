@@ -1,4 +1,7 @@
-"""Counts in files beside dispatches in files, through the runtime: restarts, crashes, repeats and files that come again."""
+"""Counts in files beside dispatches in files, through the runtime.
+
+Restarts, crashes, repeats and files that come again.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,7 @@
-"""The shop of the contract suite: orders on three pages, cancellations, shipments, refunds, and two rows nobody can take."""
+"""The shop of the contract suite.
+
+Orders on three pages, cancellations, shipments, refunds, and two rows nobody can take.
+"""
 
 from decimal import Decimal
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""A span of a shop: each list once, by id; what was placed before and cancelled since; what changes while it is read."""
+"""A span of a shop: each list once, by id; what was placed before and cancelled since.
+
+What changes while it is read.
+"""
 
 from datetime import timedelta
 

@@ -36,12 +36,23 @@ async def ask(client):
 
 
 def test_a_signature_is_that_of_rfc_5849():
-    """The base string of the RFC's section 3.4.1.1 (method and order of parameters), worked out with another program."""
+    """The base string of the RFC's section 3.4.1.1 (method and order of parameters).
+
+    Worked out with another program.
+    """
     params = [
-        ("b5", "=%3D"), ("a3", "a"), ("c@", ""), ("a2", "r b"), ("c2", ""), ("a3", "2 q"),
-        ("oauth_consumer_key", "9djdj82h48djs9d2"), ("oauth_token", "kkk9d7dh3k39sjv7"),
-        ("oauth_signature_method", "HMAC-SHA1"), ("oauth_timestamp", "137131201"), ("oauth_nonce", "7d8f3e4a"),
-    ]  # fmt: skip
+        ("b5", "=%3D"),
+        ("a3", "a"),
+        ("c@", ""),
+        ("a2", "r b"),
+        ("c2", ""),
+        ("a3", "2 q"),
+        ("oauth_consumer_key", "9djdj82h48djs9d2"),
+        ("oauth_token", "kkk9d7dh3k39sjv7"),
+        ("oauth_signature_method", "HMAC-SHA1"),
+        ("oauth_timestamp", "137131201"),
+        ("oauth_nonce", "7d8f3e4a"),
+    ]
     seen = []
     real = oauth.hmac.new
 
@@ -127,9 +138,17 @@ def answers(status, body=b"", headers=None):
     return httpx.MockTransport(lambda _request: httpx.Response(status, content=body, headers=headers or {}))
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [
-    ("120", 120), ("99999", 3600), ("Sat, 21 Nov 2026 12:01:00 GMT", 60), ("Sat, 21 Nov 2026 11:00:00 GMT", 0), ("soon", None), ("", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("120", 120),
+        ("99999", 3600),
+        ("Sat, 21 Nov 2026 12:01:00 GMT", 60),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("", None),
+    ],
+)
 async def test_retry_after_may_be_seconds_or_a_date(make, asked, seconds):
     with pytest.raises(RetriableError) as caught:
         await ask(make(answers(503, headers={"Retry-After": asked})))
@@ -139,15 +158,28 @@ async def test_retry_after_may_be_seconds_or_a_date(make, asked, seconds):
 JSON = b'{"message":"canary@example.test %1","parameters":{"resources":"canary <b>"}}'
 
 
-@pytest.mark.parametrize(("status", "body", "error", "said"), [
-    (301, b"", FatalError, "redirect"), (302, b"", FatalError, "base_url"), (400, JSON, FatalError, "page_size"),
-    (403, JSON, FatalError, "permission"), (404, JSON, FatalError, "store_code"), (418, JSON, FatalError, "log"),
-    (403, b"<html>", RetriableError, "firewall"), (404, b"<html>", RetriableError, "firewall"),
-    (401, b"<html>", FatalError, "refused"), (401, b"\xff\xfe[[[", FatalError, "refused"), (502, b"", RetriableError, "502"),
-    (200, b"", RetriableError, "no list"), (200, b"[]", RetriableError, "no list"), (200, b"{}", RetriableError, "no list"),
-    (200, b'{"items":[', RetriableError, "no list"), (200, b"\xff", RetriableError, "no list"),
-    (200, b'{"items":' + b"[" * 100_000, RetriableError, "no list"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "body", "error", "said"),
+    [
+        (301, b"", FatalError, "redirect"),
+        (302, b"", FatalError, "base_url"),
+        (400, JSON, FatalError, "page_size"),
+        (403, JSON, FatalError, "permission"),
+        (404, JSON, FatalError, "store_code"),
+        (418, JSON, FatalError, "log"),
+        (403, b"<html>", RetriableError, "firewall"),
+        (404, b"<html>", RetriableError, "firewall"),
+        (401, b"<html>", FatalError, "refused"),
+        (401, b"\xff\xfe[[[", FatalError, "refused"),
+        (502, b"", RetriableError, "502"),
+        (200, b"", RetriableError, "no list"),
+        (200, b"[]", RetriableError, "no list"),
+        (200, b"{}", RetriableError, "no list"),
+        (200, b'{"items":[', RetriableError, "no list"),
+        (200, b"\xff", RetriableError, "no list"),
+        (200, b'{"items":' + b"[" * 100_000, RetriableError, "no list"),
+    ],
+)
 async def test_every_answer_has_one_meaning_and_shows_nothing_of_its_body(make, status, body, error, said):
     with pytest.raises(error, match=said) as caught:
         await ask(make(answers(status, body)))

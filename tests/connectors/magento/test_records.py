@@ -13,9 +13,14 @@ from tests.connectors.magento.conftest import NOW, settings_of
 
 SETTINGS = settings_of()
 MEMO = {
-    "entity_id": 1, "increment_id": "000000001", "order_id": 2, "created_at": "2026-03-02 09:15:00",
-    "order_currency_code": "GBP", "base_currency_code": "GBP", "grand_total": 5,
-}  # fmt: skip
+    "entity_id": 1,
+    "increment_id": "000000001",
+    "order_id": 2,
+    "created_at": "2026-03-02 09:15:00",
+    "order_currency_code": "GBP",
+    "base_currency_code": "GBP",
+    "grand_total": 5,
+}
 
 
 def row(fields):
@@ -41,9 +46,18 @@ def test_an_empty_list_has_many_forms(body):
 
 
 BROKEN = [
-    b"", b"{", b"{}", b"[]", b'{"items":[1,]}', b'{"items":[1]', b'{"items":[1]}x', b'{"items":[1],}', b'{"items" 1}',
-    b'{"items":[1}]', b"\xff",
-]  # fmt: skip
+    b"",
+    b"{",
+    b"{}",
+    b"[]",
+    b'{"items":[1,]}',
+    b'{"items":[1]',
+    b'{"items":[1]}x',
+    b'{"items":[1],}',
+    b'{"items" 1}',
+    b'{"items":[1}]',
+    b"\xff",
+]
 
 
 @pytest.mark.parametrize("body", BROKEN)
@@ -89,10 +103,17 @@ def test_whatever_a_row_says_it_is_a_record_or_a_record_error(fields):
             continue
 
 
-@pytest.mark.parametrize(("number", "read"), [
-    (5, "5"), ("5.2500", "5.25"), (Decimal("21.989999999999998"), "21.99"), (Decimal("0.10000000000000001"), "0.1"),
-    (Decimal("-3.6"), "-3.6"), (None, "0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "read"),
+    [
+        (5, "5"),
+        ("5.2500", "5.25"),
+        (Decimal("21.989999999999998"), "21.99"),
+        (Decimal("0.10000000000000001"), "0.1"),
+        (Decimal("-3.6"), "-3.6"),
+        (None, "0"),
+    ],
+)
 def test_amounts_are_exact_and_the_noise_of_floats_is_not_money(number, read):
     found = validate(CreditmemoRecord, ShopRow({**MEMO, "tax_amount": number}, b""), SETTINGS, NOW)
     assert found.tax_amount == Decimal(read)
@@ -107,13 +128,24 @@ def test_what_is_no_amount_of_money_is_refused(number):
         validate(CreditmemoRecord, ShopRow({**MEMO, "tax_amount": number}, b""), SETTINGS, NOW)
 
 
-@pytest.mark.parametrize(("field", "value", "said"), [
-    ("created_at", "2026-03-02T09:15:00Z", "must be a time"), ("created_at", "0000-00-00 00:00:00", "must be a time"),
-    ("created_at", "2026-12-24 00:00:00", "more than a day ahead"), ("order_id", 0, "whole number"),
-    ("order_id", "1.5", "whole number"), ("order_id", True, "whole number"), ("increment_id", "", "empty"),
-    ("increment_id", "a\nb", "control"), ("increment_id", "x" * 101, "100"), ("order_currency_code", "gbp", "ISO 4217"),
-    ("grand_total", None, "missing"), ("items", "x", "must be a list"), ("items", [1], "must be an object"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("created_at", "2026-03-02T09:15:00Z", "must be a time"),
+        ("created_at", "0000-00-00 00:00:00", "must be a time"),
+        ("created_at", "2026-12-24 00:00:00", "more than a day ahead"),
+        ("order_id", 0, "whole number"),
+        ("order_id", "1.5", "whole number"),
+        ("order_id", True, "whole number"),
+        ("increment_id", "", "empty"),
+        ("increment_id", "a\nb", "control"),
+        ("increment_id", "x" * 101, "100"),
+        ("order_currency_code", "gbp", "ISO 4217"),
+        ("grand_total", None, "missing"),
+        ("items", "x", "must be a list"),
+        ("items", [1], "must be an object"),
+    ],
+)
 def test_a_problem_is_named_by_its_field(field, value, said):
     with pytest.raises(RecordError, match=said):
         memo(**{field: value})

@@ -60,21 +60,56 @@ async def test_an_order_with_all_it_has(stall, cart_item):
 
 async def test_the_example_of_the_reference(stall):
     """Section 4 of the reference, as it stands there."""
-    stall.shop.put("orders", {
-        "entity_id": 451, "increment_id": "000000451", "state": "processing", "status": "processing", "store_id": 1,
-        "created_at": "2026-03-02 09:15:00", "updated_at": "2026-03-02 09:15:04", "order_currency_code": "GBP",
-        "base_currency_code": "GBP", "subtotal": 40, "discount_amount": -4, "shipping_amount": 3,
-        "shipping_incl_tax": D("3.6"), "shipping_tax_amount": D("0.6"), "tax_amount": D("7.8"), "grand_total": D("46.8"),
-        "total_paid": D("46.8"), "total_due": 0, "customer_is_guest": 1, "customer_email": "mia@example.test",
-        "billing_address": {"firstname": "Mia", "lastname": "Odum", "street": ["4 Lime Row"], "country_id": "GB"},
-        "payment": {"method": "stripe_payments"},
-        "items": [
-            {"item_id": 900, "order_id": 451, "product_type": "configurable", "sku": "TEA-250", "qty_ordered": 2,
-             "price": 20, "row_total": 40, "tax_percent": 20, "tax_amount": D("7.2"), "discount_amount": 4},
-            {"item_id": 901, "parent_item_id": 900, "product_type": "simple", "sku": "TEA-250", "qty_ordered": 2, "price": 0},
-        ],
-        "extension_attributes": {"shipping_assignments": [{"shipping": {"method": "flatrate_flatrate"}}]},
-    })  # fmt: skip
+    stall.shop.put(
+        "orders",
+        {
+            "entity_id": 451,
+            "increment_id": "000000451",
+            "state": "processing",
+            "status": "processing",
+            "store_id": 1,
+            "created_at": "2026-03-02 09:15:00",
+            "updated_at": "2026-03-02 09:15:04",
+            "order_currency_code": "GBP",
+            "base_currency_code": "GBP",
+            "subtotal": 40,
+            "discount_amount": -4,
+            "shipping_amount": 3,
+            "shipping_incl_tax": D("3.6"),
+            "shipping_tax_amount": D("0.6"),
+            "tax_amount": D("7.8"),
+            "grand_total": D("46.8"),
+            "total_paid": D("46.8"),
+            "total_due": 0,
+            "customer_is_guest": 1,
+            "customer_email": "mia@example.test",
+            "billing_address": {"firstname": "Mia", "lastname": "Odum", "street": ["4 Lime Row"], "country_id": "GB"},
+            "payment": {"method": "stripe_payments"},
+            "items": [
+                {
+                    "item_id": 900,
+                    "order_id": 451,
+                    "product_type": "configurable",
+                    "sku": "TEA-250",
+                    "qty_ordered": 2,
+                    "price": 20,
+                    "row_total": 40,
+                    "tax_percent": 20,
+                    "tax_amount": D("7.2"),
+                    "discount_amount": 4,
+                },
+                {
+                    "item_id": 901,
+                    "parent_item_id": 900,
+                    "product_type": "simple",
+                    "sku": "TEA-250",
+                    "qty_ordered": 2,
+                    "price": 0,
+                },
+            ],
+            "extension_attributes": {"shipping_assignments": [{"shipping": {"method": "flatrate_flatrate"}}]},
+        },
+    )
     (event,) = await stall.events()
     assert (event.grand_total, gross(event)) == (D("46.80"), (D("39.00"), D("7.80")))
     assert [(line.line_id, line.sku) for line in event.lines] == [("900", "TEA-250")]
@@ -99,8 +134,10 @@ async def test_a_bundle_priced_by_its_parts_is_its_parts(stall, cart_item):
         stall, cart_item("BOX", "2", "0", kind="bundle", parts=BOX, discount_percent="10"), cart_item()
     )
     assert [(line.sku, line.quantity, line.unit_price, line.discount) for line in event.lines] == [
-        ("MUG", 2, 7, D("1.4")), ("TEA", 6, D("1.5"), D("0.9")), ("TEA-250", 2, 20, None),
-    ]  # fmt: skip
+        ("MUG", 2, 7, D("1.4")),
+        ("TEA", 6, D("1.5"), D("0.9")),
+        ("TEA-250", 2, 20, None),
+    ]
 
 
 async def test_a_bundle_with_a_price_of_its_own_shares_it_among_its_parts(stall, cart_item):
@@ -125,10 +162,17 @@ async def test_both_tax_modes_come_to_the_penny(stall, cart_item, including):
                 for i in range(3)
             )
             price = D(0) if kind == "bundle" and not own else D(random.randint(1, 20000)) / 100
-            cart.append(CartItem(
-                sku=f"S{n}", quantity=D(random.randint(1, 12)), price=price, kind=kind, parts=parts,
-                rate=D(random.choice(["0", "5", "8.25", "17.5", "20"])), discount_percent=D(random.choice([0, 0, 7, 10, 33])),
-            ))  # fmt: skip
+            cart.append(
+                CartItem(
+                    sku=f"S{n}",
+                    quantity=D(random.randint(1, 12)),
+                    price=price,
+                    kind=kind,
+                    parts=parts,
+                    rate=D(random.choice(["0", "5", "8.25", "17.5", "20"])),
+                    discount_percent=D(random.choice([0, 0, 7, 10, 33])),
+                )
+            )
         stall.shop.place(
             *cart,
             state="processing",

@@ -36,10 +36,15 @@ async def test_many_claims_are_looked_up_page_by_page(service_layer: HttpService
 async def test_the_table_and_fields_are_made_once(bare: Company, service_layer: HttpServiceLayer) -> None:
     made = await claims.install(service_layer)
     assert made == [
-        "@STREAMS_CLAIM", "@STREAMS_CLAIM.KIND", "@STREAMS_CLAIM.DIGEST", "@STREAMS_CLAIM.VERSION",
+        "@STREAMS_CLAIM",
+        "@STREAMS_CLAIM.KIND",
+        "@STREAMS_CLAIM.DIGEST",
+        "@STREAMS_CLAIM.VERSION",
         "@STREAMS_CLAIM.STATE",
-        "ORDR.STREAMS_KEY", "ORDR.STREAMS_ORDER", "RDR1.STREAMS_LINE",
-    ]  # fmt: skip
+        "ORDR.STREAMS_KEY",
+        "ORDR.STREAMS_ORDER",
+        "RDR1.STREAMS_LINE",
+    ]
     assert await claims.install(service_layer) == []
     assert await claims.missing(service_layer) == []
     assert (await service_layer.change_set([CLAIM.request()]))[0].ok

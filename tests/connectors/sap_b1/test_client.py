@@ -107,9 +107,16 @@ class Sleeps:
 
 def connect(server: Callable[[httpx.Request], object], limit: int = 1, **more: object) -> HttpServiceLayer:
     return HttpServiceLayer(
-        URL, "SBO", "streams", Secret("env:X", PASSWORD), session_limit=limit, transport=httpx.MockTransport(server),
-        random=random.Random(1), sleep=Sleeps(), **more,
-    )  # type: ignore[arg-type]  # fmt: skip
+        URL,
+        "SBO",
+        "streams",
+        Secret("env:X", PASSWORD),
+        session_limit=limit,
+        transport=httpx.MockTransport(server),
+        random=random.Random(1),
+        sleep=Sleeps(),
+        **more,
+    )  # type: ignore[arg-type]
 
 
 def raising(error: type[httpx.HTTPError]) -> Callable[[httpx.Request], None]:
@@ -281,9 +288,13 @@ class TestSessions:
         await layer.ping()
         await layer.close()
         assert told == [
-            ("login", "ok"), ("change_set", "-2035"), ("post", "-10"), ("read", "http_5xx"), ("ping", "ok"),
+            ("login", "ok"),
+            ("change_set", "-2035"),
+            ("post", "-10"),
+            ("read", "http_5xx"),
+            ("ping", "ok"),
             ("logout", "ok"),
-        ]  # fmt: skip
+        ]
 
 
 class TestDoor:

@@ -51,9 +51,15 @@ async def test_a_company_that_is_ready_has_nothing_to_mend(
     assert bad(diagnosis) == {}
     assert (diagnosis.ok, diagnosis.tier) == (True, "claim")
     assert [finding.name for finding in diagnosis.findings] == [
-        "reachable", "login", "claim_table", "second_claim_refused", "failed_set_leaves_no_claim", "claim_cost",
-        "totals_as_sent", "tier",
-    ]  # fmt: skip
+        "reachable",
+        "login",
+        "claim_table",
+        "second_claim_refused",
+        "failed_set_leaves_no_claim",
+        "claim_cost",
+        "totals_as_sent",
+        "tier",
+    ]
     ledger = company.ledger()
     assert (ledger["claims"], ledger["documents"]) == ([], [])
 

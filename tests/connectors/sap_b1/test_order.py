@@ -76,9 +76,12 @@ def test_cancelled_documents_and_their_mirrors_do_not_count(b1: B1) -> None:
 def test_a_copy_that_somebody_made_of_an_order_is_not_the_order(b1: B1) -> None:
     b1.place(placed())
     copy = {
-        "CardCode": "C-WEB", "DocDueDate": "2026-03-02", "U_STREAMS_KEY": K, "U_STREAMS_ORDER": K,
+        "CardCode": "C-WEB",
+        "DocDueDate": "2026-03-02",
+        "U_STREAMS_KEY": K,
+        "U_STREAMS_ORDER": K,
         "DocumentLines": [{"ItemCode": "B", "Quantity": 9, "WarehouseCode": "LON1"}],
-    }  # fmt: skip
+    }
     assert b1.company.apply([Request("POST", "Orders", copy)])[0].status < 300
     assert b1.read() == b1.order
 
@@ -129,9 +132,10 @@ def test_a_cancelled_order_still_tells_its_story(b1: B1) -> None:
 def test_a_hand_made_line_is_found_by_its_base(b1: B1) -> None:
     b1.place(placed())
     body = {
-        "CardCode": "C-WEB", "U_STREAMS_ORDER": K,
+        "CardCode": "C-WEB",
+        "U_STREAMS_ORDER": K,
         "DocumentLines": [{"BaseType": 17, "BaseEntry": 1, "BaseLine": 0, "Quantity": 1}],
-    }  # fmt: skip
+    }
     assert b1.company.apply([Request("POST", "Invoices", body)])[0].status < 300
     view = b1.read()
     assert (view.delivered(0).quantity, view.invoiced(0).quantity, view.lines[0].open) == (1, 1, 1)

@@ -126,8 +126,9 @@ class TestWrite:
         void = replace(old, state="void")
         written = await sink.write([void, new], [exit_of(new.k, 1)])
         assert (written.outcome, written.ref) == (
-            OutcomeClass.APPLIED, Document(object="InventoryGenExits", doc_entry=1, doc_num=6000001)
-        )  # fmt: skip
+            OutcomeClass.APPLIED,
+            Document(object="InventoryGenExits", doc_entry=1, doc_num=6000001),
+        )
         late = await sink.write([old], [exit_of(old.k, 2)])
         assert (late.outcome, late.claim, late.ref) == (OutcomeClass.EXISTS, void, None)
 

@@ -43,9 +43,13 @@ class Time:
 
 def settings_of(**changes: Any) -> SekoSettings:
     table = {
-        "kind": "seko", "company": "acme", "push_secrets": ["env:SECRET", "env:OLD"], "api_key": "env:KEY",
-        "locations": {"DCCL01": "LON1"}, **changes,
-    }  # fmt: skip
+        "kind": "seko",
+        "company": "acme",
+        "push_secrets": ["env:SECRET", "env:OLD"],
+        "api_key": "env:KEY",
+        "locations": {"DCCL01": "LON1"},
+        **changes,
+    }
     return SekoSettings.model_validate(table, context={"environ": ENVIRON})
 
 

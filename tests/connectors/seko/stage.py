@@ -1,4 +1,7 @@
-"""The facility of the contract suite: an hour of dispatches, adjustments and movements, found by polling, one of each bad."""
+"""The facility of the contract suite.
+
+An hour of dispatches, adjustments and movements, found by polling, one of each bad.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -15,8 +18,13 @@ from lab.simulators.seko.app import Hub
 
 CANARY = "canary-5ecret"
 ENVIRON = {"SEKO_KEY": CANARY}
-SETTINGS = {"api_key": "env:SEKO_KEY", "locations": {"DCCL01": "LON1"}, "segregated_types": "QC", "held_types": "Quarantine",
-            "summary_columns": {"QuantityOnHand": "Available Stock"}}  # fmt: skip
+SETTINGS = {
+    "api_key": "env:SEKO_KEY",
+    "locations": {"DCCL01": "LON1"},
+    "segregated_types": "QC",
+    "held_types": "Quarantine",
+    "summary_columns": {"QuantityOnHand": "Available Stock"},
+}
 FACTS = frozenset(
     {
         ("dispatch-confirmed", "disp-00000006"),

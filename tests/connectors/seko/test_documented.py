@@ -1,7 +1,7 @@
 """Messages exactly as SEKO's wiki documents them, with the README's own settings: each becomes its event.
 
-The wiki's page "Push Stock Status Movement" (read 2026-11-30) has no InternalId, in any version of its field list, and its
-MovementID is always empty. Its page of dispatches names no facility.
+The wiki's page "Push Stock Status Movement" (read 2026-11-30) has no InternalId, in any version of its field list, and
+its MovementID is always empty. Its page of dispatches names no facility.
 """
 
 import re

@@ -64,9 +64,12 @@ def test_what_can_be_no_message_is_refused(found):
 
 def test_other_spellings_and_cases_are_the_same_fields():
     line = {
-        "lineNo": "1", "PRODUCTCODE": "TEA-250", "DispatchQuantity": "2.0", "LotNumber": "L2602",
+        "lineNo": "1",
+        "PRODUCTCODE": "TEA-250",
+        "DispatchQuantity": "2.0",
+        "LotNumber": "L2602",
         "BestBeforeDate": "2027-01-31T00:00:00Z",
-    }  # fmt: skip
+    }
     found = checked(lines=[line])
     assert isinstance(found, SekoDispatch)
     assert found.lines[0].expires_on == date(2027, 1, 31)

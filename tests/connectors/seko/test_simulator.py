@@ -87,9 +87,10 @@ async def test_numbers_grow_by_one_for_each_service(hub):
 async def test_an_order_is_refused_whole_with_status_200(hub, call):
     def order(number, *lines):
         return {
-            "WebSalesOrder": {"SalesOrderNumber": number}, "SalesOrderHeader": {"DCCode": "DC1"},
+            "WebSalesOrder": {"SalesOrderNumber": number},
+            "SalesOrderHeader": {"DCCode": "DC1"},
             "List": {"SalesOrderLineItem": [{"ProductCode": sku, "Quantity": units} for sku, units in lines]},
-        }  # fmt: skip
+        }
 
     async def load(*given):
         status, answer = await call("salesorders/v4/websubmit", "POST", order(*given))

@@ -123,8 +123,12 @@ def test_goods_received_are_a_receipt_and_goods_sent_back_a_return(hub):
 
 
 def test_received_goods_wait_for_their_movement_where_configured(hub):
-    types = {"held_types": ["QC", "Returns", "Quarantine"], "received_into": "QC", "returned_into": "Returns",
-             "summary_columns": {"QuantityOnHand": "Available Stock"}}  # fmt: skip
+    types = {
+        "held_types": ["QC", "Returns", "Quarantine"],
+        "received_into": "QC",
+        "returned_into": "Returns",
+        "summary_columns": {"QuantityOnHand": "Available Stock"},
+    }
     assert say(hub, hub.receive("ASN-1", [("A", 6, "")], into="QC"), **types) == []
     assert moved(say(hub, hub.move("A", 6, "QC", AVAILABLE), **types)) == [("DCCL01", None, 6, "receipt")]
     hub.dispatch("W-1")

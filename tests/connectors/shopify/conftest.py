@@ -69,9 +69,13 @@ async def make_play():
             found.add_location("31", "Main")
             found.add_location("32", "Shop")
         table = {
-            "kind": "shopify", "company": "acme", "shop": found.domain, "access_token": "env:TOKEN",
-            "webhook_secrets": ["env:SECRET", "env:OLD"], **changes,
-        }  # fmt: skip
+            "kind": "shopify",
+            "company": "acme",
+            "shop": found.domain,
+            "access_token": "env:TOKEN",
+            "webhook_secrets": ["env:SECRET", "env:OLD"],
+            **changes,
+        }
         environ = {"TOKEN": TOKEN, "SECRET": found.secret, "OLD": "shpss_old"}
         settings = ShopifySettings.model_validate(table, context={"environ": environ})
         source = ShopifySource("shop", settings, time, transport=Wire(found), sleep=time.sleep)

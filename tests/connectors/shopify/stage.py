@@ -1,4 +1,7 @@
-"""The shop of the contract suite: orders on three pages and what became of them, one that nobody can read, and a count."""
+"""The shop of the contract suite.
+
+Orders on three pages and what became of them, one that nobody can read, and a count.
+"""
 
 import json
 from datetime import timedelta

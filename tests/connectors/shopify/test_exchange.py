@@ -1,4 +1,7 @@
-"""What a shop's odder doings become when they are read over the API: exchanges, sales at a till, duties, refunds of money only."""
+"""What a shop's odder doings become when they are read over the API.
+
+Exchanges, sales at a till, duties, refunds of money only.
+"""
 
 from decimal import Decimal
 

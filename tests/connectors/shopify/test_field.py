@@ -1,4 +1,7 @@
-"""Orders that real shops were found to send, and what must come out of them. `field/` has each as `Orders.fetch` returns it."""
+"""Orders that real shops were found to send, and what must come out of them.
+
+`field/` has each as `Orders.fetch` returns it.
+"""
 
 import copy
 import json
@@ -113,9 +116,12 @@ def test_freight_has_the_code_of_what_is_in_it_also_where_its_parts_are_taxed_di
     assert only(OrderPlaced, items_of(raw)).shipping.tax_code == "GB-20"
     tip = copy.deepcopy(raw["lineItems"][0])
     tip |= {
-        "id": "gid://shopify/LineItem/9", "sku": None, "requiresShipping": False, "taxLines": [],
+        "id": "gid://shopify/LineItem/9",
+        "sku": None,
+        "requiresShipping": False,
+        "taxLines": [],
         "originalUnitPriceSet": bag("2.00"),
-    }  # fmt: skip
+    }
     raw["lineItems"].append(tip)
     raw["totalPriceSet"] = bag("31.00")
     order = only(OrderPlaced, items_of(raw))
@@ -299,11 +305,15 @@ def test_money_paid_back_for_a_line_that_was_taken_off_earlier_is_credited_by_no
         "createdAt": "2026-11-03T10:00:00Z",
         "refundLineItems": [
             {
-                "quantity": 1, "restockType": "CANCEL", "lineItem": {"id": "gid://shopify/LineItem/1"}, "location": None,
-                "subtotalSet": bag("100.00"), "totalTaxSet": bag("16.67"),
+                "quantity": 1,
+                "restockType": "CANCEL",
+                "lineItem": {"id": "gid://shopify/LineItem/1"},
+                "location": None,
+                "subtotalSet": bag("100.00"),
+                "totalTaxSet": bag("16.67"),
             }
         ],
-    }  # fmt: skip
+    }
     removed["transactions"]["nodes"] = []
     raw["refunds"][0]["transactions"]["nodes"][0]["amountSet"] = bag("100.00")
     raw["refunds"].insert(0, removed)
@@ -317,10 +327,13 @@ def test_money_paid_back_for_a_line_that_was_taken_off_earlier_is_credited_by_no
 
 def sale(line: int | None, total: str, tax: str, *, quantity: int | None = 1, kind: str = "PRODUCT") -> dict[str, Any]:
     return {
-        "actionType": "RETURN" if (quantity or 0) < 0 else "ORDER", "lineType": kind, "quantity": quantity,
-        "totalAmount": bag(total), "totalTaxAmount": bag(tax),
+        "actionType": "RETURN" if (quantity or 0) < 0 else "ORDER",
+        "lineType": kind,
+        "quantity": quantity,
+        "totalAmount": bag(total),
+        "totalTaxAmount": bag(tax),
         "lineItem": {"id": f"gid://shopify/LineItem/{line}"} if line else None,
-    }  # fmt: skip
+    }
 
 
 def exchange(*more: dict[str, Any]) -> dict[str, Any]:
@@ -328,10 +341,19 @@ def exchange(*more: dict[str, Any]) -> dict[str, Any]:
     raw = field("exchange")
     returned = [sale(1, "-100.00", "-16.67", quantity=-1), sale(2, "250.00", "41.67"), *more]
     raw["agreements"] = [
-        {"id": "gid://shopify/SalesAgreement/1", "happenedAt": "2026-11-02T09:15:00Z", "reason": "ORDER",
-         "sales": [sale(1, "100.00", "16.67")]},
-        {"id": "gid://shopify/SalesAgreement/2", "happenedAt": "2026-11-04T10:00:00Z", "reason": "RETURN", "sales": returned},
-    ]  # fmt: skip
+        {
+            "id": "gid://shopify/SalesAgreement/1",
+            "happenedAt": "2026-11-02T09:15:00Z",
+            "reason": "ORDER",
+            "sales": [sale(1, "100.00", "16.67")],
+        },
+        {
+            "id": "gid://shopify/SalesAgreement/2",
+            "happenedAt": "2026-11-04T10:00:00Z",
+            "reason": "RETURN",
+            "sales": returned,
+        },
+    ]
     return raw
 
 
@@ -431,10 +453,12 @@ def test_every_input_is_read_alike_whatever_came_after_it() -> None:
     raw = exchange()
     seen: dict[tuple[str, str], bytes] = {}
     readings: list[Callable[[dict[str, Any]], object]] = [
-        lambda each: each["refunds"].append(field("refund_of_money_only")["refunds"][0] | {"id": "gid://shopify/Refund/99",
-            "createdAt": (NOW - timedelta(days=1)).isoformat()}),
+        lambda each: each["refunds"].append(
+            field("refund_of_money_only")["refunds"][0]
+            | {"id": "gid://shopify/Refund/99", "createdAt": (NOW - timedelta(days=1)).isoformat()}
+        ),
         lambda each: each.update(cancelledAt="2026-11-20T10:00:00Z"),
-    ]  # fmt: skip
+    ]
     for change in (lambda _: None, *readings):
         change(raw)
         for item in items_of(raw):

@@ -128,9 +128,13 @@ async def test_a_wake_up_ends_the_wait_for_the_next_look(play, broker, codec, ma
             looked.set()
 
     runtime = Runtime(
-        play.source, cursors=make_cursors("shop"), publisher=Publisher(broker, codec, play.time, str),
-        letters=DeadLetters(broker, codec, play.time, str, lambda _: 0), metrics=Metrics(), poll_interval_s=3600,
-    )  # fmt: skip
+        play.source,
+        cursors=make_cursors("shop"),
+        publisher=Publisher(broker, codec, play.time, str),
+        letters=DeadLetters(broker, codec, play.time, str, lambda _: 0),
+        metrics=Metrics(),
+        poll_interval_s=3600,
+    )
     stop = asyncio.Event()
     running = asyncio.create_task(runtime.run(stop))
     await asyncio.wait_for(looked.wait(), 5)

@@ -1,4 +1,4 @@
-"""Whatever Shopify sends is a record or a letter, and quickly."""
+"""Whatever Shopify sends is a record or a dead letter, and quickly."""
 
 import copy
 import random
@@ -32,8 +32,30 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, each in inner for place in _places(each, (*path, key)))]
 
 
-ODD = [None, True, 0, -1, 10**30, "", "x", "gid://shopify/Order/1", "\ud800", "9" * 50, "-5", Decimal("NaN"), Decimal("1e400"),
-       1.5, [], {}, [None], {"nodes": None}, {"nodes": [1]}, "2026-13-01T00:00:00Z", "2026-11-21T00:00:00", "CANCELLED"]  # fmt: skip
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    "",
+    "x",
+    "gid://shopify/Order/1",
+    "\ud800",
+    "9" * 50,
+    "-5",
+    Decimal("NaN"),
+    Decimal("1e400"),
+    1.5,
+    [],
+    {},
+    [None],
+    {"nodes": None},
+    {"nodes": [1]},
+    "2026-13-01T00:00:00Z",
+    "2026-11-21T00:00:00",
+    "CANCELLED",
+]
 
 
 async def test_no_change_of_a_record_is_a_crash_or_slow(play):
@@ -78,9 +100,10 @@ async def test_amounts_are_exact_and_floats_are_refused():
 
 def test_a_count_of_what_is_not_counted_is_nothing(play):
     level = {
-        "updatedAt": "2026-11-21T12:00:00Z", "quantities": [{"name": "on_hand", "quantity": 5}],
+        "updatedAt": "2026-11-21T12:00:00Z",
+        "quantities": [{"name": "on_hand", "quantity": 5}],
         "item": {"id": "gid://shopify/InventoryItem/1", "sku": "A", "tracked": False, "duplicateSkuCount": 0},
-    }  # fmt: skip
+    }
     context = ShopifyContext("shop", "acme", play.settings, play.time.now())
     assert level_of(validate(records.InventoryLevel, level), "31", level, context) is None
 

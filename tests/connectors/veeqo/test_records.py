@@ -1,4 +1,4 @@
-"""Whatever stands in a record, it becomes events or a letter, and the page goes on."""
+"""Whatever stands in a record, it becomes events or a dead letter, and the page goes on."""
 
 import copy
 import json
@@ -19,10 +19,33 @@ from lab.simulators.veeqo.wire import dump
 from tests.connectors.veeqo.conftest import Hand, settings
 
 ODD = [
-    "", " ", "x" * 101, "\u0000", "\ud800", "9" * 5000, "1e9999999", "-1", "NaN", "2026-13-01", "0001-01-01T00:00:00+23:59",
-    "9999-12-31T23:59:59-23:59", None, True, [], [[]], {}, [None], {"id": {}}, -1, 0, 10**13, 10**39, Decimal("1e-7"),
-    Decimal("1e9999999"), Decimal("0.1234567"),
-]  # fmt: skip
+    "",
+    " ",
+    "x" * 101,
+    "\u0000",
+    "\ud800",
+    "9" * 5000,
+    "1e9999999",
+    "-1",
+    "NaN",
+    "2026-13-01",
+    "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59-23:59",
+    None,
+    True,
+    [],
+    [[]],
+    {},
+    [None],
+    {"id": {}},
+    -1,
+    0,
+    10**13,
+    10**39,
+    Decimal("1e-7"),
+    Decimal("1e9999999"),
+    Decimal("0.1234567"),
+]
 
 
 def an_account() -> tuple[dict[str, Any], dict[str, Any]]:

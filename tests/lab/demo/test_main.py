@@ -14,8 +14,13 @@ from streams.config.load import load
 @pytest.fixture
 def prepare(tmp_path):
     (tmp_path / "secret").write_text("pass\n")
-    return ["prepare", str(tmp_path), "--bootstrap-servers=k:1", "--service-layer-url=http://s:1/b1s/v2",
-            f"--password-file={tmp_path / 'secret'}"]  # fmt: skip
+    return [
+        "prepare",
+        str(tmp_path),
+        "--bootstrap-servers=k:1",
+        "--service-layer-url=http://s:1/b1s/v2",
+        f"--password-file={tmp_path / 'secret'}",
+    ]
 
 
 def test_prepare_and_drip_write_everything_once(tmp_path, prepare):

@@ -39,17 +39,43 @@ FLOWS = {
     )
 }
 NOW = Snapshot(
-    elapsed_s=83, phase="selling", written=700, lines=1252, flows={**FLOWS, "inbox": FlowStatus(0, 0, 0, 2, 0, 0)},
-    rates={"order_placed": (3.25, 2)}, reasons={"unmapped_location": 3, "unreadable": 1}, windows=12, lanes=31, queued=4,
-    documents=1234, documents_per_s=21, calls=3000, waits_people=7, replies_lost=17, locked=("85123A", "22423"), locks=9,
+    elapsed_s=83,
+    phase="selling",
+    written=700,
+    lines=1252,
+    flows={**FLOWS, "inbox": FlowStatus(0, 0, 0, 2, 0, 0)},
+    rates={"order_placed": (3.25, 2)},
+    reasons={"unmapped_location": 3, "unreadable": 1},
+    windows=12,
+    lanes=31,
+    queued=4,
+    documents=1234,
+    documents_per_s=21,
+    calls=3000,
+    waits_people=7,
+    replies_lost=17,
+    locked=("85123A", "22423"),
+    locks=9,
     killed=1,
-)  # fmt: skip
+)
 PROOF = Proof(
-    flows={"order_placed": FlowEnds(3, 2, 1, 0, 0)}, reasons={"unreadable": 1}, discrepancies=(),
-    units_expected=Decimal(7), units_posted=Decimal(7), ordered=Decimal("1.20"), invoiced=Decimal("1.20"),
-    credited=Decimal(0), stock_events=9, stock_documents=2, calls=20, document_sets=11, previews=3, refused=1,
-    documents=4, naive_writes=13,
-)  # fmt: skip
+    flows={"order_placed": FlowEnds(3, 2, 1, 0, 0)},
+    reasons={"unreadable": 1},
+    discrepancies=(),
+    units_expected=Decimal(7),
+    units_posted=Decimal(7),
+    ordered=Decimal("1.20"),
+    invoiced=Decimal("1.20"),
+    credited=Decimal(0),
+    stock_events=9,
+    stock_documents=2,
+    calls=20,
+    document_sets=11,
+    previews=3,
+    refused=1,
+    documents=4,
+    naive_writes=13,
+)
 
 
 def text_of(*parts, width=100):
@@ -76,10 +102,21 @@ def test_the_screen_fits_into_a_terminal_of_80_by_24():
 def test_the_screen_has_what_a_visitor_wants_to_see():
     shown = text_of(render(NOW, [ScreenMessage(62, "SIGKILL to worker-1", is_fault=True)]))
     for part in (
-        "1:23", "700 of 1,252 lines", "dispatch_confirmed", "3.2", "12 sealed", "31 at work, 4 with a queue",
-        "1,234 documents (21/s), 3,000 calls", "7 for people, 0 for ourselves", "unmapped_location 3, unreadable 1",
-        "replies lost 17", "85123A, 22423", "workers killed 1", "1:02", "SIGKILL to worker-1",
-    ):  # fmt: skip
+        "1:23",
+        "700 of 1,252 lines",
+        "dispatch_confirmed",
+        "3.2",
+        "12 sealed",
+        "31 at work, 4 with a queue",
+        "1,234 documents (21/s), 3,000 calls",
+        "7 for people, 0 for ourselves",
+        "unmapped_location 3, unreadable 1",
+        "replies lost 17",
+        "85123A, 22423",
+        "workers killed 1",
+        "1:02",
+        "SIGKILL to worker-1",
+    ):
         assert part in shown
 
 
@@ -147,8 +184,13 @@ def test_the_json_has_every_figure():
     told = json.loads(json.dumps(result().as_json()))
     assert (told["ok"], told["lost"], told["double"], told["discrepancies"]) == (True, 0, 0, [])
     assert told["flows"]["order_placed"] == {
-        "received": 3, "posted": 2, "no_op": 1, "parked": 0, "dead": 0, "unaccounted": 0,
-    }  # fmt: skip
+        "received": 3,
+        "posted": 2,
+        "no_op": 1,
+        "parked": 0,
+        "dead": 0,
+        "unaccounted": 0,
+    }
     assert told["units"] == {"files": "7", "b1": "7"}
     assert (told["erp"]["document_sets"], told["erp"]["calls_one_per_document"]) == (11, 13)
     assert (told["erp"]["previews"], told["erp"]["refused"]) == (3, 1)

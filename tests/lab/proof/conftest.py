@@ -16,7 +16,7 @@ from tests.lab.proof.naive_poster import ACCOUNTS, TODAY, NaivePoster
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """The week's Monday: its files, the right ledger, the letters that must exist, the terms."""
+    """The week's Monday: its files, the right ledger, the dead letters that must exist, the terms."""
     rows = [row for row in read_rows() if row["InvoiceDate"] < "2011-10-25"]
     made = build_feed(rows, TODAY)
     folder = tmp_path_factory.mktemp("in")

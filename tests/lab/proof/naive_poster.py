@@ -151,7 +151,7 @@ class NaivePoster:
         self.post(f"invoice-{event['shipment_id']}", "Invoices", body)
 
     def amount(self, slot, ordered):
-        """Partial k takes round(total x cumulative / ordered) less what earlier partials took (design section 6)."""
+        """Partial k takes round(total x cumulative / ordered) less what was taken (architecture section 6)."""
         quantity = Decimal(ordered["quantity"])
         net = quantity * Decimal(ordered["unit_price"])
         tax = Decimal(ordered["tax_amount"])

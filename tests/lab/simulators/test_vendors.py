@@ -22,12 +22,16 @@ DATA: dict[str, dict[str, Any]] = {
 }
 PLACES = {"magento": "main", "shopify": "31", "veeqo": "11", "seko": "DC1"}
 ORDER = {
-    "action": "order", "number": "536365", "country": "GB", "rate": "20", "shipping": "3.00",
+    "action": "order",
+    "number": "536365",
+    "country": "GB",
+    "rate": "20",
+    "shipping": "3.00",
     "lines": [
         {"sku": "A", "name": "Tea", "quantity": "6", "price": "2.55", "rate": "20"},
         {"sku": "B", "name": "Cup", "quantity": "2", "price": "3.39", "rate": "20"},
     ],
-}  # fmt: skip
+}
 GONE = {"action": "dispatch", "order": "536365", "carrier": "DPD", "tracking": "T1", "lines": [[0, "6"], [1, "1"]]}
 BACK = {"action": "refund", "order": "536365", "restock": True, "shipping": "0", "lines": [[0, "2"]]}
 SHOPS = ("magento", "shopify", "veeqo")
@@ -127,9 +131,13 @@ async def test_a_dropped_connection_is_dropped_and_counted(name: str, kind: str,
     vendor = build_vendor(name, {**DATA[name], "faults": {kind: 1}})
     closed: list[bool] = []
     scope: dict[str, Any] = {
-        "type": "http", "method": method, "path": path, "query_string": b"", "headers": [],
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [],
         "extensions": {"simulator.drop": lambda: closed.append(True)},
-    }  # fmt: skip
+    }
     messages = iter([{"type": "http.request", "body": b"{}"}])
 
     async def receive() -> dict[str, Any]:

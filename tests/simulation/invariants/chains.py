@@ -13,7 +13,8 @@ def check_chains(view: View) -> None:
         for offset, epoch in chain.accepted:
             if epoch.start != end:
                 view.report(
-                    f"I12: the epoch at stock-sealed/{partition}/{offset} starts at {epoch.start}, the one before ends at {end}"
+                    f"I12: the epoch at stock-sealed/{partition}/{offset} starts at {epoch.start}, the one before "
+                    f"ends at {end}"
                 )
             end = epoch.end
             for batch in epoch.batches:

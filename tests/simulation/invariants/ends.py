@@ -23,9 +23,10 @@ def check_order_events(view: View, documents: Mapping[str, list[Mapping[str, Any
         if fact.event is not None and not isinstance(fact.event, StockAdjusted):
             first.setdefault(event_key(fact.event), fact.event)
     open_ = {
-        letter.k: letter for letter in view.letters.values()
+        letter.k: letter
+        for letter in view.letters.values()
         if letter.k is not None and letter.state in OPEN_STATES and letter.reason not in ("id_reuse", "key_conflict")
-    }  # fmt: skip
+    }
     for k, event in first.items():
         kind, row, letter = TYPE_NAMES[type(event)], view.claims.get(k), open_.get(k)
         whole = row is not None

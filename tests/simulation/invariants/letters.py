@@ -4,7 +4,7 @@ from tests.simulation.invariants.view import View
 
 
 def check_letters(view: View) -> None:
-    """The bytes of a letter are those that came, and it names what it is."""
+    """The bytes of a dead letter are those that came, and it names what it is."""
     for letter in view.letters.values():
         if letter.event_type == "stock_batch":
             continue

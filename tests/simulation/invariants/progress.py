@@ -37,7 +37,10 @@ def undrained(view: View) -> str | None:
 
 
 def _is_whole(view: View, letter: DeadLetterState) -> bool:
-    """Whether B1 has all of an event whose letter is open: it landed late, and the letter is still to be closed."""
+    """Whether B1 has all of an event whose dead letter is open.
+
+    It landed late, and the dead letter is still to be closed.
+    """
     if letter.k not in view.claims or letter.reason in ("id_reuse", "key_conflict"):
         return False
     fact = view.facts.get((letter.topic, letter.partition, letter.offset))

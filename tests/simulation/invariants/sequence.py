@@ -16,7 +16,10 @@ from tests.simulation.invariants.view import View, units_of
 
 
 def check_sequence(view: View, first: Mapping[str, Any], documents: Mapping[str, list[Mapping[str, Any]]]) -> None:
-    """I5: order before delivery before invoice before credit memo; the invoices of all of an order come to its total."""
+    """I5: order before delivery before invoice before credit memo.
+
+    The invoices of all of an order come to its total.
+    """
     orders = {event.order_id: (k, event) for k, event in first.items() if isinstance(event, OrderPlaced)}
     placed: dict[int, int] = {}
     invoices: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)

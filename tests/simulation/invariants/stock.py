@@ -20,7 +20,10 @@ _ZONE = ZoneInfo("Europe/London")
 
 
 def check_stock(view: View, documents: Mapping[str, list[Mapping[str, Any]]]) -> int:
-    """I3: movements of stock documents = deltas of what was accepted and is not in a letter. Answers how many were posted."""
+    """I3: movements of stock documents = deltas of what was accepted and is not in a dead letter.
+
+    Answers how many were posted.
+    """
     counted: dict[tuple[str, ...], StockAdjusted] = {}
     known: set[tuple[str, ...]] = set()
     for _, fact in sorted(view.facts.items(), key=lambda item: item[0]):
@@ -32,11 +35,15 @@ def check_stock(view: View, documents: Mapping[str, list[Mapping[str, Any]]]) ->
                 counted[identity(event)] = event
     sealed = {
         (event_id, batch.sku, batch.location): (batch_key(batch), batch)
-        for chain in view.sealed.values() for _, epoch in chain.accepted for batch in epoch.batches for event_id in batch.event_ids
-    }  # fmt: skip
+        for chain in view.sealed.values()
+        for _, epoch in chain.accepted
+        for batch in epoch.batches
+        for event_id in batch.event_ids
+    }
     if sealed.keys() != counted.keys():
         view.report(
-            f"I1: counted {sorted(sealed.keys() - counted.keys())}, not counted {sorted(counted.keys() - sealed.keys())}"
+            f"I1: counted {sorted(sealed.keys() - counted.keys())}, not counted "
+            f"{sorted(counted.keys() - sealed.keys())}"
         )
         return -1
     letters = {

@@ -90,12 +90,20 @@ def test_a_batchs_key_does_not_depend_on_the_order_of_its_members_or_on_where_th
 @pytest.mark.parametrize(
     "change",
     [
-        {"company": "beta"}, {"source": "till"}, {"sku": "B"}, {"location": "RETURNS"}, {"to_location": "RETURNS"}, {"reason": "count"},
-        {"posting_date": date(2026, 11, 20)}, {"event_ids": ("e1",)}, {"event_ids": ("e1", "e2", "e3")}, {"serials": ("S1",)},
+        {"company": "beta"},
+        {"source": "till"},
+        {"sku": "B"},
+        {"location": "RETURNS"},
+        {"to_location": "RETURNS"},
+        {"reason": "count"},
+        {"posting_date": date(2026, 11, 20)},
+        {"event_ids": ("e1",)},
+        {"event_ids": ("e1", "e2", "e3")},
+        {"serials": ("S1",)},
         {"batches": (BatchQuantity(number="L1", quantity=Decimal(3)),)},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_every_part_of_a_batchs_composition_is_in_its_key(change: dict[str, Any]) -> None:
     assert batch_key(replace(batch(), **change)) != batch_key(batch())
 

@@ -77,12 +77,13 @@ def test_try_shows_every_kind_of_event(streams, folder):
     refunded = {"sku": "A", "quantity": "1", "amount": "5", "restock": True}
     events = [
         base | {"type": "order_cancelled", "event_id": "c1"},
-        base | {"type": "dispatch_confirmed", "shipment_id": "s1", "location": "MAIN", "carrier": "dpd"}
+        base
+        | {"type": "dispatch_confirmed", "shipment_id": "s1", "location": "MAIN", "carrier": "dpd"}
         | {"service": "next-day", "lines": [{"sku": "A", "quantity": "1"}]},
         base | {"type": "refund_issued", "refund_id": "f1", "currency": "GBP", "lines": [refunded], "total": "5"},
         stock | {"event_id": "l1", "level": "90.0", "sequence": 7},
         stock | {"event_id": "m1", "delta": "3"},
-    ]  # fmt: skip
+    ]
     (folder / "a.jsonl").write_text("\n".join(map(json.dumps, events)))
     ran = streams("connect", "try", "warehouse", "a.jsonl", "--json")
     assert [each["says"] for each in ran.data["records"]] == [

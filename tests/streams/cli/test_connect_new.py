@@ -15,12 +15,30 @@ ROOT = Path(__file__).parents[3]
 def test_what_it_writes_passes_the_contract_suite_and_can_be_configured(tmp_path):
     written = write_connector("acme_wms", tmp_path)
     assert [path.relative_to(tmp_path / "acme_wms").as_posix() for path in written] == [
-        "__init__.py", "settings.py", "source.py", "README.md", "test_conformance.py",
-    ]  # fmt: skip
+        "__init__.py",
+        "settings.py",
+        "source.py",
+        "README.md",
+        "test_conformance.py",
+    ]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     # Without the settings of our own suite: as in a project of its own.
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly",
-               "--import-mode=importlib", "--rootdir", str(tmp_path), "-c", os.devnull, str(written[-1])]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "--import-mode=importlib",
+        "--rootdir",
+        str(tmp_path),
+        "-c",
+        os.devnull,
+        str(written[-1]),
+    ]
     ran = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "11 passed" in ran.stdout

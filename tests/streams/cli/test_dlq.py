@@ -35,9 +35,16 @@ def letters(world: World) -> None:
             "dispatch_confirmed", id="bbb1", order_id="1001", state="held", blocked_by="aaa1", reason="total_mismatch"
         )
         await world.letter(
-            "stock_batch", id="ccc1", members=("a", "b"), sku="TSHIRT", state="parked", reason="unknown_item",
-            waits_for="item:TS001", topic="stock-sealed", first_failed_at=NOW - timedelta(days=2),
-        )  # fmt: skip
+            "stock_batch",
+            id="ccc1",
+            members=("a", "b"),
+            sku="TSHIRT",
+            state="parked",
+            reason="unknown_item",
+            waits_for="item:TS001",
+            topic="stock-sealed",
+            first_failed_at=NOW - timedelta(days=2),
+        )
         await world.letter("order_placed", LINE, id="ddd1", reason="invalid_event", partition=-1)
         await world.letter("order_placed", b"\xff\x00", id="eee1", reason="unreadable", partition=-1)
         await world.letter("refund_issued", id="fff1", state="posted")

@@ -36,12 +36,24 @@ def python(script: str, *arguments: str, **environ: str) -> subprocess.Completed
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--help",), ("--version",), ("status", "--help"), ("check", "--help"), ("doctor", "--help"), ("up", "--help"),
-        ("worker", "--help"), ("order", "--help"), ("connect", "--help"), ("connect", "backfill", "--help"),
-        ("connect", "try", "--help"), ("dlq", "list", "--help"), ("dlq", "show", "--help"),
-        ("topics", "apply", "--help"), ("topics", "accept", "--help"), ("demo", "--help"),
+        ("--help",),
+        ("--version",),
+        ("status", "--help"),
+        ("check", "--help"),
+        ("doctor", "--help"),
+        ("up", "--help"),
+        ("worker", "--help"),
+        ("order", "--help"),
+        ("connect", "--help"),
+        ("connect", "backfill", "--help"),
+        ("connect", "try", "--help"),
+        ("dlq", "list", "--help"),
+        ("dlq", "show", "--help"),
+        ("topics", "apply", "--help"),
+        ("topics", "accept", "--help"),
+        ("demo", "--help"),
     ],
-)  # fmt: skip
+)
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     script = (
         "import sys, atexit\n"
@@ -56,7 +68,10 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 
 
 def test_help_takes_a_few_times_what_python_itself_takes() -> None:
-    """A ratio, so that a slow machine is no failure: about 8 on an idle machine (0.2 s), 34 before commands imported late."""
+    """A ratio, so that a slow machine is no failure.
+
+    About 8 on an idle machine (0.2 s), 34 before commands imported late.
+    """
 
     def seconds(script: str) -> float:
         started = time.perf_counter()

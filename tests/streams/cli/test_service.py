@@ -168,9 +168,14 @@ def test_sigterm_before_anything_is_imported_ends_a_service_as_if_it_had_run(fol
         "cli.main()\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (ran.returncode, "http://" in ran.stderr) == (0, False), ran.stderr
 
 
@@ -213,9 +218,13 @@ def test_a_second_sigterm_during_the_exit_changes_nothing(folder: Path) -> None:
         "cli.main()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
     sent = 0

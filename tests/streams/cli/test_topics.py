@@ -40,9 +40,15 @@ def lost(world: World) -> World:
 
     async def happen() -> None:
         epoch = SealedEpoch(
-            number=0, prev_digest=bytes(16), start=0, end=2, sealed_at=NOW - timedelta(days=1), config_version="c", cause="length",
+            number=0,
+            prev_digest=bytes(16),
+            start=0,
+            end=2,
+            sealed_at=NOW - timedelta(days=1),
+            config_version="c",
+            cause="length",
             batches=(),
-        )  # fmt: skip
+        )
         await world.log.send("stock-sealed", 1, b"1", world.codec.encode(epoch))
         for n in range(6):
             await world.fact("stock_adjusted", adjustment(f"e{n}"), partition=1)
@@ -69,10 +75,15 @@ def test_with_yes_the_chain_goes_on_and_keeps_who_when_and_why(streams: Streams,
             "by": "ann",
             "why": "disk lost",
             "disagreement": {
-                "topic": "stock-adjusted", "partition": 1, "log_start": 5, "log_end": 6, "sealed": 2, "lost": 3,
+                "topic": "stock-adjusted",
+                "partition": 1,
+                "log_start": 5,
+                "log_end": 6,
+                "sealed": 2,
+                "lost": 3,
             },
         },
-    )  # fmt: skip
+    )
     epoch = sealed(lost)[-1]
     assert (epoch.number, epoch.start, epoch.end, epoch.cause, epoch.no_ops) == (
         1,

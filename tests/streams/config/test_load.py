@@ -95,7 +95,7 @@ BROKEN = [
     ((*WAREHOUSE, "inbox"), "in/../in/shop", "connectors.warehouse.inbox", "inbox of shop", "folder of its own"),
     (("connectors", "order-placed"), ANOTHER, "connectors.order-placed", "topic", "name"),
     (("connectors", "a b"), ANOTHER, 'connectors."a b"', "name", "letters"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_company_that_is_not_there_has_no_partition() -> None:
         ("STREAMS__CONNECTORS__WAREHOUSE__ORDER_SOURCE", '["shop"]', (*WAREHOUSE, "order_source"), ("shop",)),
         ("STREAMS__COMPANIES__ACME__REFUNDS", "{without_order = 'post'}", (*ACME, "refunds", "without_order"), "post"),
     ],
-)  # fmt: skip
+)
 def test_the_environment_overrides_the_file(variable: str, value: str, path: tuple[str, ...], expected: Any) -> None:
     at: Any = parse(example(), ROOT, ENVIRON | {variable: value})
     for key in path:

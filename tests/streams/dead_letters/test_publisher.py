@@ -42,13 +42,29 @@ class Desk:
 def refused(**fields: Any) -> Refused:
     return Refused(
         **{
-            "reason": "negative_stock", "state": "parked", "error": "too little", "event_type": "dispatch_confirmed", "company": "beta",
-            "topic": "t-dispatch-confirmed", "partition": 1, "offset": 42, "timestamp_ms": 5, "key": b"1001", "value": b"\x00bytes",
-            "headers": (Header(name="trace", value=b"t"), Header(name="b1streams.reason", value=b"an older one")), "source": "warehouse",
-            "event_id": "S1", "order_id": "1001", "k": "dispatch_confirmed-K", "digest": b"d" * 16, "sequence": 7, "attempts": 2,
-            "waits_for": "stock", **fields,
+            "reason": "negative_stock",
+            "state": "parked",
+            "error": "too little",
+            "event_type": "dispatch_confirmed",
+            "company": "beta",
+            "topic": "t-dispatch-confirmed",
+            "partition": 1,
+            "offset": 42,
+            "timestamp_ms": 5,
+            "key": b"1001",
+            "value": b"\x00bytes",
+            "headers": (Header(name="trace", value=b"t"), Header(name="b1streams.reason", value=b"an older one")),
+            "source": "warehouse",
+            "event_id": "S1",
+            "order_id": "1001",
+            "k": "dispatch_confirmed-K",
+            "digest": b"d" * 16,
+            "sequence": 7,
+            "attempts": 2,
+            "waits_for": "stock",
+            **fields,
         }
-    )  # fmt: skip
+    )
 
 
 async def test_a_letter_is_the_original_with_headers_that_tell_the_story() -> None:
@@ -76,8 +92,11 @@ async def test_a_letter_is_the_original_with_headers_that_tell_the_story() -> No
     assert len(record.headers) == len(dict(record.headers))
     assert desk.states(2) == [state]
     assert (state.id, state.letter_topic, state.letter_partition, state.letter_offset) == (
-        letter_id("t-dispatch-confirmed", 1, 42), "t-dispatch-confirmed-dead-letter", 1, 0,
-    )  # fmt: skip
+        letter_id("t-dispatch-confirmed", 1, 42),
+        "t-dispatch-confirmed-dead-letter",
+        1,
+        0,
+    )
 
 
 async def test_a_stock_batch_lies_on_its_companys_partition_and_each_of_an_epoch_has_its_own_id() -> None:

@@ -1,4 +1,4 @@
-"""Which states count where a paused poster and its successor write to the same letters."""
+"""Which states count where a paused poster and its successor write to the same dead letters."""
 
 from dataclasses import replace
 from typing import Any

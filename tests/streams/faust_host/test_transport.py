@@ -32,9 +32,15 @@ class Group:
         self.starts = Starts(held, commits, self, self, lambda: 1)
         self.consumer: Any = Consumer.__new__(Consumer)
         self.consumer.__dict__.update(
-            app=self, held=held, starts=self.starts, assignment=lambda: TPS, _releasing=asyncio.Lock(),
-            stop_flow=lambda: None, maybe_wait_for_commit_to_finish=self._nothing, commit=self._nothing,
-        )  # fmt: skip
+            app=self,
+            held=held,
+            starts=self.starts,
+            assignment=lambda: TPS,
+            _releasing=asyncio.Lock(),
+            stop_flow=lambda: None,
+            maybe_wait_for_commit_to_finish=self._nothing,
+            commit=self._nothing,
+        )
         self.flow_control = self
 
     def suspend(self) -> None: ...

@@ -124,8 +124,11 @@ def test_finishing_through_is_finishing_each_of_them(data: st.DataObject) -> Non
             one.finish(mine, offset, {POSTED: 1})
         other.finish(theirs, offset, {POSTED: 1})
         assert (one.next, one.counts, one.open_records, one.open_bytes) == (
-            other.next, other.counts, other.open_records, other.open_bytes,
-        )  # fmt: skip
+            other.next,
+            other.counts,
+            other.open_records,
+            other.open_bytes,
+        )
 
 
 def test_finishing_through_an_offset_of_another_batch_is_refused() -> None:

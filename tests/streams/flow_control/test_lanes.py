@@ -12,10 +12,13 @@ from tests.streams.virtual import run
 #: Who comes when, wants which lanes, for how long; some give up while they wait.
 WORK = st.lists(
     st.tuples(
-        st.integers(0, 5), st.sets(st.sampled_from("abcde"), max_size=4), st.integers(0, 4), st.none() | st.integers(0, 3)
+        st.integers(0, 5),
+        st.sets(st.sampled_from("abcde"), max_size=4),
+        st.integers(0, 4),
+        st.none() | st.integers(0, 3),
     ),
     max_size=25,
-)  # fmt: skip
+)
 
 
 @given(WORK)

@@ -1,4 +1,7 @@
-"""What goes into the next document: everything waits once, is picked once, and never with what it must not be mixed with."""
+"""What goes into the next document.
+
+Everything waits once, is picked once, and never with what it must not be mixed with.
+"""
 
 import asyncio
 from datetime import date
@@ -24,10 +27,17 @@ def resolved(
     lot: str | None = None,
 ) -> ResolvedBatch:
     return ResolvedBatch(
-        item_code=item, warehouse="LON1", to_warehouse="RET1" if direction == "transfer" else None, direction=direction,
-        posting_date=date(2026, 11, day), account=account, branch=None, reason=reason, quantity=Decimal(1),
+        item_code=item,
+        warehouse="LON1",
+        to_warehouse="RET1" if direction == "transfer" else None,
+        direction=direction,
+        posting_date=date(2026, 11, day),
+        account=account,
+        branch=None,
+        reason=reason,
+        quantity=Decimal(1),
         batches=(BatchQuantity(number=lot, quantity=Decimal(1)),) if lot else (),
-    )  # fmt: skip
+    )
 
 
 def waiting(k: str, batch: ResolvedBatch, limit: int = 50) -> Waiting:
@@ -35,9 +45,14 @@ def waiting(k: str, batch: ResolvedBatch, limit: int = 50) -> Waiting:
 
 
 BATCHES = st.builds(
-    resolved, st.sampled_from("ABCDEFGH"), st.sampled_from(["entry", "exit", "transfer"]), st.sampled_from([1, 2]),
-    st.sampled_from([None, "4900"]), st.sampled_from(["found", "count"]), st.sampled_from([None, None, "L1"]),
-)  # fmt: skip
+    resolved,
+    st.sampled_from("ABCDEFGH"),
+    st.sampled_from(["entry", "exit", "transfer"]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([None, "4900"]),
+    st.sampled_from(["found", "count"]),
+    st.sampled_from([None, None, "L1"]),
+)
 STEPS = st.lists(
     st.tuples(st.just("add"), BATCHES, st.sampled_from([50, 50, 50, 4, 2, 1, ALONE]))
     | st.tuples(st.just("pick"), st.frozensets(st.sampled_from("ABCDEFGH"), max_size=5), st.just(0))

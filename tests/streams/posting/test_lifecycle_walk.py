@@ -1,7 +1,8 @@
 """A walk through the table: postings of one order, B1 as a set of claims, restarts at any moment; no event loop.
 
-The real admission, index of dead letters and schedule decide; the walk does what the rows say. Whatever is drawn, every occurrence is
-counted once, nothing that is held waits for something that has ended, and in the end everything has an end or waits for a person.
+The real admission, index of dead letters and schedule decide; the walk does what the rows say. Whatever is drawn, every
+occurrence is counted once, nothing that is held waits for something that has ended, and in the end everything has an
+end or waits for a person.
 """
 
 from collections import Counter
@@ -26,9 +27,18 @@ from tests.builders import AT
 KINDS = ("order_placed", "dispatch_confirmed", "refund_issued")
 #: What may be drawn as the answer to a posting; the last ones are reasons.
 ANSWERS = (
-    "applied", "applied", "nothing to do", "outcome unknown", "away", "not all there", "total_mismatch", "total_mismatch",
-    "negative_stock", "order_not_found", "invoice_not_found",
-)  # fmt: skip
+    "applied",
+    "applied",
+    "nothing to do",
+    "outcome unknown",
+    "away",
+    "not all there",
+    "total_mismatch",
+    "total_mismatch",
+    "negative_stock",
+    "order_not_found",
+    "invoice_not_found",
+)
 _MAX_AGE_S = 1000.0
 
 
@@ -58,11 +68,17 @@ class Walk(RuleBasedStateMachine):
     # ---- what may happen
 
     @rule(
-        events=st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 2), st.sampled_from(b"aaab")), min_size=1, max_size=4),
-        twice=st.booleans(), admitted=st.booleans(),
-    )  # fmt: skip
+        events=st.lists(
+            st.tuples(st.sampled_from(KINDS), st.integers(1, 2), st.sampled_from(b"aaab")), min_size=1, max_size=4
+        ),
+        twice=st.booleans(),
+        admitted=st.booleans(),
+    )
     def events_are_queued(self, events: list[tuple[str, int, int]], twice: bool, admitted: bool) -> None:
-        """`twice`: a router dies between sending the last one and committing; `admitted`: all of them before one is run."""
+        """`twice`: a router dies between sending the last one and committing; `admitted`.
+
+        All of them before one is run.
+        """
         for kind, number, content in events:
             offset = len({one.offset for one in self.queue if one.kind == kind})
             self.queue.append(builders.posting(kind, k=f"{kind}-{number}", digest=bytes([content]) * 16, offset=offset))
@@ -129,7 +145,10 @@ class Walk(RuleBasedStateMachine):
         self.release_waiting(ended=row.effect is Effect.FINISH)
 
     def answer(self, work: InFlightPosting, answer: str) -> tuple[Trigger, str, str | None]:
-        """What B1 and the rules say: trigger, reason, blocker. `answer` is drawn, and counts where nothing else decides."""
+        """What B1 and the rules say: trigger, reason, blocker.
+
+        `answer` is drawn, and counts where nothing else decides.
+        """
         posting = work.posting
         made_by = self.claims.get(work.k)
         if work.only_look and answer == "not all there":
@@ -230,9 +249,19 @@ class Walk(RuleBasedStateMachine):
         if work.letter is None:
             id_ = id_of(posting.kind, posting.topic, posting.partition, posting.offset, posting.index)
             letter = builders.dead_letter(
-                work.sequence, id=id_, state=to.value, reason=reason, k=work.k, digest=posting.digest, event_type=posting.kind,
-                topic=posting.topic, offset=posting.offset, blocked_by=blocked_by, first_failed_at=self.wall, at=self.wall,
-            )  # fmt: skip
+                work.sequence,
+                id=id_,
+                state=to.value,
+                reason=reason,
+                k=work.k,
+                digest=posting.digest,
+                event_type=posting.kind,
+                topic=posting.topic,
+                offset=posting.offset,
+                blocked_by=blocked_by,
+                first_failed_at=self.wall,
+                at=self.wall,
+            )
         else:
             letter = replace(work.letter, state=to.value, reason=reason, blocked_by=blocked_by, at=self.wall)
         self.written[letter.id] = letter

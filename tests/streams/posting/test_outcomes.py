@@ -18,9 +18,20 @@ CODEC, CONFIG = embedded_codec(), config()
 
 def outcome(k: str, order_id: str | None = "1", sku: str | None = None) -> Outcome:
     return Outcome(
-        k=k, kind="order_placed", company="acme", event_ids=(k,), order_id=order_id, sku=sku, outcome="created", attempts=1,
-        topic="order-placed", partition=0, offset=0, queued_at=NOW, at=NOW,
-    )  # fmt: skip
+        k=k,
+        kind="order_placed",
+        company="acme",
+        event_ids=(k,),
+        order_id=order_id,
+        sku=sku,
+        outcome="created",
+        attempts=1,
+        topic="order-placed",
+        partition=0,
+        offset=0,
+        queued_at=NOW,
+        at=NOW,
+    )
 
 
 @pytest.fixture

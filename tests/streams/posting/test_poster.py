@@ -314,7 +314,7 @@ async def test_nothing_is_sent_before_the_claim_table_is_there() -> None:
 
 
 class Slow(MemoryLog):
-    """The log of a process that stands still whenever it is about to write a letter's state."""
+    """The log of a process that stands still whenever it is about to write a dead letter's state."""
 
     def __init__(self, log: MemoryLog) -> None:
         self.__dict__ = log.__dict__

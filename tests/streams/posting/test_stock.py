@@ -1,4 +1,7 @@
-"""Stock batches into documents: sealed before they are sent, each unit once, whatever is refused, lost or interrupted."""
+"""Stock batches into documents.
+
+Sealed before they are sent, each unit once, whatever is refused, lost or interrupted.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -260,9 +263,13 @@ async def test_a_poster_that_finds_itself_replaced_when_it_has_sealed_sends_noth
     waiting = [asyncio.create_task(paused.post(batch(name, "B"))) for name in "bc"]
     await asyncio.sleep(600)
     assert not any(task.done() for task in waiting)
-    assert [document.batch_ks for document in paused.documents()] == [(batch_key(batch("a")),), (
-        batch_key(batch("b", "B")), batch_key(batch("c", "B")),
-    )]  # fmt: skip
+    assert [document.batch_ks for document in paused.documents()] == [
+        (batch_key(batch("a")),),
+        (
+            batch_key(batch("b", "B")),
+            batch_key(batch("c", "B")),
+        ),
+    ]
     assert len(paused.b1.change_sets) == 1
     ended = await successor.all(batch("b", "B"), batch("c", "B"))
     assert [one.ending for one in ended] == ["posted", "posted"]

@@ -45,7 +45,10 @@ def described(exposition: str) -> list[str]:
 
 
 def test_what_is_exposed_is_what_it_has_always_been() -> None:
-    """Dashboards and alerts stand on it: a line may come, none may change. Written by the version before the catalogue."""
+    """Dashboards and alerts stand on it: a line may come, none may change.
+
+    Written by the version before the catalogue.
+    """
     recorded = (Path(__file__).parent / "exposition.txt").read_text().splitlines()
     assert described(Metrics(config()).expose().decode()) == recorded
 

@@ -1,4 +1,7 @@
-"""One epoch: what a range of stock events comes to. Conservation: for every cut and every repeat, sums are what was accepted."""
+"""One epoch: what a range of stock events comes to. Conservation.
+
+For every cut and every repeat, sums are what was accepted.
+"""
 
 import itertools
 from collections import Counter, defaultdict
@@ -65,7 +68,8 @@ class Chain:
         return epoch
 
 
-#: Events of few identities, so that repeats and reuses are many; some that the configuration refuses, or takes as nothing.
+#: Events of few identities, so that repeats and reuses are many; some that the configuration refuses, or takes as
+#: nothing.
 EVENTS = st.lists(
     st.builds(
         event,
@@ -181,7 +185,7 @@ def test_the_count_of_no_ops_runs_through_the_chain(events: list[StockAdjusted |
 
 
 def test_a_letter_keeps_everything_and_a_no_op_nothing_but_its_place() -> None:
-    """Design 16.7: decided in the epoch, so that a crash cannot make a letter and a count of one event."""
+    """Design 16.7: decided in the epoch, so that a crash cannot make a dead letter and a count of one event."""
     bad = raw(
         "stock-adjusted", 0, CODEC.encode(event("e", location="NOWHERE")), b"A", timestamp=77, headers=[("h", b"1")]
     )

@@ -57,8 +57,15 @@ class Worker:
         letters = DeadLetterPublisher(log, CODEC, config.topic, lambda _: 0, clock, self.metrics)
         limits = config.companies["acme"].window
         self.partition = StockPartition(
-            0, config, ports, Composer(CODEC, rules, config.version), rules, letters, Anchors(log, CODEC, ANCHORS), lambda _: limits,
-        )  # fmt: skip
+            0,
+            config,
+            ports,
+            Composer(CODEC, rules, config.version),
+            rules,
+            letters,
+            Anchors(log, CODEC, ANCHORS),
+            lambda _: limits,
+        )
         self.batches: list[FakeBatch] = []
 
     async def read(self, start: int, end: int | None = None) -> FakeBatch:
@@ -189,7 +196,10 @@ async def test_what_is_finished_is_counted_as_no_op_where_the_window_ended_it(lo
 
 
 async def test_a_lost_seal_adopts_the_winners_view_and_counts_nothing_twice(log: MemoryLog, clock: Clock) -> None:
-    """w4, architecture section 15.8: a zombie's range overlaps; what lies behind the winner's end is sealed from there."""
+    """w4, architecture section 15.8: a zombie's range overlaps.
+
+    What lies behind the winner's end is sealed from there.
+    """
     # offsets   0 1 2 3 4 5
     # owner     [      )            seals first: number 0
     # zombie    [          )        names the head before it: counts for nobody

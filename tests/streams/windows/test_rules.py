@@ -33,9 +33,15 @@ def rules(timezone: str = "Europe/London", **company: object) -> StockRules:
 
 
 def judge(
-    location: str = "MAIN", *, company: str = "acme", source: str = "warehouse", to_location: str | None = None, reason: str = "found",
-    age: timedelta = timedelta(minutes=1), by: StockRules | None = None,
-) -> str:  # fmt: skip
+    location: str = "MAIN",
+    *,
+    company: str = "acme",
+    source: str = "warehouse",
+    to_location: str | None = None,
+    reason: str = "found",
+    age: timedelta = timedelta(minutes=1),
+    by: StockRules | None = None,
+) -> str:
     return (by or rules()).judge(company, source, location, to_location, reason, us(NOW - age), us(NOW)).why
 
 

@@ -48,12 +48,17 @@ def records(*events: FactEvent | bytes, partition: int = 1) -> FakeBatch:
     return FakeBatch(
         [
             raw(
-                "t-order-placed", n, each if isinstance(each, bytes) else CODEC.encode(each), b"k", partition=partition, timestamp=50 + n,
+                "t-order-placed",
+                n,
+                each if isinstance(each, bytes) else CODEC.encode(each),
+                b"k",
+                partition=partition,
+                timestamp=50 + n,
                 headers=[("trace", b"t")],
             )
             for n, each in enumerate(events)
         ]
-    )  # fmt: skip
+    )
 
 
 async def test_an_event_is_queued_with_its_key_its_bytes_and_where_it_lay() -> None:
@@ -62,8 +67,13 @@ async def test_an_event_is_queued_with_its_key_its_bytes_and_where_it_lay() -> N
     await road.router.route("order_placed", batch)
     (posting,) = road.queue()
     assert (posting.k, posting.kind, posting.company, posting.source, posting.order_id, posting.digest) == (
-        event_key(event), "order_placed", "acme", "shop", "1001", event.digest,
-    )  # fmt: skip
+        event_key(event),
+        "order_placed",
+        "acme",
+        "shop",
+        "1001",
+        event.digest,
+    )
     assert (posting.topic, posting.partition, posting.offset, posting.timestamp_ms) == ("t-order-placed", 1, 0, 50)
     assert (posting.key, posting.value, [(h.name, h.value) for h in posting.headers]) == (
         b"k",

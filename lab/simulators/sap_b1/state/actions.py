@@ -4,12 +4,12 @@ from lab.simulators.sap_b1.state.base_documents import base_line, close_line, gi
 from lab.simulators.sap_b1.state.database import Database
 from lab.simulators.sap_b1.state.documents import save_document
 from lab.simulators.sap_b1.state.kinds import KINDS, DocumentKind
-from lab.simulators.sap_b1.state.messages import B1Answer, Json, Key, RefusedError
+from lab.simulators.sap_b1.state.messages import Json, Key, LedgerAnswer, RefusedError
 from lab.simulators.sap_b1.state.stock import book
 from lab.simulators.sap_b1.state.views import view_of
 
 
-def act(db: Database, entity: str, key: Key | None, action: str) -> B1Answer:
+def act(db: Database, entity: str, key: Key | None, action: str) -> LedgerAnswer:
     kind = KINDS.get(entity)
     if kind is None or key is None:
         raise RefusedError(-5006, "The requested action is not supported for this object.")
@@ -31,11 +31,11 @@ def act(db: Database, entity: str, key: Key | None, action: str) -> B1Answer:
     elif action in ("Cancel", "CreateCancellationDocument") and kind.number != 17:
         mirror = _cancel_posted(db, kind, document)
         if action != "Cancel":
-            return B1Answer(200, view_of(db, entity, mirror))
+            return LedgerAnswer(200, view_of(db, entity, mirror))
     else:
         raise RefusedError(-5006, "The requested action is not supported for this object.")
     db.touch(entity, key)
-    return B1Answer(204)
+    return LedgerAnswer(204)
 
 
 def _cancel_posted(db: Database, kind: DocumentKind, document: Json) -> Json:
@@ -51,11 +51,15 @@ def _cancel_posted(db: Database, kind: DocumentKind, document: Json) -> Json:
     mirror.update(CancelStatus="csCancellation", DocumentStatus="bost_Close")
     mirror[kind.lines] = [
         {
-            **line, "DocEntry": entry, "LineStatus": "bost_Close",
-            "BaseType": kind.number, "BaseEntry": document["DocEntry"], "BaseLine": line["LineNum"],
+            **line,
+            "DocEntry": entry,
+            "LineStatus": "bost_Close",
+            "BaseType": kind.number,
+            "BaseEntry": document["DocEntry"],
+            "BaseLine": line["LineNum"],
         }
         for line in document[kind.lines]
-    ]  # fmt: skip
+    ]
     for code, warehouse, change, number, origin, line_number, batch, serial, _ in list(db.movements):
         if number == kind.number and origin == document["DocEntry"]:
             item = db.masters["Items"][code]

@@ -11,7 +11,7 @@ from lab.simulators.sap_b1.state.drafts import keep_draft, preview
 from lab.simulators.sap_b1.state.kinds import KINDS
 from lab.simulators.sap_b1.state.locks import refuse_locked, work_of
 from lab.simulators.sap_b1.state.master_data import create_master, patch_master
-from lab.simulators.sap_b1.state.messages import B1Answer, DraftedError, Json, Key, RefusedError, Request
+from lab.simulators.sap_b1.state.messages import DraftedError, Json, Key, LedgerAnswer, RefusedError, Request
 from lab.simulators.sap_b1.state.metadata import MASTERS
 from lab.simulators.sap_b1.state.paths import key_text, resolve_reference, split_path
 from lab.simulators.sap_b1.state.services import call_service
@@ -19,7 +19,7 @@ from lab.simulators.sap_b1.state.user_tables import create_row
 from lab.simulators.sap_b1.state.views import view_of, view_of_master
 
 
-def apply(db: Database, requests: Sequence[Request], holder: str | None = None) -> list[B1Answer]:
+def apply(db: Database, requests: Sequence[Request], holder: str | None = None) -> list[LedgerAnswer]:
     """Run one change set (or one request on its own), atomically.
 
     Args:
@@ -36,7 +36,7 @@ def apply(db: Database, requests: Sequence[Request], holder: str | None = None) 
     counters["change_sets"] += 1
     documents = counters["documents"]
     db.today = db.clock().date()
-    answers: list[B1Answer] = []
+    answers: list[LedgerAnswer] = []
     made: dict[str, str] = {}
     try:
         if db.locks:
@@ -61,7 +61,7 @@ def apply(db: Database, requests: Sequence[Request], holder: str | None = None) 
     return answers
 
 
-def _run(db: Database, request: Request, made: Mapping[str, str]) -> B1Answer:
+def _run(db: Database, request: Request, made: Mapping[str, str]) -> LedgerAnswer:
     path = request.path
     if path.lstrip("/").startswith("$") or "/$" in path:
         path = resolve_reference(path, made)
@@ -81,10 +81,10 @@ def _run(db: Database, request: Request, made: Mapping[str, str]) -> B1Answer:
             return _create(db, entity, body, request.headers)
     elif method in ("PATCH", "MERGE") and key is not None and tail is None:
         _patch(db, entity, key, body, request.headers)
-        return B1Answer(204)
+        return LedgerAnswer(204)
     elif method == "DELETE" and key is not None and tail is None:
         _delete(db, entity, key)
-        return B1Answer(204)
+        return LedgerAnswer(204)
     elif method == "GET":
         raise RefusedError(-1000, "GET is not allowed in a change set")
     raise RefusedError(-5006, "The requested action is not supported for this object.")
@@ -97,7 +97,7 @@ def _match_etag(db: Database, entity: str, key: Key, headers: Mapping[str, str])
         raise RefusedError(-2039, text, 412)
 
 
-def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> B1Answer:
+def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> LedgerAnswer:
     silent = "return-no-content" in headers.get("prefer", "")
     place: str
     row: Json | None
@@ -108,7 +108,7 @@ def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping
             if not silent:
                 raise DraftedError(entity, body)
             keep_draft(db, entity, body)
-            return B1Answer(204, None, {"Preference-Applied": "return-no-content"})
+            return LedgerAnswer(204, None, {"Preference-Applied": "return-no-content"})
         row = create_document(db, kind, body)
         place, row = f"{entity}({row['DocEntry']})", None if silent else view_of(db, entity, row)
         etag = db.etag(entity, db.numbers[entity])
@@ -126,8 +126,10 @@ def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping
         return call_service(db, entity, body)
     result = {"Location": place, "ETag": etag}
     if silent:
-        return B1Answer(204, None, {**result, "Preference-Applied": "return-no-content"})
-    return B1Answer(201, {"@odata.context": f"$metadata#{entity}/$entity", "@odata.etag": etag, **(row or {})}, result)
+        return LedgerAnswer(204, None, {**result, "Preference-Applied": "return-no-content"})
+    return LedgerAnswer(
+        201, {"@odata.context": f"$metadata#{entity}/$entity", "@odata.etag": etag, **(row or {})}, result
+    )
 
 
 def _patch(db: Database, entity: str, key: Key, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:

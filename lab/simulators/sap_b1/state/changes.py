@@ -50,9 +50,17 @@ def patch_document(
     close_when_done(db, kind, document)
 
 
-def _patch_lines(db: Database, kind: DocumentKind, document: Json, sent: Sequence[Mapping[str, Any]], day: date, rate: Decimal,
-    discount: Decimal, *, replace_all: bool,
-) -> None:  # fmt: skip
+def _patch_lines(
+    db: Database,
+    kind: DocumentKind,
+    document: Json,
+    sent: Sequence[Mapping[str, Any]],
+    day: date,
+    rate: Decimal,
+    discount: Decimal,
+    *,
+    replace_all: bool,
+) -> None:
     lines = document["DocumentLines"]
     by_number = {line["LineNum"]: line for line in lines}
     named: set[int] = set()
@@ -76,9 +84,16 @@ def _patch_lines(db: Database, kind: DocumentKind, document: Json, sent: Sequenc
         db.set(document, "DocumentLines", [line for line in lines if line["LineNum"] in named])
 
 
-def _patch_line(db: Database, kind: DocumentKind, document: Json, line: Json, change: Mapping[str, Any], day: date, rate: Decimal,
+def _patch_line(
+    db: Database,
+    kind: DocumentKind,
+    document: Json,
+    line: Json,
+    change: Mapping[str, Any],
+    day: date,
+    rate: Decimal,
     discount: Decimal,
-) -> None:  # fmt: skip
+) -> None:
     number = line["LineNum"]
     changed = {name: value for name, value in change.items() if name not in READ_ONLY["DocumentLine"]}
     changed.pop("LineNum", None)

@@ -16,7 +16,7 @@ from lab.simulators.sap_b1.state import change_sets, history, locks, queries
 from lab.simulators.sap_b1.state.database import Database
 from lab.simulators.sap_b1.state.documents import pay_invoice
 from lab.simulators.sap_b1.state.master_data import install_claims, load_master_data
-from lab.simulators.sap_b1.state.messages import B1Answer, Json, Key, RefusedError, Request
+from lab.simulators.sap_b1.state.messages import Json, Key, LedgerAnswer, RefusedError, Request
 from lab.simulators.sap_b1.state.rules import Rules
 from lab.simulators.sap_b1.state.values import ZERO
 
@@ -116,13 +116,13 @@ class Company:
 
     # Requests.
 
-    def apply(self, requests: Sequence[Request], holder: str | None = None) -> list[B1Answer]:
+    def apply(self, requests: Sequence[Request], holder: str | None = None) -> list[LedgerAnswer]:
         """Run one change set (or one request on its own), atomically; see `change_sets.apply`."""
         return change_sets.apply(self._db, requests, holder)
 
     def read(
         self, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> B1Answer:
+    ) -> LedgerAnswer:
         """Answer a GET; see `queries.read`."""
         return queries.read(self._db, path, params or {}, headers or {})
 

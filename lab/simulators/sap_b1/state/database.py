@@ -16,9 +16,24 @@ MISSING: Final = object()
 #: What `$select` answers with instead of an ETag (live note, 2511).
 WRONG_ETAG: Final = f'W/"{hashlib.sha1(b"", usedforsecurity=False).hexdigest().upper()}"'
 _BACKED_UP: Final = (
-    "documents", "tables", "masters", "stock", "committed", "batches", "serials", "numbers", "versions", "movements",
-    "index", "properties", "lengths", "valid_values", "defaults", "periods", "rates",
-)  # fmt: skip
+    "documents",
+    "tables",
+    "masters",
+    "stock",
+    "committed",
+    "batches",
+    "serials",
+    "numbers",
+    "versions",
+    "movements",
+    "index",
+    "properties",
+    "lengths",
+    "valid_values",
+    "defaults",
+    "periods",
+    "rates",
+)
 
 
 class Database:
@@ -36,13 +51,30 @@ class Database:
         self.rates: dict[str, list[tuple[date, Decimal]]] = {}
         self.counters: dict[str, int | float] = dict.fromkeys(
             (
-                "calls", "reads", "change_sets", "document_sets", "previews", "refused", "documents", "lock_waits_own", "lock_waits_people",
-                "lock_waits_claim", "lock_wait_own_s", "lock_wait_people_s", "lock_wait_claim_s", "lock_refusals_own",
-                "lock_refusals_people", "lock_refusals_claim", "logins", "login_failures", "logouts", "sessions_open",
+                "calls",
+                "reads",
+                "change_sets",
+                "document_sets",
+                "previews",
+                "refused",
+                "documents",
+                "lock_waits_own",
+                "lock_waits_people",
+                "lock_waits_claim",
+                "lock_wait_own_s",
+                "lock_wait_people_s",
+                "lock_wait_claim_s",
+                "lock_refusals_own",
+                "lock_refusals_people",
+                "lock_refusals_claim",
+                "logins",
+                "login_failures",
+                "logouts",
+                "sessions_open",
                 "sessions_high_water",
             ),
             0,
-        )  # fmt: skip
+        )
         self.documents: dict[str, dict[int, Json]] = {entity: {} for entity in (*KINDS, "Drafts")}
         self.tables: dict[str, dict[str, Json]] = {}
         self.masters: dict[str, dict[Key, Json]] = {entity: {} for entity in MASTERS}

@@ -23,9 +23,13 @@ def keep_draft(db: Database, entity: str, body: Mapping[str, Any]) -> None:
     entry = db.numbers.get("Drafts", 0) + 1
     draft = preview(db, kind, body)
     draft.update(
-        DocEntry=entry, DocNum=entry, DocObjectCode=kind.enum, DocumentStatus="bost_Open", AuthorizationStatus="dasPending",
+        DocEntry=entry,
+        DocNum=entry,
+        DocObjectCode=kind.enum,
+        DocumentStatus="bost_Open",
+        AuthorizationStatus="dasPending",
         _sent=dict(body),
-    )  # fmt: skip
+    )
     db.set(db.numbers, "Drafts", entry)
     db.set(db.documents["Drafts"], entry, draft)
     db.touch("Drafts", entry)

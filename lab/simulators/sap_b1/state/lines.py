@@ -70,9 +70,15 @@ def service_line(db: Database, kind: DocumentKind, document: Json, sent: Mapping
     check_account(db, account, where, number)
     line = db.with_defaults("DocumentLine", sent)
     line.update(
-        LineNum=number, AccountCode=account, Quantity=Decimal(1), RemainingOpenQuantity=Decimal(1),
-        LineStatus="bost_Open", DocEntry=document["DocEntry"], ItemCode=None, WarehouseCode=None,
-    )  # fmt: skip
+        LineNum=number,
+        AccountCode=account,
+        Quantity=Decimal(1),
+        RemainingOpenQuantity=Decimal(1),
+        LineStatus="bost_Open",
+        DocEntry=document["DocEntry"],
+        ItemCode=None,
+        WarehouseCode=None,
+    )
     if base is not None:
         draw(db, kind, base, Decimal(1), number)
     return line
@@ -92,10 +98,15 @@ def transfer_line(db: Database, kind: DocumentKind, document: Json, sent: Mappin
     quantity = read_quantity(db, sent, Decimal(1), where, number)
     line = db.with_defaults("StockTransferLine", sent)
     line.update(
-        LineNum=number, Quantity=quantity, InventoryQuantity=quantity, FromWarehouseCode=giver, WarehouseCode=taker,
-        LineStatus="bost_Close", DocEntry=document["DocEntry"],
+        LineNum=number,
+        Quantity=quantity,
+        InventoryQuantity=quantity,
+        FromWarehouseCode=giver,
+        WarehouseCode=taker,
+        LineStatus="bost_Close",
+        DocEntry=document["DocEntry"],
         ItemDescription=sent.get("ItemDescription") or item.get("ItemName"),
-    )  # fmt: skip
+    )
     move(db, kind, document, item, giver, quantity, sent, number, inward=False)
     move(db, kind, document, item, taker, quantity, sent, number, inward=True)
     return line

@@ -15,10 +15,14 @@ from lab.simulators.sap_b1.state.values import ZERO, day_stamp, read_day, read_n
 def install_claims(db: Database) -> None:
     create_master(db, "UserTablesMD", {"TableName": "STREAMS_CLAIM", "TableDescription": "b1-streams claims"})
     for table, name, size in (
-        ("@STREAMS_CLAIM", "KIND", 30), ("@STREAMS_CLAIM", "DIGEST", 64), ("@STREAMS_CLAIM", "VERSION", 254),
-        ("@STREAMS_CLAIM", "STATE", 20), ("ORDR", "STREAMS_KEY", 50), ("ORDR", "STREAMS_ORDER", 50),
+        ("@STREAMS_CLAIM", "KIND", 30),
+        ("@STREAMS_CLAIM", "DIGEST", 64),
+        ("@STREAMS_CLAIM", "VERSION", 254),
+        ("@STREAMS_CLAIM", "STATE", 20),
+        ("ORDR", "STREAMS_KEY", 50),
+        ("ORDR", "STREAMS_ORDER", 50),
         ("RDR1", "STREAMS_LINE", 100),
-    ):  # fmt: skip
+    ):
         create_master(db, "UserFieldsMD", {"TableName": table, "Name": name, "Description": name, "EditSize": size})
     db.journal.clear()
 

@@ -24,7 +24,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class B1Answer:
+class LedgerAnswer:
     """The answer to one request. A refusal's body is `{"error": {"code": "-10", "message": "...", "details": []}}`."""
 
     status: int
@@ -51,7 +51,7 @@ class RefusedError(Exception):
         self.text = text
         self.status = status
 
-    def answer(self) -> B1Answer:
+    def answer(self) -> LedgerAnswer:
         """The refusal as it goes over the wire (v2)."""
         return refusal(self.code, self.text, self.status)
 
@@ -65,6 +65,8 @@ class DraftedError(RefusedError):
         self.body = body
 
 
-def refusal(code: int, text: str, status: int = 400) -> B1Answer:
+def refusal(code: int, text: str, status: int = 400) -> LedgerAnswer:
     """An error answer in the shape of v2."""
-    return B1Answer(status, {"error": {"code": str(code), "details": [{"code": "", "message": ""}], "message": text}})
+    return LedgerAnswer(
+        status, {"error": {"code": str(code), "details": [{"code": "", "message": ""}], "message": text}}
+    )

@@ -78,32 +78,66 @@ PARTS: Final[dict[str, dict[str, str]]] = {
 READ_ONLY: Final[dict[str, frozenset[str]]] = {
     "Document": frozenset(
         {
-            "DocEntry", "DocNum", "DocumentStatus", "Cancelled", "CancelStatus", "VatSum", "VatSumFc", "DocTotalSys",
-            "CreationDate", "UpdateDate", "UpdateTime", "TransNum", "FinancialPeriod", "PeriodIndicator",
-            "TotalDiscount", "AuthorizationStatus", "DocObjectCode", "PaidToDate",
+            "DocEntry",
+            "DocNum",
+            "DocumentStatus",
+            "Cancelled",
+            "CancelStatus",
+            "VatSum",
+            "VatSumFc",
+            "DocTotalSys",
+            "CreationDate",
+            "UpdateDate",
+            "UpdateTime",
+            "TransNum",
+            "FinancialPeriod",
+            "PeriodIndicator",
+            "TotalDiscount",
+            "AuthorizationStatus",
+            "DocObjectCode",
+            "PaidToDate",
         }
     ),
     "DocumentLine": frozenset(
         {
-            "DocEntry", "RemainingOpenQuantity", "RemainingOpenInventoryQuantity", "OpenAmount", "BaseOpenQuantity",
-            "NetTaxAmount", "UoMCode", "PickQuantity",
+            "DocEntry",
+            "RemainingOpenQuantity",
+            "RemainingOpenInventoryQuantity",
+            "OpenAmount",
+            "BaseOpenQuantity",
+            "NetTaxAmount",
+            "UoMCode",
+            "PickQuantity",
         }
     ),
     "StockTransfer": frozenset(
         {
-            "DocEntry", "DocNum", "DocumentStatus", "CreationDate", "UpdateDate", "TransNum", "FinancialPeriod",
-            "DocObjectCode", "AuthorizationStatus",
+            "DocEntry",
+            "DocNum",
+            "DocumentStatus",
+            "CreationDate",
+            "UpdateDate",
+            "TransNum",
+            "FinancialPeriod",
+            "DocObjectCode",
+            "AuthorizationStatus",
         }
     ),
     "StockTransferLine": frozenset({"DocEntry", "RemainingOpenQuantity", "RemainingOpenInventoryQuantity", "UoMCode"}),
     "Item": frozenset(
         {
-            "QuantityOnStock", "QuantityOrderedByCustomers", "QuantityOrderedFromVendors", "CreateDate", "CreateTime",
-            "UpdateDate", "UpdateTime", "ItemWarehouseInfoCollection",
+            "QuantityOnStock",
+            "QuantityOrderedByCustomers",
+            "QuantityOrderedFromVendors",
+            "CreateDate",
+            "CreateTime",
+            "UpdateDate",
+            "UpdateTime",
+            "ItemWarehouseInfoCollection",
         }
     ),
     "BusinessPartner": frozenset({"CreateDate", "UpdateDate", "UpdateTime", "CurrentAccountBalance"}),
-}  # fmt: skip
+}
 # Column lengths of 10.0; too long is refused, not cut (field notes). The code of that refusal is not public.
 LENGTHS: Final[dict[str, dict[str, int]]] = {
     "Document": {"Comments": 254, "JournalMemo": 50, "NumAtCard": 100, "TrackingNumber": 30, "CardName": 100},

@@ -19,7 +19,7 @@ class ODataError(Exception):
     """A query option that the Service Layer refuses with 400 and code 201."""
 
 
-# B1 stores one letter where the API shows a name; filters may use either.
+# B1 stores one dead letter where the API shows a name; filters may use either.
 _STORED = {
     "tYES": "Y",
     "tNO": "N",

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from lab.simulators.sap_b1.state import odata
 from lab.simulators.sap_b1.state.database import WRONG_ETAG, Database
 from lab.simulators.sap_b1.state.kinds import KINDS
-from lab.simulators.sap_b1.state.messages import B1Answer, Json, Key, RefusedError, refusal
+from lab.simulators.sap_b1.state.messages import Json, Key, LedgerAnswer, RefusedError, refusal
 from lab.simulators.sap_b1.state.metadata import INDEXED, MASTERS
 from lab.simulators.sap_b1.state.paths import key_of, split_path
 from lab.simulators.sap_b1.state.values import read_integer
@@ -21,7 +21,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 def read(
     db: Database, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] = _NO_HEADERS
-) -> B1Answer:
+) -> LedgerAnswer:
     """Answer a GET.
 
     Args:
@@ -42,7 +42,7 @@ def read(
         return error.answer()
 
 
-def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[str, str]) -> B1Answer:
+def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[str, str]) -> LedgerAnswer:
     entity, key, tail = split_path(path)
     rows = db.rows(entity)
     if "$expand" in options or "$apply" in options:
@@ -56,11 +56,11 @@ def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[
         if options.get("$select"):
             # With $select the ETag in the body is wrong and the header is missing (live note, 2511).
             only = odata.page([row], {"$select": options["$select"]}, 0, known, count=False).rows[0]
-            return B1Answer(200, {"@odata.etag": WRONG_ETAG, **only})
-        return B1Answer(200, {"@odata.etag": etag, **row}, {"ETag": etag})
+            return LedgerAnswer(200, {"@odata.etag": WRONG_ETAG, **only})
+        return LedgerAnswer(200, {"@odata.etag": etag, **row}, {"ETag": etag})
     selected = _select(db, entity, rows, options, known)
     if tail == "$count":
-        return B1Answer(200, len(selected), {"Content-Type": "text/plain"})
+        return LedgerAnswer(200, len(selected), {"Content-Type": "text/plain"})
     if tail is not None:
         raise RefusedError(-1000, f"Unrecognized resource path '{path}'", 404)
     counted = options.get("$count") == "true" or options.get("$inlinecount") == "allpages"
@@ -78,7 +78,7 @@ def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[
     if page.next_options is not None:
         body["@odata.nextLink"] = f"{entity}?{page.next_options}"
     applied = {"Preference-Applied": f"odata.maxpagesize={size}"} if asked else {}
-    return B1Answer(200, body, applied)
+    return LedgerAnswer(200, body, applied)
 
 
 def _select(

@@ -8,15 +8,15 @@ from lab.simulators.sap_b1.state.database import Database
 from lab.simulators.sap_b1.state.documents import create_document
 from lab.simulators.sap_b1.state.drafts import preview
 from lab.simulators.sap_b1.state.kinds import KIND_BY_ENUM, KINDS
-from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, RefusedError
 from lab.simulators.sap_b1.state.values import read_day, read_integer
 
 
-def call_service(db: Database, name: str, body: Mapping[str, Any]) -> B1Answer:
+def call_service(db: Database, name: str, body: Mapping[str, Any]) -> LedgerAnswer:
     sent = body.get("Document")
     if name == "OrdersService_Preview" and isinstance(sent, Mapping):
         db.counters["previews"] += 1
-        return B1Answer(200, preview(db, KINDS["Orders"], sent))
+        return LedgerAnswer(200, preview(db, KINDS["Orders"], sent))
     if name == "DraftsService_SaveDraftToDocument" and isinstance(sent, Mapping):
         draft = db.documents["Drafts"].get(read_integer(sent.get("DocEntry"), "DocEntry"))
         if draft is None or draft["DocumentStatus"] != "bost_Open":
@@ -25,11 +25,11 @@ def call_service(db: Database, name: str, body: Mapping[str, Any]) -> B1Answer:
         db.set(draft, "DocumentStatus", "bost_Close")
         db.set(draft, "AuthorizationStatus", "dasGenerated")
         db.touch("Drafts", draft["DocEntry"])
-        return B1Answer(204)
+        return LedgerAnswer(204)
     if name == "CompanyService_GetCompanyInfo":
-        return B1Answer(200, {"CompanyName": db.name, "Version": 1000280, "EnableExpensesManagement": "tYES"})
+        return LedgerAnswer(200, {"CompanyName": db.name, "Version": 1000280, "EnableExpensesManagement": "tYES"})
     if name == "CompanyService_GetAdminInfo":
-        return B1Answer(
+        return LedgerAnswer(
             200,
             {
                 "CompanyName": db.name,
@@ -43,5 +43,5 @@ def call_service(db: Database, name: str, body: Mapping[str, Any]) -> B1Answer:
         )
     if name == "SBOBobService_GetCurrencyRate":
         rate = exchange_rate(db, str(body.get("Currency")), read_day(body.get("Date"), "Date"))
-        return B1Answer(200, {"value": rate})
+        return LedgerAnswer(200, {"value": rate})
     raise RefusedError(-1000, f"Unrecognized resource path '{name}'", 404)

@@ -47,17 +47,34 @@ def read_lots(
     return lots
 
 
-def move(db: Database, kind: DocumentKind, document: Json, item: Json, warehouse: str, quantity: Decimal, sent: Mapping[str, Any],
-    number: int, *, inward: bool,
-) -> None:  # fmt: skip
+def move(
+    db: Database,
+    kind: DocumentKind,
+    document: Json,
+    item: Json,
+    warehouse: str,
+    quantity: Decimal,
+    sent: Mapping[str, Any],
+    number: int,
+    *,
+    inward: bool,
+) -> None:
     where = kind.table + "1"
     for batch, serial, amount in read_lots(db, item, sent, quantity, number, where, inward=inward):
         book(db, kind, document, item, warehouse, amount if inward else -amount, batch, serial, number)
 
 
-def book(db: Database, kind: DocumentKind, document: Json, item: Json, warehouse: str, change: Decimal, batch: str | None,
-    serial: str | None, number: int,
-) -> None:  # fmt: skip
+def book(
+    db: Database,
+    kind: DocumentKind,
+    document: Json,
+    item: Json,
+    warehouse: str,
+    change: Decimal,
+    batch: str | None,
+    serial: str | None,
+    number: int,
+) -> None:
     """One stock movement: `change` > 0 comes in, < 0 goes out."""
     code, where = item["ItemCode"], kind.table + "1"
     if batch is not None and item["SRIAndBatchManageMethod"] != "bomm_OnReleaseOnly":

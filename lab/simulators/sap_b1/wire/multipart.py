@@ -5,14 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError, Request
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, RefusedError, Request
 from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, headers_and_body, html_reply, read_json
 
 _BOUNDARY: Final = re.compile(r"boundary=([^;\s]+)")
 _PHRASES: Final = {
-    200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
-    404: "Not Found", 405: "Method Not Allowed", 412: "Precondition Failed", 500: "Internal Server Error",
-}  # fmt: skip
+    200: "OK",
+    201: "Created",
+    204: "No Content",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    412: "Precondition Failed",
+    500: "Internal Server Error",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,7 @@ def below_root(path: str) -> str:
     return path
 
 
-def http_part(answer: B1Answer, content_id: str | None, version: str, call: HttpCall) -> bytes:
+def http_part(answer: LedgerAnswer, content_id: str | None, version: str, call: HttpCall) -> bytes:
     headers, body = headers_and_body(answer, version, call)
     lines = ["Content-Type: application/http", "Content-Transfer-Encoding: binary"]
     if content_id is not None:
@@ -121,7 +129,9 @@ def http_part(answer: B1Answer, content_id: str | None, version: str, call: Http
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def change_set_part(part: ChangeSet, answers: Sequence[B1Answer], version: str, call: HttpCall, number: int) -> bytes:
+def change_set_part(
+    part: ChangeSet, answers: Sequence[LedgerAnswer], version: str, call: HttpCall, number: int
+) -> bytes:
     boundary = f"changesetresponse_{number}"
     inner = [
         http_part(answer, request.content_id, version, call)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TypeAlias
 
-from lab.simulators.sap_b1.state.messages import B1Answer, RefusedError
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, RefusedError
 
 Headers: TypeAlias = list[tuple[str, str]]
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT00:00:00Z\Z")
@@ -96,7 +96,7 @@ def _root(version: str, call: HttpCall) -> str:
     return f"https://{call.headers.get('host', 'localhost')}/b1s/{version}/"
 
 
-def headers_and_body(answer: B1Answer, version: str, call: HttpCall) -> tuple[Headers, bytes]:
+def headers_and_body(answer: LedgerAnswer, version: str, call: HttpCall) -> tuple[Headers, bytes]:
     """Headers and body of an answer in a version's shape."""
     root = _root(version, call)
     headers: Headers = []
@@ -133,6 +133,6 @@ def _as_v1(value: Any) -> Any:
     return value
 
 
-def answer_reply(answer: B1Answer, version: str, call: HttpCall) -> B1Reply:
+def answer_reply(answer: LedgerAnswer, version: str, call: HttpCall) -> B1Reply:
     headers, body = headers_and_body(answer, version, call)
     return B1Reply(answer.status, [*headers, *common_headers(version)], body)

@@ -29,9 +29,17 @@ def resolve(one: StockBatch, **settings: Any) -> stock.ResolvedBatch:
 def document(*batches: stock.ResolvedBatch, k: str = "stock_document-1") -> StockDocument:
     direction, day, account, _ = batches[0].group
     return StockDocument(
-        number=0, prev_digest=b"", k=k, company="acme", direction=direction, posting_date=day, account=account,
-        lines=stock.merge(batches), sealed_at=datetime.now(UTC), config_version="x",
-    )  # fmt: skip
+        number=0,
+        prev_digest=b"",
+        k=k,
+        company="acme",
+        direction=direction,
+        posting_date=day,
+        account=account,
+        lines=stock.merge(batches),
+        sealed_at=datetime.now(UTC),
+        config_version="x",
+    )
 
 
 def reason(one: StockBatch, master: Any = MASTER) -> str:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from lab.simulators.sap_b1.state.company import Company
-from lab.simulators.sap_b1.state.messages import B1Answer, Request
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, Request
 
 D = Decimal
 
@@ -50,11 +50,11 @@ MASTER: dict[str, Any] = {
 }
 
 
-def post(company: Company, entity: str, body: dict[str, Any] | None = None, **headers: str) -> B1Answer:
+def post(company: Company, entity: str, body: dict[str, Any] | None = None, **headers: str) -> LedgerAnswer:
     return company.apply([Request("POST", entity, body, headers=headers)])[0]
 
 
-def made(answer: B1Answer) -> dict[str, Any]:
+def made(answer: LedgerAnswer) -> dict[str, Any]:
     assert answer.status in (200, 201), answer.text
     body: dict[str, Any] = answer.body
     return body

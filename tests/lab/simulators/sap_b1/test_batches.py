@@ -40,8 +40,11 @@ async def test_a_batch_runs_in_order_and_stops_at_the_first_failure(world: World
 async def test_a_v1_batch_answers_202_and_needs_no_content_ids(world: World) -> None:
     part = change_set(request_part("POST", "Orders", order()))
     content, headers = batch(part)
-    answer = await world.client.post("https://b1.example/b1s/v1/$batch", content=content, headers={
-        **headers, "cookie": f"B1SESSION={world.client.cookies['B1SESSION']}"})  # fmt: skip
+    answer = await world.client.post(
+        "https://b1.example/b1s/v1/$batch",
+        content=content,
+        headers={**headers, "cookie": f"B1SESSION={world.client.cookies['B1SESSION']}"},
+    )
     assert (answer.status_code, answer.text.count("201 Created")) == (202, 1)
     answer = await world.client.post("$batch", content=content, headers=headers)
     assert (answer.status_code, code(answer)) == (400, -1000)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lab.simulators.sap_b1.state.company import Company
-from lab.simulators.sap_b1.state.messages import B1Answer, Request
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, Request
 from tests.lab.simulators.sap_b1.company import D, based, deliver_order, document, line, made, order, post
 
 
@@ -33,7 +33,7 @@ def test_cancelling_a_posted_document_makes_a_mirror_and_gives_everything_back(c
     assert post(company, "DeliveryNotes", document(based(17, entry))).status == 201
 
 
-def patch(company: Company, entry: int, body: dict[str, Any], **headers: str) -> B1Answer:
+def patch(company: Company, entry: int, body: dict[str, Any], **headers: str) -> LedgerAnswer:
     return company.apply([Request("PATCH", f"Orders({entry})", body, headers=headers)])[0]
 
 

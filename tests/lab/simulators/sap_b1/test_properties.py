@@ -13,33 +13,36 @@ ITEMS = st.sampled_from(["A1", "A2", "BAT", "SER", "FEE"])
 LINES = st.lists(
     st.one_of(
         st.builds(line, ITEMS, st.integers(1, 8), UnitPrice=st.integers(0, 9)),
-        st.builds(
-            lambda n: line("BAT", n, BatchNumbers=[{"BatchNumber": "B-1", "Quantity": n}]), st.integers(1, 4)
-        ),
+        st.builds(lambda n: line("BAT", n, BatchNumbers=[{"BatchNumber": "B-1", "Quantity": n}]), st.integers(1, 4)),
         st.builds(lambda s: line("SER", 1, SerialNumbers=[{"InternalSerialNumber": s}]), st.sampled_from(["S1", "S2"])),
         st.builds(
             lambda kind, entry, number, n: based(kind, entry, number, Quantity=n),
-            st.sampled_from([13, 15, 17]), st.integers(1, 4), st.integers(0, 1), st.integers(1, 6),
+            st.sampled_from([13, 15, 17]),
+            st.integers(1, 4),
+            st.integers(0, 1),
+            st.integers(1, 6),
         ),
     ),
     min_size=1,
     max_size=3,
-)  # fmt: skip
+)
 REQUESTS = st.one_of(
     st.builds(
-        lambda entity, lines, key: Request(
-            "POST", entity, {**order(*lines), "U_STREAMS_KEY": key, "NumAtCard": key}
-        ),
-        st.sampled_from(["Orders", "DeliveryNotes", "Invoices", "CreditNotes"]), LINES, st.sampled_from(["K1", "K2"]),
+        lambda entity, lines, key: Request("POST", entity, {**order(*lines), "U_STREAMS_KEY": key, "NumAtCard": key}),
+        st.sampled_from(["Orders", "DeliveryNotes", "Invoices", "CreditNotes"]),
+        LINES,
+        st.sampled_from(["K1", "K2"]),
     ),
     st.builds(
         lambda entity, lines: Request("POST", entity, {"DocumentLines": lines}),
-        st.sampled_from(["InventoryGenEntries", "InventoryGenExits"]), LINES,
+        st.sampled_from(["InventoryGenEntries", "InventoryGenExits"]),
+        LINES,
     ),
     st.builds(lambda code: Request("POST", "U_STREAMS_CLAIM", claim(code)), st.sampled_from(["K1", "K2", "K3"])),
     st.builds(
         lambda entity, entry, action: Request("POST", f"{entity}({entry})/{action}"),
-        st.sampled_from(["Orders", "DeliveryNotes", "Invoices", "InventoryGenEntries"]), st.integers(1, 3),
+        st.sampled_from(["Orders", "DeliveryNotes", "Invoices", "InventoryGenEntries"]),
+        st.integers(1, 3),
         st.sampled_from(["Cancel", "Close"]),
     ),
     st.builds(
@@ -49,7 +52,7 @@ REQUESTS = st.one_of(
         st.integers(1, 3),
         st.one_of(st.just({"LineStatus": "bost_Close"}), st.builds(lambda n: {"Quantity": n}, st.integers(1, 6))),
     ),
-)  # fmt: skip
+)
 
 
 def begun() -> Company:

@@ -9,8 +9,11 @@ def test_totals_are_computed_from_quantity_price_discount_and_vat_rounded_half_u
     row = body["DocumentLines"][0]
     # 3 x 3.335 x 0.9 = 9.0045 -> 9.00; 20 % = 1.80
     assert (D("9.00"), D("1.80"), D("10.80"), D("1.80")) == (
-        row["LineTotal"], row["TaxTotal"], body["DocTotal"], body["VatSum"],
-    )  # fmt: skip
+        row["LineTotal"],
+        row["TaxTotal"],
+        body["DocTotal"],
+        body["VatSum"],
+    )
 
 
 def test_half_a_penny_is_rounded_up_also_to_an_odd_penny(company: Company) -> None:
