@@ -81,8 +81,10 @@ class Orders:
         heads = raw.get("agreements")
         if not isinstance(heads, Mapping):
             return
-        reasons = {each.get("reason") for each in heads["nodes"] if isinstance(each, Mapping)}
-        if raw.get("edited") or not reasons <= _TOLD_BY_THE_ORDER or heads["pageInfo"]["hasNextPage"]:
+        nodes, page = _listed(heads.get("nodes")), heads.get("pageInfo")
+        reasons = {str(each.get("reason")) for each in nodes if isinstance(each, Mapping)}
+        is_all = isinstance(page, Mapping) and not page.get("hasNextPage")
+        if raw.get("edited") or not reasons <= _TOLD_BY_THE_ORDER or not is_all:
             found = await self._client.pages(AGREEMENTS, {"id": id_of(raw)}, ("order", "agreements"), 5)
             raw["agreements"] = found or []
         else:

@@ -162,7 +162,7 @@ def _plan(
         header["DocumentReferences"] = [
             {"RefObjType": _REFERENCES[name], "RefDocEntr": entry} for name, entry in referred
         ]
-    extras = _extras(event, money, map, master, as_lines=not lines)
+    extras = _extras(event, money, map, master, _shipping_code(order, credits), as_lines=not lines)
     if lines and extras:
         header["DocumentAdditionalExpenses"] = extras
     elif not lines:
@@ -201,8 +201,24 @@ def _line(credit: CreditLine, position: int, map: CompanyMap, master: MasterData
     return row | credit.lots.fields(position, incoming=True)
 
 
+def _shipping_code(order: OrderView | None, credits: Sequence[CreditLine]) -> str | None:
+    """B1's code for shipping that is paid back: that of the order's freight, else of the goods; None: not one of them.
+
+    A refund names none, and the company's default may be of another rate.
+    """
+    freight = {each.tax_code for each in order.freight} if order else set[str | None]()
+    goods = {each.tax_code or (each.basis.line.tax_code if each.basis else None) for each in credits}
+    return next((next(iter(codes)) for codes in (freight, goods) if len(codes) == 1), None)
+
+
 def _extras(
-    event: RefundIssued, money: RefundAmounts, map: CompanyMap, master: MasterData, *, as_lines: bool
+    event: RefundIssued,
+    money: RefundAmounts,
+    map: CompanyMap,
+    master: MasterData,
+    shipping_code: str | None,
+    *,
+    as_lines: bool,
 ) -> list[dict[str, Any]]:
     """Shipping and goodwill: additional expenses of a document with lines, else the lines of a service document."""
     settings, rows = map.settings, []
@@ -233,7 +249,8 @@ def _extras(
                 if as_lines
                 else given(ExpenseCode=expense, LineTotal=net, TaxSum=tax)
             )
-            rows.append(row | {settings.tax.field: find_tax_code(map, master, tax_code).code})
+            known = shipping_code if name == "Shipping" else None
+            rows.append(row | {settings.tax.field: known or find_tax_code(map, master, tax_code).code})
     return rows
 
 

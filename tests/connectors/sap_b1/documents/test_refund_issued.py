@@ -185,6 +185,25 @@ def test_a_refund_of_a_cancelled_order_is_a_no_op_whatever_is_in_it(b1: B1) -> N
     assert b1.refund_plan(event).no_op
 
 
+def test_shipping_paid_back_has_the_code_that_it_was_sold_under_and_not_the_companys_default(b1: B1) -> None:
+    """A refund names no code for it, and the default is of 20 %."""
+    b1.place(
+        placed(
+            order_line(tax_code="GB-0", tax_amount=Decimal(0)),
+            shipping=Shipping(amount=Decimal(3), tax_code="GB-0", tax_amount=Decimal(0)),
+        )
+    )
+    b1.dispatch(dispatched(left(line_id="1")))
+    document = b1.refund(
+        refunded(
+            refund_line(line_id="1", tax_amount=Decimal(0)),
+            shipping=RefundShipping(amount=Decimal(3), tax_amount=Decimal(0)),
+            total=Decimal(13),
+        )
+    )
+    assert [row["VatGroup"] for row in document["DocumentAdditionalExpenses"]] == ["O0"]
+
+
 def test_shipping_and_goodwill_are_expenses_beside_lines(sold: B1) -> None:
     document = sold.refund(
         refunded(
