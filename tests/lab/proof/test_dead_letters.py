@@ -96,4 +96,4 @@ async def test_letters_are_read_from_a_real_broker_and_other_prefixes_left_alone
 def test_an_open_state_whose_bytes_are_nowhere_is_named(case):
     case.letters += dead_letters_of([], [(b"a", state())])
     (one,) = case.prove().discrepancies
-    assert (one.kind, one.where) == ("letter", "letter a in no topic")
+    assert (one.kind, one.where) == ("letter", "dead letter a in no topic")
