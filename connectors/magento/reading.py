@@ -61,10 +61,7 @@ class ListedRow:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a pass: the rows that say something new, where that leaves the list.
-
-    Whether the pass has ended.
-    """
+    """One page of a pass: what is new, where that leaves the list, and whether the pass has ended."""
 
     rows: Sequence[ListedRow]
     progress: ListProgress

@@ -52,10 +52,7 @@ class NightlyControl:
             return  # its dead letter was written where it came
 
     def compare(self, state: SekoState, now: datetime) -> list[Item]:
-        """Dead letters for nights whose count the movements do not explain.
-
-        Once those of the day are sure to have come.
-        """
+        """Dead letters for nights whose count the movements do not explain, once all movements must have come."""
         found: list[Item] = []
         for key in sorted(state.waiting):
             night = state.waiting[key]

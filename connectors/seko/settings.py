@@ -19,10 +19,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class PathSettings(Settings):
-    """Where each service is polled, below `url`; {from} and {to} are times. Confirmed for v1 only; empty.
-
-    Not polled.
-    """
+    """Where each service is polled, below `url`; {from} and {to} are times; empty: not polled. Confirmed for v1."""
 
     dispatch: str = Field(default="dispatches/v1/status/{from}/{to}.json?status=Dispatched")
     adjustment: str = Field(default="stock/v1/adjustment/{from}/{to}.json")

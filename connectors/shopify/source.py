@@ -81,10 +81,7 @@ class ShopifySource:
         return Batch((), at.to_text(), idle=True)
 
     def _is_as_good(self, start: ShopifyCursor, end: ShopifyCursor) -> bool:
-        """Whether a pass that found nothing may begin next time where it began.
-
-        So quiet hours write no cursors.
-        """
+        """Whether a pass that found nothing may begin where it began, so that quiet hours write no cursors."""
         if start.whole is None or end.whole is None or end.whole - start.whole > self._overlap / 2:
             return False
         return (

@@ -79,10 +79,7 @@ async def read_dead_letters(bootstrap_servers: str, prefix: str = "", **security
 def dead_letters_of(
     letters: Iterable[tuple[str, Mapping[str, bytes], bytes]], states: Iterable[tuple[bytes | None, bytes | None]]
 ) -> list[DeadLetterSeen]:
-    """Dead letters from (topic, headers, bytes) and `dead-letter-state`'s keys and values.
-
-    In order of their offsets.
-    """
+    """Dead letters from their topics' records and from `dead-letter-state`'s, each in order of offsets."""
     schema = fastavro.parse_schema(json.loads(_STATE_SCHEMA.read_text(encoding="utf-8")))
     last: dict[str, dict[str, Any]] = {}
     withdrawn: set[str] = set()

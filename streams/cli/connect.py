@@ -1,7 +1,4 @@
-"""`streams connect`: connectors; any number of processes. With a command after it.
-
-What can be done beside running them.
-"""
+"""`streams connect`: runs connectors, in any number of processes, or a command about them."""
 
 import typer
 

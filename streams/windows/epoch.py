@@ -65,10 +65,7 @@ class Composed:
 
 
 class Composer:
-    """Turns raw records into an epoch; one per worker. `compose` may be called again for the same records.
-
-    It changes nothing.
-    """
+    """Turns raw records into an epoch; one per worker. `compose` changes nothing and may be called again."""
 
     def __init__(self, codec: Codec, rules: StockRules, config_version: str) -> None:
         self._codec, self._rules, self._config_version = codec, rules, config_version
@@ -91,9 +88,7 @@ class Composer:
         cause: str,
         no_ops: int,
     ) -> Composed:
-        """Judge every record once: count it, skip it as nothing to do.
-
-        Or skip it with everything its dead letter needs.
+        """Judge every record once: count it, or skip it as nothing to do or with what its dead letter needs.
 
         Args:
             rows: of one partition, offsets ascending, all >= start.

@@ -56,10 +56,7 @@ class MagentoTaxCodes:
         return self._code(rate, applied)
 
     def of_shipping(self, shipping: NetAndTax) -> str | None:
-        """The shop has no percentage of shipping but in its applied taxes.
-
-        Else it is the one that its amounts come to.
-        """
+        """The percentage in the shop's applied taxes; without one, what the amounts come to."""
         order, stated = self._order, self._shipping_percent
         amount, tax = order.shipping_amount, shipping.tax
         if self._kind == "none" and not (shipping.net or tax):

@@ -74,10 +74,7 @@ class ShopifyTaxCodes:
         return "+".join(sorted(codes)) or None
 
     def code_of_amount(self, amount: NetTax) -> str:
-        """The code of an amount that states its tax and not its rate.
-
-        One of the order's rates that comes to the same.
-        """
+        """The code of an amount that states its tax and not its rate: that of an order's rate which comes to it."""
         if not amount.tax:
             return self.code((), amount)
         slack = 2 * smallest_unit(self._currency)

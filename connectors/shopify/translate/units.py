@@ -1,7 +1,4 @@
-"""Who had which units when: an order's units followed through fulfilments and refunds.
-
-In the order in which they happened.
-"""
+"""An order's units, followed through fulfilments and refunds in the order in which these happened."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -141,10 +141,7 @@ def _total_tax(order: VeeqoOrder, goods: Decimal, delivery: Decimal, step: Decim
 
 
 def _plain_percent(rate: Decimal, net: Decimal, step: Decimal) -> Decimal:
-    """A rate with more than six decimals was divided out of rounded amounts.
-
-    The shortest percent that explains them.
-    """
+    """The shortest percent that explains a rate which was divided out of rounded amounts."""
     percent = rate * 100
     if rate == _rounded(rate, _STEP) or not net:
         return percent

@@ -16,10 +16,7 @@ LATE_COMMIT_S: Final = 1.0
 
 
 class MagentoVendor(BaseVendor):
-    """`data`: `seed`, `credentials` (fields of IntegrationCredentials), `late`.
-
-    The share of orders that show up later.
-    """
+    """`data`: `seed`, `credentials` (of IntegrationCredentials), `late` (share of orders that show up later)."""
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)

@@ -14,9 +14,9 @@ from lab.simulators.vendors.actions import Action, App, BaseVendor, Json
 
 
 class ShopifyVendor(BaseVendor):
-    """`data`: `seed`, `domain`, `token`, `secret`, `bucket`, `restore` (per second), `index_lag_s`, `locations` {id.
+    """Its `data`, all optional.
 
-    Name}.
+    `seed`, `domain`, `token`, `secret`, `bucket`, `restore` (per second), `index_lag_s`, `locations` {id: name}.
     """
 
     _RATES = frozenset({"html", "drop", "twice", "lost"})

@@ -18,9 +18,9 @@ CARRIER_NUMBERS: Final = {"royal mail": 1, "dpd": 4, "dhl": 9}
 
 
 class VeeqoVendor(BaseVendor):
-    """`data`: `seed`, `key`, `warehouses` {id: name}, `products` [[sku, {warehouse id.
+    """Its `data`, all optional.
 
-    Level}]], `behaviour` (of the server).
+    `seed`, `key`, `warehouses` {id: name}, `products` [[sku, {warehouse id: level}]], `behaviour` (of the server).
     """
 
     _KINDS = frozenset({"throttle", "html_500", "html_503", "drop", "cut"})
