@@ -140,6 +140,15 @@ class StockDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of a dead letter and how it ended: a reason, and the words shown then."""
+
+    at: datetime
+    reason: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterState:
     """Where a dead, parked or held event stands; the last record of an id wins (compacted).
 
@@ -175,6 +184,12 @@ class DeadLetterState:
     first_failed_at: datetime
     at: datetime
     by: str | None = None  # the person, where a command made this state
+    command: str | None = None  # the id of the command that made this state or moved it last
+    why: str | None = None  # the person's words, where they discarded it
+    cause: str | None = None  # what letters of one cause have in common: a code of B1, a setting
+    waited_s: int = 0  # the counted age of a wait: while B1 could be asked and the queue was read
+    replays: int = 0  # in a row that ended with the reason they began with
+    tries: tuple[Attempt, ...] = ()  # the last ones, oldest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
