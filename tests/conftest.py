@@ -24,6 +24,12 @@ settings.load_profile("another-day" if moved.is_asked_for() else "any-machine")
 moved.start()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What processes of ours remember on a machine is not this machine's."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(autouse=True)
 def process_state() -> Iterator[None]:
     """Put back what belongs to the whole process, so that the order of tests does not matter.

@@ -27,6 +27,7 @@ from connectors.sap_b1.change_set import (
     parse_reads,
 )
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
+from connectors.sap_b1.refused_logins import RefusedLogin
 from connectors.sap_b1.service_layer import AnswerUnknownError, NotSentError, UnavailableError, describe
 from connectors.sap_b1.sessions import Exchange, OnCall, SessionPool
 
@@ -42,6 +43,7 @@ class HttpServiceLayer:
         url: Of the service, `https://host:50000/b1s/v2`.
         verify: True, or a file of certificate authorities. There is no way to switch verification off.
         session_limit: How many B1 sessions it may hold at once.
+        refused_logins: The file in which processes remember what B1 refused; None: each for itself.
         transport: In place of the network, for tests.
         sleep: Awaited between tries of a login.
         on_call: Told of every call: operation, label of its result, seconds.
@@ -58,6 +60,7 @@ class HttpServiceLayer:
         password: Secret,
         verify: bool | str | Path = True,
         session_limit: int = 2,
+        refused_logins: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         random: random_module.Random | None = None,
@@ -81,11 +84,13 @@ class HttpServiceLayer:
         )
         self._clock = clock or SystemClock()
         self._on_call = on_call
+        credentials = {"CompanyDB": company_db, "UserName": username}
         self._sessions = SessionPool(
             self._client,
             root,
-            {"CompanyDB": company_db, "UserName": username},
+            credentials,
             password,
+            RefusedLogin(root, credentials, password, self._clock, refused_logins),
             session_limit,
             self._clock,
             random or random_module.Random(),  # noqa: S311 -- jitter

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from connectors.base.errors import OutcomeUnknownError, RetriableError
+from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
 from connectors.sap_b1.change_set import B1Answer, B1Request
 from connectors.sap_b1.error_codes import redact
 
@@ -14,6 +14,7 @@ __all__ = [
     "B1Answer",
     "B1Request",
     "NotSentError",
+    "PasswordRefusedError",
     "ServiceLayer",
     "UnavailableError",
     "describe",
@@ -32,6 +33,18 @@ class UnavailableError(RetriableError):
 
 class AnswerUnknownError(OutcomeUnknownError):
     """A write was sent and its end is not known: no answer, a cut one, any 5xx. Send the identical request again."""
+
+
+class PasswordRefusedError(FatalError):
+    """B1 refused user, password or company. One try, and no other for half an hour: a few lock the account.
+
+    Attributes:
+        retry_in_s: When the same login may be tried again.
+    """
+
+    def __init__(self, message: str, retry_in_s: float) -> None:
+        super().__init__(message)
+        self.retry_in_s = retry_in_s
 
 
 class ServiceLayer(Protocol):

@@ -1,6 +1,7 @@
 """Sessions of one company's Service Layer: few, shared, logged in one at a time, logged out at the end."""
 
 import asyncio
+import math
 import random as random_module
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,17 +9,16 @@ from dataclasses import dataclass, field
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError
 from connectors.base.settings import Secret
 from connectors.sap_b1.answers import answer_of, cookie_header, cookies_of, label_of, unreachable, why_stale
 from connectors.sap_b1.change_set import encode_json
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
-from connectors.sap_b1.service_layer import NotSentError, UnavailableError, describe
+from connectors.sap_b1.refused_logins import RefusedLogin
+from connectors.sap_b1.service_layer import NotSentError, PasswordRefusedError, UnavailableError, describe
 
 OnCall = Callable[[str, str, float], None]
 """(operation, code label, seconds): operations are login, logout, change_set, read, post, ping."""
 
-MAX_WRONG_PASSWORDS = 3  # B1's default policy locks an account after a handful
 MAX_LOGIN_TRIES = 5  # for logins that collide (299), about 8 s in all
 RENEWAL_INTERVAL_S = 60.0  # a node's stale metadata (407) costs at most one login a minute per session
 REFUSED_SESSION_WAIT_S = 60.0  # how long a session refused for the limit is left alone while another one works
@@ -63,6 +63,7 @@ class SessionPool:
         root: str,
         credentials: Mapping[str, str],
         password: Secret,
+        refused: RefusedLogin,
         limit: int,
         clock: Clock,
         random: random_module.Random,
@@ -73,13 +74,13 @@ class SessionPool:
         self._root = root
         self._credentials = credentials
         self._password = password
+        self._refused = refused
         self._sessions = [PooledSession() for _ in range(limit)]
         self._clock = clock
         self._random = random
         self._sleep = sleep
         self._on_call = on_call
         self._login_lock = asyncio.Lock()
-        self._wrong_passwords = 0
         self._closed = False
 
     async def send(self, exchange: Exchange) -> httpx.Response:
@@ -180,7 +181,7 @@ class SessionPool:
         try:
             async with self._login_lock:
                 for attempt in range(1, MAX_LOGIN_TRIES + 1):
-                    self._give_up_on_wrong_passwords()
+                    self._check_refused()
                     if await self._try_login(session, last=attempt == MAX_LOGIN_TRIES):
                         return
                     await self._sleep(self._random.uniform(0.25, 0.5) * 2**attempt)
@@ -202,16 +203,15 @@ class SessionPool:
                 cookies["B1SESSION"] = str(answer.body["SessionId"])
             if "B1SESSION" not in cookies:
                 raise UnavailableError("B1 answered the login without a session; is service_layer_url right?")
-            self._wrong_passwords = 0
+            self._refused.forget()
             session.cookies = cookies
             session.generation += 1
             return True
         code, text = answer.error
         verdict = classify(Phase.LOGIN, answer.status, code, text)
         if verdict.outcome is OutcomeClass.REJECTED:
-            self._wrong_passwords += 1
-            self._give_up_on_wrong_passwords()
-            return False
+            self._refused.remember()
+            raise self._password_refused(describe(answer))
         if code == "299" and not last:
             return False
         if verdict.outcome is OutcomeClass.UNAVAILABLE and any(
@@ -228,13 +228,19 @@ class SessionPool:
         # Of its own, so that no frame of ours that raises has the password among its locals
         return encode_json({**self._credentials, "Password": self._password.reveal(), "Language": _ENGLISH}).encode()
 
-    def _give_up_on_wrong_passwords(self) -> None:
-        if self._wrong_passwords >= MAX_WRONG_PASSWORDS:
-            raise FatalError(
-                f"B1 refused user, password or company {MAX_WRONG_PASSWORDS} times; not trying again, so as not to "
-                "lock "
-                "the account. Fix username, password or company_db in the configuration, then restart"
-            )
+    def _check_refused(self) -> None:
+        if self._refused.wait_s() > 0:
+            raise self._password_refused("not asked again")
+
+    def _password_refused(self, words: str) -> PasswordRefusedError:
+        wait_s = self._refused.wait_s()
+        return PasswordRefusedError(
+            f"B1 refused user {self._credentials['UserName']}, its password or company ({words}); "
+            "fix username, password or company_db in the configuration. If they are right, B1 may have locked the user "
+            "after wrong tries: unlock it in B1 (Administration, Setup, General, Users). Tried again in "
+            f"{math.ceil(wait_s / 60)} min, or at once with another password",
+            wait_s,
+        )
 
     async def _logout(self, session: PooledSession) -> None:
         if not session.cookies:

@@ -103,6 +103,7 @@ async def open_log(config: Config, timeout_s: float = 10) -> AsyncIterator[Log]:
 async def open_service_layer(settings: CompanySettings) -> AsyncIterator[ServiceLayer]:
     """A company's B1, in one session of the command's own."""
     from connectors.sap_b1.client import HttpServiceLayer
+    from connectors.sap_b1.refused_logins import state_file
 
     service_layer = HttpServiceLayer(
         settings.service_layer_url,
@@ -111,6 +112,7 @@ async def open_service_layer(settings: CompanySettings) -> AsyncIterator[Service
         settings.password,
         verify=settings.verify_tls,
         session_limit=1,
+        refused_logins=state_file(os.environ),
     )
     try:
         yield service_layer

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from random import SystemRandom
 
@@ -10,6 +11,7 @@ from faust.auth import Credentials, SASLCredentials, SSLCredentials
 
 from connectors.base.clock import SystemClock
 from connectors.sap_b1.client import HttpServiceLayer
+from connectors.sap_b1.refused_logins import state_file
 from connectors.sap_b1.service_layer import ServiceLayer
 from schemas.codec import Codec
 from streams.config.load import Config
@@ -50,6 +52,7 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
             settings.password,
             verify=settings.verify_tls,
             session_limit=settings.session_limit,
+            refused_logins=state_file(os.environ),
             clock=clock,
             random=random,
             on_call=metrics.erp_call,

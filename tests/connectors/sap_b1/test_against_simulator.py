@@ -167,7 +167,7 @@ async def test_a_wrong_password_does_not_lock_the_account(transport: Any, clock:
         with pytest.raises(FatalError):
             await layer.read(["Items"])
     await layer.close()
-    assert company.counters["login_failures"] == 3
+    assert company.counters["login_failures"] == 1
 
 
 async def test_logins_never_collide(transport: Any, clock: Any, company: Company, simulator: ServiceLayerApp) -> None:

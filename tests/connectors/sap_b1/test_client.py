@@ -6,6 +6,7 @@ import random
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +14,14 @@ import pytest
 from connectors.base.errors import FatalError
 from connectors.base.settings import Secret
 from connectors.sap_b1.client import HttpServiceLayer
-from connectors.sap_b1.service_layer import AnswerUnknownError, B1Request, NotSentError, UnavailableError, quote_literal
+from connectors.sap_b1.service_layer import (
+    AnswerUnknownError,
+    B1Request,
+    NotSentError,
+    PasswordRefusedError,
+    UnavailableError,
+    quote_literal,
+)
 
 URL = "https://b1.example:50000/b1s/v2"
 PASSWORD = "hunter2-canary"
@@ -192,16 +200,75 @@ class TestSessions:
         assert server.logins == 3
         await layer.close()
 
-    async def test_a_wrong_password_is_tried_three_times_and_never_again(self) -> None:
+    async def test_a_wrong_password_is_tried_once_and_half_an_hour_later(self, clock: Any) -> None:
         server = Server()
         server.login_answers = [refusal(401, -304, "Fail to NONE-SSO login from SLD.") for _ in range(50)]
-        layer = connect(server, limit=4)
+        layer = connect(server, limit=4, clock=clock)
         results = await asyncio.gather(*(layer.change_set(CLAIM) for _ in range(8)), return_exceptions=True)
         results += await asyncio.gather(layer.read(["Items"]), return_exceptions=True)
-        assert all(isinstance(result, FatalError) for result in results)
-        assert server.logins == 3
+        assert all(isinstance(result, PasswordRefusedError) for result in results)
+        assert server.logins == 1
         assert all(PASSWORD not in repr(result) for result in results)
+        assert "locked" in str(results[0])
+        await clock.sleep(1801)
+        with pytest.raises(PasswordRefusedError):
+            await layer.read(["Items"])
+        assert server.logins == 2
+        server.login_answers = []
+        await clock.sleep(1801)
+        await layer.read(["Items"])
         await layer.close()
+
+    async def test_another_process_does_not_try_a_refused_password_but_another_one(
+        self, clock: Any, tmp_path: Path
+    ) -> None:
+        remembered = tmp_path / "state" / "refused.json"
+        server = Server()
+        server.login_answers = [refusal(401, -304, "Fail to NONE-SSO login from SLD.")]
+        for tries in (1, 1):
+            layer = connect(server, clock=clock, refused_logins=remembered)
+            with pytest.raises(PasswordRefusedError) as refused:
+                await layer.read(["Items"])
+            assert refused.value.retry_in_s == 1800
+            assert server.logins == tries
+            await layer.close()
+        assert PASSWORD not in remembered.read_text()
+        other = HttpServiceLayer(
+            URL,
+            "SBO",
+            "streams",
+            Secret("env:X", "another"),
+            transport=httpx.MockTransport(lambda request: refusal(401, -304, "Fail to NONE-SSO login from SLD.")),
+            clock=clock,
+            refused_logins=remembered,
+        )
+        with pytest.raises(PasswordRefusedError, match="HTTP 401"):
+            await other.read(["Items"])
+        await other.close()
+
+    async def test_a_login_that_is_taken_again_is_forgotten_as_refused(self, clock: Any, tmp_path: Path) -> None:
+        remembered = tmp_path / "refused.json"
+        server = Server()
+        server.login_answers = [refusal(401, -304, "Fail to NONE-SSO login from SLD.")]
+        layer = connect(server, clock=clock, refused_logins=remembered)
+        with pytest.raises(PasswordRefusedError):
+            await layer.read(["Items"])
+        await clock.sleep(1801)
+        await layer.read(["Items"])
+        await layer.close()
+        assert remembered.read_text() == "{}"
+
+    async def test_a_memory_that_cannot_be_written_or_read_is_done_without(self, clock: Any, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("[1")
+        for place in (tmp_path / "file", tmp_path / "file" / "below"):
+            server = Server()
+            server.login_answers = [refusal(401, -304, "Fail to NONE-SSO login from SLD.")]
+            layer = connect(server, clock=clock, refused_logins=place)
+            for _ in range(2):
+                with pytest.raises(PasswordRefusedError):
+                    await layer.read(["Items"])
+            assert server.logins == 1
+            await layer.close()
 
     async def test_a_login_refused_for_the_limit_says_so(self) -> None:
         server = Server()
