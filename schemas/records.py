@@ -190,6 +190,7 @@ class DeadLetterState:
     waited_s: int = 0  # the counted age of a wait: while B1 could be asked and the queue was read
     replays: int = 0  # in a row that ended with the reason they began with
     tries: tuple[Attempt, ...] = ()  # the last ones, oldest first
+    log: int = 0  # how often a person has accepted another log in place of the record's partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from schemas.codec import Codec, CodecError
 from schemas.events import EVENT_TYPES
 from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState, StockBatch
-from schemas.topics import dead_letter_topic
 from streams.config.load import Config
 from streams.kafka.log import Log
 from streams.query.reading import partitions_of, scan
@@ -60,11 +59,6 @@ async def standing(log: Log, config: Config, codec: Codec) -> dict[str, DeadLett
 def is_open(letter: DeadLetterState) -> bool:
     """Whether somebody or something still has to act."""
     return letter.state in OPEN_STATES
-
-
-def topics_of(letter: DeadLetterState) -> set[str]:
-    """The topics that a dead letter may be looked for under: of its event, and of its bytes."""
-    return {letter.topic, letter.letter_topic, dead_letter_topic(letter.topic)}
 
 
 def as_json(letter: DeadLetterState) -> dict[str, Any]:
