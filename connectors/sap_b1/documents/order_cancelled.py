@@ -22,7 +22,11 @@ def codes_needed(event: OrderCancelled, map: CompanyMap, order: OrderView | None
 def build(
     event: OrderCancelled, k: str, order_k: str, map: CompanyMap, master: MasterData, order: OrderView | None = None
 ) -> DocumentPlan:
-    """Cancel, Close, or a PATCH of lines. What was delivered stays.
+    """Cancel, Close, or PATCHes of lines. What was delivered stays.
+
+    B1 refuses to close a line in a request that changes anything else ("Document rows cannot be closed concurrently
+    with the other document modifications", -5002, live field note read 2026-11-30): lines that lose units go first, in
+    a PATCH of their own, and lines with nothing left are closed by another one that says nothing else.
 
     Raises:
         Refusal: `order_not_found` (waits for `order_k`), `over_cancelled`, `invalid_event`.
@@ -37,11 +41,14 @@ def build(
     for line in event.lines:
         wanted[line.line_id] = wanted.get(line.line_id, ZERO) + line.quantity
     currency = order.currency or map.settings.currency
-    rows = [_row(order, line_id, quantity, currency) for line_id, quantity in wanted.items()]
-    request = B1Request(
-        "PATCH", f"Orders({order.doc_entry})", {"DocumentLines": sorted(rows, key=lambda row: row["LineNum"])}
+    rows = sorted(
+        (_row(order, line_id, quantity, currency) for line_id, quantity in wanted.items()),
+        key=lambda row: row["LineNum"],
     )
-    return DocumentPlan(requests=(request,), items=_items(order))
+    reduced, closed = [row for row in rows if "Quantity" in row], [row for row in rows if "Quantity" not in row]
+    path = f"Orders({order.doc_entry})"
+    requests = tuple(B1Request("PATCH", path, {"DocumentLines": changes}) for changes in (reduced, closed) if changes)
+    return DocumentPlan(requests=requests, items=_items(order))
 
 
 def order_not_found(order_id: str, order_k: str) -> Refusal:

@@ -22,6 +22,7 @@ def patch_document(
 ) -> None:
     document = db.found(kind.entity, key)
     db.check(kind.type_name, body)
+    _refuse_mixed_closing(document, kind, body)
     changeable = kind.number == 17 and document["DocumentStatus"] == "bost_Open"
     for name, value in body.items():
         if name in READ_ONLY[kind.type_name] or name in PARTS[kind.type_name]:
@@ -48,6 +49,25 @@ def patch_document(
         db.set(document, "DocumentAdditionalExpenses", freight_rows(db, kind, shadow, day, rate))
     set_totals(db, document, rate, discount, lambda name, value: db.set(document, name, value))
     close_when_done(db, kind, document)
+
+
+def _refuse_mixed_closing(document: Json, kind: DocumentKind, body: Mapping[str, Any]) -> None:
+    """A PATCH that closes open lines holds nothing else, in these lines, in others or in the header (live note)."""
+    sent = body.get(kind.lines)
+    if not isinstance(sent, list):
+        return
+    open_lines = {line["LineNum"] for line in document[kind.lines] if line["LineStatus"] == "bost_Open"}
+    closing = [
+        number
+        for change in sent
+        if change.get("LineStatus") in ("bost_Close", "C")
+        and change.get("LineNum") is not None
+        and (number := read_integer(change["LineNum"], "LineNum")) in open_lines
+    ]
+    more = body.keys() - {kind.lines} or any(change.keys() - {"LineNum", "LineStatus"} for change in sent)
+    if closing and more:
+        text = "Document rows cannot be closed concurrently with the other document modifications you have made"
+        raise RefusedError(-5002, text + column("DocumentLines", "LineStatus", closing[0]))
 
 
 def _patch_lines(

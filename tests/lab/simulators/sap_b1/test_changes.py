@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.messages import LedgerAnswer, Request
 from tests.lab.simulators.sap_b1.company import D, based, deliver_order, document, line, made, order, post
@@ -49,6 +51,23 @@ def test_order_lines_are_merged_by_line_num_and_totals_follow(company: Company) 
     assert patch(company, entry, {"DocumentLines": [{"LineNum": 0, "LineStatus": "bost_Close"}]}).status == 204
     assert company.read(f"Orders({entry})").body["DocumentStatus"] == "bost_Close"
     assert patch(company, entry, {"DocumentLines": [{"LineNum": 0, "Quantity": 1}]}).code == -1029
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        {"DocumentLines": [{"LineNum": 0, "Quantity": 3}, {"LineNum": 1, "LineStatus": "bost_Close"}]},
+        {"DocumentLines": [{"LineNum": 1, "LineStatus": "bost_Close", "FreeText": "x"}]},
+        {"DocumentLines": [{"LineNum": 1, "LineStatus": "bost_Close"}], "Comments": "x"},
+    ],
+)
+def test_lines_are_closed_by_a_request_that_changes_nothing_else(company: Company, mixed: dict[str, Any]) -> None:
+    entry = made(post(company, "Orders", order(line(quantity=5), line("A2", 2))))["DocEntry"]
+    refused = patch(company, entry, mixed)
+    assert (refused.code, "cannot be closed concurrently" in refused.text) == (-5002, True)
+    assert "[line: 2]" in refused.text
+    both = [{"LineNum": 0, "LineStatus": "bost_Close"}, {"LineNum": 1, "LineStatus": "bost_Close"}]
+    assert patch(company, entry, {"DocumentLines": both}).status == 204
 
 
 def test_a_line_cannot_shrink_below_what_was_delivered_and_closes_at_it(company: Company) -> None:
