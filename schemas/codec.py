@@ -14,7 +14,17 @@ from schemas.decimals import DecimalRangeError, unscaled
 from schemas.decoder import Columns, MalformedError, Run, compile_columns, compile_decoder, compile_rows
 from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
-from schemas.records import Anchor, Cursor, DeadLetterState, Outcome, Posting, SealedEpoch, StockBatch, StockDocument
+from schemas.records import (
+    Anchor,
+    Cursor,
+    DeadLetterState,
+    KnownLog,
+    Outcome,
+    Posting,
+    SealedEpoch,
+    StockBatch,
+    StockDocument,
+)
 from schemas.registry import Registry, embedded_registry, known_schemas, latest
 from schemas.schema import RecordType, Schema, SchemaError, fingerprint
 from schemas.topics import TOPICS
@@ -31,6 +41,7 @@ TYPES: dict[str, type[Any]] = {
     "outcome": Outcome,
     "cursor": Cursor,
     "anchor": Anchor,
+    "known_log": KnownLog,
 }
 _NAMES = {cls: name for name, cls in TYPES.items()}
 #: Read when this module is imported, so that nothing starts on a schema that was edited in place.

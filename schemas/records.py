@@ -22,7 +22,8 @@ class Posting:
     """One write that a company's ERP owes us, queued on `erp-orders` or `erp-stock`.
 
     `topic`, `partition`, `offset`, `timestamp_ms`, `key` and `headers` are the fact's own (for a stock batch those of
-    the sealed epoch), `value` the fact's untouched bytes (for a stock batch the encoded `StockBatch`).
+    the sealed epoch), `value` the fact's untouched bytes (for a stock batch the encoded `StockBatch`). `log` says which
+    log of that partition the offset is of: how often a person had accepted one in place of another (`KnownLog.number`).
     """
 
     k: str
@@ -39,6 +40,26 @@ class Posting:
     key: bytes | None = None
     headers: tuple[Header, ...] = ()
     value: bytes
+    log: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownLog:
+    """Which log of a partition we read (compacted, on `known-logs`): what the offsets that are committed belong to.
+
+    Made when a partition is first read, and again when a person accepts that another log has come in its place, or
+    that records are gone from it unread.
+    """
+
+    topic: str
+    partition: int
+    log_id: str  # Kafka's id of the topic; empty where the broker shows none
+    number: int = 0  # acceptances before: places of different numbers are not compared
+    start: int  # an offset that was reached in this log: nothing before it is missed
+    by: str | None = None  # the person, and the words, of the acceptance
+    why: str | None = None
+    lost: int | None = None  # records known to have been published and never read; None: nobody can tell
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("erp-outcomes", "outcome", "K", "facts", 400),
     Topic("connector-cursors", "cursor", "connector [/ sku / location]", "facts", compact=True),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
+    Topic("known-logs", "known_log", "topic / partition", "one", compact=True),
     *(
         Topic(dead_letter_topic(name), event_type(name), "as the original", "facts", max_message_bytes=_WRAPPED)
         for name in FACTS

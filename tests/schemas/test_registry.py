@@ -88,21 +88,8 @@ def test_ids_are_what_they_have_always_been() -> None:
     """Adding a line is fine; changing one makes every stored record unreadable."""
     registry = embedded_registry()
 
-    assert [registry.id_of(known_schemas()[f"{name}.v1"]) for name in TYPES] == [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        7,
-        8,
-        9,
-        10,
-        11,
-        12,
-        13,
-    ]
+    first = [registry.id_of(known_schemas()[f"{name}.v1"]) for name in TYPES]
+    assert first[:13] == list(range(1, 14))
 
 
 def test_the_registry_gives_the_text_of_its_ids_and_no_other() -> None:
