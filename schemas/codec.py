@@ -19,6 +19,7 @@ from schemas.records import (
     Cursor,
     DeadLetterState,
     KnownLog,
+    Notice,
     Outcome,
     Posting,
     SealedEpoch,
@@ -42,6 +43,7 @@ TYPES: dict[str, type[Any]] = {
     "cursor": Cursor,
     "anchor": Anchor,
     "known_log": KnownLog,
+    "notice": Notice,
 }
 _NAMES = {cls: name for name, cls in TYPES.items()}
 #: Read when this module is imported, so that nothing starts on a schema that was edited in place.

@@ -215,6 +215,30 @@ class DeadLetterState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A transition that somebody may want to know of; made by `schemas.notices`. No personal data.
+
+    `id` is the same whenever the same transition is written again, so that it is told once. `dedupe_key` is the case's:
+    its opening and its end share it. `company` is empty where the record does not tell.
+    """
+
+    id: str
+    kind: str  # one of schemas.notices.KINDS
+    severity: str  # info | warning | critical
+    company: str
+    connector: str | None = None
+    order_id: str | None = None
+    sku: str | None = None
+    letter: str | None = None  # the id of the dead letter
+    reason: str | None = None
+    owner: str  # who acts
+    text: str
+    next_step: str | None = None
+    at: datetime
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     object: str  # the Service Layer's entity set: Orders, DeliveryNotes ...
     doc_entry: int

@@ -55,6 +55,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("erp-documents", "stock_document", "company", "companies", "horizon"),
     Topic("dead-letter-state", "letter_state", "id of the dead letter", "companies", compact=True),
     Topic("erp-outcomes", "outcome", "K", "facts", 400),
+    Topic("notices", "notice", "company", "companies", 90),
     Topic("connector-cursors", "cursor", "connector [/ sku / location]", "facts", compact=True),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
     Topic("known-logs", "known_log", "topic / partition", "one", compact=True),

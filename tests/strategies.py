@@ -141,6 +141,7 @@ def any_record() -> SearchStrategy[Any]:
         records.Outcome,
         records.Cursor,
         records.Anchor,
+        records.Notice,
     )
     return st.one_of(facts(), stock_batches(), sealed_epochs(), *(of(cls) for cls in others))
 

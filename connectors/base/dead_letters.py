@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from connectors.base.clock import Clock
 from connectors.base.log import Broker, Outgoing, Sent, milliseconds
+from connectors.base.notices import NoticeWriter
 from connectors.base.source import Origin, RefusedRecord
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
@@ -46,6 +47,7 @@ class DeadLetters:
         self._clock = clock
         self._topic = topic
         self._company_partition = company_partition
+        self._notices = NoticeWriter(broker, codec, topic, company_partition)
 
     async def write(self, source: Origin, refused: Sequence[RefusedRecord]) -> None:
         """Return when the broker has all letters and their states.
@@ -69,6 +71,7 @@ class DeadLetters:
                 )
                 for state in states
             ]
+            + self._notices.of_letters(states)
         )
 
     def _letter(self, source: Origin, record: RefusedRecord) -> Outgoing:

@@ -12,6 +12,7 @@ from connectors.base.clock import Clock
 from connectors.base.dead_letters import INBOX
 from connectors.base.errors import LogError
 from connectors.base.log import Headers, Outgoing, Sent
+from connectors.base.notices import NoticeWriter
 from schemas.codec import Codec
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
@@ -91,6 +92,7 @@ class DeadLetterPublisher:
     ) -> None:
         self._log, self._codec, self._topic, self._partition_of = log, codec, topic, partition_of
         self._clock, self._metrics = clock, metrics
+        self._notices = NoticeWriter(log, codec, topic, partition_of)
         self._headers: Headers = ()
 
     def within(self, term: int) -> Self:
@@ -182,19 +184,21 @@ class DeadLetterPublisher:
         return letters
 
     async def change(self, letters: Sequence[DeadLetterState]) -> None:
-        """Write states; the last one of an id wins."""
-        await self._states([(letter.id.encode(), letter.company, self._codec.encode(letter)) for letter in letters])
-
-    async def _states(self, states: Sequence[tuple[bytes, str, bytes | None]]) -> None:
-        topic = self._topic(STATES)
-        await self._send(
-            [
-                Outgoing(
-                    topic=topic, partition=self._partition_of(company), key=key, value=value, headers=self._headers
-                )
-                for key, company, value in states
-            ]
+        """Write states, the last one of an id wins, and in the same send what is news in them."""
+        await self._states(
+            [(letter.id.encode(), letter.company, self._codec.encode(letter)) for letter in letters],
+            self._notices.of_letters(letters),
         )
+
+    async def _states(
+        self, states: Sequence[tuple[bytes, str, bytes | None]], notices: Sequence[Outgoing] = ()
+    ) -> None:
+        topic = self._topic(STATES)
+        records = [
+            Outgoing(topic=topic, partition=self._partition_of(company), key=key, value=value, headers=self._headers)
+            for key, company, value in states
+        ]
+        await self._send([*records, *notices])
 
     async def _send(self, records: Sequence[Outgoing]) -> list[Sent]:
         try:

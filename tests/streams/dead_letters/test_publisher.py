@@ -1,5 +1,6 @@
 """Original bytes and key first, then the state; only then may an offset move."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from connectors.base.errors import LogError, LogUnavailableError
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS, letter_id
-from schemas.records import DeadLetterState, Header
+from schemas.records import DeadLetterState, Header, Notice
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog
@@ -151,6 +152,38 @@ async def test_several_letters_keep_their_order_and_find_their_bytes() -> None:
     states = await desk.letters.refuse([refused(offset=n, value=bytes([n])) for n in range(5)])
     lying = desk.log._records["t-dispatch-confirmed-dead-letter", 1]
     assert [lying[state.letter_offset].value for state in states] == [bytes([n]) for n in range(5)]
+
+
+async def test_a_transition_is_a_notice_on_the_companys_partition_in_the_send_that_carries_the_state() -> None:
+    desk = Desk()
+    send, sends = desk.log.send_many, list[set[str]]()
+
+    async def watched(records: Any) -> Any:
+        sends.append({one.topic for one in records})
+        return await send(records)
+
+    desk.log.send_many = watched  # type: ignore[method-assign]
+    (letter,) = await desk.letters.refuse([refused()])
+    await desk.letters.change([replace(letter, state="held")])
+    await desk.letters.change([replace(letter, state="posted")])
+    notices = [CODEC.decode(one.value or b"", Notice) for one in desk.log._records["t-notices", 2]]
+    assert [(one.kind, one.letter, one.owner) for one in notices] == [
+        ("parked", letter.id, REASONS["negative_stock"].owner),
+        ("released", letter.id, REASONS["negative_stock"].owner),
+    ]
+    assert sends == [
+        {"t-dispatch-confirmed-dead-letter"},
+        {"t-dead-letter-state", "t-notices"},
+        {"t-dead-letter-state"},
+        {"t-dead-letter-state", "t-notices"},
+    ]
+
+
+async def test_a_state_that_is_restored_is_no_news() -> None:
+    desk = Desk()
+    (letter,) = await desk.letters.refuse([refused()])
+    await desk.letters.restore("beta", {letter.id: letter})
+    assert len(desk.log._records["t-notices", 2]) == 1
 
 
 @pytest.mark.parametrize(("kind", "flow"), [("stock_batch", "stock_adjusted"), ("order_placed", "order_placed")])
