@@ -14,7 +14,7 @@ SEEDS ?= 20000
 RUNS ?= 5
 INPUTS ?= 1000000
 
-.PHONY: setup demo test bench simulate chaos fuzz lint lock wheels
+.PHONY: setup demo test bench simulate mutants chaos fuzz lint lock wheels
 
 setup: $(READY)
 
@@ -43,6 +43,9 @@ bench: $(READY)
 
 simulate: $(READY)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants --json mutants.json
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --runs $(RUNS)

@@ -40,6 +40,7 @@ EXECUTED = {
     "fuzz": ("tests/fuzz/test_fuzz.py", "def test_"),
     "lint": (".ci/run", "make lint"),
     "lock": ("tests/house/test_packages.py", "test_the_locks_hold_what_is_declared"),
+    "mutants": (".ci/run", "-m tests.mutants --sample"),
     "setup": (".ci/run", "make setup"),
     "simulate": ("tests/simulation/test_simulation.py", "def test_"),
     "test": (".ci/run", "make test"),

@@ -1,11 +1,13 @@
 """A chain as it lies in Kafka: walked, appended to, anchored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from connectors.base.errors import LogError, LogUnavailableError
+from connectors.base.log import Outgoing, Sent
 from schemas.codec import UnreadableError, embedded_codec
 from schemas.records import Anchor
 from streams.chain.log import ANCHORS, Anchors, ChainLog
@@ -119,8 +121,6 @@ async def test_a_record_that_was_sent_twice_counts_once(log: MemoryLog) -> None:
 
 
 def type_outgoing(log: MemoryLog, offset: int) -> object:
-    from connectors.base.log import Outgoing
-
     return Outgoing(topic=TOPIC, partition=0, key=None, value=log._records[TOPIC, 0][offset].value)
 
 
@@ -198,3 +198,29 @@ async def test_anchors_of_other_chains_are_not_mixed_up(log: MemoryLog) -> None:
     await one.chain.anchor()
     for other in ((TOPIC, 10), ("stock-sealed-old", 0), ("erp-documents", 0)):
         assert await one.anchors.of(*other) == []
+
+
+class Interleaved(MemoryLog):
+    """Two produce requests of one group, and another process's record between them."""
+
+    between: bytes | None = None
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[Sent]:
+        if self.between is None or len(records) < 2:
+            return await super().send_many(records)
+        first = await super().send_many(records[:1])
+        value, self.between = self.between, None
+        await super().send(TOPIC, 0, None, value)
+        return [*first, *await super().send_many(records[1:])]
+
+
+async def test_a_record_between_two_of_a_group_shifts_the_second() -> None:
+    # log      [0 <- genesis]  [zombie: 0 <- genesis]  [1 <- 0]
+    # counts    yes             no                      yes, at offset 2
+    log = Interleaved(wanted(config()))
+    one = process(log)
+    await one.chain.open()
+    log.between = encode(Entry(0, bytes(16), "zombie"))
+    assert await one.write("a", "b")
+    assert one.owner.visited == [(0, "a"), (2, "b")]
+    assert one.chain.position == 3

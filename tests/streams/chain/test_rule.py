@@ -124,3 +124,18 @@ def test_the_oldest_anchor_inside_the_log_is_taken_so_that_most_is_known() -> No
 
 def test_a_log_that_starts_at_its_beginning_needs_no_anchor() -> None:
     assert start_of_walk("t", 0, 0, []) == (None, 0, Head(0, bytes(16)))
+
+
+def test_both_the_number_and_the_digest_must_be_those_of_the_head() -> None:
+    head = Head().after(b"first")
+    assert head.accepts(1, head.digest)
+    assert not head.accepts(2, head.digest)
+    assert not head.accepts(0, head.digest)
+    assert not head.accepts(1, bytes(16))
+
+
+def test_what_a_loser_writes_on_its_own_lost_record_never_counts() -> None:
+    """log: [winner 0] [loser 0] [loser 1, which names loser 0]."""
+    winner, loser = (written(Head(), text) for text in ("winner", "loser"))
+    log = [winner, loser, written(Head().after(loser.value), "on its own")]
+    assert walk(log)[0] == [0]
