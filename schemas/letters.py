@@ -57,6 +57,13 @@ REASONS: Mapping[str, Reason] = {row.name: row for row in _ROWS}
 
 RANKS: Mapping[str, int] = {"order_placed": 0, "order_cancelled": 1, "dispatch_confirmed": 1, "refund_issued": 2}
 
+
+def holds(reason: str) -> bool:
+    """Whether later events of the same order wait; a reason that only a newer version knows holds."""
+    row = REASONS.get(reason)
+    return row is None or row.holds
+
+
 OPEN_STATES = frozenset({"dead", "parked", "held"})
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.letters import OPEN_STATES, RANKS, REASONS
+from schemas.letters import OPEN_STATES, RANKS, holds
 from schemas.records import DeadLetterState
 
 #: The sources whose order an event of this type from this source may name.
@@ -113,7 +113,7 @@ class DeadLetterIndex:
             if before is not None and letter.id == before.id:
                 return None
             theirs = self._order_sources(letter.event_type, letter.source or "")
-            if REASONS[letter.reason].holds and RANKS[letter.event_type] <= rank and not ours.isdisjoint(theirs):
+            if holds(letter.reason) and RANKS[letter.event_type] <= rank and not ours.isdisjoint(theirs):
                 return letter
         return None
 

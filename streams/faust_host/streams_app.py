@@ -16,6 +16,7 @@ from streams.faust_host.app import FaustApp
 from streams.faust_host.settings import SETTINGS
 from streams.faust_host.watermarks import Start
 from streams.ports import Ports
+from streams.posting.foreign import ForeignQueueError, queue_of
 from streams.windows.partition import InputLostError, StockPartition
 from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 
@@ -73,12 +74,20 @@ class StreamsApp(FaustApp):
         orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
         counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
         stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
-        poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp)
+        try:
+            poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp)
+        except ForeignQueueError as error:  # the other companies go on
+            for name in (ERP_ORDERS, ERP_STOCK):
+                self.pause(names[TP(name, partition)])
+            logger.critical("company is held", partition=partition, error=str(error))
+            self._ports.metrics.vitals.expect(f"{ERP_ORDERS}/{partition}", str(error))
+            return
         if poster is not None:
             self._start(self._watch(poster.failed))
 
     async def _stamp(self, tp: TP, term: int) -> bool:
-        return await self.stamp(tp, {TERM: term})
+        company = self.pipeline.company_of(tp.partition)
+        return await self.stamp(tp, {TERM: term, **({} if company is None else queue_of(company))})
 
     async def _open_stock(self, stock: TP, sealed: TP) -> None:
         """Walk the chain, then let the partition be read from its end."""
@@ -124,6 +133,8 @@ class StreamsApp(FaustApp):
         for task in beside:
             task.cancel()
         stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
+        for number in companies:
+            self._ports.metrics.vitals.ready(f"{ERP_ORDERS}/{number}")
         # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
         released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
         if released is not None:

@@ -9,14 +9,26 @@ import structlog
 
 from connectors.base.dead_letters import NOT_KAFKA
 from connectors.base.errors import LogError
-from schemas.records import DeadLetterState, Header, Posting
+from connectors.base.log import Record
+from schemas.codec import UnreadableError
+from schemas.events import OrderEvent
+from schemas.records import DeadLetterState, Header, Posting, StockBatch
 from streams.dead_letters.index import DeadLetterIndex, OrderSources
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, id_of
 from streams.dead_letters.states import STATES, StateLog
 from streams.ports import Ports
 from streams.posting import schedule
+from streams.posting.in_flight import KINDS
 
 logger = structlog.get_logger(__name__)
+
+
+#: The header in which bytes name their dead letter.
+_ID = "b1streams.id"
+
+
+class BytesGoneError(Exception):
+    """The bytes of a dead letter are not where its state says, or cannot be read: it can never go on as it is."""
 
 
 class CompanyDeadLetters:
@@ -51,6 +63,7 @@ class CompanyDeadLetters:
         """
         self.index = DeadLetterIndex(order_sources)
         self._company, self._publisher, self._log, self._clock = company, publisher, ports.log, ports.clock
+        self._codec = ports.codec
         self._admitted, self._away_s = admitted, away_s
         self._states = StateLog(ports.log, ports.codec, topic(STATES), partition, company)
         self._term = 0
@@ -199,32 +212,44 @@ class CompanyDeadLetters:
         """The dead letter of this very record, open or closed."""
         return self.index.known(id_of(posting.kind, posting.topic, posting.partition, posting.offset, posting.index))
 
-    async def posting_of(self, letter: DeadLetterState) -> Posting:
-        """The posting whose bytes a dead letter keeps, under its own K.
+    async def posting_of(self, letter: DeadLetterState) -> tuple[Posting, OrderEvent | StockBatch]:
+        """The posting whose bytes a dead letter keeps, under its own K, and what it carries.
 
         Raises:
-            LookupError: They are not where the state says.
+            BytesGoneError: They are gone, in a topic that was trimmed or made anew, or are no such event.
+            LogError: They cannot be read now.
+            UnknownSchemaError: A newer version wrote them, and can read them.
         """
-        place = (letter.letter_topic, letter.letter_partition, letter.letter_offset)
-        async with aclosing(self._log.read(*place, letter.letter_offset + 1)) as batches:
+        topic, partition, offset = letter.letter_topic, letter.letter_partition, letter.letter_offset
+        record = await self._record_at(topic, partition, offset)
+        if record is None or any(name == _ID and value != letter.id.encode() for name, value in record.headers):
+            raise BytesGoneError(f"its bytes are no longer at offset {offset} of {topic}/{partition}")
+        posting = Posting(
+            k=letter.k or "",
+            kind=letter.event_type,
+            company=letter.company,
+            source=letter.source or "",
+            order_id=letter.order_id,
+            digest=letter.digest or b"",
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
+            timestamp_ms=letter.timestamp_ms,
+            key=record.key,
+            headers=tuple(Header(name=name, value=value) for name, value in record.headers),
+            value=record.value or b"",
+        )
+        try:
+            return posting, self._codec.decode(posting.value, KINDS[letter.event_type])
+        except UnreadableError as error:
+            raise BytesGoneError(f"its bytes at offset {offset} of {topic}/{partition} cannot be read") from error
+
+    async def _record_at(self, topic: str, partition: int, offset: int) -> Record | None:
+        async with aclosing(self._log.read(topic, partition, offset, offset + 1)) as batches:
             async for records in batches:
                 for record in records:
-                    return Posting(
-                        k=letter.k or "",
-                        kind=letter.event_type,
-                        company=letter.company,
-                        source=letter.source or "",
-                        order_id=letter.order_id,
-                        digest=letter.digest or b"",
-                        topic=letter.topic,
-                        partition=letter.partition,
-                        offset=letter.offset,
-                        timestamp_ms=letter.timestamp_ms,
-                        key=record.key,
-                        headers=tuple(Header(name=name, value=value) for name, value in record.headers),
-                        value=record.value or b"",
-                    )
-        raise LookupError(f"dead letter {letter.id}: its bytes are not at {place}")
+                    return record
+        return None
 
 
 def _is_of_connector(letter: DeadLetterState) -> bool:

@@ -1,14 +1,16 @@
 """A posting in flight, and the values that its run ends with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from connectors.base.errors import Refusal
-from schemas.events import OrderEvent
+from schemas.events import EVENT_TYPES, OrderEvent
 from schemas.records import DeadLetterState, Document, Posting, StockBatch
 from streams.posting.lifecycle import COUNTED_AS, State, Trigger, follow
 
+#: What a posting of each kind carries.
+KINDS: Mapping[str, Any] = {**EVENT_TYPES, "stock_batch": StockBatch}
 Ending = Literal["posted", "no_op"]
 #: Called once: how the occurrence ended, or None where its dead letter's state says it.
 Finish = Callable[[Ending | None], None]

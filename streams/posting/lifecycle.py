@@ -63,6 +63,7 @@ class Trigger(StrEnum):
     MUST_WAIT = "refused until something comes true"
     EXPIRED = "refused again, waited too long"
     NOT_FOUND = "looked for, not in B1"
+    BYTES_GONE = "its bytes are gone"
     # What wakes a dead letter
     DUE = "time to retry"
     AWAITED_CAME = "what it waits for has ended"
@@ -99,6 +100,7 @@ _ANSWERS = (
     (Trigger.MUST_WAIT, State.PARKED, Effect.WRITE),
     (Trigger.EXPIRED, State.DEAD, Effect.WRITE),
 )
+_BYTES_GONE = (Trigger.BYTES_GONE, State.DEAD, Effect.WRITE)
 _COMMANDS = ((Trigger.REPLAY, State.REPLAYED, Effect.COMMAND), (Trigger.DISCARD, State.DISCARDED, Effect.COMMAND))
 
 TABLE = (
@@ -115,6 +117,7 @@ TABLE = (
     *(Transition(State.IN_FLIGHT, *answer) for answer in _ANSWERS),
     Transition(State.PARKED, Trigger.DUE, State.IN_FLIGHT, Effect.SEND),
     Transition(State.PARKED, Trigger.AWAITED_CAME, State.IN_FLIGHT, Effect.SEND),
+    Transition(State.PARKED, *_BYTES_GONE),
     *(Transition(State.PARKED, *command) for command in _COMMANDS),
     Transition(State.HELD, Trigger.UNBLOCKED, State.IN_FLIGHT, Effect.SEND),
     *(
@@ -123,6 +126,7 @@ TABLE = (
         for row in (
             *(Transition(state, *answer) for answer in _ANSWERS),
             Transition(state, Trigger.NOT_FOUND, state, Effect.KEEP),
+            Transition(state, *_BYTES_GONE),
             *(Transition(state, *command) for command in _COMMANDS),
         )
     ),

@@ -6,44 +6,37 @@ assignment: from the queues' committed offsets, `dead-letter-state`, `erp-docume
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
-from itertools import islice
 from typing import Any
 
-from connectors.base.dead_letters import INBOX
 from connectors.base.errors import Refusal
-from connectors.sap_b1 import claims
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
-from schemas.events import EVENT_TYPES, OrderEvent
-from schemas.records import DeadLetterState, Header, Posting, StockBatch
+from schemas.events import OrderEvent
+from schemas.records import DeadLetterState, Posting, StockBatch
 from streams.chain.log import Anchors
 from streams.config.load import Config
-from streams.dead_letters.index import OpenDeadLetter
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
 from streams.dead_letters.states import TERM
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
 from streams.ports import Counts, Ports, RawRecord, RecordBatch
-from streams.posting import schedule
+from streams.posting import foreign
 from streams.posting.admission import AdmittedKeys, InputPositions
 from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
-from streams.posting.endings import Endings, Released
+from streams.posting.endings import Endings
 from streams.posting.erp import Erp, is_installed
-from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result
+from streams.posting.in_flight import KINDS, Ended, Ending, Held, InFlightPosting, NotFound, Result
 from streams.posting.lifecycle import Effect, State, Trigger, follow
 from streams.posting.orders import OrderPosting
 from streams.posting.outcomes import OutcomeLog
+from streams.posting.retries import DeadLetterRetries
 from streams.posting.sequencer import CancellationBarrier, Sequencer
 from streams.posting.stock import StockPosting
-
-#: How often open dead letters are looked through, and how often the states that others write are read.
-_TICK_S, _SYNC_INTERVAL_S = 1.0, 5.0
-_KINDS: Mapping[str, Any] = {**EVENT_TYPES, "stock_batch": StockBatch}
 
 
 async def accept_any_term(term: int) -> bool:
@@ -106,6 +99,9 @@ class Poster:
             settings.park_max_age_s,
             away_s=lambda: self._breaker.open_s,
         )
+        self._retries = DeadLetterRetries(
+            company, self._dead_letters, self._keys, self.erp, b1, ports, start=self._start, spawn=self._spawn
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._breaker.on_failure = self._fail
@@ -123,7 +119,11 @@ class Poster:
             counts: What the commits of the two queues say, the positions reached in each input among it.
             queue_start: The offset of `erp-orders` that is read first.
             stamp: Commits the number of our term; False where the group has moved on, which then cancels us.
+
+        Raises:
+            ForeignQueueError: The commits are another company's.
         """
+        foreign.check_queue(self.company, self.partition, counts)
         self._barrier.admitted = queue_start
         self._inputs = InputPositions(counts)
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
@@ -132,8 +132,8 @@ class Poster:
             until=partial(is_installed, self._service_layer, self.company, self._ports.metrics),
         )
         self._spawn(self._stock.run())
-        self._spawn(self._retry_waiting())
-        self._spawn(self._adopt_late_writes())
+        self._spawn(self._retries.retry_waiting())
+        self._spawn(self._retries.adopt_late_writes())
         self._spawn(self._outcomes.run())
 
     def quiesce(self) -> None:
@@ -201,10 +201,12 @@ class Poster:
     async def _take_one(self, batch: RecordBatch, record: RawRecord) -> None:
         try:
             posting = self._codec.decode(record.value or b"", Posting)
-            event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
+            event: OrderEvent | StockBatch = self._codec.decode(posting.value, KINDS[posting.kind])
         except (CodecError, KeyError) as exc:
-            await self._refuse_foreign(batch, record, exc)
-            batch.finish(record.offset)
+            await self._refuse_foreign(batch, record, foreign.record_of_nobody(self.company, batch, record, exc))
+            return
+        if not foreign.is_of(self.company, posting, event):
+            await self._refuse_foreign(batch, record, foreign.posting_of_another(self.company, posting, event, record))
             return
         reached = self._inputs.advance(posting)
         if reached is None:
@@ -214,26 +216,11 @@ class Poster:
         finish = partial(_finish, batch, record.offset, reached, flow_of(posting.kind), events)
         self._admit(InFlightPosting(posting, event, finish, record.offset))
 
-    async def _refuse_foreign(self, batch: RecordBatch, record: RawRecord, error: Exception) -> None:
-        """A record that none of our routers wrote: kept for a person, never posted."""
-        state = follow(State.NEW, Trigger.NOT_OURS).to.value
-        await self._dead_letters.add(
-            Refused(
-                reason="poison",
-                state=state,
-                error=f"not a posting of ours: {type(error).__name__}; find who else writes to {batch.topic}",
-                event_type=INBOX,
-                company=self.company,
-                topic=batch.topic,
-                partition=batch.partition,
-                offset=record.offset,
-                timestamp_ms=record.timestamp,
-                key=record.key,
-                value=record.value,
-                sequence=record.offset,
-                headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
-            )
-        )
+    async def _refuse_foreign(self, batch: RecordBatch, record: RawRecord, refused: Refused) -> None:
+        """Keep for a person what another company owes its B1, or what none of our routers wrote; never post it."""
+        if self._dead_letters.index.known(refused.id) is None:
+            await self._dead_letters.add(refused)
+        batch.finish(record.offset)
 
     def _admit(self, work: InFlightPosting) -> None:
         own, letter = self._dead_letters.of_record(work.posting), self._dead_letters.index.of_key(work.k)
@@ -263,13 +250,14 @@ class Poster:
 
     async def _run(self, work: InFlightPosting, post: Callable[[InFlightPosting], Awaitable[Result]]) -> None:
         try:
+            foreign.check(self.company, work)
             result = await post(work)
         except Refusal as refusal:
             result = refusal
-        self._release_waiting(await self._endings.end(work, result))
+        self._retries.release(await self._endings.end(work, result))
 
     async def _refuse_reused(self, work: InFlightPosting) -> None:
-        self._release_waiting(await self._endings.refuse_reused(work))
+        self._retries.release(await self._endings.refuse_reused(work))
 
     async def _post_order_event(self, work: InFlightPosting) -> Result:
         posting, event = work.posting, work.event
@@ -288,62 +276,6 @@ class Poster:
 
     def _order_sources(self, kind: str, source: str) -> tuple[str, ...]:
         return (source,) if kind == "order_placed" else tuple(self._map.order_sources(source))
-
-    # ---- from the end of a posting to what waits for it
-
-    def _release_waiting(self, released: Released | None) -> None:
-        """An event of the order has ended or changed its state: what waits for it may go on."""
-        if released is None:
-            return
-        for entry, trigger in schedule.released(self._dead_letters.index, released.order_id, ended=released.ended):
-            entry.in_flight = True
-            self._spawn(self._release(entry, trigger), "posting")
-
-    async def _release(self, entry: OpenDeadLetter, trigger: Trigger | None) -> None:
-        """Post the bytes of a dead letter again, under its own K; without a trigger only look whether B1 has it."""
-        entry.in_flight = True
-        letter = entry.letter
-        if trigger is not None:
-            follow(State(letter.state), trigger)
-        posting = await self._dead_letters.posting_of(letter)
-        if posting.k in self._keys.in_flight:
-            entry.in_flight = False
-            return
-        event: OrderEvent | StockBatch = self._codec.decode(posting.value, _KINDS[posting.kind])
-        work = InFlightPosting(posting, event, lambda _: None, letter.sequence, letter, only_look=trigger is None)
-        self._start(work)
-
-    async def _retry_waiting(self) -> None:
-        """Level-triggered: what is due is tried again, whatever wake-up was missed (architecture section 15.10)."""
-        index, clock = self._dead_letters.index, self._clock
-        for order_id in dict.fromkeys(entry.letter.order_id for entry in index.open() if entry.letter.state == "held"):
-            if order_id is not None:
-                self._release_waiting(Released(order_id, ended=False))
-        synced = clock.monotonic()
-        while True:
-            await asyncio.sleep(_TICK_S)
-            now = clock.monotonic()
-            if now - synced >= _SYNC_INTERVAL_S:
-                await self._dead_letters.try_sync()
-                synced = now
-            if self._breaker.is_closed:
-                for entry in schedule.due(index.open(), now, parked=True):
-                    await self._release(entry, Trigger.DUE)
-
-    async def _adopt_late_writes(self) -> None:
-        """Close what was refused or held although a request for it was under way that has been applied since."""
-        index, clock = self._dead_letters.index, self._clock
-        while True:
-            await asyncio.sleep(_TICK_S)
-            due = list(islice(schedule.due(index.open(), clock.monotonic(), parked=False), claims.KS_PER_QUERY))
-            if not due:
-                continue
-            ks = [entry.letter.k or "" for entry in due]
-            there = await self.erp.ask(partial(claims.look_up, self._service_layer, ks))
-            for entry in due:
-                entry.retry = schedule.next_look(entry.letter, entry.retry, clock.now(), clock.monotonic())
-                if entry.letter.k in there and not entry.in_flight and index.get(entry.letter.id) is entry:
-                    await self._release(entry, None)
 
 
 def _finish(batch: RecordBatch, offset: int, reached: Counts, flow: str, events: int, ending: Ending | None) -> None:

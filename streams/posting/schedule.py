@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
-from schemas.letters import RANKS, REASONS
+from schemas.letters import RANKS, holds
 from schemas.records import DeadLetterState
 from streams.dead_letters.index import DeadLetterIndex, OpenDeadLetter, Retry
 from streams.posting.lifecycle import Trigger
@@ -53,6 +53,12 @@ def next_look(letter: DeadLetterState, last: Retry, now: datetime, monotonic_s: 
     return Retry(monotonic_s + delay_s if may_land(letter, now) else None, delay_s)
 
 
+def after_failure(last: Retry, monotonic_s: float) -> Retry:
+    """When a dead letter that could not be taken up, by no fault of B1's, is tried again."""
+    delay_s = min(_RETRY_CAP_S, last.delay_s * 2 or _RETRY_S)
+    return Retry(monotonic_s + delay_s, delay_s)
+
+
 def may_land(letter: DeadLetterState, now: datetime) -> bool:
     """Whether a request for this event may be under way though it was refused.
 
@@ -60,7 +66,7 @@ def may_land(letter: DeadLetterState, now: datetime) -> bool:
 
     Not of stock: no batch is refused before its document is void.
     """
-    ours = letter.k is not None and letter.event_type in RANKS and REASONS[letter.reason].holds
+    ours = letter.k is not None and letter.event_type in RANKS and holds(letter.reason)
     return ours and (now - letter.at).total_seconds() < LATE_WRITE_WINDOW_S
 
 

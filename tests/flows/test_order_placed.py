@@ -339,10 +339,10 @@ async def test_a_company_that_is_not_ours_is_dead_and_names_the_remedy(world: Wo
     assert "beta" in ((await world.letter("invalid_event")).state.error or "")
 
 
-async def test_a_record_on_the_queue_that_is_no_posting_is_poison_and_the_next_goes_on(world: World) -> None:
+async def test_a_record_on_the_queue_that_is_no_posting_is_foreign_and_the_next_goes_on(world: World) -> None:
     await world.log.send("erp-orders", 0, b"acme", b"who wrote this?")
     await world.says("shop", order("1"))
-    letter = await world.letter("poison")
+    letter = await world.letter("foreign")
     assert letter.record.value == b"who wrote this?"
     assert letter.record.topic == "inbox-dead-letter"
     assert len(world.documents("Orders")) == 1

@@ -10,6 +10,7 @@ from streams.chain.loss import ACCEPTED
 from streams.faust_host import streams_app
 from streams.faust_host.streams_app import StreamsApp
 from streams.faust_host.watermarks import Start
+from streams.posting.foreign import check_queue, queue_of
 from streams.windows.partition import InputLostError
 from tests.streams.virtual import Loop
 
@@ -126,3 +127,36 @@ def test_a_partition_that_goes_to_somebody_else_keeps_nobody_from_being_ready() 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(go())
     assert worker.waits == {}
+
+
+async def _opened(owner: str) -> tuple[dict[str, str], set[TP], list[int]]:
+    """Two companies' posters are opened; what the commit of the first one's queue names is `owner`."""
+    orders = {number: TP("erp-orders", number) for number in (0, 1)}
+    stock = {number: TP("erp-stock", number) for number in (0, 1)}
+    waits, paused, opened = dict[str, str](), set[TP](), list[int]()
+
+    async def open_poster(partition: int, counts: Any, _start: int, _stamp: Any) -> Any:
+        check_queue("acme", partition, counts)
+        opened.append(partition)
+        return SimpleNamespace(failed=asyncio.get_running_loop().create_future())
+
+    worker = SimpleNamespace(
+        pipeline=SimpleNamespace(open_poster=open_poster),
+        watermark=lambda tp: Start(0, queue_of(owner) if tp == orders[0] else {}),
+        pause=paused.add,
+        _start=lambda coroutine: coroutine.close(),
+        _stamp=StreamsApp._stamp,
+        _watch=StreamsApp._watch,
+        _ports=SimpleNamespace(metrics=SimpleNamespace(vitals=SimpleNamespace(expect=waits.__setitem__))),
+    )
+    names: Any = {tp: tp for tp in (*orders.values(), *stock.values())}
+    await asyncio.gather(*(StreamsApp._open_poster(worker, names, number) for number in (0, 1)))  # type: ignore[arg-type]  # a worker played
+    return waits, paused, opened
+
+
+async def test_a_company_whose_queue_is_anothers_is_held_alone() -> None:
+    waits, paused, opened = await _opened("other")
+    assert opened == [1]
+    assert paused == {TP("erp-orders", 0), TP("erp-stock", 0)}
+    assert "streams company retire other" in waits["erp-orders/0"]
+    assert await _opened("acme") == ({}, set(), [0, 1])

@@ -1,0 +1,121 @@
+"""What lies in a queue and is not the company's: kept for a person, never posted (architecture section 15.15). Pure.
+
+A partition that has been given to another company still holds what the first one owes its own B1, and anybody with the
+right to write may put anything there.
+"""
+
+from collections.abc import Collection
+
+from connectors.base.dead_letters import INBOX
+from connectors.base.errors import Refusal
+from schemas.events import OrderEvent
+from schemas.records import Header, Posting, StockBatch
+from streams.dead_letters.publisher import Refused
+from streams.ports import Counts, RawRecord, RecordBatch
+from streams.posting.in_flight import InFlightPosting
+from streams.posting.lifecycle import State, Trigger, follow
+
+_QUEUE_OF = "company"
+_DEAD = follow(State.NEW, Trigger.NOT_OURS).to.value
+
+
+class ForeignQueueError(Exception):
+    """The queue was last worked off for another company: nothing of it is taken until a person has decided."""
+
+
+def queue_of(company: str) -> Counts:
+    """What a commit of `erp-orders` says beside its counts: whose queue it is."""
+    return {(_QUEUE_OF, company): 1}
+
+
+def check_queue(company: str, partition: int, counts: Counts, retired: Collection[str] = ()) -> None:
+    """Compare the company that a partition is configured for with the one that its commit names.
+
+    Args:
+        company: As configured.
+        partition: Of the company.
+        counts: What the commits of the queues say; one that names nobody is taken over.
+        retired: Companies that have been ended on purpose: what is theirs is refused one by one.
+
+    Raises:
+        ForeignQueueError: They differ.
+    """
+    for key, owner in sorted(counts):
+        if key == _QUEUE_OF and owner != company and owner not in retired:
+            raise ForeignQueueError(
+                f"partition {partition} of the company topics holds what company {owner!r} still owes its B1, and the "
+                f"configuration gives it to {company!r}: nothing of it is posted. Give {owner!r} its partition back "
+                f"(companies.{owner}.partition = {partition}) and {company!r} another one, or end {owner!r} with: "
+                f"streams company retire {owner}"
+            )
+
+
+def is_of(company: str, posting: Posting, event: OrderEvent | StockBatch) -> bool:
+    """Whether this company's B1 is owed the posting, by what names it and by the event inside."""
+    return posting.company == event.company == company
+
+
+def check(company: str, work: InFlightPosting) -> None:
+    """The last look before anything is sent: a dead letter may carry another company's event, too.
+
+    Raises:
+        Refusal: `foreign`.
+    """
+    if not is_of(company, work.posting, work.event):
+        raise Refusal("foreign", _error(company, work.event.company, work.posting))
+
+
+def posting_of_another(company: str, posting: Posting, event: OrderEvent | StockBatch, record: RawRecord) -> Refused:
+    """Another company's posting, as the event that it carries, so that a replay takes it to its own queue.
+
+    It names no order and no K: it holds nothing of this company, and is not looked for in this company's B1.
+    """
+    named = posting.company if posting.company != company else event.company
+    batch = event if isinstance(event, StockBatch) else None
+    return Refused(
+        reason="foreign",
+        state=_DEAD,
+        error=_error(company, named, posting),
+        event_type=posting.kind,
+        company=company,
+        topic=posting.topic,
+        partition=posting.partition,
+        offset=posting.offset,
+        index=posting.index,
+        timestamp_ms=posting.timestamp_ms,
+        key=posting.key,
+        value=posting.value,
+        headers=posting.headers,
+        source=posting.source,
+        event_id=None if isinstance(event, StockBatch) else event.event_id,
+        members=batch.event_ids if batch else (),
+        sku=batch.sku if batch else None,
+        sequence=record.offset,
+    )
+
+
+def record_of_nobody(company: str, batch: RecordBatch, record: RawRecord, error: Exception) -> Refused:
+    """A record that none of our routers wrote."""
+    return Refused(
+        reason="foreign",
+        state=_DEAD,
+        error=f"not a posting of ours: {type(error).__name__}; find who else writes to {batch.topic}",
+        event_type=INBOX,
+        company=company,
+        topic=batch.topic,
+        partition=batch.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
+        sequence=record.offset,
+    )
+
+
+def _error(company: str, named: str, posting: Posting) -> str:
+    what = posting.kind if posting.order_id is None else f"{posting.kind} of order {posting.order_id!r}"
+    return (
+        f"{what} is company {named!r}'s and lay in the queue of {company!r}; it was not posted. "
+        "Give that company its partition back and replay it, or discard it"
+    )
