@@ -16,9 +16,11 @@ from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
 from schemas.records import (
     Anchor,
+    AuditRecord,
     Cursor,
     DeadLetterState,
     KnownLog,
+    LetterCommand,
     Notice,
     Outcome,
     Posting,
@@ -44,6 +46,8 @@ TYPES: dict[str, type[Any]] = {
     "anchor": Anchor,
     "known_log": KnownLog,
     "notice": Notice,
+    "audit_record": AuditRecord,
+    "letter_command": LetterCommand,
 }
 _NAMES = {cls: name for name, cls in TYPES.items()}
 #: Read when this module is imported, so that nothing starts on a schema that was edited in place.

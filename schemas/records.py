@@ -298,3 +298,39 @@ class Anchor:
     end: int  # of an epoch chain: the input offset reached; else 0
     no_ops: int = 0
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterCommand:
+    """What a person asks of one dead letter; its company's poster decides (architecture section 15.4).
+
+    It lies in `erp-orders` among the postings, so that a command stands in one sequence with what it is about.
+    """
+
+    id: str  # of the command, the same for all its dead letters
+    action: str  # replay | discard | retry | edit
+    letter: str  # the id of the dead letter
+    company: str
+    by: str
+    why: str | None = None
+    seen_at: datetime  # the time of the state that the person saw: on another one the command does nothing
+    at: datetime
+    value: bytes | None = None  # edit: the corrected payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """A command that changes state: once when it begins, once with its result. A chain (architecture section 5)."""
+
+    number: int
+    prev_digest: bytes
+    id: str  # of this record, whatever its place in the chain
+    at: datetime
+    by: str
+    action: str  # the command: dlq discard, topics accept ...
+    company: str = ""
+    command: str  # the same in both records of a command
+    what: str  # what it is about: a selection as JSON, a name
+    selection_hash: str | None = None
+    why: str | None = None
+    result: str | None = None  # None: it begins

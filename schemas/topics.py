@@ -57,6 +57,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("erp-outcomes", "outcome", "K", "facts", 400),
     Topic("notices", "notice", "company", "companies", 90),
     Topic("connector-cursors", "cursor", "connector [/ sku / location]", "facts", compact=True),
+    Topic("audit", "audit_record", "company", "one", 400),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
     Topic("known-logs", "known_log", "topic / partition", "one", compact=True),
     *(

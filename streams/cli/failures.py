@@ -7,6 +7,8 @@ from rich.markup import escape as escape_markup
 
 from connectors.base.errors import ConnectorError, LogError
 from schemas.codec import CodecError
+from streams.audit.trail import AuditLostError
+from streams.chain.rule import ChainRootError
 from streams.cli.shell import CommandError, errors_console
 from streams.config.problems import ConfigError
 from streams.telemetry.health import PortTakenError
@@ -27,6 +29,8 @@ def explain(error: Exception, *, as_json: bool) -> int | None:
         case LogError():
             remedy = "see that the broker runs and kafka.bootstrap_servers names it, then again"
             return _show(f"Kafka: {error}", remedy, NO)
+        case AuditLostError() | ChainRootError():
+            return _show(*_split(str(error)), NO)
         case CodecError():
             remedy = "use the newest b1-streams that writes to these topics"
             return _show(f"a record cannot be read: {error}", remedy, NO)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from connectors.sap_b1.service_layer import ServiceLayer
     from connectors.sap_b1.settings import CompanySettings
     from schemas.codec import Codec
+    from streams.audit.trail import AuditTrail
     from streams.config.load import Config
     from streams.kafka.log import Log
 
@@ -32,7 +33,10 @@ ConfigOption = Annotated[
     Path, typer.Option("-c", "--config", envvar="STREAMS_CONFIG", help="The configuration file", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines")]
+ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; by default your user name")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking")]
 CONFIG = Path("streams.toml")
+_NAME_MAX_CHARS = 100
 _PIPE_WIDTH = 220  # columns where nobody has a terminal: rows stay whole for grep
 
 
@@ -118,6 +122,21 @@ async def open_service_layer(settings: CompanySettings) -> AsyncIterator[Service
         yield service_layer
     finally:
         await service_layer.close()
+
+
+def person(by: str | None) -> str:
+    """Who runs the command, for the audit."""
+    import getpass
+
+    return (by or getpass.getuser()).strip()[:_NAME_MAX_CHARS]
+
+
+def trail_of(log: Log, config: Config, codec: Codec) -> AuditTrail:
+    """The audit chain, for a command that changes something."""
+    from connectors.base.clock import SystemClock
+    from streams.audit.trail import AuditTrail
+
+    return AuditTrail(log, config, codec, SystemClock())
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,7 @@ def run(
     partition: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION", help="As the log names it: stock-adjusted/3")],
     why: Annotated[str, typer.Option(help="What has happened; kept in the chain, with your name")],
     config: shell.ConfigOption = shell.CONFIG,
-    by: Annotated[str | None, typer.Option(help="Who accepts it; by default your user name")] = None,
+    by: shell.ByOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed")] = False,
     as_json: shell.JsonOption = False,
 ) -> None:
@@ -33,7 +32,7 @@ def run(
         raise shell.CommandError(f"{partition!r} is no partition of {loss.INPUT}", f"name one from 0 to {last}", code=2)
     if not why.strip():
         raise shell.CommandError("--why is empty", "say what has happened, for whoever asks later", code=2)
-    person = by or getpass.getuser()
+    person = shell.person(by)
     try:
         found = shell.run_async(_accept(settings, int(number), person, why.strip(), do=yes))
     except ChainRootError as error:
@@ -79,6 +78,11 @@ async def _accept(config: Config, partition: int, by: str, why: str, *, do: bool
 
     codec, clock = shell.codec_of(config), SystemClock()
     async with shell.open_log(config) as log:
-        if do:
-            return await loss.accept(log, config, codec, clock, partition, by=by, why=why)
-        return await loss.find(log, config, codec, clock, partition)
+        found = await loss.find(log, config, codec, clock, partition)
+        if not do or found is None:
+            return found
+        place = f"{loss.INPUT}/{partition}"
+        async with shell.trail_of(log, config, codec).command("topics accept", by=by, what=place, why=why) as running:
+            accepted = await loss.accept(log, config, codec, clock, partition, by=by, why=why)
+            running.result = "there was nothing to accept" if accepted is None else str(accepted)
+            return accepted

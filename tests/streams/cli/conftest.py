@@ -6,17 +6,19 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
 
+from schemas.records import SealedEpoch
 from streams import cli
 from streams.cli import shell
 from streams.config.load import Config
 from streams.kafka.log import Log
-from tests.streams.facts import NOW, World
+from tests.streams.facts import NOW, World, adjustment
 from tests.streams.fakes import PASSWORD, ROOT
 
 
@@ -84,3 +86,27 @@ def streams(folder: Path, capsys: pytest.CaptureFixture[str]) -> Streams:
 def at_once(work: Any) -> Any:
     """Run a coroutine from a test that is no coroutine, as the commands start loops of their own."""
     return asyncio.run(work)
+
+
+@pytest.fixture
+def lost(world: World) -> World:
+    """Partition 1 is sealed up to 2; the log has lost that and three events more."""
+
+    async def happen() -> None:
+        epoch = SealedEpoch(
+            number=0,
+            prev_digest=bytes(16),
+            start=0,
+            end=2,
+            sealed_at=NOW - timedelta(days=1),
+            config_version="c",
+            cause="length",
+            batches=(),
+        )
+        await world.log.send("stock-sealed", 1, b"1", world.codec.encode(epoch))
+        for n in range(6):
+            await world.fact("stock_adjusted", adjustment(f"e{n}"), partition=1)
+        await world.log.delete_records("stock-adjusted", 1, 5)
+
+    at_once(happen())
+    return world

@@ -6,8 +6,8 @@ import pytest
 from schemas.codec import embedded_codec
 from schemas.records import SealedEpoch
 from schemas.topics import TOPICS
-from tests.streams.cli.conftest import Streams, at_once
-from tests.streams.facts import NOW, World, adjustment
+from tests.streams.cli.conftest import Streams
+from tests.streams.facts import NOW, World
 from tests.streams.fakes import MemoryLog
 
 
@@ -32,30 +32,6 @@ def test_a_difference_is_exit_1_with_its_remedy(streams: Streams, world: World) 
 
 def sealed(world: World) -> list[SealedEpoch]:
     return [embedded_codec().decode(one.value or b"", SealedEpoch) for one in world.log._records["stock-sealed", 1]]
-
-
-@pytest.fixture
-def lost(world: World) -> World:
-    """Partition 1 is sealed up to 2; the log has lost that and three events more."""
-
-    async def happen() -> None:
-        epoch = SealedEpoch(
-            number=0,
-            prev_digest=bytes(16),
-            start=0,
-            end=2,
-            sealed_at=NOW - timedelta(days=1),
-            config_version="c",
-            cause="length",
-            batches=(),
-        )
-        await world.log.send("stock-sealed", 1, b"1", world.codec.encode(epoch))
-        for n in range(6):
-            await world.fact("stock_adjusted", adjustment(f"e{n}"), partition=1)
-        await world.log.delete_records("stock-adjusted", 1, 5)
-
-    at_once(happen())
-    return world
 
 
 def test_without_yes_it_only_says_what_would_be_lost(streams: Streams, lost: World) -> None:
