@@ -169,9 +169,9 @@ class Codec:
         max_bytes = _MAX_BYTES.get(_NAMES[cls], FACT_MAX_BYTES)
 
         def read(data: bytes) -> tuple[Any, ...]:
-            read_columns = by_prefix[data[:5]]
             if len(data) > max_bytes:
                 raise UnreadableError(f"{_NAMES[cls]}: {len(data)} bytes, at most {max_bytes} are read")
+            read_columns = by_prefix[data[:5]]
             try:
                 return read_columns(data, 5)
             except MalformedError as fault:
@@ -193,9 +193,9 @@ class Codec:
             rows: list[tuple[Any, ...] | T] = []
             for data in values:
                 try:
-                    read_row = by_prefix[data[:5]]
                     if len(data) > max_bytes:
                         raise UnreadableError(f"{_NAMES[cls]}: {len(data)} bytes, at most {max_bytes} are read")
+                    read_row = by_prefix[data[:5]]
                     rows.append(read_row(data, 5))
                 except MalformedError as fault:
                     rows.append(unreadable(UnreadableError(str(fault))))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.letter_bounds import short
 from schemas.records import DeadLetterState, Header
 
 
@@ -102,4 +103,4 @@ def headers_of(
         "b1streams.traceparent": traceparent,
     }
     kept = [(header.name, header.value) for header in original if header.name not in ours]
-    return kept + [(name, value.encode()) for name, value in ours.items() if value is not None]
+    return kept + [(name, text.encode()) for name, value in ours.items() if (text := short(value)) is not None]

@@ -7,6 +7,7 @@ from connectors.base.log import Broker, Outgoing, Sent, milliseconds
 from connectors.base.notices import NoticeWriter
 from connectors.base.source import Origin, RefusedRecord
 from schemas.codec import Codec
+from schemas.letter_bounds import bounded, short
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
@@ -15,8 +16,8 @@ from schemas.topics import dead_letter_topic, fact_topic
 NOT_KAFKA = -1
 INBOX = "inbox"
 STATES = "dead-letter-state"
-#: The topic takes 1 MiB with the headers. What is longer is cut: a dead letter that cannot be written would be tried
-#: for ever.
+#: What is longer is cut, with its size and digest beside it: a dead letter that cannot be written would be tried for
+#: ever.
 MAX_VALUE_BYTES = 990_000
 
 
@@ -83,11 +84,12 @@ class DeadLetters:
             Header(name="b1streams.file_digest", value=record.digest.encode()),
             Header(name="b1streams.line", value=str(record.number).encode()),
         )
+        _, value, headers = bounded(None, record.value, place, keep=MAX_VALUE_BYTES, first=MAX_VALUE_BYTES)
         return Outgoing(
             topic=self._topic(dead_letter_topic(_topic_of(record))),
             key=source.name.encode(),
-            value=record.value[:MAX_VALUE_BYTES],
-            headers=tuple(headers_of(state, place)),
+            value=value,
+            headers=tuple(headers_of(state, headers)),
             timestamp_ms=milliseconds(state.at),
         )
 
@@ -101,10 +103,10 @@ class DeadLetters:
             owner=REASONS[record.reason].owner,
             company=source.company,
             event_type=record.event_type or INBOX,
-            event_id=record.event_id,
+            event_id=short(record.event_id),
             source=source.name,
-            order_id=record.order_id,
-            sku=record.sku,
+            order_id=short(record.order_id),
+            sku=short(record.sku),
             topic=self._topic(topic),
             partition=NOT_KAFKA,
             offset=record.number,
@@ -112,7 +114,7 @@ class DeadLetters:
             letter_partition=sent.partition if sent else 0,
             letter_offset=sent.offset if sent else 0,
             attempts=1,
-            error=record.error,
+            error=short(record.error),
             first_failed_at=now,
             at=now,
         )

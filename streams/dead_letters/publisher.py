@@ -14,6 +14,7 @@ from connectors.base.errors import LogError
 from connectors.base.log import Headers, Outgoing, Sent
 from connectors.base.notices import NoticeWriter
 from schemas.codec import Codec
+from schemas.letter_bounds import bounded, short
 from schemas.letters import REASONS, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
@@ -123,7 +124,7 @@ class DeadLetterPublisher:
         )
 
     async def refuse(self, refused: Sequence[Refused]) -> list[DeadLetterState]:
-        """Write dead letters: the bytes, then the states.
+        """Write dead letters: the bytes, then the states. What is longer than its topic takes is cut, and noted.
 
         Raises:
             LogError: Not written; the caller's offset must not move.
@@ -160,23 +161,12 @@ class DeadLetterPublisher:
                     attempts=item.attempts,
                     waits_for=item.waits_for,
                     blocked_by=item.blocked_by,
-                    error=item.error,
+                    error=short(item.error),
                     first_failed_at=now,
                     at=now,
                 )
             )
-        sent = await self._send(
-            [
-                Outgoing(
-                    topic=letter.letter_topic,
-                    partition=letter.letter_partition,
-                    key=item.key,
-                    value=item.value,
-                    headers=headers_of(letter, item.headers),
-                )
-                for letter, item in zip(letters, refused, strict=True)
-            ]
-        )
+        sent = await self._send([_letter_of(letter, item) for letter, item in zip(letters, refused, strict=True)])
         letters = [replace(letter, letter_offset=place.offset) for letter, place in zip(letters, sent, strict=True)]
         await self.change(letters)
         for letter in (one for one in letters if one.state == "dead"):
@@ -185,6 +175,7 @@ class DeadLetterPublisher:
 
     async def change(self, letters: Sequence[DeadLetterState]) -> None:
         """Write states, the last one of an id wins, and in the same send what is news in them."""
+        letters = [replace(one, error=short(one.error), waits_for=short(one.waits_for)) for one in letters]
         await self._states(
             [(letter.id.encode(), letter.company, self._codec.encode(letter)) for letter in letters],
             self._notices.of_letters(letters),
@@ -206,3 +197,14 @@ class DeadLetterPublisher:
         except LogError:
             self._metrics.dlq_write_failures.inc()
             raise
+
+
+def _letter_of(letter: DeadLetterState, item: Refused) -> Outgoing:
+    key, value, headers = bounded(item.key, item.value, item.headers)
+    return Outgoing(
+        topic=letter.letter_topic,
+        partition=letter.letter_partition,
+        key=key,
+        value=value,
+        headers=headers_of(letter, headers),
+    )

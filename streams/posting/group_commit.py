@@ -5,11 +5,12 @@ Merged until a session is free, so that load means fuller documents. Pure.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.documents.stock import ResolvedBatch
+from schemas.codec import CodecError
 from schemas.decimals import LIMIT, decimal_of
 from schemas.records import StockDocument
 from streams.posting.in_flight import Ended
@@ -17,6 +18,10 @@ from streams.posting.in_flight import Ended
 ALONE = 0
 #: Keys of 38 characters: 5,000 of them take a fifth of what a record may.
 MAX_BATCHES = 5_000
+#: A document's lots and serial numbers together, as UTF-8: half of what a record may.
+MAX_NUMBERS_BYTES = 512 * 1024
+#: What a number costs beside its text: its length, a lot's date and quantity.
+_NUMBER_OVERHEAD_BYTES = 24
 #: Batches of less than this share a line: the sum of a document's fits a decimal(19,6).
 MAX_NET = decimal_of(LIMIT // MAX_BATCHES)
 
@@ -50,6 +55,11 @@ class Waiting:
     batch: ResolvedBatch
     limit: int
     turn: asyncio.Future[InFlightDocument | None]  # None: another poster's document came first, look again
+    numbers_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        numbers = (*self.batch.serials, *(lot.number for lot in self.batch.batches))
+        self.numbers_bytes = sum(len(number.encode()) + _NUMBER_OVERHEAD_BYTES for number in numbers)
 
 
 LineKey = tuple[object, ...]
@@ -113,9 +123,19 @@ class Pool:
                 return picked
         return []
 
+    def halve(self, picked: list[Waiting], error: CodecError) -> list[Waiting]:
+        """The first half of what no record holds; the others wait on. One that does not fit alone is refused."""
+        if len(picked) == 1:
+            picked[0].turn.set_exception(Refusal("invalid_event", str(error)))
+            return []
+        half = len(picked) // 2
+        for waiting in picked[half:]:
+            self.add(waiting)
+        return picked[:half]
+
     def _pick_lines(self, lines: OrderedDict[LineKey, list[Waiting]], is_free: Callable[[str], bool]) -> list[Waiting]:
         picked: list[Waiting] = []
-        taken = 0
+        taken, budget = 0, MAX_NUMBERS_BYTES
         limit = self._lines
         for key, waiting in list(lines.items()):
             allowed = min(limit, *(one.limit for one in waiting))
@@ -124,6 +144,9 @@ class Pool:
                 if taken >= limit or room <= 0:
                     break
                 continue
+            room, budget = _fitting(waiting[:room], budget, empty=not picked)
+            if not room:
+                break
             limit = allowed
             taken += 1
             picked += waiting[:room]
@@ -132,3 +155,15 @@ class Pool:
             else:
                 del lines[key]
         return picked
+
+
+def _fitting(waiting: Sequence[Waiting], budget: int, *, empty: bool) -> tuple[int, int]:
+    """How many of these fit into what is left of a document's bytes, and what is left then.
+
+    One fits into an empty document whatever it comes to.
+    """
+    for fits, one in enumerate(waiting):
+        if one.numbers_bytes > budget and (fits or not empty):
+            return fits, budget
+        budget -= one.numbers_bytes
+    return len(waiting), budget

@@ -19,6 +19,7 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink, Written
+from schemas.codec import UnencodableError
 from schemas.records import StockBatch, StockDocument
 from streams.chain.rule import ChainRootError
 from streams.flow_control.lanes import Lanes
@@ -181,7 +182,7 @@ class StockPosting:
             return False
         # Documents of another poster, walked since these began to wait, may hold them: those stand
         taken = [waiting for waiting in picked if await self._standing(waiting.k) is not None]
-        sealed = None if taken else await self._seal(picked)
+        picked, sealed = (picked, None) if taken else await self._seal_fitting(picked)
         if sealed is not None and not await self._in_term():
             # Our successor has walked the chain before this document was in it, and may have refused its batches since.
             # We never send it, so that the successor decides what becomes of it.
@@ -194,6 +195,15 @@ class StockPosting:
         if in_flight is not None:
             await asyncio.sleep(0)  # it takes its lanes, so that the next document is not picked from the same items
         return True
+
+    async def _seal_fitting(self, picked: list[Waiting]) -> tuple[list[Waiting], tuple[int, StockDocument] | None]:
+        """Seal as many of these as one record holds."""
+        while picked:
+            try:
+                return picked, await self._seal(picked)
+            except UnencodableError as error:
+                picked = self._pool.halve(picked, error)
+        return [], None
 
     async def _seal(self, picked: list[Waiting]) -> tuple[int, StockDocument] | None:
         async with self._sealing:

@@ -8,17 +8,21 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
+from connectors.base.validate import MAX_IDENTITY_CHARS
 from schemas.codec import Codec, CodecError, UnreadableError
 from schemas.decimals import LIMIT, DecimalRangeError, decimal_of
 from schemas.decoder import Run
 from schemas.events import DIGEST_BYTES, BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
+from schemas.letter_bounds import bounded
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain.rule import Head
 from streams.ports import RawRecord
 from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from streams.windows.seen import Seen
 
+#: An event in fewer bytes has no identity that is too long, or only by a little.
+_LONG_BYTES = 1_000
 REPLAY_HEADER = "b1streams.replay_of"
 _REUSED = "the same event id, sku and location came before with other content; the first stands"
 
@@ -51,6 +55,14 @@ def _odd(columns: StockRow) -> StockRow:
     return columns if isinstance(columns[-1], CodecError) else _unreadable(fault)
 
 
+def _long(columns: StockRow) -> StockRow:
+    """What names something by more characters than the contract allows."""
+    (source, company), event_id, _, _, (sku, location), _, how = columns
+    if isinstance(how, CodecError) or max(map(len, (source, company, event_id, sku, location))) <= MAX_IDENTITY_CHARS:
+        return columns
+    return _unreadable(CodecError(f"an identity has more than {MAX_IDENTITY_CHARS} characters"))
+
+
 def companies_of(rows: Sequence[Row]) -> set[str]:
     """Among them the empty one where bytes do not tell."""
     return {company for _, company in {columns[0] for _, columns in rows}}
@@ -72,10 +84,23 @@ class Composer:
         self._columns = codec.rows(StockAdjusted, _PARTS, _unreadable)
 
     def read(self, records: Sequence[RawRecord]) -> list[Row]:
-        columns_of = self._columns([record.value or b"" for record in records])
+        values = [record.value or b"" for record in records]
+        columns_of = self._columns(values)
+        if max(map(len, values), default=0) > _LONG_BYTES:
+            columns_of = [
+                _long(columns) if len(value) > _LONG_BYTES else columns
+                for value, columns in zip(values, columns_of, strict=True)
+            ]
         if {len(columns[3]) for columns in columns_of} != {DIGEST_BYTES}:
             columns_of = [columns if len(columns[3]) == DIGEST_BYTES else _odd(columns) for columns in columns_of]
         return list(zip(records, columns_of, strict=True))
+
+    @staticmethod
+    def smaller(rows: Sequence[Row], error: CodecError) -> list[Sequence[Row]]:
+        """Rows that came to an epoch longer than its topic takes, in two parts; a single row is refused instead."""
+        if len(rows) == 1:
+            return [[(rows[0][0], _unreadable(error))]]
+        return [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
 
     def compose(
         self,
@@ -93,7 +118,7 @@ class Composer:
         Args:
             rows: of one partition, offsets ascending, all >= start.
             seen: what accepted epochs hold; not changed here.
-            pending: what epochs hold that are composed and not yet accepted; this one is added.
+            pending: what epochs hold that are composed and not yet accepted; not changed here.
             head: what this epoch will name as the one before it.
             start: the previous epoch's end.
             now: aware UTC.
@@ -116,7 +141,6 @@ class Composer:
                 add(row)
             else:
                 window.put(row, key, entry, mark, known.get(entry, pending.get(entry, before)))
-        pending.update(known)
         try:
             batches = tuple(map(_batch, window.groups.values()))
         except DecimalRangeError:
@@ -237,14 +261,18 @@ def _skip(row: Row, why: str, error: str | None) -> Skipped:
     named: dict[str, Any] = {}
     if not isinstance(how, CodecError):
         named = dict(source=source, company=company, event_id=event_id, digest=digest, sku=sku, location=location)
-    headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers) if is_letter else ()
+    key, value, headers = None, None, tuple[Header, ...]()
+    if is_letter:
+        key, value, headers = bounded(
+            record.key, record.value, (Header(name=name, value=each or b"") for name, each in record.headers)
+        )
     return _skipped(
         offset=record.offset,
         why=why,
         error=error,
         timestamp_ms=record.timestamp,
-        key=record.key if is_letter else None,
-        value=record.value if is_letter else None,
+        key=key,
+        value=value,
         headers=headers,
         **named,
     )

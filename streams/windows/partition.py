@@ -9,6 +9,7 @@ accepted record is routed, by whoever owns the partition when it is read (archit
 import asyncio
 import hashlib
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import structlog
 
 from connectors.base.errors import LogError
 from connectors.base.log import Outgoing
+from schemas.codec import UnencodableError
 from schemas.records import NO_OPS, Anchor, Posting, SealedEpoch, Skipped, StockBatch
 from schemas.times import datetime_of
 from streams.chain.keys import batch_key
@@ -32,7 +34,7 @@ from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composed, Composer
 from streams.windows.rules import StockRules
 from streams.windows.seen import Seen
-from streams.windows.window import Limits, OpenWindow
+from streams.windows.window import MAX_GROUP_EPOCHS, Limits, OpenWindow
 
 logger = structlog.get_logger(__name__)
 
@@ -259,9 +261,16 @@ class StockPartition:
             while window.rows and window.rows[0][0].offset <= through:
                 now, pending, sealed = self._clock.now(), dict[int, int](), list[tuple[bytes, _Walked]]()
                 head, start, no_ops = self._chain.head, self.end, self.no_ops
-                for chunk in window.chunks(through):
+                chunks = deque(window.chunks(through))
+                while chunks and len(sealed) < MAX_GROUP_EPOCHS:
+                    chunk = chunks.popleft()
                     composed = self._composer.compose(chunk, self._seen, pending, head, start, now, cause, no_ops)
-                    sealed.append(self._sealed(composed))
+                    try:
+                        sealed.append(self._sealed(composed))
+                    except UnencodableError as error:  # longer than was reckoned
+                        chunks.extendleft(reversed(self._composer.smaller(chunk, error)))
+                        continue
+                    pending.update(composed.entries)
                     head, start, no_ops = head.after(sealed[-1][0]), composed.epoch.end, composed.epoch.no_ops
                 await self._crash_point("w1")
                 await self._append(sealed)

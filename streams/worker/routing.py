@@ -7,8 +7,10 @@ from collections.abc import Collection
 
 from connectors.base.clock import Clock
 from connectors.base.log import Outgoing
-from schemas.codec import Codec, CodecError
-from schemas.events import EVENT_TYPES, OrderEvent
+from connectors.base.validate import MAX_IDENTITY_CHARS
+from schemas.codec import FACT_MAX_BYTES, Codec, CodecError, UnreadableError
+from schemas.events import EVENT_TYPES, OrderEvent, identity
+from schemas.letter_bounds import MAX_HEADER_BYTES, MAX_KEY_BYTES, size_of
 from schemas.records import Header, Posting
 from schemas.topics import fact_topic
 from streams.chain.keys import event_key
@@ -54,10 +56,15 @@ class OrderRouter:
         headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
         try:
             # Its topics are those of orders, never stock
+            _check_size(record, headers)
             event: OrderEvent = self._codec.decode(record.value or b"", EVENT_TYPES[event_type])  # type: ignore[assignment]
         except CodecError as exc:
             self._metrics.decode_errors(fact_topic(event_type), exc.reason).inc()
             return self._refused(event_type, batch, record, headers, exc.reason, str(exc))
+        identities = (event.source, event.company, event.event_id, event.order_id or "", *identity(event))
+        if any(len(text) > MAX_IDENTITY_CHARS for text in identities):
+            error = f"an identity has more than {MAX_IDENTITY_CHARS} characters"
+            return self._refused(event_type, batch, record, headers, "invalid_event", error)
         if event.company not in self._config.companies:
             return self._refused(
                 event_type,
@@ -106,4 +113,19 @@ class OrderRouter:
             key=record.key,
             value=record.value,
             headers=tuple(headers),
+        )
+
+
+def _check_size(record: RawRecord, headers: Collection[Header]) -> None:
+    """A fact travels on in records whose size is bounded, with its key and headers.
+
+    Raises:
+        UnreadableError: They are longer than a fact's may be.
+    """
+    sizes = len(record.value or b""), len(record.key or b""), size_of(headers)
+    if sizes[0] > FACT_MAX_BYTES or sizes[1] > MAX_KEY_BYTES or sizes[2] > MAX_HEADER_BYTES:
+        raise UnreadableError(
+            "{} bytes, {} of key, {} of headers; at most {}, {}, {} are read".format(
+                *sizes, FACT_MAX_BYTES, MAX_KEY_BYTES, MAX_HEADER_BYTES
+            )
         )

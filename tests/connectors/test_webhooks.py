@@ -242,6 +242,7 @@ async def test_what_cannot_be_read_and_is_longer_than_a_letter_is_cut_and_taken(
     assert (await play.says(b"[" + b"1," * 600_000)).status_code == 200
     (letter,) = play.broker.all("inbox-dead-letter")
     assert len(letter.value) == 990_000
+    assert dict(letter.headers)["b1streams.value_size"] == b"1200001"
     await play.client.aclose()
 
 

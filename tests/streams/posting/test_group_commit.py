@@ -4,6 +4,7 @@ Everything waits once, is picked once, and never with what it must not be mixed 
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -150,3 +151,22 @@ async def test_one_record_never_holds_more_batches_than_the_broker_takes(monkeyp
         sizes.append(len(group))
     assert sum(sizes) == 10
     assert max(sizes) <= 4
+
+
+@given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 9_000)), min_size=1, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_serial_numbers_have_a_budget_in_bytes_and_one_batch_always_goes(batches: list[tuple[str, int]]) -> None:
+    async def play() -> None:
+        pool = Pool(50)
+        for n, (item, serials) in enumerate(batches):
+            numbers = tuple(f"{n:05d}{each:05d}" for each in range(serials))
+            pool.add(waiting(str(n), replace(resolved(item), serials=numbers)))
+        picked = list[str]()
+        while group := pool.pick(lambda _: True):
+            picked += [one.k for one in group]
+            size = sum(one.numbers_bytes for one in group)
+            assert size <= group_commit.MAX_NUMBERS_BYTES or len(group) == 1
+        assert sorted(picked, key=int) == [str(n) for n in range(len(batches))]
+        assert not len(pool)
+
+    run(play())

@@ -5,6 +5,7 @@ Sealed before they are sent, each unit once, whatever is refused, lost or interr
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import date
 from random import Random
 from typing import Any
@@ -15,7 +16,8 @@ from connectors.base.errors import Refusal
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import B1Request
 from connectors.sap_b1.sink import B1Sink
-from schemas.codec import embedded_codec
+from lab.simulators.sap_b1.state.company import Company
+from schemas.codec import UnencodableError, embedded_codec
 from schemas.records import StockBatch, StockDocument
 from streams.chain.keys import batch_key
 from streams.chain.log import ANCHORS, Anchors
@@ -31,7 +33,7 @@ from streams.posting.stock import StockPosting
 from streams.telemetry.metrics import Metrics
 from tests import builders
 from tests.streams.fakes import MemoryLog, config
-from tests.streams.posting.b1 import B1, lose_answer
+from tests.streams.posting.b1 import B1, MASTER_DATA, lose_answer
 from tests.streams.virtual import Clock
 
 CODEC, CONFIG = embedded_codec(), config()
@@ -277,3 +279,39 @@ async def test_a_poster_that_finds_itself_replaced_when_it_has_sealed_sends_noth
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_documents_of_many_serial_numbers_fit_their_topic(benches: Any) -> None:
+    """50,000 units of one item, day and account are 1.1 MB in one document: it was sealed again and again."""
+    bench = benches()
+    items = [{"ItemCode": "A", "ManageSerialNumbers": "tYES"}]
+    master_data = {**MASTER_DATA, "Items": items, "stock": []}
+    bench.b1.company = Company("SBO_ACME", clock=Clock().now, with_claims=True, master_data=master_data)
+    serials = [tuple(f"{n}-{each:018d}" for each in range(10_000)) for n in range(5)]
+    ended = await bench.all(
+        *(replace(batch(str(n), net="10000", reason="receipt"), serials=own) for n, own in enumerate(serials))
+    )
+    assert [getattr(one, "ending", one) for one in ended] == ["posted"] * 5
+    assert all(len(CODEC.encode(document)) < 1_048_576 for document in bench.documents())
+    sealed = [number for document in bench.documents() for line in document.lines for number in line.serials]
+    assert sorted(sealed) == sorted(number for own in serials for number in own)
+
+
+async def test_a_document_that_cannot_be_sealed_is_halved_and_a_batch_that_never_can_is_refused(
+    benches: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = benches()
+    bad = batch_key(batch("bad", "B"))
+    seal = bench.sealed.seal
+
+    async def strict(*arguments: Any) -> Any:
+        if bad in arguments[-1]:
+            raise UnencodableError("stock_document: 1050210 bytes, and its topic takes 1048576: split it")
+        return await seal(*arguments)
+
+    monkeypatch.setattr(bench.sealed, "seal", strict)
+    ended = await bench.all(batch("a"), batch("b"), batch("bad", "B"), batch("c"))
+    assert isinstance(ended[2], Refusal)
+    assert ended[2].reason == "invalid_event"
+    assert [one.ending for one in (*ended[:2], ended[3])] == ["posted"] * 3
+    assert bench.running.done() is False

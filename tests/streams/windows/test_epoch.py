@@ -163,9 +163,9 @@ def test_epochs_composed_ahead_of_their_acceptance_know_each_other(events: list[
     head, start, ahead = Head(), 0, list[SealedEpoch]()
     for n in range(0, len(records), 3):
         rows = COMPOSER.read(records[n : n + 3])
-        epoch = COMPOSER.compose(
-            rows, Seen(), pending, head, start, NOW, "bytes", ahead[-1].no_ops if ahead else 0
-        ).epoch
+        composed = COMPOSER.compose(rows, Seen(), pending, head, start, NOW, "bytes", ahead[-1].no_ops if ahead else 0)
+        pending.update(composed.entries)
+        epoch = composed.epoch
         head, start = head.after(CODEC.encode(epoch)), epoch.end
         ahead.append(epoch)
     assert sums(ahead) == expected(events)

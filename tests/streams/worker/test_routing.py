@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from connectors.base.errors import LogError
+from connectors.base.errors import LogError, LogRefusedError
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent
 from schemas.records import DeadLetterState, Posting
+from schemas.topics import BY_NAME
 from streams.chain.keys import event_key
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.telemetry.metrics import Metrics
@@ -31,9 +32,9 @@ class StoppedClock:
 class Road:
     """Two companies, on partitions 0 and 2."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: type[MemoryLog] = MemoryLog) -> None:
         self.config = two_companies(topic_prefix="t-")
-        self.log = MemoryLog.of(self.config)
+        self.log = log.of(self.config)
         metrics, clock = Metrics(self.config), StoppedClock()
         letters = DeadLetterPublisher(
             self.log, CODEC, self.config.topic, lambda company: 2 if company == "beta" else 0, clock, metrics
@@ -42,6 +43,9 @@ class Road:
 
     def queue(self, partition: int = 0) -> list[Posting]:
         return [CODEC.decode(one.value or b"", Posting) for one in self.log._records["t-erp-orders", partition]]
+
+    def states(self) -> list[DeadLetterState]:
+        return [CODEC.decode(one.value or b"", DeadLetterState) for one in self.log._records["t-dead-letter-state", 0]]
 
 
 def records(*events: FactEvent | bytes, partition: int = 1) -> FakeBatch:
@@ -124,3 +128,53 @@ async def test_nothing_is_finished_that_the_queue_does_not_have() -> None:
 
 async def test_an_empty_batch_of_a_partition_that_was_given_back_is_nothing() -> None:
     await Road().router.route("order_placed", FakeBatch([]))
+
+
+class RealLimits(MemoryLog):
+    """Refuses what the real topics refuse: records are counted as they lie there uncompressed."""
+
+    async def send_many(self, sending: Any) -> Any:
+        for each in sending:
+            size = len(each.value or b"") + len(each.key or b"") + sum(len(n) + len(v) for n, v in each.headers)
+            if size > BY_NAME[each.topic.removeprefix("t-")].max_message_bytes:
+                raise LogRefusedError(f"MessageSizeTooLarge: {size}")
+        return await super().send_many(sending)
+
+
+@pytest.mark.parametrize("what", ["value", "key", "headers"])
+async def test_a_record_that_compression_made_small_is_a_dead_letter_with_its_first_bytes(what: str) -> None:
+    """6 MiB of noughts are some hundred bytes on the wire; the dead letter of all of it was larger than its topic."""
+    road = Road(RealLimits)
+    value, key, headers = CODEC.encode(order("1")), b"k", [("trace", b"t")]
+    match what:
+        case "value":
+            value = bytes(6 * 1024 * 1024)
+        case "key":
+            key = bytes(6 * 1024 * 1024)
+        case _:
+            headers.append(("baggage", bytes(6 * 1024 * 1024)))
+    batch = FakeBatch(
+        [
+            raw("t-order-placed", 0, value, key, partition=1, headers=headers),
+            raw("t-order-placed", 1, CODEC.encode(order("2")), partition=1),
+        ]
+    )
+    await road.router.route("order_placed", batch)
+    assert batch.all_finished
+    assert [posting.order_id for posting in road.queue()] == ["2"]
+    (letter,) = road.log._records["t-order-placed-dead-letter", 1]
+    assert dict(letter.headers)["b1streams.reason"] == b"unreadable"
+    assert dict(letter.headers)["trace"] == b"t"
+    assert value.startswith(letter.value or b"-")
+    assert int(dict(letter.headers)[f"b1streams.{what}_size"]) >= 6 * 1024 * 1024
+    (state,) = road.states()
+    assert (state.reason, state.state, state.offset) == ("unreadable", "dead", 0)
+
+
+async def test_an_identity_longer_than_the_contract_allows_is_refused_and_not_repeated() -> None:
+    road, event = Road(RealLimits), replace(order("1"), order_id="9" * 500_000)
+    batch = records(event)
+    await road.router.route("order_placed", batch)
+    (state,) = road.states()
+    assert (state.reason, state.order_id) == ("invalid_event", None)
+    assert batch.all_finished
