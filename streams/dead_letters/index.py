@@ -11,6 +11,10 @@ from schemas.records import DeadLetterState
 #: The sources whose order an event of this type from this source may name.
 OrderSources = Callable[[str, str], tuple[str, ...]]
 
+#: What a cancellation waits for that is parked until the inputs have been read up to it: it holds nothing, for it waits
+#: for events of its own order.
+BEHIND_INPUTS = "inputs"
+
 
 class Retry(NamedTuple):
     """When an open dead letter is looked at again.
@@ -77,8 +81,9 @@ class DeadLetterIndex:
             entry = self._open[letter.id] = OpenDeadLetter(letter)
             if letter.order_id is not None:
                 self._by_order[letter.order_id].append(letter.id)
-                self._by_order[letter.order_id].sort(key=self._place)
         entry.letter = letter
+        if letter.order_id is not None:
+            self._by_order[letter.order_id].sort(key=self._place)
         return entry
 
     def get(self, id_: str) -> OpenDeadLetter | None:
@@ -112,6 +117,8 @@ class DeadLetterIndex:
             letter = entry.letter
             if before is not None and letter.id == before.id:
                 return None
+            if letter.waits_for == BEHIND_INPUTS:
+                continue
             theirs = self._order_sources(letter.event_type, letter.source or "")
             if holds(letter.reason) and RANKS[letter.event_type] <= rank and not ours.isdisjoint(theirs):
                 return letter

@@ -9,7 +9,8 @@ the assignment and the agents; what it is not trusted with is replaced here:
 - Reading **starts** where `FaustApp.positions` says, else at the committed offset.
 - Before partitions are **given back** nothing new is started, started work may end (bounded), and the watermark is
   committed.
-- **Back-pressure**: a partition with too many open records is not fetched, nor is any while too many bytes are open.
+- **Back-pressure**: a partition with too many open records is not fetched, nor is one that has open records while too
+  many bytes are open in all.
 - A delivery that **stalls** without an error ends the worker.
 
 An agent::
@@ -47,9 +48,9 @@ class FaustApp(faust.App):
     Attributes:
         drain_timeout: Seconds that `before_release` may take.
         stop_timeout: Seconds that a stop may take after that; then the process ends as it is.
-        max_open: Records of one partition that may be open (taken and not behind the watermark) before it is no longer
-            fetched; one delivery may go over it. Fetched again at half.
-        max_open_bytes: Bytes of all partitions together, likewise.
+        max_open: Records of one partition that may be open (taken and not finished) before it is no longer fetched; one
+            delivery may go over it. Fetched again at half.
+        max_open_bytes: Bytes of all partitions together, likewise; one that has nothing open is fetched all the same.
         stall_timeout: Seconds without a delivery, with records and room for them, that make a stall.
         watch_interval: Seconds between looks for a stall and at the ends of the partitions; the age of `lag`.
     """
@@ -123,7 +124,7 @@ class FaustApp(faust.App):
         return None if progress is None or progress.next is None else Start(progress.next, dict(progress.counts))
 
     def open_records(self, tp: TP) -> int:
-        """Records of a partition that are taken and not behind the watermark."""
+        """Records of a partition that are taken and not finished."""
         progress = self._our_consumer.held.progress.get(tp)
         return 0 if progress is None else progress.open_records
 

@@ -12,7 +12,10 @@ from streams.faust_host.watermarks import Progress
 
 
 class Assignment:
-    """Back-pressure: a partition with too many open records is not fetched, nor is any while too many bytes are open.
+    """Back-pressure: a partition with too many open records is not fetched, nor is one while too many bytes are open.
+
+    A partition that has nothing open is fetched all the same: what stands on some of them stops no other. So there are
+    never more bytes open than the limit and one fetch of each partition.
 
     Attributes:
         progress: Of each partition that we have.
@@ -45,7 +48,8 @@ class Assignment:
             elif progress.open_records <= max_open // 2:
                 self._crowded.discard(tp)
         self._full = open_bytes > (max_open_bytes // 2 if self._full else max_open_bytes)
-        return set() if self._full else active - self.unopened.keys() - self._paused - self._crowded
+        wanted = active - self.unopened.keys() - self._paused - self._crowded
+        return {tp for tp in wanted if self.is_idle(tp)} if self._full else wanted
 
     def opened(self, tp: TP) -> None:
         """The batch of this partition has been opened."""
@@ -73,4 +77,4 @@ class Assignment:
 
     def could_read(self, tp: TP) -> bool:
         """Nothing of ours keeps this partition from being delivered more."""
-        return tp not in self._paused and not self._full and self.is_idle(tp)
+        return tp not in self._paused and self.is_idle(tp)

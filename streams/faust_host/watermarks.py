@@ -26,12 +26,23 @@ class Start:
 
 @dataclass(slots=True, eq=False)
 class TakenRecords:
-    """The records of one fetch that an agent has taken, and which of them it has finished. Made by `Progress.take`."""
+    """The records of one fetch that an agent has taken, and which of them it has finished. Made by `Progress.take`.
+
+    Attributes:
+        offsets: Rising.
+        size_bytes: What they occupy together.
+        unfinished: How many of them are not finished.
+        position: How many of them the watermark has passed.
+        finished: Counts of those that are finished and not behind the watermark; empty once all of them are.
+        total: The sum of these counts, once all of them are finished.
+    """
 
     offsets: Sequence[int]
     size_bytes: int
+    unfinished: int
     position: int = 0
     finished: dict[int, Counts | None] = field(default_factory=dict)
+    total: dict[tuple[str, str], int] | None = None
 
 
 class Progress:
@@ -41,12 +52,15 @@ class Progress:
     `counts` follow the contiguous finished prefix, so a commit of both never passes an unfinished record. Gaps between
     offsets (compaction, markers) mean nothing here: only offsets that were taken can be unfinished.
 
+    What is finished behind an unfinished record costs a few bytes for each fetch and is not open: a record that waits
+    for others that have not been fetched does not keep them from being fetched (architecture section 15.12).
+
     Attributes:
         live: The assignment is still ours and work may be started. What is finished later than that still counts,
             until the partition is given back.
         next: The offset that may be committed: all before it is finished. None: nothing known yet.
-        open_records: Taken and not behind the watermark.
-        open_bytes: Size of the fetches that are not wholly behind the watermark.
+        open_records: Taken and not finished.
+        open_bytes: Size of the fetches that have unfinished records.
     """
 
     __slots__ = ("_counts", "_taken", "live", "next", "open_bytes", "open_records")
@@ -75,7 +89,7 @@ class Progress:
             offsets: Rising, not empty, above all that were taken before.
             size_bytes: What they occupy together.
         """
-        taken = TakenRecords(offsets, size_bytes)
+        taken = TakenRecords(offsets, size_bytes, len(offsets))
         self._taken.append(taken)
         self.open_records += len(offsets)
         self.open_bytes += size_bytes
@@ -93,13 +107,16 @@ class Progress:
             ValueError: The offset is not one of this batch.
         """
         offsets = taken.offsets
-        if not offsets[0] <= offset <= offsets[-1]:
+        gapless = isinstance(offsets, range)
+        if not offsets[0] <= offset <= offsets[-1] or not (
+            gapless or offsets[bisect_right(offsets, offset) - 1] == offset
+        ):
             raise ValueError(f"offset {offset} is not of this batch ({offsets[0]} to {offsets[-1]})")
-        position = taken.position
-        if position == len(offsets) or offset < offsets[position]:
+        if not taken.unfinished or offset < offsets[taken.position] or offset in taken.finished:
             return False
-        taken.finished.setdefault(offset, counts)
-        return offset == offsets[position] and taken is self._taken[0] and self._advance()
+        taken.finished[offset] = counts
+        self._close(taken, 1)
+        return self._advance()
 
     def finish_through(self, taken: TakenRecords, offset: int, counts: Counts | None = None) -> bool:
         """Mark all records of a batch up to and with this one as finished; `counts` go with the last of them.
@@ -116,26 +133,35 @@ class Progress:
         end = bisect_right(offsets, offset)
         if not end or offsets[end - 1] != offset:
             raise ValueError(f"offset {offset} is not of this batch ({offsets[0]} to {offsets[-1]})")
-        if end <= position:
+        if end <= position or not taken.unfinished:
             return False
         if taken is self._taken[0] and not taken.finished:
-            self._pass(taken, end, counts)
+            self._add(counts)
+            self.next, taken.position = offset + 1, end
+            self._close(taken, end - position)
             self._advance()
             return True
-        for each in offsets[position : end - 1]:
-            taken.finished.setdefault(each, None)
-        return self.finish(taken, offset, counts) or (taken is self._taken[0] and self._advance())
+        fresh = [each for each in offsets[position:end] if each not in taken.finished]
+        if fresh:
+            taken.finished.update(dict.fromkeys(fresh))
+            if fresh[-1] == offset:
+                taken.finished[offset] = counts
+            self._close(taken, len(fresh))
+        return self._advance()
 
-    def _pass(self, taken: TakenRecords, end: int, counts: Counts | None) -> None:
-        """Let the watermark pass the first `end` records of the head batch, none of which has counts but the last."""
-        self._add(counts)
-        self.open_records -= end - taken.position
-        self.next = taken.offsets[end - 1] + 1
-        taken.position = end
+    def _close(self, taken: TakenRecords, records: int) -> None:
+        """So many more of its records are finished."""
+        self.open_records -= records
+        taken.unfinished -= records
+        if not taken.unfinished:
+            self.open_bytes -= taken.size_bytes
+            taken.total = {}
+            for counts in taken.finished.values():
+                _add(taken.total, counts)
+            taken.finished = {}
 
     def _add(self, counts: Counts | None) -> None:
-        for key, count in (counts or {}).items():
-            self._counts[key] = self._counts.get(key, 0) + count
+        _add(self._counts, counts)
 
     def _advance(self) -> bool:
         """Move the watermark over all that is finished at the head."""
@@ -143,21 +169,25 @@ class Progress:
         while self._taken:
             taken = self._taken[0]
             offsets, finished, position = taken.offsets, taken.finished, taken.position
-            end = len(offsets)
-            while position < end and offsets[position] in finished:
-                if counts := finished.pop(offsets[position]):
-                    self._add(counts)
+            if taken.total is not None:
+                self._add(taken.total)
+                position = len(offsets)
+            while position < len(offsets) and offsets[position] in finished:
+                self._add(finished.pop(offsets[position]))
                 position += 1
             if position > taken.position:
                 moved = True
-                self.open_records -= position - taken.position
                 self.next = offsets[position - 1] + 1
                 taken.position = position
-            if position < end:
+            if taken.total is None:
                 break
             self._taken.popleft()
-            self.open_bytes -= taken.size_bytes
         return moved
+
+
+def _add(total: dict[tuple[str, str], int], counts: Counts | None) -> None:
+    for key, count in (counts or {}).items():
+        total[key] = total.get(key, 0) + count
 
 
 def encode_counts(counts: Counts) -> str:

@@ -82,6 +82,10 @@ class InputPositions:
     def __init__(self, counts: Counts) -> None:
         self._reached = {key: place for key, place in counts.items() if key[1].isdigit()}
 
+    def reached(self, topic: str, partition: int) -> int:
+        """The offset up to which what an input partition of orders has for this company is admitted."""
+        return self._reached.get((topic, str(partition)), 0)
+
     def advance(self, posting: Posting) -> Counts | None:
         """What to add to the counts for this posting; None: it was routed twice."""
         place = posting.offset << _INDEX_BITS | posting.index if posting.kind == "stock_batch" else posting.offset

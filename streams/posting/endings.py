@@ -11,6 +11,7 @@ from typing import NamedTuple
 from connectors.base.errors import Refusal
 from schemas.letters import REASONS
 from schemas.records import Document, Outcome, StockBatch
+from streams.dead_letters.index import BEHIND_INPUTS
 from streams.dead_letters.publisher import Refused, flow_of
 from streams.ports import Ports
 from streams.posting.admission import AdmittedKeys
@@ -98,6 +99,8 @@ class Endings:
             return Trigger.REFUSED
         if refusal.reason == "order_not_found" and work.posting.order_id is None:
             return Trigger.REFUSED
+        if refusal.waits_for == BEHIND_INPUTS:
+            return Trigger.MUST_WAIT  # while we do not read, no age counts
         entry = None if work.letter is None else self._dead_letters.index.get(work.letter.id)
         expired = entry is not None and has_expired(entry, self._clock.now(), self._away_s(), self._park_max_age_s)
         return Trigger.EXPIRED if expired else Trigger.MUST_WAIT
@@ -128,6 +131,7 @@ class Endings:
                     waits_for=waits_for,
                     blocked_by=blocked_by,
                     attempts=work.attempts + letter.attempts,
+                    sequence=work.sequence,
                     at=self._clock.now(),
                 )
             )

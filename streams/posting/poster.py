@@ -65,8 +65,11 @@ class Poster:
         self._breaker = CircuitBreaker(company, b1.ping, ports.clock, ports.random, on_open)
         sink, master = B1Sink(b1), MasterDataCache(b1, ports.clock, tax_field=settings.tax.field)
         self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)
+        self._keys, self._inputs = AdmittedKeys(), InputPositions({})
         self._barrier = CancellationBarrier(ports.log, config.topic, config.group, self.partition)
-        self._sequencer = Sequencer(self._barrier, self._run_order_event, partial(self._spawn, name="posting"))
+        self._sequencer = Sequencer(
+            self._barrier, self._run_order_event, self._end, partial(self._spawn, name="posting")
+        )
         self._dead_letters = CompanyDeadLetters(
             company,
             self.partition,
@@ -89,7 +92,6 @@ class Poster:
             self._dead_letters.in_term,
         )
         self._outcomes = OutcomeLog(ports.log, ports.codec, config.topic)
-        self._keys, self._inputs = AdmittedKeys(), InputPositions({})
         self._endings = Endings(
             company,
             self._keys,
@@ -126,6 +128,7 @@ class Poster:
         foreign.check_queue(self.company, self.partition, counts)
         self._barrier.admitted = queue_start
         self._inputs = InputPositions(counts)
+        self._barrier.reached = self._inputs.reached
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
         self._breaker.trip(
             "the claim table is not proved yet",
@@ -254,6 +257,9 @@ class Poster:
             result = await post(work)
         except Refusal as refusal:
             result = refusal
+        await self._end(work, result)
+
+    async def _end(self, work: InFlightPosting, result: Result) -> None:
         self._retries.release(await self._endings.end(work, result))
 
     async def _refuse_reused(self, work: InFlightPosting) -> None:

@@ -2,50 +2,90 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
+from connectors.base.errors import Refusal
 from schemas.events import OrderCancelled
-from schemas.records import Posting
-from streams.kafka.log import Log
+from schemas.records import DeadLetterState, Posting
+from streams.dead_letters.index import BEHIND_INPUTS
+from streams.kafka.log import Committed, Log
+from streams.posting.admission import InputPositions
 from streams.posting.in_flight import InFlightPosting
 
 _POLL_S = 0.25
+#: How long a cancellation waits in memory. Then it is parked: until it ends, nothing behind it in the queue is
+#: committed, and all of that would come again after a crash.
+BARRIER_PATIENCE_S = 30.0
+
+
+class _Target(NamedTuple):
+    """Everything of an input partition before this offset was published before the cancellation."""
+
+    topic: str
+    partition: int
+    offset: int
 
 
 class CancellationBarrier:
-    """Tells when what an order did before its cancellation has reached the company's queue (architecture section 15.3).
+    """Tells when what an order did before its cancellation has reached the poster (architecture section 15.3).
+
+    It waits for places of the two inputs, by what is admitted of them. Where the last records before the cancellation
+    are of another company, or were refused, their place is never admitted: then it is enough that the routers have
+    passed them and that all that was queued by then is admitted.
 
     Attributes:
         admitted: The offset of `erp-orders` up to which the poster has admitted; it keeps this.
+        reached: Up to which offset an input partition is admitted, as far as it is this company's; it sets this.
     """
 
     def __init__(self, log: Log, topic: Callable[[str], str], group: str, partition: int) -> None:
         self._log, self._group, self._queue, self._partition = log, group, topic("erp-orders"), partition
         self._before = [topic("order-placed"), topic("dispatch-confirmed")]
+        self._asking: asyncio.Task[dict[tuple[str, int], Committed]] | None = None
+        self._queue_ends: dict[str, int] = {}  # by K: what was queued when the routers had passed what it waits for
         self.admitted = 0
+        self.reached: Callable[[str, int], int] = InputPositions({}).reached
 
-    async def passed(self, posting: Posting) -> None:
+    async def passed(self, posting: Posting, patience_s: float = BARRIER_PATIENCE_S) -> bool:
         """Return when everything of the order that was published no later than `posting` is admitted (broker time).
 
         Events of one order lie on the same partition number of every order topic: same key, same count.
+
+        Returns:
+            False: it is not admitted after `patience_s`.
         """
         at_ms, partition = posting.timestamp_ms + 1, posting.partition
-        reached = [
-            (topic, partition, await self._log.offset_for_time(topic, partition, at_ms)) for topic in self._before
+        targets = [
+            _Target(topic, partition, await self._log.offset_for_time(topic, partition, at_ms))
+            for topic in self._before
         ]
-        while True:
-            committed = await self._log.committed(self._group)
-            if all(
-                offset == 0 or ((place := committed.get((topic, partition))) is not None and place.offset >= offset)
-                for topic, partition, offset in reached
-            ):
+        loop = asyncio.get_running_loop()
+        deadline, queue_end = loop.time() + patience_s, self._queue_ends.get(posting.k)
+        while targets := [each for each in targets if self.reached(each.topic, each.partition) < each.offset]:
+            if queue_end is not None and self.admitted >= queue_end:
                 break
-            await asyncio.sleep(_POLL_S)
-        _, end = await self._log.bounds(self._queue, self._partition)
-        # An event per batch would cost every posting for a few cancellations
-        while self.admitted < end:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_S)
+            if queue_end is None and await self._are_routed(targets):
+                _, queue_end = await self._log.bounds(self._queue, self._partition)
+                self._queue_ends[posting.k] = queue_end
+            elif loop.time() >= deadline:
+                return False
+            else:
+                # An event per batch would cost every posting for a few cancellations
+                await asyncio.sleep(_POLL_S)
+        self._queue_ends.pop(posting.k, None)
+        return True
+
+    async def _committed(self) -> dict[tuple[str, int], Committed]:
+        return await self._log.committed(self._group)
+
+    async def _are_routed(self, targets: Iterable[_Target]) -> bool:
+        """One question to the broker at a time, however many wait."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._committed())
+        committed = await asyncio.shield(self._asking)
+        places = ((committed.get((each.topic, each.partition)), each.offset) for each in targets)
+        return all(place is not None and place.offset >= offset for place, offset in places)
 
 
 class Sequencer:
@@ -58,10 +98,11 @@ class Sequencer:
         self,
         barrier: CancellationBarrier,
         run: Callable[[InFlightPosting], Awaitable[None]],
+        refuse: Callable[[InFlightPosting, Refusal], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        """`run` takes a posting to its end; `spawn` starts a task that its owner watches."""
-        self._barrier, self._run, self._spawn = barrier, run, spawn
+        """`run` takes a posting to its end, `refuse` ends it as that; `spawn` starts a task that its owner watches."""
+        self._barrier, self._run, self._refuse, self._spawn = barrier, run, refuse, spawn
         self._queues: dict[str, deque[InFlightPosting]] = {}
         self._accepting = True
 
@@ -69,15 +110,18 @@ class Sequencer:
         self._accepting = False
 
     def add(self, work: InFlightPosting) -> None:
-        if isinstance(work.event, OrderCancelled) and work.letter is None:
+        if isinstance(work.event, OrderCancelled) and (work.letter is None or is_behind_inputs(work.letter)):
             self._spawn(self._add_behind_barrier(work))
         else:
             self._enqueue(work)
 
     async def _add_behind_barrier(self, work: InFlightPosting) -> None:
-        await self._barrier.passed(work.posting)
-        work.sequence = self._barrier.admitted  # it comes after all that it waited for, in its dead letter too
-        self._enqueue(work)
+        if await self._barrier.passed(work.posting, BARRIER_PATIENCE_S if work.letter is None else 0.0):
+            work.sequence = self._barrier.admitted  # it comes after all that it waited for, in its dead letter too
+            self._enqueue(work)
+        elif self._accepting:
+            error = "waits until what was published before it has been read; it goes on by itself"
+            await self._refuse(work, Refusal("order_not_found", error, waits_for=BEHIND_INPUTS))
 
     def _enqueue(self, work: InFlightPosting) -> None:
         order = work.posting.order_id or work.k
@@ -94,3 +138,8 @@ class Sequencer:
             await self._run(queue[0])
             queue.popleft()
         del self._queues[order]
+
+
+def is_behind_inputs(letter: DeadLetterState) -> bool:
+    """Whether it waits for our own reading, for nothing that B1 or another event must do."""
+    return letter.waits_for == BEHIND_INPUTS

@@ -9,7 +9,7 @@ import pytest
 from lab.proof import dead_letters as proof
 from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState
-from streams.cli import dlq_list
+from streams.dead_letters import selection
 from streams.posting.in_flight import Ended
 from streams.posting.lifecycle import COUNTED_AS, FINAL, OPEN, TABLE, NotAllowedError, State, Trigger, diagram, follow
 from streams.query import orders, status
@@ -77,7 +77,7 @@ def test_open_is_what_the_schemas_call_open() -> None:
 
 
 def test_the_commands_know_every_state_of_a_dead_letter() -> None:
-    assert set(dlq_list.STATES) == {state.value for state in WRITTEN}
+    assert set(selection.STATES) == {state.value for state in WRITTEN}
 
 
 @pytest.mark.parametrize("state", sorted(WRITTEN))

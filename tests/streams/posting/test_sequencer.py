@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from schemas.records import Posting
+from streams.kafka.log import Committed
+from streams.posting.admission import InputPositions
 from streams.posting.sequencer import CancellationBarrier
 from tests.builders import posting
 from tests.streams.fakes import MemoryLog, config
@@ -20,6 +22,8 @@ class Orders:
     def __init__(self) -> None:
         self.log = MemoryLog.of(CONFIG)
         self.barrier = CancellationBarrier(self.log, CONFIG.topic, CONFIG.group, 0)
+        self.inputs = InputPositions({})
+        self.barrier.reached = self.inputs.reached
 
     async def published(self, topic: str, timestamp_ms: int, partition: int = 1) -> None:
         await self.log.send(topic, partition, b"1", b"x", timestamp_ms=timestamp_ms)
@@ -30,17 +34,69 @@ class Orders:
     def routed(self, topic: str, offset: int) -> None:
         self.log.commit(CONFIG.group, topic, 1, offset)
 
+    def admitted(self, topic: str, offset: int) -> None:
+        """Up to and with this place of the input, by a posting of ours."""
+        self.inputs.advance(posting("order_placed", topic=topic, partition=1, offset=offset))
+
     async def passes(self, timestamp_ms: int = 1000) -> bool:
-        waiting = asyncio.create_task(self.barrier.passed(cancellation(timestamp_ms)))
-        await asyncio.sleep(5)
-        if waiting.done():
-            return True
-        waiting.cancel()
-        return False
+        return await self.barrier.passed(cancellation(timestamp_ms), 5.0)
 
 
 async def test_with_nothing_before_it_it_goes_on_at_once() -> None:
     assert await Orders().passes()
+
+
+@pytest.mark.parametrize("topic", ["order-placed", "dispatch-confirmed"])
+async def test_it_waits_for_the_places_of_its_inputs_and_not_for_the_end_of_the_queue(topic: str) -> None:
+    """Thousands may lie behind it, and are not fetched while it waits for them."""
+    scene = Orders()
+    await scene.published(topic, 999)
+    await scene.published(topic, 1000)
+    for _ in range(10):
+        await scene.queued()
+    assert not await scene.passes()
+    scene.admitted(topic, 0)
+    assert not await scene.passes()
+    scene.admitted(topic, 1)
+    assert scene.barrier.admitted == 0
+    assert await scene.passes()
+
+
+async def test_where_the_last_before_it_is_anothers_what_was_queued_when_it_was_routed_is_enough() -> None:
+    scene = Orders()
+    await scene.published("dispatch-confirmed", 1000)
+    await scene.queued()
+    scene.routed("dispatch-confirmed", 1)
+    assert not await scene.passes()
+    for _ in range(10):
+        await scene.queued()  # more and more behind it
+    scene.barrier.admitted = 1
+    assert await scene.passes()
+    assert not scene.barrier._queue_ends
+
+
+async def test_however_many_wait_the_broker_is_asked_once_at_a_time() -> None:
+    scene = Orders()
+    await scene.published("order-placed", 1000)
+    asking, most, committed = 0, 0, scene.log.committed
+
+    async def slow(group: str) -> dict[tuple[str, int], Committed]:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await asyncio.sleep(1)
+        asking -= 1
+        return await committed(group)
+
+    scene.log.committed = slow  # type: ignore[method-assign]
+    waiting = [
+        asyncio.create_task(scene.barrier.passed(posting("order_cancelled", k=str(n), partition=1, timestamp_ms=1000)))
+        for n in range(50)
+    ]
+    await asyncio.sleep(3)
+    scene.routed("order-placed", 1)
+    assert all(await asyncio.gather(*waiting))
+    assert most == 1
 
 
 @pytest.mark.parametrize("topic", ["order-placed", "dispatch-confirmed"])
