@@ -60,8 +60,10 @@ def why_stale(response: httpx.Response) -> str | None:
     answer = _refusal_in(response)
     if answer is None:
         return None
-    code, _ = answer.error
-    return "session" if answer.status == 401 or code == "301" else "node" if code == "407" else None
+    if answer.status == 401:
+        return "session"
+    # The status belongs to the number: a customer's notification procedure may use 301 and 407, too
+    return "node" if answer.error[0] == "407" and answer.status >= 500 else None
 
 
 def label_of(response: httpx.Response) -> str:

@@ -1,15 +1,22 @@
 """The one table of what an answer means for a write, by phase, HTTP status, SAP code and text; each row has its source.
 
 Rows are read from above and the first match decides. SAP's code alone is not precise enough (-10 is every business
-rule, -2035 both "exists" and "locked"), so rows may match the text as well; the texts are those of the English
-session language, which the login asks for. "guide", "apiref", "live" and "code" are SAP's user guide, SAP's API
-reference, published recordings against real servers and public client code; "faults" is this project's own posting
-protocol. All read 2026-11-21.
+rule, -2035 both "exists" and "locked"), so rows may also ask for the message id that B1 puts before or behind its text
+("10001153 - ...", "[Message 131-183]"), which is the same in every session language, and only where there is neither
+for its words, which are those of the English session language that the login asks for. A text "(n) ..." is no word of
+B1's but of the customer's own notification procedure (SBO_SP_TransactionNotification), whatever it says.
+
+"guide", "apiref", "live" and "code" are SAP's user guide, SAP's API reference, published recordings against real
+servers and public client code; "faults" is this project's own posting protocol. Read 2026-11-21 and 2026-11-30.
 """
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+from connectors.sap_b1.redaction import redact
+
+__all__ = ["ROWS", "ErrorCodeRow", "OutcomeClass", "Phase", "Verdict", "classify", "redact", "says_locked"]
 
 
 class OutcomeClass(StrEnum):
@@ -21,6 +28,7 @@ class OutcomeClass(StrEnum):
     SESSION = "session"  # log in once for all, send again
     LOCKED = "locked"  # retry this lane with full jitter, park after lock_park_after_s
     UNAVAILABLE = "unavailable"  # nothing happened; pause the company's intake
+    MACHINERY = "machinery"  # B1 has broken on it and says so as if it refused it: as UNAVAILABLE, never a refusal
     REJECTED = "rejected"  # dead letter or park, with owner
     UNKNOWN = "unknown"  # it may have landed: send the identical request again
 
@@ -54,20 +62,39 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCodeRow:
+    """One row of the table; of what it leaves empty everything matches.
+
+    Attributes:
+        source: Who says so.
+        outcome: What it means.
+        reason: See `Verdict`.
+        phases: Where it may be seen.
+        statuses: HTTP statuses.
+        codes: SAP's codes; a row that has them is the only one that may speak for its words.
+        ids: Message ids; one of them, or the text, has to be there.
+        text: SAP's words.
+    """
+
     source: str
     outcome: OutcomeClass
     reason: str | None = None
     phases: frozenset[Phase] = frozenset(Phase)
     statuses: range = range(400, 600)
-    codes: frozenset[str] = frozenset()  # empty: any
+    codes: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
     text: re.Pattern[str] | None = None
 
-    def matches(self, phase: Phase, status: int, code: str, text: str) -> bool:
+    def matches(self, phase: Phase, status: int, code: str, ids: frozenset[str], text: str) -> bool:
+        """Whether the row speaks for an answer; `ids` are the message ids in it."""
         return (
             phase in self.phases
             and status in self.statuses
             and (not self.codes or code in self.codes)
-            and (self.text is None or self.text.search(text) is not None)
+            and (
+                (not self.ids and self.text is None)
+                or not self.ids.isdisjoint(ids)
+                or (self.text is not None and self.text.search(text) is not None)
+            )
         )
 
 
@@ -79,9 +106,35 @@ def _codes(*codes: int) -> frozenset[str]:
     return frozenset(str(code) for code in codes)
 
 
-_LOGIN, _READ, _WRITES = frozenset({Phase.LOGIN}), frozenset({Phase.READ}), frozenset({Phase.WRITE, Phase.PART})
-_SERVER = range(500, 600)
+_LEADING_ID = re.compile(r"\A\s*(\d{1,4}-\d{1,4}|\d{3,10})(?=\s*[-–:]\s|\s+[^\W\d])")
+_BRACKETED_ID = re.compile(r"\[[^\]\d]{0,20}(\d{1,4}-\d{1,4})\]")
+_CUSTOM_TEXT = _re(r"\A\s*\(\d{1,10}\)\s*\S")
+
+
+def _message_ids(code: str, text: str) -> frozenset[str]:
+    """What may be one: the code itself, what stands before the text, what stands in brackets."""
+    leading = _LEADING_ID.match(text)
+    return frozenset({code, *([leading[1]] if leading else []), *_BRACKETED_ID.findall(text)})
+
+
+_LOGIN, _READ = frozenset({Phase.LOGIN}), frozenset({Phase.READ})
+_PART, _WHOLE = frozenset({Phase.PART}), frozenset({Phase.WRITE})
+_WRITES, _ANY = _PART | _WHOLE, _PART | _WHOLE | _READ
+_CLIENT, _SERVER = range(400, 500), range(500, 600)
+_NO_CODE = frozenset({""})  # what a proxy or a web server sends is none of SAP's
+_BUSINESS = _codes(-10, -5002)
 _O = OutcomeClass
+
+# What only the machinery behind a document says: database, Service Layer, landscape directory (SLD)
+_BROKEN = _re(
+    r"could not commit transaction|sequence was dropped|invalid xml file.{0,20}sapbobscom|"
+    r"(?:database instance|db credentials) from sld|switch company error|"
+    r"communication link failure|transaction log for database .{1,130} is full|memory allocation failed"
+)
+_LOCK = _re(
+    r"\bdeadlock|lock request time ?out|lock wait time ?out|"
+    r"\blocked by (?:another )?user\b|\bobject (?:is )?locked\b|another user or another operation modified"
+)
 
 ROWS: tuple[ErrorCodeRow, ...] = (
     # Login: REJECTED is a wrong user, password or company, tried three times and never more (an account lock-out)
@@ -95,120 +148,132 @@ ROWS: tuple[ErrorCodeRow, ...] = (
     ),
     ErrorCodeRow("code: any other 401 at login", _O.REJECTED, phases=_LOGIN, statuses=range(401, 402)),
     ErrorCodeRow("faults: nothing was written by a login", _O.UNAVAILABLE, phases=_LOGIN),
-    # The session and the node
-    ErrorCodeRow("guide, live", _O.SESSION, codes=_codes(301)),
-    ErrorCodeRow("guide, live", _O.SESSION, statuses=range(401, 402)),
-    ErrorCodeRow("live: stale metadata of one node; a new login lands elsewhere", _O.UNAVAILABLE, codes=_codes(407)),
-    ErrorCodeRow("faults: 429 is not applied", _O.UNAVAILABLE, statuses=range(429, 430)),
-    ErrorCodeRow("faults: a 5xx on a read changed nothing", _O.UNAVAILABLE, phases=_READ, statuses=_SERVER),
-    ErrorCodeRow("faults: 413 is not applied", _O.REJECTED, "erp_refused", statuses=range(413, 414)),
+    # The session, the node, and who answers in B1's place
+    ErrorCodeRow(
+        "guide, live: 401 alone, a number 301 inside another answer may be anybody's",
+        _O.SESSION, statuses=range(401, 402),
+    ),
+    ErrorCodeRow("faults: 429 is not applied", _O.UNAVAILABLE, phases=_ANY, statuses=range(429, 430)),
+    ErrorCodeRow("faults: 413 is not applied", _O.REJECTED, "erp_refused", _ANY, range(413, 414)),
+    ErrorCodeRow(
+        "code (n=3): the notification procedure's own words, inside a change set (rolled back)",
+        _O.REJECTED, "erp_refused", _PART, text=_CUSTOM_TEXT,
+    ),
+    ErrorCodeRow(
+        "code (n=3): the notification procedure's own words, to a request on its own",
+        _O.REJECTED, "erp_refused", _WHOLE, _CLIENT, text=_CUSTOM_TEXT,
+    ),
+    ErrorCodeRow(
+        "live: stale metadata of one node (500); a new login lands elsewhere",
+        _O.UNAVAILABLE, phases=_ANY, statuses=_SERVER, codes=_codes(407),
+    ),
     # Exists, or locked: -2035 says both in the field, so the claim is looked up before anything is decided (T8)
     ErrorCodeRow("code (n about 10), live; locked: R155", _O.EXISTS, phases=_WRITES, codes=_codes(-2035)),
+    # Locks in the database's or B1's own words, then machinery that failed
+    ErrorCodeRow(
+        "SQL Server 1205, 1222; HANA 131, 133; R155: in their own words",
+        _O.LOCKED, phases=_WRITES, text=_LOCK,
+    ),
+    ErrorCodeRow(
+        "B1SLayer#81, field notes: 400 for all documents until a restart",
+        _O.MACHINERY, phases=_PART, codes=_codes(-1116),
+    ),
+    ErrorCodeRow("field notes (n=3), the databases' own words", _O.MACHINERY, phases=_PART, text=_BROKEN),
+    ErrorCodeRow(
+        "the same to a request on its own", _O.MACHINERY, phases=_WHOLE | _READ, statuses=_CLIENT, codes=_codes(-1116)
+    ),
+    ErrorCodeRow(
+        "the same to a request on its own",
+        _O.MACHINERY, phases=_WHOLE | _READ, statuses=_CLIENT, text=_BROKEN,
+    ),
+    ErrorCodeRow("faults: a 5xx on a read changed nothing", _O.UNAVAILABLE, phases=_READ, statuses=_SERVER),
     ErrorCodeRow(
         "live: business rule -10 for a key that is taken",
-        _O.EXISTS,
-        phases=_WRITES,
-        codes=_codes(-10),
+        _O.EXISTS, phases=_WRITES, codes=_codes(-10), ids=frozenset({"1320000140"}),
         text=_re(r"already (?:exists|assigned)"),
     ),
-    # Periods before locks: the period's text says "locked"
+    # What ends by itself, or when somebody has done something in B1. The period's text says "locked", too
     ErrorCodeRow("code (field notes, captured live)", _O.REJECTED, "period_closed", _WRITES, codes=_codes(-4013)),
     ErrorCodeRow(
-        "code (n=4): outside the period's window of dates",
-        _O.REJECTED,
-        "period_closed",
-        _WRITES,
-        text=_re(r"posting period (?:is )?(?:locked|closed)|deviates from permissible range"),
+        "help.sap.com 10000156; code (n=4): outside the period's window of dates",
+        _O.REJECTED, "period_closed", _WRITES, ids=frozenset({"10000156"}),
+        text=_re(r"posting period (?:is )?(?:locked|closed)|date deviates from (?:the )?(?:permissible|defined) range"),
+    ),
+    ErrorCodeRow(
+        "public logs (n=2): no rate for the currency on that day",
+        _O.REJECTED, "rate_missing", _WRITES, codes=_BUSINESS, text=_re(r"update the exchange rate|\[\w+\.DocRate\]"),
+    ),
+    ErrorCodeRow(
+        "public logs (n=2): a stock count with Freeze",
+        _O.REJECTED, "item_frozen", _WRITES, codes=_BUSINESS, ids=frozenset({"131"}),
+        text=_re(r"\bis frozen in (?:warehouse|bin)\b"),
     ),
     ErrorCodeRow(
         "live: base keys without BaseType",
-        _O.REJECTED,
-        "erp_refused",
-        _WRITES,
-        text=_re(r"internal error \(-5002\)"),
+        _O.REJECTED, "erp_refused", _WRITES, codes=_codes(-5002), text=_re(r"internal error \(-5002\)"),
     ),
     ErrorCodeRow(
         "guide; transient: code. At most until lock_park_after_s", _O.LOCKED, phases=_WRITES, codes=_codes(-2039)
     ),
+    ErrorCodeRow("B1 client: message 131-183 is -2039's", _O.LOCKED, phases=_WRITES, ids=frozenset({"131-183"})),
     ErrorCodeRow("guide: If-Match met another version", _O.LOCKED, phases=_WRITES, statuses=range(412, 413)),
     ErrorCodeRow(
         "vendor: record lock or a blocking process. At most until lock_park_after_s",
-        _O.LOCKED,
-        phases=_WRITES,
-        text=_re(
-            r"internal error \(-?\d+\) occurred|deadlock|another user|\block(?:ed)?\b.{0,40}\b(?:by|record|user)\b"
-        ),
-    ),
-    ErrorCodeRow(
-        "faults: texts that say locked", _O.LOCKED, phases=_WRITES, text=_re(r"\b(?:is|object|record|item) locked\b")
+        _O.LOCKED, phases=_WRITES, text=_re(r"\binternal error \(-?\d+\) occurred"),
     ),
     # Refusals with a name of their own
     ErrorCodeRow("guide", _O.REJECTED, "not_permitted", _WRITES, codes=_codes(-6006)),
-    ErrorCodeRow("guide", _O.REJECTED, "not_permitted", _WRITES, statuses=range(403, 404)),
-    ErrorCodeRow("code (n>6)", _O.REJECTED, "negative_stock", _WRITES, codes=_codes(-10), text=_re(r"negative")),
-    ErrorCodeRow("code", _O.REJECTED, "negative_stock", _WRITES, codes=_codes(10001153)),
     ErrorCodeRow(
-        "code: message id before the text",
-        _O.REJECTED,
-        "negative_stock",
-        _WRITES,
-        text=_re(r"\b10001153\b|insufficient quantity|falls into negative inventory"),
+        "code (n>6); SAP KBA 2693418 has it behind 10001069",
+        _O.REJECTED, "negative_stock", _WRITES, codes=_BUSINESS | _codes(10001153), ids=frozenset({"10001153"}),
+        text=_re(r"falls into negative inventory|insufficient quantity for item"),
     ),
-    ErrorCodeRow("code (n=6)", _O.REJECTED, "batch_or_serial_missing", _WRITES, codes=_codes(-4014, 480000112)),
+    ErrorCodeRow("code (n=6)", _O.REJECTED, "batch_or_serial_missing", _WRITES, codes=_codes(-4014)),
     ErrorCodeRow(
-        "code (n=6)",
-        _O.REJECTED,
-        "batch_or_serial_missing",
-        _WRITES,
-        text=_re(r"\b480000112\b|selection of batch/serial"),
+        "code (n=6); without an id: public client",
+        _O.REJECTED, "batch_or_serial_missing", _WRITES, ids=frozenset({"480000112"}),
+        text=_re(r"selection of batch/serial|specify a valid batch/serial|\b(?:batch|serial)\b.{0,80}\bdoes not exist"),
     ),
     ErrorCodeRow(
-        "SAP KBA 2693418; 'inactive' is expected, not captured",
-        _O.REJECTED,
-        "inactive_item",
-        _WRITES,
-        text=_re(r"\binvalid item\b|^(?!.*(?:partner|customer|warehouse|branch|account|project)).*\binactive\b"),
+        "SAP KBA 2693418: 10001069 is an item's, 10001071 a customer's",
+        _O.REJECTED, "inactive_item", _WRITES, codes=_BUSINESS, ids=frozenset({"10001069"}),
+        text=_re(r"\binvalid item\b|\A(?:\d+\s*-?\s*)?item\b(?! group).{0,80}\binactive\b"),
     ),
     ErrorCodeRow(
         "live: a code in the payload that does not exist",
-        _O.REJECTED,
-        "unknown_item",
-        _WRITES,
-        codes=_codes(-2028),
-        text=_re(r"ItemCode\]"),
+        _O.REJECTED, "unknown_item", _WRITES, codes=_codes(-2028), text=_re(r"ItemCode\]"),
     ),
     ErrorCodeRow(
         "live: PATCH, DELETE and actions on a missing record",
-        _O.REJECTED,
-        "erp_refused",
-        _WRITES,
-        codes=_codes(-2028),
-        text=_re(r"does not exist"),
+        _O.REJECTED, "erp_refused", _WRITES, codes=_codes(-2028), text=_re(r"does not exist"),
     ),
     ErrorCodeRow(
         "apiref: an approval procedure makes a draft and answers this; the sink looks in Drafts",
-        _O.REJECTED,
-        "approval_required",
-        _WRITES,
-        codes=_codes(-2028),
+        _O.REJECTED, "approval_required", _WRITES, codes=_codes(-2028),
     ),
     ErrorCodeRow(
         "live: a mandatory user field without a value",
-        _O.REJECTED,
-        "erp_refused",
-        frozenset({Phase.PART}),
-        text=_re(r"cannot insert the value null"),
+        _O.REJECTED, "erp_refused", _PART, text=_re(r"cannot insert the value null"),
     ),
     # The rest
     ErrorCodeRow("faults: any 5xx after sending, a proxy's included", _O.UNKNOWN, phases=_WRITES, statuses=_SERVER),
-    ErrorCodeRow("guide: 4xx is a business or payload error", _O.REJECTED, "erp_refused", _WRITES),
+    ErrorCodeRow(
+        "faults: nobody knows what became of a request that timed out",
+        _O.UNKNOWN, phases=_WRITES, statuses=range(408, 409),
+    ),
+    ErrorCodeRow(
+        "live: a page of Apache's or a proxy's, B1 has not spoken",
+        _O.UNAVAILABLE, phases=_WHOLE, codes=_NO_CODE,
+    ),
+    ErrorCodeRow("guide", _O.REJECTED, "not_permitted", _WRITES, range(403, 404)),
+    ErrorCodeRow("guide: 4xx is a business or payload error, in B1's words", _O.REJECTED, "erp_refused", _WRITES),
     ErrorCodeRow("guide: a query that B1 does not take", _O.REJECTED, "erp_refused", _READ),
-)
+)  # fmt: skip
 
 # What metrics may say: everything else is "other", so that a customer's own refusal numbers make no series
 _LABELS = _codes(
-    *(301, -304, 299, 407, 201, -1, -10, -1000, -1004, -1029, -2028, -2035, -2039, -4002, -4013, -4014, -5002, -5006),
-    *(-6006, 10001153),
+    *(301, -304, 299, 407, 201, -1, -10, -1000, -1004, -1029, -1116, -2028, -2035, -2039, -4002, -4013, -4014, -5002),
+    *(-5006, -6006),
 )
 _LINE = re.compile(r"\[line:\s*(\d+)\]", re.IGNORECASE)
 
@@ -228,26 +293,14 @@ def classify(phase: Phase, status: int, code: str | int | None, text: str) -> Ve
         return Verdict(OutcomeClass.APPLIED, None, None, label)
     found = _LINE.search(text)
     line = int(found[1]) if found else None
+    ids = _message_ids(known, text)
     for row in ROWS:
-        if row.matches(phase, status, known, text):
+        if row.matches(phase, status, known, ids, text):
             return Verdict(row.outcome, row.reason, line, label)
     # 1xx and 3xx: nobody that speaks for B1 answers so
     return Verdict(OutcomeClass.UNKNOWN if phase in _WRITES else OutcomeClass.UNAVAILABLE, None, line, label)
 
 
-_QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”", re.DOTALL)
-_EMAIL = re.compile(r"[^\s<>\[\]()'\"]+@[^\s<>\[\]()'\"]+")
-_NUMBER = re.compile(r"(\A\d{4,12} - )|\+?\d[\d ()/.-]{5,}\d")  # the first group is SAP's message id
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-def redact(text: str, limit: int = 300) -> str:
-    """SAP's text without the field values that it quotes, on one line, at most `limit` characters.
-
-    Quoted passages, e-mail addresses and long numbers go (a leading message id stays); field names and line numbers
-    stay.
-    """
-    text = _CONTROL.sub(" ", text).strip()
-    text = _EMAIL.sub("…", _QUOTED.sub("'…'", text))
-    text = _NUMBER.sub(lambda found: found[1] or "…", text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def says_locked(text: str) -> bool:
+    """Whether B1's words say that somebody holds a record: -2035 alone may as well be a key that is taken."""
+    return _LOCK.search(text) is not None and _CUSTOM_TEXT.match(text) is None

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
 from connectors.sap_b1.change_set import B1Answer, B1Request
-from connectors.sap_b1.error_codes import redact
+from connectors.sap_b1.redaction import codes_of, personal_values_of, redact
 
 __all__ = [
     "AnswerUnknownError",
@@ -127,9 +127,16 @@ def _next(link: str, path: str) -> str:
 _SKIP = re.compile(r"[?&](?:\$|%24)skip=(\d+)")
 
 
-def describe(answer: B1Answer) -> str:
-    """SAP's refusal in one line without field values: for logs, letters and findings."""
+def describe(answer: B1Answer, requests: Sequence[B1Request] = ()) -> str:
+    """SAP's refusal in one line, our codes in it and nothing about people: for logs, dead letters and findings.
+
+    Args:
+        answer: The refusal.
+        requests: What was refused: its codes may stand in SAP's words, its names and addresses may not.
+    """
     code, text = answer.error
     if code is None:
         return f"HTTP {answer.status}"
-    return f"HTTP {answer.status}, code {code}: {redact(text, 240)}"
+    bodies = [request.body for request in requests]
+    words = redact(text, 240, codes_of(bodies), personal_values_of(bodies))
+    return f"HTTP {answer.status}, code {code}: {words}"

@@ -1,5 +1,6 @@
 """Writes documents to B1, each exactly once: its claim and itself in one change set. Looks up what is there already."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import Any
 from connectors.base.errors import Refusal
 from connectors.sap_b1.change_set import B1Answer, B1Request, decimal_of
 from connectors.sap_b1.claims import KS_PER_QUERY, Claim, claims_query, look_up, parse_claim
-from connectors.sap_b1.error_codes import OutcomeClass, Phase, Verdict, classify
+from connectors.sap_b1.error_codes import OutcomeClass, Phase, Verdict, classify, says_locked
 from connectors.sap_b1.order import DocumentView, OrderView, invoice_query, parse, parse_invoices, queries
 from connectors.sap_b1.service_layer import (
     AnswerUnknownError,
@@ -59,9 +60,11 @@ class Written:
         outcome: Its class; after NOT_SENT, UNAVAILABLE, LOCKED and UNKNOWN the identical request may be sent again.
         document: B1's body of the document that was made (APPLIED) or found (EXISTS).
         ref: Its place; the draft's, where only a draft was found.
-        reason: A name of `schemas.letters.REASONS` where REJECTED.
-        error: What was wrong, in our words, without field values.
+        reason: A name of `schemas.letters.REASONS` where REJECTED; where LOCKED, what it is if repeating never helps:
+            None is `item_locked`, `erp_refused` says that B1 named no lock but a key that is taken.
+        error: What was wrong, B1's words in it, nothing about people.
         line: The line that B1 named, counted from 1; None: none.
+        item: The ItemCode that the refusal is about, where B1's words or the line say so; None: nobody knows.
         sap_code: A label for metrics.
         claim: The row that stood under the main K already: its digest and version tell whose it is.
         found: For EXISTS, what stood under each K of the change set.
@@ -76,6 +79,7 @@ class Written:
     reason: str | None = None
     error: str | None = None
     line: int | None = None
+    item: str | None = None
     sap_code: str = "none"
     claim: Claim | None = None
     found: Mapping[str, Found] = field(default_factory=dict)
@@ -173,36 +177,40 @@ class B1Sink:
         verdict = classify(Phase.WRITE, answer.status, *answer.error)
         if verdict.outcome is OutcomeClass.REJECTED:
             reason = verdict.reason or "erp_refused"
-            raise Refusal("erp_refused" if reason == "approval_required" else reason, _words("Orders", answer))
+            request = B1Request("POST", "Orders", body)
+            raise Refusal("erp_refused" if reason == "approval_required" else reason, _words([request], answer))
         raise UnavailableError(f"B1 could not preview an order: {describe(answer)}")
 
     async def _refused(self, claims: Sequence[Claim], plan_requests: Sequence[B1Request], answer: B1Answer) -> Written:
         verdict = classify(Phase.PART, answer.status, *answer.error)
-        error = _words(plan_requests[-1].path if plan_requests else "a claim", answer)
+        error = _words(plan_requests, answer)
+        item = _item_of(plan_requests, verdict.line, answer.error[1])
         if not claims:
-            return _said(verdict, verdict.reason, error)
+            return _said(verdict, verdict.reason, error, item)
         main = next((claim for claim in claims if claim.state == "posted"), claims[0])
         match verdict.outcome:
             case OutcomeClass.EXISTS:
                 # The claims alone first: a lock is answered by one small read
                 if not await look_up(self._service_layer, [claim.k for claim in claims]):
-                    # -2035 without a row of ours: somebody holds a record, or an insert of the same row is under way
-                    # (T8)
-                    return Written(OutcomeClass.LOCKED, error=error, line=verdict.line, sap_code=verdict.sap_code)
+                    # -2035 without a row of ours: somebody holds a record, an insert of the same row is under way (T8),
+                    # or it is another key that is taken, which no repetition will help
+                    reason = None if says_locked(answer.error[1]) else "erp_refused"
+                    locked = replace(verdict, outcome=OutcomeClass.LOCKED)
+                    return _said(locked, reason, error, item)
                 return _adopted(claims, main, await self.look_up([claim.k for claim in claims]), verdict)
             case OutcomeClass.REJECTED if answer.error[0] == "-2028" and plan_requests:
                 entry = (await self.look_up([main.k]))[main.k]
                 if entry.claim is not None:
                     return _adopted([main], main, {main.k: entry}, verdict)
                 if entry.draft:
-                    waits = "an approval procedure of B1 made a draft of it; approve or reject the draft"
+                    waits = f"an approval procedure of B1 made a draft of it; approve or reject the draft. {error}"
                     return replace(_said(verdict, "approval_required", waits), ref=entry.ref, found={main.k: entry})
                 reason = verdict.reason if verdict.reason != "approval_required" else "erp_refused"
-                return _said(verdict, reason, error)
+                return _said(verdict, reason, error, item)
             case OutcomeClass.SESSION:
                 return Written(OutcomeClass.UNAVAILABLE, error=error, sap_code=verdict.sap_code)
             case _:
-                return _said(verdict, verdict.reason, error)
+                return _said(verdict, verdict.reason, error, item)
 
     async def _drafts(self, ks: Sequence[str], found: Mapping[str, Found]) -> dict[str, Found]:
         drafts: dict[str, Found] = {}
@@ -239,12 +247,27 @@ def _made(plan_requests: Sequence[B1Request], answers: Sequence[B1Answer]) -> Wr
     return Written(OutcomeClass.APPLIED)
 
 
-def _said(verdict: Verdict, reason: str | None, error: str) -> Written:
-    return Written(verdict.outcome, reason=reason, error=error, line=verdict.line, sap_code=verdict.sap_code)
+def _said(verdict: Verdict, reason: str | None, error: str, item: str | None = None) -> Written:
+    return Written(verdict.outcome, reason=reason, error=error, line=verdict.line, item=item, sap_code=verdict.sap_code)
 
 
-def _words(what: str, answer: B1Answer) -> str:
-    return f"B1 refused {what.partition('?')[0]}: {describe(answer)}"[:300]
+def _words(requests: Sequence[B1Request], answer: B1Answer) -> str:
+    what = requests[-1].path.partition("?")[0] if requests else "a claim"
+    return f"B1 refused {what}: {describe(answer, requests)}"[:300]
+
+
+def _item_of(requests: Sequence[B1Request], line: int | None, text: str) -> str | None:
+    """The item that a refusal is about: of the line that B1 names, else the only one, else the one in B1's words."""
+    bodies = [request.body for request in requests if request.body is not None]
+    lines = [row for body in bodies for row in body.get("DocumentLines") or body.get("StockTransferLines") or ()]
+    codes = [str(row["ItemCode"]) if row.get("ItemCode") else None for row in lines]
+    if line is not None and len(bodies) == 1 and 0 < line <= len(codes):
+        return codes[line - 1]
+    known = {code for code in codes if code is not None}
+    if len(known) == 1:
+        return known.pop()
+    named = [code for code in known if re.search(rf"(?<!\w){re.escape(code)}(?!\w)", text)]
+    return max(named, key=len, default=None)
 
 
 def _adopted(claims: Sequence[Claim], main: Claim, found: Mapping[str, Found], verdict: Verdict) -> Written:

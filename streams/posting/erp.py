@@ -26,6 +26,8 @@ from streams.telemetry.metrics import Metrics
 T = TypeVar("T")
 logger = structlog.get_logger(__name__)
 
+#: What is refused for these waits for an item of B1's.
+ITEM_REASONS = frozenset({"inactive_item", "unknown_item", "item_frozen"})
 _LOCK_BASE_S, _LOCK_CAP_S = 0.25, 10.0
 _OWN_LOCK_PATIENCE_S = 30.0  # longer than B1 goes on with a request whose client has gone
 
@@ -142,7 +144,7 @@ class Erp:
                     if (drafted := await self._drafted(claims, requests)) is not None:
                         metrics.ambiguous_resolutions(drafted.outcome.value).inc()
                         return drafted
-                case OutcomeClass.NOT_SENT | OutcomeClass.UNAVAILABLE | OutcomeClass.SESSION:
+                case OutcomeClass.NOT_SENT | OutcomeClass.UNAVAILABLE | OutcomeClass.MACHINERY | OutcomeClass.SESSION:
                     self.breaker.trip(written.error or "B1 is away")
                 case OutcomeClass.LOCKED:
                     now = self._clock.monotonic()
@@ -193,6 +195,11 @@ class Erp:
             except FatalError as exc:
                 logger.critical("held until a person acts", error=str(exc))
                 self.breaker.hold(str(exc))
+
+
+def with_words(sentence: str, written: Written) -> str:
+    """Our sentence with B1's words behind it: whoever acts needs both."""
+    return sentence if written.error is None else f"{sentence}. {written.error}"
 
 
 async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metrics) -> bool:

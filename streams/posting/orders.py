@@ -25,7 +25,7 @@ from schemas.records import Document, StockBatch
 from streams.chain.keys import invoice_key, order_key
 from streams.flow_control.lanes import Lanes
 from streams.ports import Ports
-from streams.posting.erp import Erp
+from streams.posting.erp import ITEM_REASONS, Erp, with_words
 from streams.posting.in_flight import Ended, InFlightPosting
 from streams.posting.lifecycle import Trigger
 from streams.posting.order_memory import OrderMemory
@@ -286,8 +286,13 @@ class OrderPosting:
                 return self._adopted(work, written.claim, written.cancelled, refs), None
             case OutcomeClass.LOCKED:
                 raise Refusal(
-                    "item_locked",
-                    "somebody holds one of its items, or the order, open in B1; it goes on when they let go",
+                    written.reason or "item_locked",
+                    with_words(
+                        "B1 goes on saying that something of it exists already, and has no claim of ours"
+                        if written.reason
+                        else "somebody holds one of its items, or the order, open in B1; it goes on when they let go",
+                        written,
+                    ),
                 )
             case _:
                 raise Refusal(
@@ -342,6 +347,8 @@ def _codes(event: OrderEvent, mapping: CompanyMap) -> Codes:
 
 
 def _waits_for(written: Written) -> str | None:
-    return {"period_closed": "period", "negative_stock": "stock", "approval_required": "approval"}.get(
-        written.reason or ""
-    )
+    reason = written.reason or ""
+    if reason in ITEM_REASONS and written.item is not None:
+        return f"item:{written.item}"
+    waits = {"period_closed": "period", "negative_stock": "stock", "approval_required": "approval"}
+    return {**waits, "rate_missing": "rate"}.get(reason)

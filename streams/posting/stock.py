@@ -26,7 +26,7 @@ from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slot
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments
-from streams.posting.erp import Erp
+from streams.posting.erp import ITEM_REASONS, Erp, with_words
 from streams.posting.group_commit import ALONE, MAX_NET, Freed, InFlightDocument, Pool, Waiting
 from streams.posting.in_flight import Ended, InFlightPosting
 from streams.posting.lifecycle import Trigger
@@ -318,19 +318,13 @@ class StockPosting:
         ks, lines = document.batch_ks, len(document.lines)
         if len(ks) == 1 and refused.outcome is not OutcomeClass.EXISTS:
             item = document.lines[0].item_code
-            if refused.outcome is OutcomeClass.LOCKED:
-                refusal = Refusal(
-                    "item_locked",
-                    f"item {item!r} is held by somebody in B1; it goes on when they let go",
-                    waits_for=f"item:{item}",
-                )
+            if refused.outcome is OutcomeClass.LOCKED and refused.reason is None:
+                sentence = f"item {item!r} is held by somebody in B1; it goes on when they let go"
+                refusal = Refusal("item_locked", with_words(sentence, refused), waits_for=f"item:{item}")
             else:
-                waits = (
-                    f"item:{item}" if refused.reason in ("inactive_item", "unknown_item", "negative_stock") else None
-                )
-                refusal = Refusal(
-                    refused.reason or "erp_refused", refused.error or "B1 refused the document", waits_for=waits
-                )
+                reason = refused.reason or "erp_refused"
+                waits = f"item:{item}" if reason in ITEM_REASONS or reason == "negative_stock" else None
+                refusal = Refusal(reason, refused.error or "B1 refused the document", waits_for=waits)
             return Freed({}, {ks[0]: refusal})
         limit = ALONE if lines == 1 else max(1, lines // 2)
         await self._master.forget(Codes(items=frozenset(line.item_code for line in document.lines)))

@@ -25,7 +25,7 @@ CLASSES = tuple(outcome.value for outcome in OutcomeClass)
 #: SAP's codes that get a series of their own; those of connectors/sap_b1/error_codes.py.
 SAP_CODES = (
     *("301", "-304", "299", "407", "201", "-1", "-10", "-1000", "-1004", "-1029", "-2028", "-2035", "-2039", "-4002"),
-    *("-4013", "-4014", "-5002", "-5006", "-6006", "10001153"),
+    *("-4013", "-4014", "-5002", "-5006", "-6006", "-1116"),
     *("none", "other"),
 )
 OUTCOMES = ("created", "adopted", "adopted_cancelled", "no_op", "parked", "held", "dead")

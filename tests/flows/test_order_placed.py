@@ -100,9 +100,9 @@ async def test_a_foreign_order_is_compared_in_its_own_currency(world: World) -> 
     assert (document["DocCurrency"], document["DocTotalFc"], document["DocTotal"]) == ("EUR", "24", "20.4")
 
 
-async def test_a_foreign_currency_without_a_rate_is_refused_by_b1(world: World) -> None:
+async def test_a_foreign_currency_without_a_rate_waits_for_the_rate(world: World) -> None:
     await world.says("shop", order("1", currency="EUR"))
-    await world.letter("erp_refused")
+    await world.letter("rate_missing")
     assert not world.documents("Orders")
 
 

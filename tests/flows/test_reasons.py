@@ -47,7 +47,7 @@ CONTRACT = {
     },
 }
 #: Reasons whose flows are elsewhere than in this folder.
-ELSEWHERE = {"erp_cannot", "poison", "item_frozen", "rate_missing"}
+ELSEWHERE = {"erp_cannot", "poison"}
 
 
 def asked_for() -> set[str]:

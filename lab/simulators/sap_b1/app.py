@@ -23,7 +23,7 @@ from lab.simulators.sap_b1.server import ServerState
 from lab.simulators.sap_b1.sessions import end_session, login, session_of
 from lab.simulators.sap_b1.settings import ServiceLayerSettings
 from lab.simulators.sap_b1.state.company import Company
-from lab.simulators.sap_b1.state.messages import refusal
+from lab.simulators.sap_b1.state.messages import NodeDiedError, refusal
 from lab.simulators.sap_b1.wire.multipart import Part, batch_parts, below_root, requests_of
 from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, html_reply, json_reply
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
@@ -136,11 +136,14 @@ class ServiceLayerApp:
             self.server.late.add(task)
             task.add_done_callback(self.server.late.discard)
             raise _DropConnectionError
-        if self.server.settings.serialise_sessions:
-            async with session.turn:
+        try:
+            if self.server.settings.serialise_sessions:
+                async with session.turn:
+                    reply = await execute(self.server, call, version, resource, parts, session, fault)
+            else:
                 reply = await execute(self.server, call, version, resource, parts, session, fault)
-        else:
-            reply = await execute(self.server, call, version, resource, parts, session, fault)
+        except NodeDiedError:
+            return html_reply(502)
         return self._spoil(reply, fault)
 
     def _spoil(self, reply: B1Reply, fault: InjectedFault | None) -> B1Reply:

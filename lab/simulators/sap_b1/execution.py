@@ -12,7 +12,7 @@ from lab.simulators.sap_b1.faults import FaultKind, InjectedFault
 from lab.simulators.sap_b1.server import ServerState, Session
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.locks import lock_cause
-from lab.simulators.sap_b1.state.messages import LedgerAnswer, RefusedError, Request, refusal
+from lab.simulators.sap_b1.state.messages import LedgerAnswer, NodeDiedError, RefusedError, Request, refusal
 from lab.simulators.sap_b1.wire.multipart import ChangeSet, Part, change_set_part, http_part, multipart, requests_of
 from lab.simulators.sap_b1.wire.replies import B1Reply, HttpCall, answer_reply, common_headers, read_json
 
@@ -42,6 +42,8 @@ def _business_refusal(fault: InjectedFault | None) -> LedgerAnswer | None:
             return refusal(-2039, text)
         case FaultKind.CLOSED_PERIOD:
             return refusal(-4013, "Posting period locked; specify an alternative date")
+        case FaultKind.MACHINERY:
+            return refusal(-1116, "Could not commit transaction: Error -1 detected during transaction")
         case FaultKind.ERROR:
             return refusal(fault.code, fault.text, fault.status)
         case _:
@@ -172,7 +174,8 @@ async def commit_late(
 ) -> None:
     if not fault.holds:
         await server.sleep(fault.after_s)
-    await execute(server, call, version, resource, parts, session, fault)
+    with suppress(NodeDiedError):  # nobody waits for the answer
+        await execute(server, call, version, resource, parts, session, fault)
 
 
 async def _run_batch(

@@ -44,6 +44,8 @@ class FaultKind(StrEnum):
     """The answer takes `after_s` longer."""
     CLOSED_PERIOD = "closed_period"
     """-4013; nothing happened."""
+    MACHINERY = "machinery"
+    """-1116 under HTTP 400, as if it were a refusal: the Service Layer's process is broken; nothing happened."""
     ERROR = "error"
     """`status`, `code`, `text`; nothing happened unless `commit`."""
 
@@ -66,6 +68,7 @@ _SCOPES: Final[Mapping[FaultKind, _RateScope]] = {
     FaultKind.APPROVAL: "documents",
     FaultKind.SLOW: "all",
     FaultKind.CLOSED_PERIOD: "documents",
+    FaultKind.MACHINERY: "writes",
     FaultKind.ERROR: "all",
 }
 _DOCUMENTS: Final = frozenset(

@@ -174,6 +174,17 @@ class TestSessions:
         assert server.logins == 2
         await layer.close()
 
+    @pytest.mark.parametrize("number", [301, 407])
+    async def test_a_customers_own_refusal_number_asks_for_no_new_login(self, number: int) -> None:
+        error = {"error": {"code": str(number), "message": f"({number}) order without a channel"}}
+        server = Server(lambda _: batch(error, status=400))
+        layer = connect(server)
+        for _ in range(3):
+            (answer,) = await layer.change_set(CLAIM)
+            assert answer.error[0] == str(number)
+        assert (server.logins, server.logouts) == (1, [])
+        await layer.close()
+
     async def test_a_session_refused_right_after_its_login_is_not_asked_for_again_and_again(self) -> None:
         server = Server(lambda _: refusal(401, 301))
         layer = connect(server)

@@ -11,7 +11,15 @@ from lab.simulators.sap_b1.state.drafts import keep_draft, preview
 from lab.simulators.sap_b1.state.kinds import KINDS
 from lab.simulators.sap_b1.state.locks import refuse_locked, work_of
 from lab.simulators.sap_b1.state.master_data import create_master, patch_master
-from lab.simulators.sap_b1.state.messages import DraftedError, Json, Key, LedgerAnswer, RefusedError, Request
+from lab.simulators.sap_b1.state.messages import (
+    DraftedError,
+    Json,
+    Key,
+    LedgerAnswer,
+    NodeDiedError,
+    RefusedError,
+    Request,
+)
 from lab.simulators.sap_b1.state.metadata import MASTERS
 from lab.simulators.sap_b1.state.paths import key_text, resolve_reference, split_path
 from lab.simulators.sap_b1.state.services import call_service
@@ -42,7 +50,7 @@ def apply(db: Database, requests: Sequence[Request], holder: str | None = None) 
         if db.locks:
             refuse_locked(db, work_of(db, requests), holder)
         for request in requests:
-            answer = _run(db, request, made)
+            answer = _run(db, request, made, alone=len(requests) == 1)
             answers.append(answer)
             if request.content_id is not None and (place := answer.headers.get("Location")):
                 made[request.content_id] = place
@@ -61,7 +69,7 @@ def apply(db: Database, requests: Sequence[Request], holder: str | None = None) 
     return answers
 
 
-def _run(db: Database, request: Request, made: Mapping[str, str]) -> LedgerAnswer:
+def _run(db: Database, request: Request, made: Mapping[str, str], *, alone: bool) -> LedgerAnswer:
     path = request.path
     if path.lstrip("/").startswith("$") or "/$" in path:
         path = resolve_reference(path, made)
@@ -78,7 +86,7 @@ def _run(db: Database, request: Request, made: Mapping[str, str]) -> LedgerAnswe
         if tail is not None:
             return act(db, entity, key, tail)
         if key is None:
-            return _create(db, entity, body, request.headers)
+            return _create(db, entity, body, request.headers, alone=alone)
     elif method in ("PATCH", "MERGE") and key is not None and tail is None:
         _patch(db, entity, key, body, request.headers)
         return LedgerAnswer(204)
@@ -97,7 +105,9 @@ def _match_etag(db: Database, entity: str, key: Key, headers: Mapping[str, str])
         raise RefusedError(-2039, text, 412)
 
 
-def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> LedgerAnswer:
+def _create(
+    db: Database, entity: str, body: Mapping[str, Any], headers: Mapping[str, str], *, alone: bool
+) -> LedgerAnswer:
     silent = "return-no-content" in headers.get("prefer", "")
     place: str
     row: Json | None
@@ -110,6 +120,7 @@ def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping
             keep_draft(db, entity, body)
             return LedgerAnswer(204, None, {"Preference-Applied": "return-no-content"})
         row = create_document(db, kind, body)
+        _notify(db, entity, body, alone=alone)
         place, row = f"{entity}({row['DocEntry']})", None if silent else view_of(db, entity, row)
         etag = db.etag(entity, db.numbers[entity])
     elif entity in db.tables:
@@ -130,6 +141,21 @@ def _create(db: Database, entity: str, body: Mapping[str, Any], headers: Mapping
     return LedgerAnswer(
         201, {"@odata.context": f"$metadata#{entity}/$entity", "@odata.etag": etag, **(row or {})}, result
     )
+
+
+def _notify(db: Database, entity: str, body: Mapping[str, Any], *, alone: bool) -> None:
+    """What the customer's notification procedure says to a document that B1 itself would take."""
+    for rule in db.rules.notification:
+        if rule.entity == entity and (not rule.contains or rule.contains in _text_of(body)):
+            if rule.breaks and not alone:
+                raise NodeDiedError
+            raise RefusedError(-5002, f"({rule.number}) {rule.text}")
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(_text_of(member) for member in value.values())
+    return "\n".join(map(_text_of, value)) if isinstance(value, list) else str(value)
 
 
 def _patch(db: Database, entity: str, key: Key, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:

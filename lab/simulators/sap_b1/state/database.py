@@ -33,6 +33,7 @@ _BACKED_UP: Final = (
     "defaults",
     "periods",
     "rates",
+    "frozen",
 )
 
 
@@ -48,6 +49,7 @@ class Database:
         self.clock = clock
         self.rules = rules
         self.periods: list[Period] = []
+        self.frozen: set[tuple[str, str]] = set()  # (item, warehouse): in a stock count with Freeze
         self.rates: dict[str, list[tuple[date, Decimal]]] = {}
         self.counters: dict[str, int | float] = dict.fromkeys(
             (

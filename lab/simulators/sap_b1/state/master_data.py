@@ -36,6 +36,7 @@ def load_master_data(db: Database, data: Mapping[str, Any]) -> None:
             `stock`: [{"item", "warehouse", "quantity", "batch"?, "serials"?}] (adds to what is there, recorded as a
             movement of object 0), `rates`: {"EUR": "0.85"} or {"EUR": [{"from": "2026-01-01", "rate": "0.85"}]}
             (local per foreign unit), `periods`: [{"start", "end", "locked"}] (none: every date is open),
+            `frozen`: [{"item", "warehouse"}] (what stock counts with Freeze hold now, all of it),
             `rules`: fields of `Rules`. A VAT group may say `Rate` instead of `VatGroups_Lines`.
 
     Raises:
@@ -52,6 +53,8 @@ def load_master_data(db: Database, data: Mapping[str, Any]) -> None:
                 Period(read_day(row["start"], "start"), read_day(row["end"], "end"), bool(row.get("locked")))
                 for row in rows
             ]
+        elif entity == "frozen":
+            db.frozen = {(row["item"], row["warehouse"]) for row in rows}
         elif entity == "rates":
             for currency, steps in rows.items():
                 listed = steps if isinstance(steps, list) else [{"from": "1900-01-01", "rate": steps}]

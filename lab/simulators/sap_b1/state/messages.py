@@ -56,6 +56,10 @@ class RefusedError(Exception):
         return refusal(self.code, self.text, self.status)
 
 
+class NodeDiedError(Exception):
+    """The node of the Service Layer that served the request has died of it: Apache answers in its place."""
+
+
 class DraftedError(RefusedError):
     """An approval procedure made a draft of a document; -2028 is all that the caller learns (API reference)."""
 

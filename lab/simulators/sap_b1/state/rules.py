@@ -7,6 +7,25 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationRule:
+    """A line of the customer's SBO_SP_TransactionNotification: new documents of an entity set that it refuses.
+
+    Attributes:
+        entity: Entity set, `Orders`.
+        contains: Text that stands somewhere in the document as it was sent; empty: in every one.
+        number: The procedure's own number, and `text` its own words: B1 answers `(number) text`.
+        text: Any words.
+        breaks: In a change set B1's node dies of the refusal, and Apache answers 502 (B1SLayer#18).
+    """
+
+    entity: str
+    contains: str = ""
+    number: int = 1
+    text: str = "refused"
+    breaks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The company's settings: what an administrator of B1 can choose, and what public sources leave open.
 
@@ -24,6 +43,7 @@ class Rules:
         amounts_in_document_currency: whether `LineTotal`, `TaxTotal`, freight and `TaxSum` sent in a foreign-currency
             document are in its currency (else in local currency); public sources are silent.
         credit_on_delivery: whether a credit memo may be based on a delivery.
+        notification: what the customer's notification procedure refuses.
         approval: entity sets whose new documents become drafts.
         approval_keeps_draft: whether the draft survives when its change set is rolled back (sources are silent).
     """
@@ -40,12 +60,15 @@ class Rules:
     orders_lock_items: bool = True
     amounts_in_document_currency: bool = True
     credit_on_delivery: bool = True
+    notification: tuple[NotificationRule, ...] = ()
     approval: frozenset[str] = frozenset()
     approval_keeps_draft: bool = True
 
     def changed(self, changes: Mapping[str, Any]) -> "Rules":
         """These rules with some fields replaced, from JSON."""
         values: dict[str, Any] = dict(changes)
+        if "notification" in values:
+            values["notification"] = tuple(NotificationRule(**one) for one in values["notification"])
         if "approval" in values:
             values["approval"] = frozenset(values["approval"])
         return replace(self, **values)

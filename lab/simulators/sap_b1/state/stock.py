@@ -77,6 +77,8 @@ def book(
 ) -> None:
     """One stock movement: `change` > 0 comes in, < 0 goes out."""
     code, where = item["ItemCode"], kind.table + "1"
+    if (code, warehouse) in db.frozen:
+        raise RefusedError(-10, f"131 - Item {code} is frozen in warehouse {warehouse}")
     if batch is not None and item["SRIAndBatchManageMethod"] != "bomm_OnReleaseOnly":
         key = (code, warehouse, batch)
         held = db.batches.get(key)

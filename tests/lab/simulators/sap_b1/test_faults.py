@@ -9,6 +9,25 @@ from lab.simulators.wire import ConnectionDroppedError
 from tests.lab.simulators.sap_b1.http import World, claimed, code, issue, order, request_part, send_batch
 
 
+async def test_machinery_that_fails_says_so_under_400_and_does_nothing(world: World) -> None:
+    world.faults.script("machinery", method="POST", path="Orders")
+    text = (await send_batch(world, claimed("K"))).text
+    assert ("400 Bad Request" in text, '"code":"-1116"' in text) == (True, True)
+    assert (world.company.ledger()["documents"], world.company.ledger()["claims"]) == ([], [])
+
+
+async def test_the_notification_procedure_refuses_in_its_own_words_or_kills_the_node(world: World) -> None:
+    world.company.load({"rules": {"notification": [{"entity": "Orders", "contains": "A1", "number": 7, "text": "no"}]}})
+    assert '"message":"(7) no"' in (await send_batch(world, claimed("K"))).text
+    rule = {"entity": "Orders", "contains": "A1", "breaks": True}
+    world.company.load({"rules": {"notification": [rule]}})
+    reply = await send_batch(world, claimed("K"))
+    assert (reply.status_code, "Proxy Error" in reply.text) == (502, True)
+    assert (world.company.ledger()["documents"], world.company.ledger()["claims"]) == ([], [])
+    world.company.load({"rules": {"notification": [{**rule, "contains": "B9"}]}})
+    assert (await send_batch(world, claimed("K"))).text.count("201 Created") == 2
+
+
 async def test_a_reply_lost_before_commit_leaves_nothing(world: World) -> None:
     world.faults.script("lost_reply_before_commit", method="POST", path="Orders")
     assert (await world.client.get("Items")).status_code == 200

@@ -26,6 +26,17 @@ def test_an_item_without_stock_is_refused_in_stock_documents(company: Company) -
     assert (answer.code, "not defined as an inventory item" in answer.text) == (-10, True)
 
 
+def test_an_item_that_a_stock_count_holds_moves_neither_in_nor_out_of_that_warehouse(company: Company) -> None:
+    company.load({"frozen": [{"item": "A1", "warehouse": "LON1"}]})
+    for entity in ("InventoryGenEntries", "InventoryGenExits"):
+        answer = post(company, entity, {"DocumentLines": [line(AccountCode="4000")]})
+        assert (answer.code, answer.text) == (-10, "131 - Item A1 is frozen in warehouse LON1")
+    made(post(company, "Orders", order(line())))
+    made(post(company, "InventoryGenEntries", {"DocumentLines": [line("A2", AccountCode="4000")]}))
+    company.load({"frozen": []})
+    made(post(company, "InventoryGenExits", {"DocumentLines": [line(AccountCode="5100")]}))
+
+
 def test_negative_stock_is_refused_with_minus_10_where_the_company_blocks_it(company: Company) -> None:
     answer = post(company, "InventoryGenExits", {"DocumentLines": [line(quantity=101)]})
     assert (answer.code, "Quantity falls into negative inventory" in answer.text) == (-10, True)
