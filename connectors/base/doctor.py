@@ -1,10 +1,12 @@
-"""What the doctors of all vendors share. A doctor looks and writes nothing; what it cannot see is a finding too.
+"""What the doctors of all vendors share.
 
-async with examination(clock, lambda wire: VeeqoClient(settings, clock, wire), transport) as (exam, client):
-if await exam.check("credentials", lambda: _ask_warehouses(client)):
-exam.check_clock()
-...
-return exam.findings
+A doctor looks and writes nothing. What it could not ask is a finding too, and never one that something is wrong.
+
+    async with examination(clock, lambda wire: VeeqoClient(settings, clock, wire), transport) as (exam, client):
+        if await exam.check("credentials", lambda: _ask_warehouses(client)):
+            exam.check_clock()
+        ...
+        return exam.findings
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -15,7 +17,7 @@ from typing import Protocol, TypeVar
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.errors import ConnectorError
+from connectors.base.errors import ConnectorError, OutcomeUnknownError, RetriableError
 from connectors.base.http import http_date
 
 #: Signed requests are refused beyond some minutes, and "a day ahead" is judged by our clock: this is well below.
@@ -29,15 +31,20 @@ class Finding:
 
     Attributes:
         name: Of the check.
-        ok: Whether it is as it must be.
+        ok: Whether it is as it must be; None: it could not be asked, so nothing is known of it.
         detail: What was found; no secrets, no personal data.
         remedy: What to do; empty where nothing is.
     """
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
     remedy: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """For people."""
+        return "could not ask" if self.ok is None else "ok" if self.ok else "NOT OK"
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
@@ -95,7 +102,7 @@ class Examination:
     async def check(self, name: str, check: Callable[[], Awaitable[str]], remedy: str = "") -> bool:
         """Do a check, see `look`; whether it is as it must be."""
         self.findings.append(await look(name, check, remedy))
-        return self.findings[-1].ok
+        return self.findings[-1].ok is True
 
     def note(self, name: str, detail: str) -> None:
         """Something that is as it must be."""
@@ -104,6 +111,10 @@ class Examination:
     def fail(self, name: str, detail: str, remedy: str) -> None:
         """Something that is not."""
         self.findings.append(Finding(name, False, detail, remedy))
+
+    def failed(self, name: str, error: ConnectorError, remedy: str = "") -> None:
+        """Something that could not be seen, or is not as it must be, by what kept us from it, see `of_error`."""
+        self.findings.append(of_error(name, error, remedy))
 
     def check_clock(self) -> None:
         """Compare the clocks, where the vendor has answered at all."""
@@ -146,8 +157,21 @@ async def look(name: str, check: Callable[[], Awaitable[str]], remedy: str = "")
     try:
         return Finding(name, True, await check())
     except ConnectorError as error:
-        what, _, own = str(error).partition("; ")
-        return Finding(name, False, what, own or remedy or "fix what it says, and run streams doctor again")
+        return of_error(name, error, remedy)
+
+
+def of_error(name: str, error: ConnectorError, remedy: str = "") -> Finding:
+    """What an error says of a check: an outside system that is away or busy says nothing of what was asked.
+
+    Args:
+        name: Of the finding.
+        error: What was raised by the question.
+        remedy: Where the error does not say it.
+    """
+    what, _, own = str(error).partition("; ")
+    if isinstance(error, RetriableError | OutcomeUnknownError):
+        return Finding(name, None, what, own or "run streams doctor again when it answers")
+    return Finding(name, False, what, own or remedy or "fix what it says, and run streams doctor again")
 
 
 def places(wanted: Iterable[str], there: Mapping[str, str], where: str) -> Finding:

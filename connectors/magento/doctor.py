@@ -77,7 +77,7 @@ async def _check_sources(
     try:
         listing = await client.search("shipments", [], ("entity_id",), settings.page_size)
     except ConnectorError as error:
-        return exam.fail("places", str(error), "fix it, and run streams doctor again")
+        return exam.failed("places", error)
     found = [_source_of(row.fields) for row in listing.rows]
     codes = {code for code in found if code is not None}
     unmapped, nameless = sorted(codes - wanted - ours), found.count(None)

@@ -10,7 +10,14 @@ from connectors.base.clock import Clock
 from connectors.base.errors import OutcomeUnknownError, RetriableError
 from connectors.sap_b1.change_set import B1Answer, B1Request
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
-from connectors.sap_b1.service_layer import AnswerUnknownError, ServiceLayer, describe, quote_literal, read_rows
+from connectors.sap_b1.service_layer import (
+    AnswerUnknownError,
+    ServiceLayer,
+    UnavailableError,
+    describe,
+    quote_literal,
+    read_rows,
+)
 
 T = TypeVar("T")
 
@@ -175,6 +182,7 @@ class ClaimProof:
 
 
 _ROWS = 10
+_ANSWERS = (OutcomeClass.EXISTS, OutcomeClass.REJECTED)
 
 
 async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> ClaimProof:
@@ -198,12 +206,12 @@ async def prove(service_layer: ServiceLayer, clock: Clock, token: str) -> ClaimP
     try:
         answers, one_ms = await _timed(service_layer, clock, [first.request()])
         # The token is ours alone: a row that is there already was written by a try whose answer was lost.
-        if not (answers[0].ok or _exists(answers[0])):
+        if not (_final(answers[0]).ok or _exists(answers[0])):
             return ClaimProof(False, False, None, f"no claim row can be written: {describe(answers[0])}")
         measured = answers[0].ok
-        again = (await insist(partial(service_layer.change_set, [first.request()])))[0]
+        again = _final((await insist(partial(service_layer.change_set, [first.request()])))[0])
         exists = _exists(again)
-        refused = (await insist(partial(service_layer.change_set, [dropped.request(), never])))[-1]
+        refused = _final((await insist(partial(service_layer.change_set, [dropped.request(), never])))[-1])
         left = await look_up(service_layer, [first.k, dropped.k])
         answers, many_ms = await _timed(service_layer, clock, [claim.request() for claim in many])
         row_ms = max(0.0, (many_ms - one_ms) / (_ROWS - 1)) if measured and answers[-1].ok else None
@@ -246,6 +254,17 @@ async def insist(write: Callable[[], Awaitable[T]]) -> T:
 
 def _exists(answer: B1Answer) -> bool:
     return classify(Phase.PART, answer.status, *answer.error).outcome is OutcomeClass.EXISTS
+
+
+def _final(answer: B1Answer) -> B1Answer:
+    """The answer, where it is one to what was asked.
+
+    Raises:
+        UnavailableError: B1 was busy, locked or out of order: nothing is known of the claim.
+    """
+    if not answer.ok and classify(Phase.PART, answer.status, *answer.error).outcome not in _ANSWERS:
+        raise UnavailableError(f"B1 did not take part in the proof: {describe(answer)}")
+    return answer
 
 
 async def _sweep(service_layer: ServiceLayer, ks: Sequence[str]) -> None:

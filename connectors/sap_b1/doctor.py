@@ -1,6 +1,7 @@
 """What a company's B1 really does: the claim table is there, and works; amounts are taken as sent; what it costs."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -8,7 +9,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from connectors.base.clock import Clock, SystemClock
-from connectors.base.doctor import Finding
+from connectors.base.doctor import Finding, of_error
 from connectors.base.errors import ConnectorError
 from connectors.sap_b1 import claims
 from connectors.sap_b1.change_set import decimal_of
@@ -43,7 +44,7 @@ async def run(
     """
     clock = clock or SystemClock()
     findings: list[Finding] = []
-    tier = None
+    tier, step = None, "reachable"
     try:
         reached = await service_layer.ping()
         findings.append(
@@ -54,8 +55,10 @@ async def run(
                 "" if reached else "check service_layer_url, the network and the Service Layer's services",
             )
         )
+        step = "login"
         gone = lacking = await claims.missing(service_layer)
         findings.append(Finding("login", True, f"user {settings.username} may read"))
+        step = "claim_table"
         if install and lacking:
             await claims.install(service_layer)
             gone = await claims.missing(service_layer)
@@ -69,29 +72,33 @@ async def run(
                 "run streams doctor --install with a superuser of B1" if gone else "",
             )
         )
+        step = "second_claim_refused"
         if not gone:
             proof = await claims.prove(service_layer, clock, token or secrets.token_hex(8))
             tier = "claim" if proof.second_refused and proof.rolls_back else None
             findings += _proven(proof)
+        step = "totals_as_sent"
         findings.append(await _totals(service_layer, settings, clock))
     except claims.InstallError as error:
         findings.append(
             Finding("claim_table", False, str(error), "run streams doctor --install with a superuser of B1")
         )
     except ConnectorError as error:
-        names = ("reachable", "login", "claim_table", "totals_as_sent")
-        name = next(name for name in (*names, "service_layer") if name not in {finding.name for finding in findings})
-        findings.append(Finding(name, False, str(error), "fix what it says and run streams doctor again"))
-    tier_ok = tier == settings.idempotency
-    findings.append(
-        Finding(
-            "tier",
-            tier_ok,
-            f"{tier or 'none'}, configured is {settings.idempotency}",
-            "" if tier_ok else "fix the findings above: without the claim a document could be written twice",
-        )
-    )
+        findings.append(of_error(step, error))
+    findings.append(_tier(tier, settings.idempotency, findings))
     return Diagnosis(tuple(findings), tier)
+
+
+def _tier(tier: str | None, configured: str, findings: Sequence[Finding]) -> Finding:
+    detail = f"{tier or 'none'}, configured is {configured}"
+    if tier == configured:
+        return Finding("tier", True, detail)
+    known = {finding.name: finding.ok for finding in findings}
+    if known.get("claim_table") is False or known.get("second_claim_refused") is not None:
+        return Finding(
+            "tier", False, detail, "fix the findings above: without the claim a document could be written twice"
+        )
+    return Finding("tier", None, f"not proven, configured is {configured}", "see the findings above")
 
 
 def _proven(proof: claims.ClaimProof) -> list[Finding]:

@@ -107,7 +107,7 @@ async def _check_places(
     try:
         rows = await client.pages(LOCATIONS, {}, ("locations",), 50) or []
     except ConnectorError as error:
-        exam.fail("places", str(error), _APP)
+        exam.failed("places", error, _APP)
         return
     there = {str(row.get("id")).rpartition("/")[2]: row for row in rows if isinstance(row, Mapping)}
     asked = {*wanted, *settings.stock_locations} - {NO_LOCATION}

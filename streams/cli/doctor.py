@@ -25,9 +25,7 @@ def run(
         }
         shell.print_json({"ok": is_well, "findings": parts})
     else:
-        rows = [
-            (part, f.name, "ok" if f.ok else "NOT OK", f.detail, f.remedy) for part, each in found.items() for f in each
-        ]
+        rows = [(part, f.name, f.verdict, f.detail, f.remedy) for part, each in found.items() for f in each]
         shell.print_table(["part", "check", "", "found", "what to do"], rows)
     if not is_well:
         raise typer.Exit(1)

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.base.doctor import Finding
+from connectors.base.doctor import Finding, look
+from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
 from connectors.ims import doctor as ims
 from connectors.magento import doctor as magento
 from connectors.registry import KINDS
@@ -283,3 +284,19 @@ async def test_an_inbox_that_is_there_says_what_waits_and_one_that_is_not_is_a_f
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_has_a_doctor(kind):
     assert KINDS[kind].doctor is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "ok"),
+    [
+        (RetriableError("the shop does not answer"), None),
+        (OutcomeUnknownError("no answer"), None),
+        (FatalError("the shop refuses the token; make another"), False),
+    ],
+)
+async def test_what_could_not_be_asked_is_neither_well_nor_wrong(error, ok):
+    async def ask():
+        raise error
+
+    found = await look("credentials", ask)
+    assert (found.ok, bool(found.remedy)) == (ok, True)

@@ -123,6 +123,40 @@ async def test_a_b1_that_does_not_let_us_in_is_a_finding(
     diagnosis = await doctor.run(Shut(), settings, install=True, clock=clock)  # type: ignore[arg-type]
     assert bad(diagnosis)["login"] == str(error)
     assert diagnosis.tier is None
+    found = {finding.name: finding for finding in diagnosis.findings}
+    assert found["login"].ok is (None if isinstance(error, UnavailableError) else False)
+    assert found["tier"].ok is None
+    assert "twice" not in "".join(f"{finding.detail}{finding.remedy}" for finding in diagnosis.findings)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {
+            "kind": FaultKind.ERROR,
+            "method": "POST",
+            "path": "U_STREAMS_CLAIM",
+            "status": 429,
+            "code": -1,
+            "text": "busy",
+        },
+        {
+            "kind": FaultKind.ERROR,
+            "method": "POST",
+            "path": "Orders",
+            "status": 400,
+            "code": -2038,
+            "text": "Internal error (-2038) occurred",
+        },
+    ],
+)
+async def test_a_proof_that_b1_was_too_busy_for_is_no_finding_against_it(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, faults: FaultPlan, fault: dict[str, Any]
+) -> None:
+    faults.script(**fault, times=100)
+    diagnosis = await doctor.run(service_layer, settings, install=False, clock=clock)
+    found = {finding.name: finding.ok for finding in diagnosis.findings}
+    assert (found["second_claim_refused"], found["tier"], diagnosis.ok) == (None, None, False)
 
 
 async def test_lost_answers_do_not_keep_the_doctor_from_installing_and_proving(

@@ -46,3 +46,17 @@ def test_kafka_away_is_a_finding_and_b1_is_examined_all_the_same(
     assert ran.code == 1
     assert [finding["ok"] for finding in ran.data["findings"]["kafka"]] == [False]
     assert asked == [True]
+
+
+def test_what_could_not_be_asked_is_said_as_that(
+    streams: Streams, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(_service_layer: Any, _settings: Any, install: bool) -> Diagnosis:
+        return Diagnosis((Finding("tier", None, "not proven", "again later"),), None)
+
+    monkeypatch.setattr(doctor, "run", run)
+    ran = streams("doctor")
+    assert ran.code == 1
+    assert "could not ask" in ran.out
+    ran = streams("doctor", "--json")
+    assert (ran.data["ok"], ran.data["findings"]["acme"][0]["ok"]) == (False, None)
