@@ -19,6 +19,9 @@ class Topic:
     retention_days: int | Literal["horizon"] | None = None  # None: no time limit; horizon: dedupe horizon + 7
     compact: bool = False
     max_message_bytes: int = 1_048_576
+    #: Records bear the time at which the broker took them: a cancellation waits for what was published before it, and
+    #: two publishers' clocks cannot say that (architecture section 15.3).
+    broker_time: bool = False
 
     def config(self, horizon_days: int) -> dict[str, str]:
         """The broker's settings of this topic, for a dedupe horizon of so many days."""
@@ -27,7 +30,7 @@ class Topic:
             "cleanup.policy": "compact" if self.compact else "delete",
             "retention.ms": "-1" if days is None else str(days * DAY_MS),
             "max.message.bytes": str(self.max_message_bytes),
-            "message.timestamp.type": "CreateTime",
+            "message.timestamp.type": "LogAppendTime" if self.broker_time else "CreateTime",
             # A state that a paused poster has overwritten is written again by its owner within seconds, if it is still
             # there.
             **({"min.compaction.lag.ms": str(DAY_MS)} if self.compact else {}),
@@ -47,7 +50,7 @@ def event_type(topic: str) -> str:
 
 
 TOPICS: tuple[Topic, ...] = (
-    *(Topic(name, event_type(name), "source order id", "facts", 14) for name in ORDER_FACTS),
+    *(Topic(name, event_type(name), "source order id", "facts", 14, broker_time=True) for name in ORDER_FACTS),
     Topic("stock-adjusted", "stock_adjusted", "source sku", "facts", 14),
     Topic("stock-sealed", "sealed_epoch", "input partition", "facts", "horizon", max_message_bytes=4_194_304),
     Topic("erp-orders", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),

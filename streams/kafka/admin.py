@@ -1,6 +1,6 @@
 """Groups and topics: what is committed, what exists, how it is set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -11,6 +11,9 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from connectors.base.errors import log_error
 from streams.kafka.connection import Connection
 from streams.kafka.log import BrokerTopic, Committed
+
+#: Kafka's ConfigSource: DYNAMIC_TOPIC_CONFIG.
+_MADE_FOR_THE_TOPIC = 1
 
 
 class Admin:
@@ -88,6 +91,37 @@ class Admin:
             name: BrokerTopic(name, len(partitions), min(len(p["replicas"]) for p in partitions), configs[name])
             for name, partitions in there.items()
         }
+
+    async def configure(self, topic: str, configs: Mapping[str, str]) -> None:
+        """Set these settings of a topic and wait until the broker shows them; the others stay as they are.
+
+        The request replaces all settings that were made for the topic (aiokafka has no incremental one), so those are
+        read first and sent along.
+        """
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)  # type: ignore[no-untyped-call]  # aiokafka has no types
+        answers = await self._connection.ask("read topic settings", lambda: self._client.describe_configs([resource]))
+        made = {
+            name: value
+            for answer in answers
+            for _code, _message, _kind, _name, entries in answer.resources
+            for name, value, _read_only, source, *_ in entries
+            if source == _MADE_FOR_THE_TOPIC
+        }
+        changed = ConfigResource(ConfigResourceType.TOPIC, topic, configs={**made, **configs})  # type: ignore[no-untyped-call]  # aiokafka has no types
+        answers = await self._connection.ask(f"configure {topic}", lambda: self._client.alter_configs([changed]))
+        for answer in answers:
+            for code, message, *_ in answer.resources:
+                if code:
+                    error = for_code(code)
+                    raise log_error(
+                        f"cannot configure {topic}: {error.__name__} {message or ''}", retriable=error.retriable
+                    )
+
+        async def are_shown() -> None:
+            if not configs.items() <= (await self.describe([topic]))[topic].configs.items():
+                raise TimeoutError(f"{topic}: not set yet")
+
+        await self._connection.ask(f"wait for the settings of {topic}", are_shown)
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         wanted = {TopicPartition(topic, partition): RecordsToDelete(before)}  # type: ignore[no-untyped-call]  # aiokafka has no types

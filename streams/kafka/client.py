@@ -250,6 +250,9 @@ class KafkaLog:
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         return await self._admin.describe(names)
 
+    async def configure(self, topic: str, configs: Mapping[str, str]) -> None:
+        await self._admin.configure(topic, configs)
+
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         await self._admin.delete_records(topic, partition, before)
 

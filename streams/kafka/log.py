@@ -98,6 +98,9 @@ class Log(Protocol):
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         """Topics as they are; those that do not exist are left out."""
 
+    async def configure(self, topic: str, configs: Mapping[str, str]) -> None:
+        """Set these settings of a topic; the others stay as they are."""
+
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Let Kafka forget the records before this offset."""
 

@@ -44,8 +44,12 @@ def _wanted(row: Topic, config: Config) -> BrokerTopic:
     return BrokerTopic(config.topic(row.name), partitions[row.partitions], replication, settings)
 
 
+#: What `apply` sets on topics that are there. Every other setting is a person's to change: it may delete records.
+_APPLIED = frozenset({"message.timestamp.type"})
+
+
 async def apply(log: Log, config: Config) -> set[str]:
-    """Make the topics that are missing; touch none that is there.
+    """Make the topics that are missing, and let those that are there bear the time that they must.
 
     Returns:
         The names of those made.
@@ -54,7 +58,11 @@ async def apply(log: Log, config: Config) -> set[str]:
         LogError: The broker cannot be reached or refuses.
     """
     there = await log.topics()
-    return await log.create_topics(topic for topic in wanted(config) if topic.name not in there)
+    made = await log.create_topics(topic for topic in wanted(config) if topic.name not in there)
+    for difference in await check(log, config):
+        if difference.setting in _APPLIED:
+            await log.configure(difference.topic, {difference.setting: difference.expected})
+    return made
 
 
 async def check(log: Log, config: Config) -> list[TopicDifference]:
@@ -91,13 +99,11 @@ def _differences(expected: BrokerTopic, found: BrokerTopic | None) -> Iterator[T
     for name, value in expected.configs.items():
         has = found.configs.get(name, "")
         if not _suffices(name, value, has):
-            yield TopicDifference(
-                expected.name,
-                name,
-                value,
-                has or "unset",
-                f"kafka-configs --alter --entity-type topics --entity-name {expected.name} --add-config {name}={value}",
+            by_hand = (
+                f"kafka-configs --alter --entity-type topics --entity-name {expected.name} --add-config {name}={value}"
             )
+            remedy = "run streams topics apply" if name in _APPLIED else by_hand
+            yield TopicDifference(expected.name, name, value, has or "unset", remedy)
 
 
 def _suffices(name: str, expected: str, found: str) -> bool:

@@ -181,7 +181,7 @@ class Endings:
         queued_at, flow = datetime.fromtimestamp(posting.timestamp_ms / 1000, UTC), flow_of(posting.kind)
         metrics.postings(flow, outcome).inc()
         metrics.posting_attempts(flow).observe(max(1, work.attempts))
-        metrics.posting_latency(flow).observe((now - queued_at).total_seconds())
+        metrics.posting_latency(flow).observe(max(0.0, (now - queued_at).total_seconds()))  # another machine's clock
         self._outcomes.add(
             Outcome(
                 k=posting.k,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -44,8 +44,11 @@ class Broker:
         self.loop, self.random = loop, random
         self.partitions: dict[Place, Partition] = {}
         self.counts: dict[str, int] = {}
+        self.broker_time: set[str] = set()
         for topic in topics:
             self.counts[topic.name] = topic.partitions
+            if topic.configs.get("message.timestamp.type") == "LogAppendTime":
+                self.broker_time.add(topic.name)
             for number in range(topic.partitions):
                 self.partitions[topic.name, number] = Partition()
         self.committed: dict[Place, Committed] = {}
@@ -60,7 +63,9 @@ class Broker:
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers, stamp_ms: int | None
     ) -> int:
         lying = self.partitions[topic, partition]
-        offset, stamp_ms = len(lying.records), self.now_ms() if stamp_ms is None else stamp_ms
+        offset = len(lying.records)
+        if stamp_ms is None or topic in self.broker_time:
+            stamp_ms = self.now_ms()
         lying.records.append(Record(topic, partition, offset, stamp_ms, key, value, tuple(headers)))
         lying.raw.append(
             ConsumerRecord(
@@ -204,6 +209,9 @@ class WorkerLog:
 
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         return {}
+
+    async def configure(self, topic: str, configs: Mapping[str, str]) -> None:
+        raise LogRefusedError("topics are as they must be")
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         raise LogRefusedError("nothing is deleted here")

@@ -23,6 +23,7 @@ from connectors.base.errors import LogError
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.rules import Rules
 from schemas.codec import Codec, embedded_codec
+from schemas.topics import FACTS
 from streams.config.load import Config, parse
 from streams.kafka.log import Committed, partition_of
 from streams.kafka.topics import wanted
@@ -206,6 +207,8 @@ class World:
         self.config, self.plan, self._codec = configuration(random), plan_of(random), _codec()
         self.history = History(random, self._codec, shape_of(random))
         self.broker = Broker(self.loop, random, wanted(self.config))
+        #: Publishers' clocks differ; Kafka's own says what was published first.
+        self._publishers_skew_ms = {topic: Random(f"{seed} {topic}").randint(-5_000, 5_000) for topic in FACTS}
         self.company = Company(
             clock=company_clock(self.loop),
             with_claims=True,
@@ -308,7 +311,8 @@ class World:
 
     def _publish(self, fact: Fact) -> None:
         partition = partition_of(fact.key, self.broker.counts[fact.topic])
-        offset = self.broker.append(fact.topic, partition, fact.key, fact.value, (), None)
+        stamp_ms = self.broker.now_ms() + self._publishers_skew_ms[fact.topic]
+        offset = self.broker.append(fact.topic, partition, fact.key, fact.value, (), stamp_ms)
         self.facts[fact.topic, partition, offset] = fact
 
     def _heal(self) -> None:

@@ -1,7 +1,8 @@
 """A broker in memory for tests of what reads and writes through `Log`, and a configuration to go with it."""
 
 import tomllib
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class MemoryLog:
 
     Attributes:
         commits: What groups have committed; set it as a group would.
+        now_ms: The broker's clock: records of some topics bear it, whatever their publisher says.
     """
 
     def __init__(self, topics: Iterable[BrokerTopic] = ()) -> None:
@@ -87,7 +89,8 @@ class MemoryLog:
             if partition is None:
                 partition = await self.partition_for(each.topic, each.key) if each.key is not None else 0
             lying = self._partition(each.topic, partition)
-            stamp_ms = self.now_ms if each.timestamp_ms is None else each.timestamp_ms
+            own = self._topics[each.topic].configs.get("message.timestamp.type") == "LogAppendTime"
+            stamp_ms = self.now_ms if own or each.timestamp_ms is None else each.timestamp_ms
             lying.append(Record(each.topic, partition, len(lying), stamp_ms, each.key, each.value, tuple(each.headers)))
             sent.append(Sent(partition, len(lying) - 1))
         return sent
@@ -130,6 +133,10 @@ class MemoryLog:
         if self.away:
             raise LogUnavailableError(self.away)
         return {name: self._topics[name] for name in names if name in self._topics}
+
+    async def configure(self, topic: str, configs: Mapping[str, str]) -> None:
+        there = self._topics[topic]
+        self._topics[topic] = replace(there, configs={**there.configs, **configs})
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         self._first[topic, partition] = max(self._first[topic, partition], before)

@@ -4,7 +4,7 @@ import pytest
 
 from connectors.base.errors import LogError
 from schemas.codec import embedded_codec
-from schemas.topics import TOPICS
+from schemas.topics import ORDER_FACTS, TOPICS
 from streams.kafka import topics
 from streams.kafka.client import KafkaLog
 from streams.query import status
@@ -60,6 +60,28 @@ async def test_a_difference_names_topic_setting_and_remedy(
     assert name in str(difference)
 
 
+async def test_what_is_published_of_orders_bears_the_brokers_time_on_topics_that_were_there_too() -> None:
+    """Two publishers' clocks cannot say what came first (architecture section 15.3)."""
+    older = [replace(t, configs={**t.configs, "message.timestamp.type": "CreateTime"}) for t in topics.wanted(CONFIG)]
+    log = MemoryLog(older)
+    found = await topics.check(log, CONFIG)
+    names = {f"t-{name}" for name in ORDER_FACTS}
+    assert {(one.topic, one.setting, one.remedy) for one in found} == {
+        (name, "message.timestamp.type", "run streams topics apply") for name in names
+    }
+    assert await topics.apply(log, CONFIG) == set()
+    assert await topics.check(log, CONFIG) == []
+    assert await log.send("t-order-placed", 0, b"1", b"x", timestamp_ms=5) is not None
+    assert log._records["t-order-placed", 0][0].timestamp_ms == log.now_ms
+
+
+async def test_apply_changes_nothing_that_may_delete_records() -> None:
+    shorter = [replace(t, configs={**t.configs, "retention.ms": "1000"}) for t in topics.wanted(CONFIG)]
+    log = MemoryLog(shorter)
+    await topics.apply(log, CONFIG)
+    assert {one.setting for one in await topics.check(log, CONFIG)} == {"retention.ms"}
+
+
 async def test_more_than_is_asked_is_no_difference() -> None:
     wanted = [replace(t, replication=3, configs={**t.configs, "retention.ms": "-1"}) for t in topics.wanted(CONFIG)]
     assert await topics.check(MemoryLog(wanted), CONFIG) == []
@@ -82,6 +104,14 @@ async def test_a_real_broker_takes_and_shows_them_as_they_are_wanted(kafka: str,
         assert await topics.check(log, settings) == []
         found = await topics.check(log, config(topic_prefix=topic_prefix, partitions=3))
         assert {difference.setting for difference in found} == {"partitions"}
+        late = f"{topic_prefix}order-placed"
+        await log.configure(late, {"message.timestamp.type": "CreateTime", "segment.ms": "86400000"})
+        assert [(one.topic, one.setting) for one in await topics.check(log, settings)] == [
+            (late, "message.timestamp.type")
+        ]
+        await topics.apply(log, settings)
+        assert await topics.check(log, settings) == []
+        assert (await log.describe([late]))[late].configs["segment.ms"] == "86400000"
         assert (await status.read(log, settings, embedded_codec(), 0)).idle
     finally:
         await log.stop()

@@ -35,7 +35,8 @@ class Fetching(PosterUnderTest):
         self.progress, self.held = Progress(0), Assignment()
 
     async def published(self, event: Any, kind: str, *, routed: bool = True) -> Posting:
-        sent = await self.log.send(fact_topic(kind), 0, b"1", CODEC.encode(event), timestamp_ms=AT_MS)
+        self.log.now_ms = AT_MS
+        sent = await self.log.send(fact_topic(kind), 0, b"1", CODEC.encode(event))
         posting = builders.posting(
             kind,
             k=event_key(event),

@@ -26,7 +26,8 @@ class Orders:
         self.barrier.reached = self.inputs.reached
 
     async def published(self, topic: str, timestamp_ms: int, partition: int = 1) -> None:
-        await self.log.send(topic, partition, b"1", b"x", timestamp_ms=timestamp_ms)
+        self.log.now_ms = timestamp_ms
+        await self.log.send(topic, partition, b"1", b"x", timestamp_ms=timestamp_ms + 5_000)  # its publisher's clock
 
     async def queued(self) -> None:
         await self.log.send("erp-orders", 0, b"acme", b"x")
@@ -60,6 +61,15 @@ async def test_it_waits_for_the_places_of_its_inputs_and_not_for_the_end_of_the_
     scene.admitted(topic, 1)
     assert scene.barrier.admitted == 0
     assert await scene.passes()
+
+
+async def test_a_dispatch_whose_publishers_clock_runs_ahead_is_not_overtaken() -> None:
+    """It was in Kafka first, and its own stamp says 5 s later."""
+    scene = Orders()
+    await scene.published("dispatch-confirmed", 999)
+    assert not await scene.passes(1000)
+    scene.admitted("dispatch-confirmed", 0)
+    assert await scene.passes(1000)
 
 
 async def test_where_the_last_before_it_is_anothers_what_was_queued_when_it_was_routed_is_enough() -> None:
