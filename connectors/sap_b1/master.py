@@ -37,6 +37,7 @@ class Item:
     frozen_from: date | None = None
     frozen_to: date | None = None
     inventory_item: bool = True
+    kit: bool = False  # a sales bill of materials: no stock of its own, its components move
     sales_item: bool = True
     batch_managed: bool = False
     serial_managed: bool = False
@@ -59,7 +60,6 @@ class Warehouse:
     name: str = ""
     active: bool = True
     branch: int | None = None  # BPL_IDAssignedToInvoice of its documents; None in a company without branches
-    bins: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class MasterDataCache:
             case "warehouse":
                 return _query(
                     "Warehouses",
-                    "WarehouseCode,WarehouseName,Inactive,BusinessPlaceID,EnableBinLocations",
+                    "WarehouseCode,WarehouseName,Inactive,BusinessPlaceID",
                     "WarehouseCode",
                     codes,
                 )
@@ -180,7 +180,7 @@ _COMPANY: _Key = ("company", "")
 _KINDS = ("item", "warehouse", "tax", "card", "email")
 _ITEM_FIELDS = (
     "ItemCode,ItemName,Valid,ValidFrom,ValidTo,Frozen,FrozenFrom,FrozenTo,InventoryItem,SalesItem,ManageBatchNumbers,"
-    "ManageSerialNumbers,SRIAndBatchManageMethod,SalesItemsPerUnit"
+    "ManageSerialNumbers,SRIAndBatchManageMethod,SalesItemsPerUnit,TreeType"
 )
 _CARD_FIELDS = "CardCode,CardName,CardType,EmailAddress,Currency,Valid,Frozen"
 
@@ -265,6 +265,7 @@ def _item(row: Mapping[str, object]) -> Item:
         frozen_from=_day(row, "FrozenFrom"),
         frozen_to=_day(row, "FrozenTo"),
         inventory_item=_yes(row, "InventoryItem"),
+        kit=row.get("TreeType") in {"iSalesTree", "S"},
         sales_item=_yes(row, "SalesItem"),
         batch_managed=_yes(row, "ManageBatchNumbers"),
         serial_managed=_yes(row, "ManageSerialNumbers"),
@@ -283,7 +284,6 @@ def _other(kind: str, row: Mapping[str, object]) -> Warehouse | TaxCode | Card:
             name=_text(row, "WarehouseName"),
             active=not _yes(row, "Inactive"),
             branch=int(branch) if branch is not None and branch > 0 else None,
-            bins=_yes(row, "EnableBinLocations"),
         )
     return TaxCode(code=_text(row, "Code"), active=not _yes(row, "Inactive"))
 

@@ -76,6 +76,38 @@ async def test_an_order_without_an_exchange_rate_waits_for_the_rate(world: World
     assert {letter.state.state for letter in await world.letters()} <= {"posted"}
 
 
+# ---- what is refused by name before B1 is asked
+
+
+async def test_a_kit_is_refused_by_name_and_never_reaches_b1(world: World) -> None:
+    world.b1.load({"Items": [{"ItemCode": "KIT", "InventoryItem": "tNO", "TreeType": "iSalesTree"}]})
+    await world.says("shop", order("1", order_line("1", "KIT", tax_amount="4.00")))
+    letter = await world.letter("erp_refused")
+    assert "item 'KIT' is a kit" in letter.state.error
+    assert not world.documents("Orders")
+
+
+async def test_a_note_of_emoji_and_a_name_of_emoji_fit_b1s_columns(world: World) -> None:
+    smile = "\U0001f600"
+    address = {"name": smile * 60, "street": smile * 120, "city": "Bath", "postcode": "BA1", "country": "GB"}
+    await world.says("shop", order("1", note=smile * 254, ship_to=address, order_number=smile * 50))
+    (placed,) = world.documents("Orders")
+    assert placed["Comments"] == smile * 127
+    assert placed["NumAtCard"] == smile * 50
+    await world.says("shop", order("2", order_number=smile * 51))
+    assert "UTF-16" in (await world.letter("invalid_event")).state.error
+
+
+async def test_a_warehouse_with_bins_needs_a_choice_of_b1s_own(world: World) -> None:
+    world.b1.load({"Warehouses": [{"WarehouseCode": "LON1", "EnableBinLocations": "tYES"}]})
+    await world.says("warehouse", stock("e1", "A", "1"))
+    letter = await world.letter("erp_refused")
+    assert '1470000341 - Fully allocate item "A" to bin locations in warehouse "LON1"' in letter.state.error
+    world.b1.load({"Warehouses": [{"WarehouseCode": "LON1", "DefaultBin": 3}]})
+    await world.says("warehouse", stock("e2", "A", "1"))
+    assert world.on_hand("A") == 101
+
+
 # ---- what is no lock, and whose words they are
 
 

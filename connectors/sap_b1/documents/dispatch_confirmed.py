@@ -23,6 +23,7 @@ from connectors.sap_b1.documents.fields import (
     given,
     line_at,
     order_header,
+    utf16_units,
 )
 from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.mapping import CompanyMap
@@ -75,7 +76,7 @@ def build(
     ]
     first = event.tracking_numbers[0] if event.tracking_numbers else None
     # A number that B1 would cut is worth nothing: it stands whole in the comment.
-    others = [n for n in event.tracking_numbers if n != first or len(n) > MAX_TRACKING]
+    others = [n for n in event.tracking_numbers if n != first or utf16_units(n) > MAX_TRACKING]
     header = {
         **order_header(map, order, k, map.posting_date(event.occurred_at)),
         **given(

@@ -14,8 +14,9 @@ from connectors.sap_b1.master import Item, MasterData, TaxCode
 from connectors.sap_b1.order import OrderView
 from schemas.events import Address, BatchQuantity
 
-# Column lengths of B1 10.0 (field notes and metadata, read 2026-11-21): more is refused by B1, not cut.
+# Column lengths of B1 10.0 in UTF-16 units (field notes and metadata, read 2026-11-21): more is refused, not cut.
 MAX_IDENTITY = 100
+MAX_LOT = 36
 MAX_COMMENTS = 254
 MAX_TRACKING = 30
 MAX_LINE_TEXT = 100
@@ -49,20 +50,27 @@ def line_at(position: int, sku: str) -> str:
     return f"line {position + 1} (sku {sku!r})"
 
 
-def check_identity(name: str, value: str | None) -> None:
+def utf16_units(text: str) -> int:
+    """How long a text is to B1, whose nvarchar columns count UTF-16 units: most emoji have two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def check_identity(name: str, value: str | None, length: int = MAX_IDENTITY) -> None:
     """Identities are never cut: two of them could become one."""
-    if value is not None and len(value) > MAX_IDENTITY:
+    if value is not None and (units := utf16_units(value)) > length:
         raise Refusal(
-            "invalid_event", f"{name} has {len(value)} characters; B1 takes {MAX_IDENTITY}: send a shorter one"
+            "invalid_event",
+            f"{name} has {units} characters (UTF-16 units), B1 takes {length}; send a shorter one",
         )
 
 
 def cut(text: str | None, length: int) -> str | None:
-    """Free text as B1 takes it: no control characters but line breaks, and no longer than `length`."""
+    """Free text as B1 takes it: no control characters but line breaks, and no longer than `length` UTF-16 units."""
     if text is None:
         return None
     clean = "".join(c if c == "\n" or c.isprintable() else " " for c in text).strip()
-    return clean[:length].rstrip() or None
+    fitting = clean.encode("utf-16-le")[: 2 * length].decode("utf-16-le", "ignore")  # half a character goes as well
+    return fitting.rstrip() or None
 
 
 def comments(*parts: str | None) -> str | None:
@@ -85,7 +93,7 @@ def foreign_currency(map: CompanyMap, currency: str | None) -> str | None:
 
 
 def find_item(master: MasterData, code: str, day: date, *, sold: bool) -> Item:
-    """The item, checked for being there and active (R58, R79), and for counting as the events do.
+    """The item, checked for being there and active (R58, R79), no kit, and for counting as the events do.
 
     `sold`: for a sales document, which counts in sales units; else for a stock document.
 
@@ -102,6 +110,12 @@ def find_item(master: MasterData, code: str, day: date, *, sold: bool) -> Item:
     if not item.active_on(day):
         raise Refusal(
             "inactive_item", f"item {code!r} is inactive in B1 on {day}; set it active there", waits_for=f"item:{code}"
+        )
+    if item.kit:
+        raise Refusal(
+            "erp_refused",
+            f"item {code!r} is a kit (Items.TreeType is iSalesTree): it has no stock, B1 moves its components, which "
+            f"no event names; send the components, or map the sku to an item with stock of its own",
         )
     if sold and not item.sales_item:
         raise Refusal("erp_refused", f"item {code!r} is no sales item; set Sales Item (Items.SalesItem) in B1")
@@ -258,7 +272,7 @@ def find_lots(
             f"replay with one serial number per unit",
         )
     for number in (*(batch.number for batch in lots.batches), *lots.serials):
-        check_identity("a batch or serial number", number)
+        check_identity("a batch or serial number", number, MAX_LOT)
     return lots
 
 

@@ -11,6 +11,7 @@ from lab.simulators.sap_b1.state.kinds import KINDS
 from lab.simulators.sap_b1.state.messages import Json, Key, RefusedError
 from lab.simulators.sap_b1.state.metadata import INDEXED, LENGTHS, MASTERS, PARTS, READ_ONLY, property_names
 from lab.simulators.sap_b1.state.rules import Period, Rules
+from lab.simulators.sap_b1.state.values import utf16_units
 
 MISSING: Final = object()
 #: What `$select` answers with instead of an ETag (live note, 2511).
@@ -122,7 +123,7 @@ class Database:
         if lengths:
             for name in lengths.keys() & body.keys():
                 value = body[name]
-                if value is not None and (not isinstance(value, str) or len(value) > lengths[name]):
+                if value is not None and (not isinstance(value, str) or utf16_units(value) > lengths[name]):
                     what = "Value too long in" if isinstance(value, str) else "Text expected in"
                     raise RefusedError(-1003, f"{what} property '{name}' of '{type_name}'")
         valid = self.valid_values.get(type_name)

@@ -54,6 +54,9 @@ def item_line(
         commit(db, line, quantity)
         if db.rules.batches_on_orders and item["InventoryItem"] == "tYES":
             read_lots(db, item, sent, quantity, number, where, inward=False)
+    elif item["TreeType"] == "iSalesTree" and not still:
+        # A kit has no stock; its components do, and are lines of their own (public note)
+        raise RefusedError(-10, f"Quantity falls into negative inventory{column(where, 'ItemCode', number)}")
     elif item["InventoryItem"] == "tYES" and not still:
         move(db, kind, document, item, warehouse, quantity, sent, number, inward=kind.sign > 0)
     return line

@@ -27,6 +27,7 @@ DEFAULTS: Final[dict[str, Json]] = {
     "Items": {
         "ItemType": "itItems",
         "InventoryItem": "tYES",
+        "TreeType": "iNotATree",
         "SalesItem": "tYES",
         "PurchaseItem": "tYES",
         "ManageBatchNumbers": "tNO",
@@ -138,7 +139,8 @@ READ_ONLY: Final[dict[str, frozenset[str]]] = {
     ),
     "BusinessPartner": frozenset({"CreateDate", "UpdateDate", "UpdateTime", "CurrentAccountBalance"}),
 }
-# Column lengths of 10.0; too long is refused, not cut (field notes). The code of that refusal is not public.
+# Column lengths of 10.0 in UTF-16 units; too long is refused, not cut (field notes). The code of that refusal is not
+# public.
 LENGTHS: Final[dict[str, dict[str, int]]] = {
     "Document": {"Comments": 254, "JournalMemo": 50, "NumAtCard": 100, "TrackingNumber": 30, "CardName": 100},
     "DocumentLine": {"FreeText": 100, "ItemDescription": 200, "ItemCode": 50},

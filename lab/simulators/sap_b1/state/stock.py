@@ -60,8 +60,19 @@ def move(
     inward: bool,
 ) -> None:
     where = kind.table + "1"
+    _require_bins(db, item, warehouse, sent)
     for batch, serial, amount in read_lots(db, item, sent, quantity, number, where, inward=inward):
         book(db, kind, document, item, warehouse, amount if inward else -amount, batch, serial, number)
+
+
+def _require_bins(db: Database, item: Json, warehouse: str, sent: Mapping[str, Any]) -> None:
+    """Where a warehouse has bin locations, the line names them, or B1 chooses by the warehouse's own settings."""
+    row = db.masters["Warehouses"].get(warehouse, {})
+    chooses = any(row.get(name) not in (None, "") for name in ("DefaultBin", "AutoAllocOnIssue", "AutoAllocOnReceipt"))
+    named = sent.get("DocumentLinesBinAllocations") or sent.get("StockTransferLinesBinAllocations")
+    if row.get("EnableBinLocations") == "tYES" and not chooses and not named:
+        text = f'1470000341 - Fully allocate item "{item["ItemCode"]}" to bin locations in warehouse "{warehouse}"'
+        raise RefusedError(-10, text)
 
 
 def book(

@@ -60,6 +60,11 @@ def column(table: str, name: str, line: int | None = None) -> str:
     return f"  [{table}.{name}]" + ("" if line is None else f"[line: {line + 1}]")
 
 
+def utf16_units(text: str) -> int:
+    """A text's length in an nvarchar column."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def plain(value: Any) -> Any:
     """JSON without numbers that are not counts: decimals as text, without exponent or trailing zeros."""
     if isinstance(value, Decimal):

@@ -148,6 +148,7 @@ def test_a_refusal_says_what_and_waits_for_what(
         (Item("A", valid=False), "inactive_item"),
         (Item("A", frozen=True), "inactive_item"),
         (Item("A", valid_to=date(2026, 3, 1)), "inactive_item"),
+        (Item("A", kit=True), "erp_refused"),
         (Item("A", sales_item=False), "erp_refused"),
         (Item("A", sales_factor=Decimal(12)), "erp_refused"),
     ],

@@ -37,6 +37,27 @@ def test_an_item_that_a_stock_count_holds_moves_neither_in_nor_out_of_that_wareh
     made(post(company, "InventoryGenExits", {"DocumentLines": [line(AccountCode="5100")]}))
 
 
+def test_a_kit_has_no_stock_and_a_warehouse_with_bins_wants_them_named_or_chosen(company: Company) -> None:
+    company.load({"Items": [{"ItemCode": "KIT", "InventoryItem": "tNO", "TreeType": "iSalesTree"}]})
+    entry = made(post(company, "Orders", order(line("KIT"))))["DocEntry"]
+    answer = post(company, "DeliveryNotes", document(based(17, entry)))
+    assert (answer.code, "Quantity falls into negative inventory" in answer.text) == (-10, True)
+    company.load({"Warehouses": [{"WarehouseCode": "LON1", "EnableBinLocations": "tYES"}]})
+    received = line(quantity=1, AccountCode="4000")
+    text = '1470000341 - Fully allocate item "A1" to bin locations in warehouse "LON1"'
+    assert post(company, "InventoryGenEntries", {"DocumentLines": [received]}).text == text
+    bins = {"DocumentLinesBinAllocations": [{"BinAbsEntry": 1, "Quantity": 1}]}
+    made(post(company, "InventoryGenEntries", {"DocumentLines": [{**received, **bins}]}))
+    company.load({"Warehouses": [{"WarehouseCode": "LON1", "DefaultBin": 1}]})
+    made(post(company, "InventoryGenEntries", {"DocumentLines": [received]}))
+
+
+def test_a_text_is_as_long_as_its_utf_16_units(company: Company) -> None:
+    made(post(company, "Orders", {**order(line()), "Comments": "\U0001f600" * 127}))
+    answer = post(company, "Orders", {**order(line()), "Comments": "\U0001f600" * 128})
+    assert (answer.code, "Comments" in answer.text) == (-1003, True)
+
+
 def test_negative_stock_is_refused_with_minus_10_where_the_company_blocks_it(company: Company) -> None:
     answer = post(company, "InventoryGenExits", {"DocumentLines": [line(quantity=101)]})
     assert (answer.code, "Quantity falls into negative inventory" in answer.text) == (-10, True)
