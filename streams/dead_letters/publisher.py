@@ -173,6 +173,27 @@ class DeadLetterPublisher:
             self._metrics.dead_letters(flow_of(letter.event_type), letter.reason).inc()
         return letters
 
+    async def rewrite(self, letter: DeadLetterState, key: bytes | None, value: bytes) -> DeadLetterState:
+        """Write other bytes of an open dead letter behind its old ones, then its state, which names their place.
+
+        Raises:
+            LogError: Nobody knows whether they are written; the state says nothing of them.
+        """
+        (sent,) = await self._send(
+            [
+                Outgoing(
+                    topic=letter.letter_topic,
+                    partition=letter.letter_partition,
+                    key=key or (letter.order_id or "").encode(),
+                    value=value,
+                    headers=headers_of(letter),
+                )
+            ]
+        )
+        rewritten = replace(letter, letter_offset=sent.offset)
+        await self.change([rewritten])
+        return rewritten
+
     async def change(self, letters: Sequence[DeadLetterState]) -> None:
         """Write states, the last one of an id wins, and in the same send what is news in them."""
         letters = [replace(one, error=short(one.error), waits_for=short(one.waits_for)) for one in letters]

@@ -172,9 +172,22 @@ class CompanyDeadLetters:
             LogError: Not written.
         """
         with self._written(letter.id):
-            if _standing(letter) != _standing(self.index.known(letter.id)):
+            known = self.index.known(letter.id)
+            if _standing(letter) != _standing(known):
                 await self._publisher.change([letter])
+            elif known is not None:  # commands name the time of the state that lies in the log
+                letter = replace(letter, at=known.at)
             self._take_over(letter)
+
+    async def rewrite(self, letter: DeadLetterState, value: bytes) -> None:
+        """Give an open dead letter other bytes, then write its state.
+
+        Raises:
+            LogError: Nobody knows whether they are written; the state says nothing of them.
+        """
+        with self._written(letter.id):
+            old = await self._record_at(letter.letter_topic, letter.letter_partition, letter.letter_offset)
+            self._take_over(await self._publisher.rewrite(letter, None if old is None else old.key, value))
 
     async def close(self, letter: DeadLetterState) -> None:
         """Write that its event has ended.
@@ -258,4 +271,7 @@ def _is_of_connector(letter: DeadLetterState) -> bool:
 
 
 def _standing(letter: DeadLetterState | None) -> tuple[object, ...] | None:
-    return None if letter is None else (letter.state, letter.reason, letter.waits_for, letter.blocked_by)
+    if letter is None:
+        return None
+    of_command = (letter.command, letter.replays, letter.letter_offset)
+    return letter.state, letter.reason, letter.waits_for, letter.blocked_by, *of_command

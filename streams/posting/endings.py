@@ -6,11 +6,12 @@ Returns the order whose waiting events may go on.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from connectors.base.errors import Refusal
 from schemas.letters import REASONS
-from schemas.records import Document, Outcome, StockBatch
+from schemas.records import Attempt, DeadLetterState, Document, Outcome, StockBatch
+from streams.dead_letters.commands import Action
 from streams.dead_letters.index import BEHIND_INPUTS
 from streams.dead_letters.publisher import Refused, flow_of
 from streams.ports import Ports
@@ -20,6 +21,9 @@ from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotF
 from streams.posting.lifecycle import State, Trigger, follow
 from streams.posting.outcomes import OutcomeLog
 from streams.posting.schedule import has_expired
+
+#: How many of its last attempts a dead letter names.
+_TRIES_KEPT = 10
 
 
 class Released(NamedTuple):
@@ -68,6 +72,11 @@ class Endings:
                 follow(work.state, Trigger.NOT_FOUND)
                 if work.letter is not None and (entry := self._dead_letters.index.get(work.letter.id)) is not None:
                     entry.in_flight = False
+                    if work.command is not None:
+                        error = "B1 has its claim and not all of its documents; have it tried again"
+                        await self._dead_letters.change(
+                            replace(entry.letter, error=error, at=self._clock.now(), **_of_command(work))
+                        )
                 self._leave(work, None)
             case Refusal():
                 to = follow(work.state, self._trigger_of(work, result)).to
@@ -109,7 +118,14 @@ class Endings:
         if work.letter is not None:
             now = self._clock.now()
             await self._dead_letters.close(
-                replace(work.letter, state=ended.ending, at=now, blocked_by=None, attempts=work.attempts)
+                replace(
+                    work.letter,
+                    state=ended.ending,
+                    at=now,
+                    blocked_by=None,
+                    attempts=work.attempts,
+                    **_of_command(work),
+                )
             )
         await self._crash_point("c7")
         self._record(work, ended.outcome, ended.documents)
@@ -133,6 +149,9 @@ class Endings:
                     attempts=work.attempts + letter.attempts,
                     sequence=work.sequence,
                     at=self._clock.now(),
+                    replays=_replays(work, letter, reason, error),
+                    tries=(*letter.tries, Attempt(at=self._clock.now(), reason=reason, error=error))[-_TRIES_KEPT:],
+                    **_of_command(work),
                 )
             )
         else:
@@ -202,3 +221,15 @@ class Endings:
                 at=now,
             )
         )
+
+
+def _of_command(work: InFlightPosting) -> dict[str, Any]:
+    """What the state says of the person who had it tried again."""
+    return {} if work.command is None else {"by": work.command.by, "command": work.command.id}
+
+
+def _replays(work: InFlightPosting, letter: DeadLetterState, reason: str, error: str) -> int:
+    """How many replays in a row have ended as they began."""
+    if work.command is None or work.command.action != Action.REPLAY or reason != letter.reason:
+        return 0 if reason != letter.reason else letter.replays
+    return letter.replays + (error == letter.error)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from connectors.base.errors import Refusal
 from schemas.events import EVENT_TYPES, OrderEvent
-from schemas.records import DeadLetterState, Document, Posting, StockBatch
+from schemas.records import DeadLetterState, Document, LetterCommand, Posting, StockBatch
 from streams.posting.lifecycle import COUNTED_AS, State, Trigger, follow
 
 #: What a posting of each kind carries.
@@ -68,6 +68,7 @@ class InFlightPosting:
         followers: Finish what came again under its K; called when it has ended.
         only_look: B1 has a claim of it though it is dead or held: it is taken over if all of it is there, and never
             sent.
+        command: Of the person who has its dead letter tried again.
     """
 
     posting: Posting
@@ -78,6 +79,7 @@ class InFlightPosting:
     only_look: bool = False
     followers: list[Callable[[], None]] = field(default_factory=list)
     attempts: int = 0
+    command: LetterCommand | None = None
 
     @property
     def k(self) -> str:
@@ -98,4 +100,13 @@ class InFlightPosting:
 
 
 def origin_of(posting: Posting) -> str:
-    return f"1 {posting.topic}/{posting.partition}/{posting.offset}"
+    return _origin(posting.topic, posting.partition, posting.offset)
+
+
+def origin_of_letter(letter: DeadLetterState) -> str:
+    """As `origin_of` of the posting that it was."""
+    return _origin(letter.topic, letter.partition, letter.offset)
+
+
+def _origin(topic: str, partition: int, offset: int) -> str:
+    return f"1 {topic}/{partition}/{offset}"

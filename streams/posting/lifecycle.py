@@ -69,8 +69,9 @@ class Trigger(StrEnum):
     AWAITED_CAME = "what it waits for has ended"
     UNBLOCKED = "no longer held, or held by another"
     # Commands of a person
-    REPLAY = "replay"
-    DISCARD = "discard"
+    REPLAY = "a person has it tried again"
+    REPUBLISH = "a person has it published again"
+    DISCARD = "a person discards it"
 
 
 class Effect(StrEnum):
@@ -83,7 +84,8 @@ class Effect(StrEnum):
     FINISH = "count it or close its dead letter, then release who waits for it"
     WRITE = "write its dead letter, then release who waits for it"
     KEEP = "leave its dead letter as it is"
-    COMMAND = "the command writes the state"
+    COMMAND = "the command publishes its bytes again, then writes the state"
+    CLAIM = "claim its K as discarded, close its dead letter, then release who waits for it"
 
 
 class Transition(NamedTuple):
@@ -101,7 +103,10 @@ _ANSWERS = (
     (Trigger.EXPIRED, State.DEAD, Effect.WRITE),
 )
 _BYTES_GONE = (Trigger.BYTES_GONE, State.DEAD, Effect.WRITE)
-_COMMANDS = ((Trigger.REPLAY, State.REPLAYED, Effect.COMMAND), (Trigger.DISCARD, State.DISCARDED, Effect.COMMAND))
+_COMMANDS = (
+    (Trigger.REPLAY, State.IN_FLIGHT, Effect.SEND),
+    (Trigger.DISCARD, State.DISCARDED, Effect.CLAIM),
+)
 
 TABLE = (
     Transition(State.NEW, Trigger.ADMITTED, State.IN_FLIGHT, Effect.SEND),
@@ -130,6 +135,8 @@ TABLE = (
             *(Transition(state, *command) for command in _COMMANDS),
         )
     ),
+    # What was refused before it was a posting: it holds nothing, and becomes one when it is published again
+    Transition(State.DEAD, Trigger.REPUBLISH, State.REPLAYED, Effect.COMMAND),
 )
 _ROWS: Mapping[tuple[State, Trigger], Transition] = {(row.state, row.trigger): row for row in TABLE}
 

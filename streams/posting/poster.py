@@ -15,9 +15,10 @@ from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
 from schemas.events import OrderEvent
-from schemas.records import DeadLetterState, Posting, StockBatch
+from schemas.records import DeadLetterState, LetterCommand, Posting, StockBatch
 from streams.chain.log import Anchors
 from streams.config.load import Config
+from streams.dead_letters.commands import QUEUED
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
 from streams.dead_letters.states import TERM
 from streams.flow_control.circuit_breaker import CircuitBreaker
@@ -26,6 +27,7 @@ from streams.flow_control.slots import Slots
 from streams.ports import Counts, Ports, RawRecord, RecordBatch
 from streams.posting import foreign
 from streams.posting.admission import AdmittedKeys, InputPositions
+from streams.posting.commands import LetterCommands
 from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
 from streams.posting.endings import Endings
@@ -103,6 +105,9 @@ class Poster:
         )
         self._retries = DeadLetterRetries(
             company, self._dead_letters, self._keys, self.erp, b1, ports, start=self._start, spawn=self._spawn
+        )
+        self._commands = LetterCommands(
+            company, self._dead_letters, self._keys, self._retries, self.erp, self._stock.holds, ports
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -203,7 +208,10 @@ class Poster:
 
     async def _take_one(self, batch: RecordBatch, record: RawRecord) -> None:
         try:
-            posting = self._codec.decode(record.value or b"", Posting)
+            posting: Posting | LetterCommand = self._codec.decode(record.value or b"", QUEUED)
+            if isinstance(posting, LetterCommand):
+                self._spawn(self._commands.run(posting, partial(batch.finish, record.offset)), "posting")
+                return
             event: OrderEvent | StockBatch = self._codec.decode(posting.value, KINDS[posting.kind])
         except (CodecError, KeyError) as exc:
             await self._refuse_foreign(batch, record, foreign.record_of_nobody(self.company, batch, record, exc))

@@ -15,6 +15,7 @@ import structlog
 from connectors.sap_b1 import claims
 from connectors.sap_b1.service_layer import ServiceLayer
 from schemas.letters import REASONS
+from schemas.records import LetterCommand
 from streams.dead_letters.index import OpenDeadLetter
 from streams.ports import Ports
 from streams.posting import schedule
@@ -32,6 +33,10 @@ logger = structlog.get_logger(__name__)
 _TICK_S, _SYNC_INTERVAL_S, _HELD_INTERVAL_S = 1.0, 5.0, 60.0
 #: The reason of a dead letter without bytes: it goes on holding its order, and only its source can mend it.
 _WITHOUT_BYTES = "poison"
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
 
 
 class Spawn(Protocol):
@@ -107,7 +112,22 @@ class DeadLetterRetries:
                 if entry.letter.k in there and not entry.in_flight and index.get(entry.letter.id) is entry:
                     await self._take_up(entry, None)
 
-    async def _take_up(self, entry: OpenDeadLetter, trigger: Trigger | None) -> None:
+    async def replay(
+        self, entry: OpenDeadLetter, command: LetterCommand, finish: Callable[[], None], *, only_look: bool = False
+    ) -> None:
+        """Take up a dead letter because a person asks for it; `finish` is called when its state says what came of it.
+
+        `only_look`: take over what B1 has of it, and send nothing.
+        """
+        await self._take_up(entry, None if only_look else Trigger.REPLAY, command, finish)
+
+    async def _take_up(
+        self,
+        entry: OpenDeadLetter,
+        trigger: Trigger | None,
+        command: LetterCommand | None = None,
+        finish: Callable[[], None] = _nothing,
+    ) -> None:
         """Post the bytes of a dead letter again, under its own K; without a trigger only look whether B1 has it."""
         entry.in_flight = True
         letter = entry.letter
@@ -117,15 +137,26 @@ class DeadLetterRetries:
             posting, event = await self._dead_letters.posting_of(letter)
             if posting.k in self._keys.in_flight:
                 entry.in_flight = False
+                finish()
                 return
-            work = InFlightPosting(posting, event, lambda _: None, letter.sequence, letter, only_look=trigger is None)
+            work = InFlightPosting(
+                posting,
+                event,
+                lambda _: finish(),
+                letter.sequence,
+                letter,
+                only_look=trigger is None,
+                command=command,
+            )
             self._start(work)
         except BytesGoneError as gone:
-            await self._give_up(entry, gone)
+            await self._give_up(entry, gone, command)
+            finish()
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one of them, the others go on
             self._try_later(entry, error)
+            finish()
 
-    async def _give_up(self, entry: OpenDeadLetter, gone: BytesGoneError) -> None:
+    async def _give_up(self, entry: OpenDeadLetter, gone: BytesGoneError, command: LetterCommand | None) -> None:
         letter, state = entry.letter, State(entry.letter.state)
         try:
             await self._dead_letters.change(
@@ -137,6 +168,8 @@ class DeadLetterRetries:
                     error=f"{gone}; let the source send the event again, then discard this",
                     waits_for=None,
                     blocked_by=None,
+                    by=letter.by if command is None else command.by,
+                    command=letter.command if command is None else command.id,
                     at=self._clock.now(),
                 )
             )

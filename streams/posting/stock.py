@@ -138,6 +138,11 @@ class StockPosting:
             self._wake.set()
             in_flight = await waiting.turn or await self._document_of(k)
 
+    async def holds(self, k: str) -> bool:
+        """Whether a sealed document that may still be posted holds a batch."""
+        await self._ready.wait()
+        return await self._standing(k) is not None
+
     async def _document_of(self, k: str) -> InFlightDocument | None:
         """The sealed document that holds a batch already: it is sent again as it is.
 

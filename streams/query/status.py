@@ -17,9 +17,10 @@ from connectors.base.dead_letters import INBOX
 from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
-from schemas.records import DeadLetterState, Posting
+from schemas.records import DeadLetterState, LetterCommand, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
+from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
 from streams.query.dead_letters import STATES_TOPIC, standing
@@ -225,7 +226,9 @@ async def _oldest(log: Log, config: Config, codec: Codec, at: StatusSnapshot) ->
                 for record in records:
                     flow, stamp_ms = event_type(name), record.timestamp_ms
                     if name in QUEUES:
-                        posting = codec.decode(record.value or b"", Posting)
+                        posting: Posting | LetterCommand = codec.decode(record.value or b"", QUEUED)
+                        if isinstance(posting, LetterCommand):
+                            continue  # a person's: no event
                         flow, stamp_ms = posting.kind, posting.timestamp_ms
                     if name == "stock-sealed" or flow == "stock_batch":
                         flow = "stock_adjusted"
