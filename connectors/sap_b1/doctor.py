@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.doctor import Finding, of_error
 from connectors.base.errors import ConnectorError
-from connectors.sap_b1 import claims
+from connectors.sap_b1 import claims, indexes
 from connectors.sap_b1.change_set import decimal_of
 from connectors.sap_b1.service_layer import ServiceLayer, describe, quote_literal, read_rows
 from connectors.sap_b1.settings import CompanySettings
@@ -38,7 +38,9 @@ async def run(
     clock: Clock | None = None,
     token: str | None = None,
 ) -> Diagnosis:
-    """Examine one company. With `install` the claim table and fields are made; nothing else is left behind.
+    """Examine one company.
+
+    With `install` the claim table, the fields and their keys are made; nothing else is left behind.
 
     Raises nothing: what cannot be examined is a finding.
     """
@@ -77,6 +79,8 @@ async def run(
             proof = await claims.prove(service_layer, clock, token or secrets.token_hex(8))
             tier = "claim" if proof.second_refused and proof.rolls_back else None
             findings += _proven(proof)
+            step = "indexes"
+            findings.append(await indexes.examine(service_layer, clock, install=install))
         step = "totals_as_sent"
         findings.append(await _totals(service_layer, settings, clock))
     except claims.InstallError as error:

@@ -57,6 +57,7 @@ async def test_a_company_that_is_ready_has_nothing_to_mend(
         "second_claim_refused",
         "failed_set_leaves_no_claim",
         "claim_cost",
+        "indexes",
         "totals_as_sent",
         "tier",
     ]

@@ -8,7 +8,7 @@ from lab.simulators.sap_b1.state.messages import Json, Key, RefusedError
 from lab.simulators.sap_b1.state.metadata import DEFAULTS, MASTERS, PARTS, READ_ONLY
 from lab.simulators.sap_b1.state.partners import patch_address
 from lab.simulators.sap_b1.state.rules import Period
-from lab.simulators.sap_b1.state.user_tables import create_field, create_table
+from lab.simulators.sap_b1.state.user_tables import check_key, create_field, create_table
 from lab.simulators.sap_b1.state.values import ZERO, day_stamp, read_day, read_number
 
 
@@ -115,7 +115,7 @@ def create_master(db: Database, entity: str, body: Mapping[str, Any]) -> Key:
     if entity == "UserFieldsMD":
         key = create_field(db, row)
     elif entity == "UserKeysMD":
-        table = str(row.get("TableName"))
+        table = check_key(db, row)
         row["KeyIndex"] = sum(1 for known in db.masters[entity].values() if known["TableName"] == table)
         key = (table, row["KeyIndex"])
     else:

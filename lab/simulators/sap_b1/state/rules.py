@@ -42,6 +42,8 @@ class Rules:
         orders_lock_items: whether an order waits for its items' rows (it changes their committed quantity).
         amounts_in_document_currency: whether `LineTotal`, `TaxTotal`, freight and `TaxSum` sent in a foreign-currency
             document are in its currency (else in local currency); public sources are silent.
+        keys_on_documents: whether user keys may be made on document tables (SAP's sample has one on a system table; its
+            documentation speaks of user tables only).
         credit_on_delivery: whether a credit memo may be based on a delivery.
         notification: what the customer's notification procedure refuses.
         approval: entity sets whose new documents become drafts.
@@ -59,6 +61,7 @@ class Rules:
     locked_code: int = -2039
     orders_lock_items: bool = True
     amounts_in_document_currency: bool = True
+    keys_on_documents: bool = True
     credit_on_delivery: bool = True
     notification: tuple[NotificationRule, ...] = ()
     approval: frozenset[str] = frozenset()

@@ -27,7 +27,7 @@ def create_row(db: Database, table: str, body: Mapping[str, Any]) -> str:
     if code in rows:
         raise RefusedError(-2035, f"This entry already exists in the following tables '@{table[2:]}' (ODBC -2035)")
     row = {"Code": code, "Name": body.get("Name", code), **db.defaults.get(table, {}), **body}
-    for key in db.masters["UserKeysMD"].values():
+    for key in _keys(db):
         if key["TableName"] == f"@{table[2:]}" and key["Unique"] == "tYES":
             columns = [f"U_{member['ColumnAlias'].removeprefix('U_')}" for member in key["UserKeysMD_Elements"]]
             if any(all(old.get(name) == row.get(name) for name in columns) for old in rows.values()):
@@ -46,6 +46,29 @@ def create_table(db: Database, name: str, row: Json) -> None:
     db.set(db.tables, f"U_{name}", {})
     db.set(db.properties, f"U_{name}", frozenset({"Code", "Name"}))
     db.set(db.lengths, f"U_{name}", {"Code": 50, "Name": 100})
+
+
+def check_key(db: Database, row: Json) -> str:
+    """The table of a new user key, which has to be there with its columns; on a system table a key is not unique."""
+    table, elements = str(row.get("TableName")), row.get("UserKeysMD_Elements") or ()
+    if table.startswith("@") and f"U_{table[1:]}" in db.tables:
+        type_name = f"U_{table[1:]}"
+    elif _DOCUMENT_TABLES.match(table) and db.rules.keys_on_documents and row["Unique"] == "tNO":
+        type_name = "Document"
+    else:
+        raise RefusedError(-5002, f"A user key cannot be added to table '{table}'  [OUKD.TableName]")
+    if not elements:
+        raise RefusedError(-5002, "Enter the columns of the key  [UKD1.ColAlias]")
+    for element in elements:
+        if f"U_{str(element.get('ColumnAlias')).removeprefix('U_')}" not in db.properties[type_name]:
+            raise RefusedError(-2028, "No matching records found (ODBC -2028)  [UKD1.ColAlias]")
+    if any(key["TableName"] == table and key["KeyName"] == row.get("KeyName") for key in _keys(db)):
+        raise RefusedError(-2035, "This entry already exists in the following tables (ODBC -2035)")
+    return table
+
+
+def _keys(db: Database) -> list[Json]:
+    return list(db.masters["UserKeysMD"].values())
 
 
 def create_field(db: Database, row: Json) -> tuple[str, int]:

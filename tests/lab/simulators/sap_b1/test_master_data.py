@@ -52,6 +52,16 @@ def test_a_unique_user_key_is_enforced(company: Company) -> None:
     assert post(company, "U_STREAMS_CLAIM", claim("L")).code == -2035
 
 
+def test_a_key_of_a_document_table_is_not_unique_and_its_columns_are_there(company: Company) -> None:
+    key = {"TableName": "ORDR", "KeyName": "K", "UserKeysMD_Elements": [{"ColumnAlias": "STREAMS_KEY"}]}
+    assert post(company, "UserKeysMD", {**key, "Unique": "tYES"}).code == -5002
+    made(post(company, "UserKeysMD", {**key, "Unique": "tNO"}))
+    assert post(company, "UserKeysMD", key).code == -2035
+    assert post(company, "UserKeysMD", {**key, "UserKeysMD_Elements": [{"ColumnAlias": "NONE"}]}).code == -2028
+    assert post(company, "UserKeysMD", {**key, "TableName": "OITM"}).code == -5002
+    assert post(company, "UserKeysMD", {**key, "UserKeysMD_Elements": []}).code == -5002
+
+
 def test_a_user_fields_length_and_values_are_enforced(company: Company) -> None:
     values = [{"Value": "a", "Description": "A"}]
     field = {"TableName": "OINV", "Name": "STATE", "Description": "s", "EditSize": 1, "ValidValuesMD": values}
