@@ -27,6 +27,11 @@ def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = F
         shell.print_line(
             f"{name} reads none of: {', '.join(files)}; name them *.jsonl, add a csv or json mapping, or take them away"
         )
+    for name, events in found.contradictions.items():
+        shell.print_line(
+            f"{name}: {events} more have ended than were published; was a topic made anew, or emptied? "
+            "Run streams topics check"
+        )
     shell.print_line("idle: nothing in flight, no unread file" if found.idle else "busy: work is under way or waits")
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +50,8 @@ class FlowStatus:
     """One flow, in source events, repeats included, since the beginning.
 
     Attributes:
+        in_flight: What has not ended; below 0 where more has ended than was ever published: figures that contradict
+            each other are shown as they are.
         oldest_unposted_s: Age of the oldest event in flight, by when it was published; 0 where none is.
     """
 
@@ -81,6 +83,11 @@ class Status:
     idle: bool
     flows: Mapping[str, FlowStatus]
     unmapped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def contradictions(self) -> Mapping[str, int]:
+        """By flow, how many events more have ended than were published."""
+        return {name: -flow.in_flight for name, flow in self.flows.items() if flow.in_flight < 0}
 
     def as_json(self) -> dict[str, Any]:
         found = {"idle": self.idle, "flows": {name: flow.as_json() for name, flow in self.flows.items()}}
@@ -151,7 +158,7 @@ def count(
     flows = {}
     for name in (*EVENT_TYPES, *sorted(received.keys() - EVENT_TYPES.keys())):
         posted, no_op, parked, dead = (ended[name, end] for end in ENDS)
-        in_flight = max(0, received[name] - posted - no_op - parked - dead)
+        in_flight = received[name] - posted - no_op - parked - dead
         flows[name] = FlowStatus(posted, no_op, parked, dead, in_flight, oldest_s.get(name, 0.0) if in_flight else 0.0)
     return flows
 
@@ -205,6 +212,9 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     second = await snapshot(log, config)
     oldest_s = {flow: round(max(0, now_ms - stamp_ms) / 1000, 1) for flow, stamp_ms in oldest_ms.items()}
     flows = count(second.ends, second.committed.values(), letters, oldest_s, levels)
+    if first != second:
+        # Read one after the other while work went on, what ended may be newer than what was published
+        flows = {name: replace(flow, in_flight=max(0, flow.in_flight)) for name, flow in flows.items()}
     idle = (
         first == second
         and not second.unread
