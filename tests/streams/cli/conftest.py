@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import time_machine
 
 from schemas.records import SealedEpoch
@@ -18,6 +19,7 @@ from streams import cli
 from streams.cli import shell
 from streams.config.load import Config
 from streams.kafka.log import Log
+from tests.streams.cli.posters import PosterBeside
 from tests.streams.facts import NOW, World, adjustment
 from tests.streams.fakes import PASSWORD, ROOT
 
@@ -68,6 +70,21 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(shell, "open_log", open_log)
     return world
+
+
+@pytest.fixture
+def poster(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[PosterBeside]:
+    """A worker that runs whenever a command has opened Kafka."""
+    poster = PosterBeside(world)
+
+    @asynccontextmanager
+    async def open_log(_config: Config, _timeout_s: float = 10) -> AsyncIterator[Log]:
+        async with poster.beside():
+            yield world.log
+
+    monkeypatch.setattr(shell, "open_log", open_log)
+    with structlog.testing.capture_logs():  # a worker's, not the command's
+        yield poster
 
 
 @pytest.fixture

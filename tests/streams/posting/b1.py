@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -29,8 +30,8 @@ class B1:
         in_flight: The items of those under way; the most at once are in `most`.
     """
 
-    def __init__(self, seconds: float = 0.1) -> None:
-        self.company = Company("SBO_ACME", clock=Clock().now, with_claims=True, master_data=MASTER_DATA)
+    def __init__(self, seconds: float = 0.1, now: Callable[[], datetime] | None = None) -> None:
+        self.company = Company("SBO_ACME", clock=now or Clock().now, with_claims=True, master_data=MASTER_DATA)
         self.seconds, self.away = seconds, False
         self.before: Callable[[Sequence[B1Request]], None] = lambda _: None
         self.after: Callable[[Sequence[B1Request]], None] = lambda _: None
