@@ -17,6 +17,7 @@ from schemas.events import EVENT_TYPES
 from schemas.records import (
     Anchor,
     AuditRecord,
+    ComponentState,
     Cursor,
     DeadLetterState,
     KnownLog,
@@ -48,6 +49,7 @@ TYPES: dict[str, type[Any]] = {
     "notice": Notice,
     "audit_record": AuditRecord,
     "letter_command": LetterCommand,
+    "component_state": ComponentState,
 }
 _NAMES = {cls: name for name, cls in TYPES.items()}
 #: Read when this module is imported, so that nothing starts on a schema that was edited in place.

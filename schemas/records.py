@@ -334,3 +334,19 @@ class AuditRecord:
     selection_hash: str | None = None
     why: str | None = None
     result: str | None = None  # None: it begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentState:
+    """Whether a company, a connector or a partition works; the last record of a key counts (compacted)."""
+
+    kind: str  # company | connector | partition
+    name: str
+    state: str  # ok | away | held
+    reason: str | None = None  # a name of `schemas.components.HOLD_REASONS`; None: ok
+    detail: str | None = None  # B1's, the vendor's or our own words: bounded, no secrets, no personal data
+    since: datetime
+    owner: str | None = None
+    waiting: int = 0  # postings or events that wait for it
+    at: datetime
+    worker: str  # host:pid

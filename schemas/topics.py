@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
 #: What carries another record whole: its 1 MiB, its key and headers, and ours.
 _WRAPPED = 2_097_152
 FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
@@ -18,6 +19,7 @@ class Topic:
     partitions: Literal["facts", "companies", "one"]
     retention_days: int | Literal["horizon"] | None = None  # None: no time limit; horizon: dedupe horizon + 7
     compact: bool = False
+    segment_ms: int | None = None  # compacted this soon; None: as the broker does, and never within a day
     max_message_bytes: int = 1_048_576
     #: Records bear the time at which the broker took them: a cancellation waits for what was published before it, and
     #: two publishers' clocks cannot say that (architecture section 15.3).
@@ -33,7 +35,8 @@ class Topic:
             "message.timestamp.type": "LogAppendTime" if self.broker_time else "CreateTime",
             # A state that a paused poster has overwritten is written again by its owner within seconds, if it is still
             # there.
-            **({"min.compaction.lag.ms": str(DAY_MS)} if self.compact else {}),
+            **({"min.compaction.lag.ms": str(self.segment_ms or DAY_MS)} if self.compact else {}),
+            **({"segment.ms": str(self.segment_ms)} if self.segment_ms else {}),
         }
 
 
@@ -63,6 +66,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("audit", "audit_record", "company", "one", 400),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
     Topic("known-logs", "known_log", "topic / partition", "one", compact=True),
+    Topic("component-state", "component_state", "kind / name", "one", compact=True, segment_ms=_HOUR_MS),
     *(
         Topic(dead_letter_topic(name), event_type(name), "as the original", "facts", max_message_bytes=_WRAPPED)
         for name in FACTS

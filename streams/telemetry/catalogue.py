@@ -10,6 +10,8 @@ from enum import Enum
 from typing import Literal
 
 from connectors.sap_b1.error_codes import OutcomeClass
+from schemas.components import HOLD_REASONS
+from schemas.components import KINDS as COMPONENT_KINDS
 from schemas.events import EVENT_TYPES
 from schemas.letters import REASONS
 from schemas.topics import FACTS
@@ -48,6 +50,7 @@ class Configured(Enum):
     COMPANIES = "companies"
     SOURCES = "sources"
     PARTITIONS = "partitions"  # of the topic beside it
+    COMPONENTS = "companies, connectors, and topic/partition"
     BUILD_VERSION = "version of this program"
     PYTHON_VERSION = "version of Python"
     CONFIG_VERSION = "version of the configuration"
@@ -209,6 +212,10 @@ CATALOGUE: tuple[MetricRow, ...] = (
               "How late the loop wakes a timer", buckets=LOOP_BUCKETS_S),
     MetricRow("last_progress", "last_progress_timestamp_seconds", "gauge", "Unix seconds", "platform",
               "Unix time when a stage last moved", {"stage": STAGES}, first={"stage": ()}),
+    MetricRow("component_held", "component_held", "gauge", "0 or 1", "platform",
+              "1 while a company, connector or partition is away or held for this reason",
+              {"kind": COMPONENT_KINDS, "name": Configured.COMPONENTS, "reason": tuple(HOLD_REASONS)},
+              first={"kind": ()}),
     MetricRow("build_info", "build_info", "gauge", "always 1", "platform",
               "This program", {"version": Configured.BUILD_VERSION, "python": Configured.PYTHON_VERSION}),
     MetricRow("config_info", "config_info", "gauge", "always 1", "platform",

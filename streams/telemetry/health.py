@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streams.config.sections import DEFAULT_METRICS_PORT, MetricsSettings
+from streams.telemetry.held import shown
 from streams.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,10 @@ def make_app(metrics: Metrics) -> Starlette:
 
     async def show_readiness(_request: Request) -> Response:
         waiting = metrics.vitals.waiting()
-        return JSONResponse({"ready": not waiting, "waiting": waiting}, status_code=503 if waiting else 200)
+        states = [shown(state, state.at) for state in metrics.components.not_working()]
+        held = [state.as_json() for state in states if state is not None]
+        answer = {"ready": not waiting, "waiting": waiting, "held": held}
+        return JSONResponse(answer, status_code=503 if waiting else 200)
 
     return Starlette(
         routes=[Route("/metrics", show_metrics), Route("/healthz", show_health), Route("/readyz", show_readiness)]

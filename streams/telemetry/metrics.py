@@ -20,9 +20,11 @@ from prometheus_client import (
     generate_latest,
 )
 
+from connectors.base.clock import Clock, SystemClock
 from schemas.topics import BY_NAME
 from streams.config.load import Config
 from streams.telemetry.catalogue import CATALOGUE, CONSUMED, PREFIX, Configured, LabelSet, MetricRow
+from streams.telemetry.component_states import ComponentStates
 from streams.telemetry.families import Family, Units
 from streams.telemetry.vitals import Vitals
 
@@ -55,10 +57,12 @@ class Metrics:
 
     Args:
         config: Closes the sets of companies, sources, topics and partitions.
+        clock: By default the machine's.
 
     Attributes:
         registry: What `/metrics` shows.
         vitals: What `/healthz` and `/readyz` show.
+        components: Which companies, connectors and partitions of this process work.
         sources: The connectors' side of it.
     """
 
@@ -111,10 +115,11 @@ class Metrics:
     dlq_write_failures: Counter
     event_loop_lag: Histogram
     last_progress: Family[Gauge]
+    component_held: Family[Gauge]
     build_info: Family[Gauge]
     config_info: Family[Gauge]
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there; a series more for every counter, which nothing reads
         self.registry = CollectorRegistry()
         parts = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
@@ -123,6 +128,11 @@ class Metrics:
             Configured.COMPANIES: tuple(config.companies),
             Configured.SOURCES: tuple(config.connectors),
             Configured.PARTITIONS: tuple(map(str, range(max(sizes.values())))),
+            Configured.COMPONENTS: (
+                *config.companies,
+                *config.connectors,
+                *(f"{topic}/{number}" for topic, size in sizes.items() for number in range(size)),
+            ),
             Configured.BUILD_VERSION: (_own_version(),),
             Configured.PYTHON_VERSION: (platform.python_version(),),
             Configured.CONFIG_VERSION: (config.version,),
@@ -132,6 +142,7 @@ class Metrics:
 
         self.sources = SourceMeter(self.source_events, self.source_looks, self.source_last_look)
         self.vitals = Vitals(self.last_progress)
+        self.components = ComponentStates(self.component_held, clock or SystemClock())
         for topic, size in sizes.items():
             self.topic_partitions(topic).set(size)
         self.window_length.set(min((each.window.length_s for each in config.companies.values()), default=0))

@@ -33,9 +33,12 @@ async def test_it_is_ready_when_every_part_is(metrics: Metrics) -> None:
     assert (await ask(metrics, "/readyz")).status_code == 503
     metrics.vitals.expect("worker")
     answer = await ask(metrics, "/readyz")
-    assert (answer.status_code, answer.json()) == (503, {"ready": False, "waiting": {"worker": "is starting"}})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"ready": False, "waiting": {"worker": "is starting"}, "held": []},
+    )
     metrics.vitals.ready("worker")
-    assert (await ask(metrics, "/readyz")).json() == {"ready": True, "waiting": {}}
+    assert (await ask(metrics, "/readyz")).json() == {"ready": True, "waiting": {}, "held": []}
 
 
 async def test_metrics_are_prometheus_text_without_secrets(metrics: Metrics) -> None:
@@ -68,3 +71,15 @@ async def test_the_default_port_taken_means_any_free_one(metrics: Metrics, monke
 async def test_another_port_taken_is_refused_with_the_remedy(metrics: Metrics) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTakenError, match=r"metrics\.port = 0"):
         await Health(metrics, MetricsSettings(port=taken.getsockname()[1])).start()
+
+
+async def test_a_held_company_is_named_and_the_others_still_make_the_worker_ready(metrics: Metrics) -> None:
+    metrics.vitals.expect("worker")
+    metrics.vitals.ready("worker")
+    company = next(iter(config().companies))
+    metrics.components.report("company", company, "password_refused", "B1 says no")
+    answer = await ask(metrics, "/readyz")
+    (held,) = answer.json()["held"]
+    assert (answer.status_code, held["kind"], held["name"], held["state"]) == (200, "company", company, "held")
+    assert (held["reason"], held["owner"], held["detail"]) == ("password_refused", "platform", "B1 says no")
+    assert held["since"]
