@@ -36,14 +36,15 @@ class OpenDeadLetter:
         letter: As it stands.
         retry: When it is looked at again.
         in_flight: Released: it still blocks, and is not released again.
-        away_s: How long the ERP had been away in all when it was first seen: its age stands still while the ERP is
-            away.
+        since_s: What had been counted in all when its state was taken over (`schedule.WaitClock`).
+        is_last_try: It is tried once more before it is given up.
     """
 
     letter: DeadLetterState
     retry: Retry = field(default_factory=Retry)
     in_flight: bool = False
-    away_s: float | None = None
+    since_s: float = 0.0
+    is_last_try: bool = False
 
 
 class DeadLetterIndex:

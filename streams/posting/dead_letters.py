@@ -13,18 +13,23 @@ from connectors.base.log import Record
 from schemas.codec import UnreadableError
 from schemas.events import OrderEvent
 from schemas.records import DeadLetterState, Header, Posting, StockBatch
-from streams.dead_letters.index import DeadLetterIndex, OrderSources
+from streams.dead_letters.index import DeadLetterIndex, OpenDeadLetter, OrderSources
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused, id_of
 from streams.dead_letters.states import STATES, StateLog
 from streams.ports import Ports
 from streams.posting import schedule
 from streams.posting.in_flight import KINDS
+from streams.posting.schedule import waits_for_event
 
 logger = structlog.get_logger(__name__)
 
 
 #: The header in which bytes name their dead letter.
 _ID = "b1streams.id"
+
+
+#: In how many steps the age of a wait is written until it is as old as it may become.
+_AGE_STEPS = 24
 
 
 class BytesGoneError(Exception):
@@ -36,6 +41,8 @@ class CompanyDeadLetters:
 
     Attributes:
         index: What stands where.
+        wait_clock: Counts what becomes the age of a wait; whoever looks through the waits ticks it.
+        is_read: What others write could be read, the last time.
     """
 
     def __init__(
@@ -47,7 +54,7 @@ class CompanyDeadLetters:
         topic: Callable[[str], str],
         order_sources: OrderSources,
         admitted: Callable[[], int],
-        away_s: Callable[[], float],
+        park_max_age_s: float,
     ) -> None:
         """Not open yet.
 
@@ -59,14 +66,16 @@ class CompanyDeadLetters:
             topic: A topic's name on the broker.
             order_sources: See `DeadLetterIndex`.
             admitted: Up to which offset `erp-orders` has been admitted.
-            away_s: How long B1 has been away in all.
+            park_max_age_s: How old a wait may become.
         """
         self.index = DeadLetterIndex(order_sources)
         self._company, self._publisher, self._log, self._clock = company, publisher, ports.log, ports.clock
         self._codec = ports.codec
-        self._admitted, self._away_s = admitted, away_s
+        self._admitted, self._park_max_age_s = admitted, park_max_age_s
+        self.wait_clock = schedule.WaitClock()
         self._states = StateLog(ports.log, ports.codec, topic(STATES), partition, company)
         self._term = 0
+        self.is_read = True
         self._stale: set[str] = set()  # last written by a predecessor after we had begun
         self._writing: set[str] = set()
 
@@ -118,7 +127,9 @@ class CompanyDeadLetters:
         """As `sync`; where the broker does not answer, the next time."""
         try:
             await self.sync()
+            self.is_read = True
         except LogError as error:
+            self.is_read = False
             # What is missed meanwhile waits for its order all the same.
             logger.warning("dead letters of others are not read", company=self._company, error=str(error))
 
@@ -153,6 +164,22 @@ class CompanyDeadLetters:
         self._stale -= {id_ for id_ in ids - self._writing if self.index.known(id_) is known[id_]}
         logger.warning("a poster that was paused has written dead letters", company=self._company, items=sorted(ids))
 
+    def _age_s(self, entry: OpenDeadLetter | None) -> float:
+        """Of what is not open, 0; of what is dead too: a person who replays it begins a new wait."""
+        return (
+            0.0 if entry is None or entry.letter.state == "dead" else schedule.age_s(entry, self.wait_clock.counted_s)
+        )
+
+    def is_overdue(self, entry: OpenDeadLetter | None) -> bool:
+        """Whether it has waited longer than it may, as far as that counts."""
+        waits = entry is not None and entry.letter.state == "parked"
+        return waits and self._age_s(entry) > self._park_max_age_s
+
+    def has_expired(self, id_: str) -> bool:
+        """Whether it is given up where B1 refuses it again: what waits for an event, only at its last try."""
+        entry = self.index.get(id_)
+        return entry is not None and self.is_overdue(entry) and (entry.is_last_try or not waits_for_event(entry.letter))
+
     # ---- writing
 
     async def add(self, refused: Refused) -> None:
@@ -168,15 +195,26 @@ class CompanyDeadLetters:
     async def change(self, letter: DeadLetterState) -> None:
         """Write how an open dead letter stands now, where that differs, and schedule its next look.
 
+        The age of its wait is written as it grows, in steps of a share of what it may become.
+
         Raises:
             LogError: Not written.
         """
         with self._written(letter.id):
-            known = self.index.known(letter.id)
-            if _standing(letter) != _standing(known):
-                await self._publisher.change([letter])
-            elif known is not None:  # commands name the time of the state that lies in the log
-                letter = replace(letter, at=known.at)
+            known, entry = self.index.known(letter.id), self.index.get(letter.id)
+            counted_s, written_s = int(self._age_s(entry)), 0 if known is None else known.waited_s
+            grown_s = counted_s - written_s
+            if (
+                known is not None
+                and _standing(letter) == _standing(known)
+                and grown_s * _AGE_STEPS < self._park_max_age_s
+            ):
+                # Commands name the time of the state that lies in the log
+                unwritten = replace(letter, at=known.at, waited_s=written_s)
+                self._take_over(unwritten, since_s=None if entry is None else entry.since_s)
+                return
+            letter = replace(letter, waited_s=counted_s)
+            await self._publisher.change([letter])
             self._take_over(letter)
 
     async def rewrite(self, letter: DeadLetterState, value: bytes) -> None:
@@ -199,14 +237,14 @@ class CompanyDeadLetters:
             await self._publisher.change([letter])
             self.index.put(letter)
 
-    def _take_over(self, letter: DeadLetterState, *, soon: bool = False) -> None:
+    def _take_over(self, letter: DeadLetterState, *, soon: bool = False, since_s: float | None = None) -> None:
+        """`since_s`: what had been counted when its state was written; None: it is written now, or loaded."""
         before = self.index.known(letter.id)
         entry = self.index.put(letter)
         if entry is None:
             return
-        entry.in_flight = False
-        if entry.away_s is None:
-            entry.away_s = self._away_s()
+        entry.in_flight = entry.is_last_try = False
+        entry.since_s = self.wait_clock.counted_s if since_s is None else since_s
         now, monotonic_s = self._clock.now(), self._clock.monotonic()
         entry.retry = schedule.first_retry(letter, before, entry.retry, now, monotonic_s, soon=soon)
 

@@ -3,7 +3,6 @@
 Returns the order whose waiting events may go on.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ from connectors.base.errors import Refusal
 from schemas.letters import REASONS
 from schemas.records import Attempt, DeadLetterState, Document, Outcome, StockBatch
 from streams.dead_letters.commands import Action
-from streams.dead_letters.index import BEHIND_INPUTS
 from streams.dead_letters.publisher import Refused, flow_of
 from streams.ports import Ports
 from streams.posting.admission import AdmittedKeys
@@ -20,7 +18,6 @@ from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result
 from streams.posting.lifecycle import State, Trigger, follow
 from streams.posting.outcomes import OutcomeLog
-from streams.posting.schedule import has_expired
 
 #: How many of its last attempts a dead letter names.
 _TRIES_KEPT = 10
@@ -43,13 +40,9 @@ class Endings:
         dead_letters: CompanyDeadLetters,
         outcomes: OutcomeLog,
         ports: Ports,
-        park_max_age_s: float,
-        away_s: Callable[[], float],
     ) -> None:
-        """`away_s`: how long B1 has been away in all."""
         self._company, self._keys, self._dead_letters, self._outcomes = company, keys, dead_letters, outcomes
         self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
-        self._park_max_age_s, self._away_s = park_max_age_s, away_s
 
     async def end(self, work: InFlightPosting, result: Result) -> Released | None:
         """End a posting as its run says.
@@ -108,10 +101,7 @@ class Endings:
             return Trigger.REFUSED
         if refusal.reason == "order_not_found" and work.posting.order_id is None:
             return Trigger.REFUSED
-        if refusal.waits_for == BEHIND_INPUTS:
-            return Trigger.MUST_WAIT  # while we do not read, no age counts
-        entry = None if work.letter is None else self._dead_letters.index.get(work.letter.id)
-        expired = entry is not None and has_expired(entry, self._clock.now(), self._away_s(), self._park_max_age_s)
+        expired = work.letter is not None and self._dead_letters.has_expired(work.letter.id)
         return Trigger.EXPIRED if expired else Trigger.MUST_WAIT
 
     async def _finish(self, work: InFlightPosting, ended: Ended) -> None:

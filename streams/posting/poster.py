@@ -80,7 +80,7 @@ class Poster:
             config.topic,
             self._order_sources,
             admitted=lambda: self._barrier.admitted,
-            away_s=lambda: self._breaker.open_s,
+            park_max_age_s=settings.park_max_age_s,
         )
         self._orders = OrderPosting(self._map, self.erp, sink, master, self.lanes, ports)
         self._stock = StockPosting(
@@ -94,17 +94,17 @@ class Poster:
             self._dead_letters.in_term,
         )
         self._outcomes = OutcomeLog(ports.log, ports.codec, config.topic)
-        self._endings = Endings(
-            company,
-            self._keys,
-            self._dead_letters,
-            self._outcomes,
-            ports,
-            settings.park_max_age_s,
-            away_s=lambda: self._breaker.open_s,
-        )
+        self._endings = Endings(company, self._keys, self._dead_letters, self._outcomes, ports)
         self._retries = DeadLetterRetries(
-            company, self._dead_letters, self._keys, self.erp, b1, ports, start=self._start, spawn=self._spawn
+            company,
+            self._dead_letters,
+            self._keys,
+            self._barrier,
+            self.erp,
+            b1,
+            ports,
+            start=self._start,
+            spawn=self._spawn,
         )
         self._commands = LetterCommands(
             company, self._dead_letters, self._keys, self._retries, self.erp, self._stock.holds, ports

@@ -15,7 +15,7 @@ import structlog
 from connectors.sap_b1 import claims
 from connectors.sap_b1.service_layer import ServiceLayer
 from schemas.letters import REASONS
-from schemas.records import LetterCommand
+from schemas.records import DeadLetterState, LetterCommand
 from streams.dead_letters.index import OpenDeadLetter
 from streams.ports import Ports
 from streams.posting import schedule
@@ -25,6 +25,7 @@ from streams.posting.endings import Released
 from streams.posting.erp import Erp
 from streams.posting.in_flight import InFlightPosting
 from streams.posting.lifecycle import State, Trigger, follow
+from streams.posting.sequencer import CancellationBarrier, InputReading
 
 logger = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class DeadLetterRetries:
         company: str,
         dead_letters: CompanyDeadLetters,
         keys: AdmittedKeys,
+        barrier: CancellationBarrier,
         erp: Erp,
         service_layer: ServiceLayer,
         ports: Ports,
@@ -62,6 +64,8 @@ class DeadLetterRetries:
     ) -> None:
         """`start` puts a posting in flight."""
         self._company, self._dead_letters, self._keys, self._erp = company, dead_letters, keys, erp
+        self._barrier = barrier
+        self._unread: dict[str, InputReading] = {}  # by id: what is read before a wait that is too old is given up
         self._service_layer, self._clock, self._start, self._spawn = service_layer, ports.clock, start, spawn
 
     def release(self, released: Released | None) -> None:
@@ -84,6 +88,8 @@ class DeadLetterRetries:
                 looked_at_held = now
             await asyncio.sleep(_TICK_S)
             now = clock.monotonic()
+            could_ask = self._erp.breaker.is_closed and self._dead_letters.is_read
+            self._dead_letters.wait_clock.tick(now, counts=could_ask)
             if now - synced >= _SYNC_INTERVAL_S:
                 await self._dead_letters.try_sync()
                 synced = now
@@ -135,6 +141,8 @@ class DeadLetterRetries:
             if trigger is not None:
                 follow(State(letter.state), trigger)
             posting, event = await self._dead_letters.posting_of(letter)
+            if trigger is Trigger.DUE and schedule.waits_for_event(letter) and self._dead_letters.is_overdue(entry):
+                entry.is_last_try = await self._has_read_inputs(letter)
             if posting.k in self._keys.in_flight:
                 entry.in_flight = False
                 finish()
@@ -155,6 +163,14 @@ class DeadLetterRetries:
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one of them, the others go on
             self._try_later(entry, error)
             finish()
+
+    async def _has_read_inputs(self, letter: DeadLetterState) -> bool:
+        """Whether what may release it is admitted by now: all that lay in its inputs when it was overdue."""
+        reading = self._unread.pop(letter.id, None) or await self._barrier.to_the_end(letter.partition)
+        if await self._barrier.is_read(reading):
+            return True
+        self._unread[letter.id] = reading
+        return False
 
     async def _give_up(self, entry: OpenDeadLetter, gone: BytesGoneError, command: LetterCommand | None) -> None:
         letter, state = entry.letter, State(entry.letter.state)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from schemas.letters import RANKS, holds
 from schemas.records import DeadLetterState
-from streams.dead_letters.index import DeadLetterIndex, OpenDeadLetter, Retry
+from streams.dead_letters.index import BEHIND_INPUTS, DeadLetterIndex, OpenDeadLetter, Retry
 from streams.posting.lifecycle import Trigger
 
 #: What a wait for B1 begins with and grows to, and how often a wait for another event is looked at again.
@@ -14,6 +14,8 @@ _RETRY_S, _RETRY_CAP_S, _RECHECK_S = 30.0, 600.0, 60.0
 #: looked up, after a minute, two, four ... (B1 itself gives up after half a minute, a proxy or a stopped machine in
 #: between after some more).
 LATE_WRITE_WINDOW_S = 3600.0
+#: A tick after a longer time than this comes from a process that stood still: it read and asked nothing meanwhile.
+_LONGEST_TICK_S = 5.0
 _WAITS_FOR_EVENT = frozenset({"order_not_found", "invoice_not_found"})
 
 
@@ -38,7 +40,7 @@ def first_retry(
     """
     if letter.state != "parked":
         return Retry(monotonic_s + _RECHECK_S if may_land(letter, now) else None, _RECHECK_S)
-    if letter.reason in _WAITS_FOR_EVENT:
+    if waits_for_event(letter):
         delay_s = _RECHECK_S
     elif before is None or before.state != "parked":
         delay_s = _RETRY_S
@@ -70,10 +72,34 @@ def may_land(letter: DeadLetterState, now: datetime) -> bool:
     return ours and (now - letter.at).total_seconds() < LATE_WRITE_WINDOW_S
 
 
-def has_expired(entry: OpenDeadLetter, now: datetime, away_s: float, max_age_s: float) -> bool:
-    """Whether it has waited longer than it may; its age stands still while B1 is away (`away_s`: in all, up to now)."""
-    paused_s = 0.0 if entry.away_s is None else away_s - entry.away_s
-    return (now - entry.letter.first_failed_at).total_seconds() - paused_s > max_age_s
+class WaitClock:
+    """How long waits have counted in all: while a poster was there, read its queue, and could ask B1.
+
+    Attributes:
+        counted_s: Up to the last tick.
+    """
+
+    def __init__(self) -> None:
+        self.counted_s = 0.0
+        self._last_s: float | None = None
+
+    def tick(self, monotonic_s: float, *, counts: bool) -> None:
+        """Called every second or so; `counts`: the time since the last tick does, unless the process stood still."""
+        if counts and self._last_s is not None:
+            self.counted_s += min(monotonic_s - self._last_s, _LONGEST_TICK_S)
+        self._last_s = monotonic_s
+
+
+def age_s(entry: OpenDeadLetter, counted_s: float) -> float:
+    """How long it has been parked, as far as that counts; `counted_s`: by the clock, up to now."""
+    letter = entry.letter
+    waits = letter.state == "parked" and letter.waits_for != BEHIND_INPUTS
+    return letter.waited_s + (counted_s - entry.since_s if waits else 0.0)
+
+
+def waits_for_event(letter: DeadLetterState) -> bool:
+    """Whether another event of its order releases it."""
+    return letter.reason in _WAITS_FOR_EVENT
 
 
 def due(entries: Iterable[OpenDeadLetter], monotonic_s: float, *, parked: bool) -> Iterator[OpenDeadLetter]:
@@ -102,7 +128,7 @@ def released(index: DeadLetterIndex, order_id: str, *, ended: bool) -> list[tupl
             continue
         if letter.state == "held" and _is_unblocked(index, letter, going.keys()):
             going[letter.id] = entry, Trigger.UNBLOCKED
-        elif letter.state == "parked" and ended and letter.reason in _WAITS_FOR_EVENT:
+        elif letter.state == "parked" and ended and waits_for_event(letter):
             going[letter.id] = entry, Trigger.AWAITED_CAME
     return list(going.values())
 

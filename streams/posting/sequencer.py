@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from connectors.base.errors import Refusal
@@ -20,11 +21,24 @@ BARRIER_PATIENCE_S = 30.0
 
 
 class _Target(NamedTuple):
-    """Everything of an input partition before this offset was published before the cancellation."""
+    """Everything of an input partition before this offset."""
 
     topic: str
     partition: int
     offset: int
+
+
+@dataclass(slots=True)
+class InputReading:
+    """What must be admitted of the inputs.
+
+    Attributes:
+        targets: Places that are not admitted yet.
+        queue_end: The end of the queue when the routers had passed them: enough where nothing of ours has that place.
+    """
+
+    targets: list[_Target]
+    queue_end: int | None = None
 
 
 class CancellationBarrier:
@@ -43,38 +57,52 @@ class CancellationBarrier:
         self._log, self._group, self._queue, self._partition = log, group, topic("erp-orders"), partition
         self._before = [topic("order-placed"), topic("dispatch-confirmed")]
         self._asking: asyncio.Task[dict[tuple[str, int], Committed]] | None = None
-        self._queue_ends: dict[str, int] = {}  # by K: what was queued when the routers had passed what it waits for
+        self._behind: dict[str, InputReading] = {}  # what cancellations wait for, by K
         self.admitted = 0
         self.reached: Callable[[str, int], int] = InputPositions({}).reached
 
     async def passed(self, posting: Posting, patience_s: float = BARRIER_PATIENCE_S) -> bool:
         """Return when everything of the order that was published no later than `posting` is admitted (broker time).
 
-        Events of one order lie on the same partition number of every order topic: same key, same count.
-
         Returns:
             False: it is not admitted after `patience_s`.
         """
-        at_ms, partition = posting.timestamp_ms + 1, posting.partition
-        targets = [
-            _Target(topic, partition, await self._log.offset_for_time(topic, partition, at_ms))
-            for topic in self._before
-        ]
+        reading = self._behind.get(posting.k)
+        if reading is None:
+            reading = await self._reading(posting.partition, posting.timestamp_ms + 1)
+            self._behind[posting.k] = reading
         loop = asyncio.get_running_loop()
-        deadline, queue_end = loop.time() + patience_s, self._queue_ends.get(posting.k)
-        while targets := [each for each in targets if self.reached(each.topic, each.partition) < each.offset]:
-            if queue_end is not None and self.admitted >= queue_end:
-                break
-            if queue_end is None and await self._are_routed(targets):
-                _, queue_end = await self._log.bounds(self._queue, self._partition)
-                self._queue_ends[posting.k] = queue_end
-            elif loop.time() >= deadline:
+        deadline_s = loop.time() + patience_s
+        while not await self.is_read(reading):
+            if loop.time() >= deadline_s:
                 return False
-            else:
-                # An event per batch would cost every posting for a few cancellations
-                await asyncio.sleep(_POLL_S)
-        self._queue_ends.pop(posting.k, None)
+            # An event per batch would cost every posting for a few cancellations
+            await asyncio.sleep(_POLL_S)
+        self._behind.pop(posting.k, None)
         return True
+
+    async def to_the_end(self, partition: int) -> InputReading:
+        """All that lies in the inputs now."""
+        return await self._reading(partition, None)
+
+    async def _reading(self, partition: int, before_ms: int | None) -> InputReading:
+        """Events of one order lie on the same partition number of every order topic: same key, same count."""
+        offsets = []
+        for topic in self._before:
+            if before_ms is None:
+                offsets.append((await self._log.bounds(topic, partition))[1])
+            else:
+                offsets.append(await self._log.offset_for_time(topic, partition, before_ms))
+        return InputReading([_Target(topic, partition, at) for topic, at in zip(self._before, offsets, strict=True)])
+
+    async def is_read(self, reading: InputReading) -> bool:
+        """Whether all of it is admitted; asked again and again."""
+        reading.targets = [each for each in reading.targets if self.reached(each.topic, each.partition) < each.offset]
+        if not reading.targets:
+            return True
+        if reading.queue_end is None and await self._are_routed(reading.targets):
+            _, reading.queue_end = await self._log.bounds(self._queue, self._partition)
+        return reading.queue_end is not None and self.admitted >= reading.queue_end
 
     async def _committed(self) -> dict[tuple[str, int], Committed]:
         return await self._log.committed(self._group)

@@ -166,7 +166,7 @@ class Walk(RuleBasedStateMachine):
         if REASONS[answer].ends_as == "dead":
             return Trigger.REFUSED, answer, None
         entry = None if work.letter is None else self.index.get(work.letter.id)
-        expired = entry is not None and schedule.has_expired(entry, self.wall, 0.0, _MAX_AGE_S)
+        expired = entry is not None and schedule.age_s(entry, self.now_s) > _MAX_AGE_S
         return (Trigger.EXPIRED if expired else Trigger.MUST_WAIT), answer, None
 
     @precondition(lambda self: any(entry.letter.state != "parked" for entry in self.index.open()))
@@ -267,7 +267,11 @@ class Walk(RuleBasedStateMachine):
                 at=self.wall,
             )
         else:
-            letter = replace(work.letter, state=to.value, reason=reason, blocked_by=blocked_by, at=self.wall)
+            entry = self.index.get(work.letter.id)
+            waited_s = 0 if entry is None else int(schedule.age_s(entry, self.now_s))
+            letter = replace(
+                work.letter, state=to.value, reason=reason, blocked_by=blocked_by, at=self.wall, waited_s=waited_s
+            )
         self.written[letter.id] = letter
         self.take_over(letter)
         self.leave(work, None)
@@ -276,7 +280,7 @@ class Walk(RuleBasedStateMachine):
         before = self.index.known(letter.id)
         entry = self.index.put(letter)
         if entry is not None:
-            entry.in_flight, entry.away_s = False, 0.0
+            entry.in_flight, entry.since_s = False, self.now_s
             entry.retry = schedule.first_retry(letter, before, entry.retry, self.wall, self.now_s, soon=soon)
 
     def leave(self, work: InFlightPosting, ending: str | None, *, remember: bool = False) -> None:

@@ -1,11 +1,12 @@
 """When a dead letter is looked at again, and what an outcome releases; time is passed in."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from schemas.records import DeadLetterState
-from streams.dead_letters.index import DeadLetterIndex, OpenDeadLetter, Retry
+from streams.dead_letters.index import BEHIND_INPUTS, DeadLetterIndex, OpenDeadLetter, Retry
 from streams.posting import schedule
 from streams.posting.lifecycle import Trigger
 from tests.builders import AT, dead_letter
@@ -63,11 +64,18 @@ def test_no_late_request_is_expected_of_stock_of_what_was_never_sent_or_after_th
     assert schedule.first_retry(letter, None, Retry(), AT, 0.0, soon=False).due_s is None
 
 
-@pytest.mark.parametrize(("away_s", "expired"), [(0.0, True), (50.0, False)])
-def test_the_age_of_what_waits_stands_still_while_b1_is_away(away_s: float, expired: bool) -> None:
-    entry = OpenDeadLetter(PARKED, away_s=10.0)
-    now = AT + timedelta(seconds=101)
-    assert schedule.has_expired(entry, now, 10.0 + away_s, 100.0) is expired
+def test_a_wait_ages_while_it_is_parked_and_for_nothing_that_we_have_not_read() -> None:
+    waits = dead_letter(state="parked", reason="negative_stock", waited_s=100)
+    assert schedule.age_s(OpenDeadLetter(waits, since_s=10.0), 60.0) == 150.0
+    assert schedule.age_s(OpenDeadLetter(replace(waits, state="held"), since_s=10.0), 60.0) == 100.0
+    assert schedule.age_s(OpenDeadLetter(replace(waits, waits_for=BEHIND_INPUTS), since_s=10.0), 60.0) == 100.0
+
+
+def test_only_time_in_which_b1_could_be_asked_and_the_queue_was_read_counts() -> None:
+    clock = schedule.WaitClock()
+    for at_s, counts in ((100.0, True), (101.0, True), (102.0, False), (103.0, True), (1000.0, True), (1001.0, True)):
+        clock.tick(at_s, counts=counts)
+    assert clock.counted_s == 1 + 1 + 5 + 1  # it stood still for 897 s
 
 
 def test_what_is_due_is_judged_when_it_is_asked_for() -> None:

@@ -82,7 +82,7 @@ async def test_where_the_last_before_it_is_anothers_what_was_queued_when_it_was_
         await scene.queued()  # more and more behind it
     scene.barrier.admitted = 1
     assert await scene.passes()
-    assert not scene.barrier._queue_ends
+    assert not scene.barrier._behind
 
 
 async def test_however_many_wait_the_broker_is_asked_once_at_a_time() -> None:
