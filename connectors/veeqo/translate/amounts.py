@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from connectors.base.errors import RecordError
-from connectors.base.money import ZERO, smallest_unit, split
+from connectors.base.money import ZERO, rounded, smallest_unit, split
+from connectors.base.values import STEP
 from connectors.veeqo.records import VeeqoOrder, VeeqoOrderLine
 
-_STEP = Decimal("0.000001")
 _PERCENT_DECIMALS = range(5)
 
 
@@ -71,49 +71,49 @@ def amounts_of(order: VeeqoOrder, lines: Sequence[VeeqoOrderLine], currency: str
     with localcontext(prec=60):
         step = smallest_unit(currency)
         tolerance = step * (len(lines) + 1) / 2
-        rows = _priced(order, lines, currency, step, tolerance)
-        nets = [_rounded(row.price * line.quantity - row.discount, step) for row, line in zip(rows, lines, strict=True)]
+        rows = _priced(order, lines, currency, tolerance)
+        nets = [
+            rounded(row.price * line.quantity - row.discount, currency) for row, line in zip(rows, lines, strict=True)
+        ]
         delivery = _delivery(order, sum(nets, ZERO), tolerance)
-        total_tax = _total_tax(order, sum(nets, ZERO), delivery, step)
+        total_tax = _total_tax(order, sum(nets, ZERO), delivery, currency)
         for row, line, net in zip(rows, lines, nets, strict=True):
             rate = ZERO if total_tax == ZERO else line.tax_rate
             if rate is not None:
-                row.rate, row.named_rate = _rounded(rate * 100, _STEP), _plain_percent(rate, net, step)
-                row.tax = _rounded(net * rate, step)
-        tax = _delivery_tax(rows, total_tax, delivery, step, tolerance)
+                row.rate, row.named_rate = _to_six_places(rate * 100), _plain_percent(rate, net, step)
+                row.tax = rounded(net * rate, currency)
+        tax = _delivery_tax(rows, total_tax, delivery, tolerance)
         return OrderAmounts(tuple(rows), delivery, tax, _delivery_rate(rows, delivery, tax))
 
 
-def _rounded(amount: Decimal, step: Decimal) -> Decimal:
-    return amount.quantize(step, ROUND_HALF_UP)
+def _to_six_places(amount: Decimal) -> Decimal:
+    return amount.quantize(STEP, ROUND_HALF_UP)
 
 
-def _priced(
-    order: VeeqoOrder, lines: Sequence[VeeqoOrderLine], currency: str, step: Decimal, tolerance: Decimal
-) -> list[LineAmounts]:
+def _priced(order: VeeqoOrder, lines: Sequence[VeeqoOrderLine], currency: str, tolerance: Decimal) -> list[LineAmounts]:
     """Prices and discounts, whose rounded nets add up to the subtotal where only rounding stands between them."""
     gross = [line.price_per_unit * line.quantity for line in lines]
     discounts = [line.taxless_discount_per_unit * line.quantity for line in lines]
-    before = [_rounded(whole - off, step) for whole, off in zip(gross, discounts, strict=True)]
+    before = [rounded(whole - off, currency) for whole, off in zip(gross, discounts, strict=True)]
     if any(net < 0 for net in before):
         raise RecordError("a discount is above the price of its line; fix it in Veeqo")
-    shared = split(_rounded(order.additional_order_level_taxless_discount, step), before, currency)
-    discounts = [_rounded(off, _STEP) + share for off, share in zip(discounts, shared, strict=True)]
+    shared = split(rounded(order.additional_order_level_taxless_discount, currency), before, currency)
+    discounts = [_to_six_places(off) + share for off, share in zip(discounts, shared, strict=True)]
     rows = [
         LineAmounts(line.price_per_unit, discount, None, None, None)
         for line, discount in zip(lines, discounts, strict=True)
     ]
-    nets = [_rounded(whole - off, step) for whole, off in zip(gross, discounts, strict=True)]
+    nets = [rounded(whole - off, currency) for whole, off in zip(gross, discounts, strict=True)]
     if any(net < 0 for net in nets):
         raise RecordError("a discount is above the price of its line; fix it in Veeqo")
     at = max(range(len(nets)), key=lambda n: nets[n])
-    short = ZERO if order.subtotal_price is None else _rounded(order.subtotal_price, step) - sum(nets, ZERO)
+    short = ZERO if order.subtotal_price is None else rounded(order.subtotal_price, currency) - sum(nets, ZERO)
     if short and abs(short) <= tolerance and nets[at] + short >= 0:
         net = nets[at] + short
         if short < 0:
-            rows[at].discount = _rounded(gross[at] - net, _STEP)
+            rows[at].discount = _to_six_places(gross[at] - net)
         else:
-            rows[at].price = _rounded((net + rows[at].discount) / lines[at].quantity, _STEP)
+            rows[at].price = _to_six_places((net + rows[at].discount) / lines[at].quantity)
     return rows
 
 
@@ -131,11 +131,11 @@ def _delivery(order: VeeqoOrder, goods: Decimal, tolerance: Decimal) -> Decimal:
     return order.delivery_cost - discount
 
 
-def _total_tax(order: VeeqoOrder, goods: Decimal, delivery: Decimal, step: Decimal) -> Decimal | None:
+def _total_tax(order: VeeqoOrder, goods: Decimal, delivery: Decimal, currency: str) -> Decimal | None:
     """The order's tax; where Veeqo leaves it out, a total that goods and delivery explain leaves nothing for one."""
     if order.total_tax is not None:
-        return _rounded(order.total_tax, step)
-    if order.total_price is not None and _rounded(order.total_price, step) == goods + _rounded(delivery, step):
+        return rounded(order.total_tax, currency)
+    if order.total_price is not None and rounded(order.total_price, currency) == goods + rounded(delivery, currency):
         return ZERO
     return None
 
@@ -143,17 +143,17 @@ def _total_tax(order: VeeqoOrder, goods: Decimal, delivery: Decimal, step: Decim
 def _plain_percent(rate: Decimal, net: Decimal, step: Decimal) -> Decimal:
     """The shortest percent that explains a rate which was divided out of rounded amounts."""
     percent = rate * 100
-    if rate == _rounded(rate, _STEP) or not net:
+    if rate == _to_six_places(rate) or not net:
         return percent
     for decimals in _PERCENT_DECIMALS:
         plain = percent.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
         if abs(plain - percent) * net <= step * 100:
             return plain
-    return _rounded(percent, _STEP)
+    return _to_six_places(percent)
 
 
 def _delivery_tax(
-    rows: Sequence[LineAmounts], total: Decimal | None, delivery: Decimal, step: Decimal, tolerance: Decimal
+    rows: Sequence[LineAmounts], total: Decimal | None, delivery: Decimal, tolerance: Decimal
 ) -> Decimal | None:
     """What remains of the order's tax; pennies that cannot be the delivery's go to the largest tax (changes `rows`)."""
     taxes = [row.tax for row in rows if row.tax is not None]
