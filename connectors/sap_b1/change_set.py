@@ -149,6 +149,7 @@ def _in_order(answers: list[B1Answer]) -> list[B1Answer]:
 
 _BOUNDARY = re.compile(r"boundary=\"?([^\";,\s]+)\"?", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)?\s+(\d{3})\b")
+_LINE_ENDS = 4  # a server may count the line ends behind a body, which a delimiter takes away
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _Part = tuple[dict[str, str], bytes]
 
@@ -181,7 +182,7 @@ def _answer(outer: Mapping[str, str], content: bytes) -> B1Answer:
         raise IncompleteError("a part of a batch has no status line")
     headers, body = _headers(content.partition(b"\n")[2])
     length = headers.get("content-length", "")
-    if length.isdigit() and len(body) < int(length):
+    if length.isdigit() and len(body) + _LINE_ENDS < int(length):
         raise IncompleteError("a part of a batch is shorter than it says")
     if "content-id" in outer:
         headers.setdefault("content-id", outer["content-id"])

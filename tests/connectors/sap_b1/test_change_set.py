@@ -132,6 +132,19 @@ class TestParsing:
             with pytest.raises(IncompleteError):
                 parse_change_set(2, KIND, body[:length])
 
+    @pytest.mark.parametrize(("counted_more", "whole"), [(0, True), (2, True), (4, True), (5, False)])
+    def test_a_part_may_count_the_line_ends_behind_its_body_and_nothing_else(
+        self, counted_more: int, whole: bool
+    ) -> None:
+        body = '{"error":{"code":"-10","message":"no"}}'
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body) + counted_more}\r\n\r\n"
+        raw = multipart("outer", f"Content-Type: application/http\r\n\r\n{head}{body}").encode()
+        if whole:
+            assert parse_change_set(2, KIND, raw)[0].error == ("-10", "no")
+        else:
+            with pytest.raises(IncompleteError):
+                parse_change_set(2, KIND, raw)
+
     def test_an_answer_that_is_not_multipart_is_not_whole(self) -> None:
         with pytest.raises(IncompleteError):
             parse_change_set(1, "application/json", b"{}")
