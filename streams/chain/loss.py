@@ -32,15 +32,21 @@ class Disagreement:
 
     Attributes:
         log_start, log_end: What the log holds, `[log_start, log_end)`.
-        sealed: The offset that is read next: up to it everything is sealed, or committed.
+        reached: The offset that is read next: up to it everything is sealed, or committed.
         no_ops: As the chain counts them.
+        is_another: The log is another one than was read (`known_logs`).
     """
 
     partition: int
     log_start: int
     log_end: int
-    sealed: int
+    reached: int
     no_ops: int
+    is_another: bool = False
+
+    @property
+    def topic(self) -> str:
+        return INPUT
 
     @property
     def lost(self) -> int:
@@ -48,12 +54,12 @@ class Disagreement:
 
         Those of a topic that was re-created nobody can count.
         """
-        return max(0, self.log_start - self.sealed)
+        return 0 if self.is_another else max(0, self.log_start - self.reached)
 
     def __str__(self) -> str:
         holds = (
             f"{INPUT}/{self.partition} holds offsets {self.log_start} to {self.log_end}, its chain is sealed "
-            f"up to {self.sealed}"
+            f"up to {self.reached}"
         )
         lost = (
             f"{self.lost} events were published and never read"
@@ -105,8 +111,12 @@ def next_offset(end: int, committed: int | None, log_start: int, *, sealed_any: 
     return start if sealed_any else max(start, log_start)
 
 
-async def find(log: Log, config: Config, codec: Codec, clock: Clock, partition: int) -> Disagreement | None:
+async def find(
+    log: Log, config: Config, codec: Codec, clock: Clock, partition: int, *, is_another: bool = False
+) -> Disagreement | None:
     """Where log and chain of an input partition disagree; None where they do not.
+
+    `is_another`: they do, whatever the offsets are.
 
     Raises:
         LogError: The broker cannot be reached.
@@ -114,20 +124,20 @@ async def find(log: Log, config: Config, codec: Codec, clock: Clock, partition: 
     """
     chain = _Chain(log, config, codec, clock, partition)
     await chain.log.open()
-    return await _compare(log, config, chain, partition)
+    return await _compare(log, config, chain, partition, is_another=is_another)
 
 
-async def _compare(log: Log, config: Config, chain: _Chain, partition: int) -> Disagreement | None:
+async def _compare(log: Log, config: Config, chain: _Chain, partition: int, *, is_another: bool) -> Disagreement | None:
     topic = config.topic(INPUT)
     (log_start, log_end), committed = await asyncio.gather(log.bounds(topic, partition), log.committed(config.group))
     at = committed.get((topic, partition))
     follows = at is not None and decode_counts(at.metadata).get(ACCEPTED, 0) == chain.accepted
-    sealed = next_offset(
+    reached = next_offset(
         chain.end, None if at is None else at.offset, log_start, sealed_any=chain.log.head.number > 0, follows=follows
     )
-    if log_start <= sealed <= log_end:
+    if log_start <= reached <= log_end and not is_another:
         return None
-    return Disagreement(partition, log_start, log_end, sealed, chain.no_ops)
+    return Disagreement(partition, log_start, log_end, reached, chain.no_ops, is_another)
 
 
 class OvertakenError(Exception):
@@ -135,7 +145,15 @@ class OvertakenError(Exception):
 
 
 async def accept(
-    log: Log, config: Config, codec: Codec, clock: Clock, partition: int, *, by: str, why: str
+    log: Log,
+    config: Config,
+    codec: Codec,
+    clock: Clock,
+    partition: int,
+    *,
+    by: str,
+    why: str,
+    is_another: bool = False,
 ) -> Disagreement | None:
     """Go on where the log begins; what lies between ends as `no_op`: discarded by this person.
 
@@ -151,7 +169,7 @@ async def accept(
     """
     chain = _Chain(log, config, codec, clock, partition)
     await chain.log.open()
-    found = await _compare(log, config, chain, partition)
+    found = await _compare(log, config, chain, partition, is_another=is_another)
     if found is None:
         return None
     head = chain.log.head

@@ -9,37 +9,39 @@ import typer
 from streams.cli import shell
 
 if TYPE_CHECKING:
-    from streams.chain.loss import Disagreement
+    from streams.chain.acceptance import Found
     from streams.config.load import Config
 
 
 def run(
-    partition: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION", help="As the log names it: stock-adjusted/3")],
-    why: Annotated[str, typer.Option(help="What has happened; kept in the chain, with your name")],
+    partition: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION", help="As the log names it: order-placed/3")],
+    why: Annotated[str, typer.Option(help="What has happened; kept, with your name")],
     config: shell.ConfigOption = shell.CONFIG,
     by: shell.ByOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed")] = False,
     as_json: shell.JsonOption = False,
 ) -> None:
-    """Let a partition be read again whose log and chain disagree: what lies between is lost, and you say so."""
-    from streams.chain import loss
+    """Let a partition be read again whose log is another one or has lost records; what is lost, you take note of."""
+    from streams.chain.acceptance import READ_TOPICS
+    from streams.chain.loss import OvertakenError
     from streams.chain.rule import ChainRootError
 
     settings = shell.read_config(config)
-    topic, _, number = partition.rpartition("/")
-    if topic.removeprefix(settings.kafka.topic_prefix) != loss.INPUT or not _is_partition(settings, number):
-        last = settings.kafka.partitions - 1
-        raise shell.CommandError(f"{partition!r} is no partition of {loss.INPUT}", f"name one from 0 to {last}", code=2)
+    named, _, number = partition.rpartition("/")
+    topic = named.removeprefix(settings.kafka.topic_prefix)
+    if topic not in READ_TOPICS or not _is_partition(settings, topic, number):
+        known = ", ".join(READ_TOPICS)
+        raise shell.CommandError(f"{partition!r} is no partition that is read", f"name one of {known}", code=2)
     if not why.strip():
         raise shell.CommandError("--why is empty", "say what has happened, for whoever asks later", code=2)
     person = shell.person(by)
     try:
-        found = shell.run_async(_accept(settings, int(number), person, why.strip(), do=yes))
+        found = shell.run_async(_accept(settings, topic, int(number), person, why.strip(), do=yes))
     except ChainRootError as error:
         raise shell.CommandError(
             str(error), "restore the chain first: what it had sealed is not known any more"
         ) from error
-    except loss.OvertakenError as error:
+    except OvertakenError as error:
         raise shell.CommandError(str(error), "run the command again") from error
     accepted = yes and found is not None
     if as_json:
@@ -47,17 +49,18 @@ def run(
             None
             if found is None
             else {
-                "topic": loss.INPUT,
+                "topic": topic,
                 "partition": found.partition,
                 "log_start": found.log_start,
                 "log_end": found.log_end,
-                "sealed": found.sealed,
+                "reached": found.reached,
+                "another": found.is_another,
                 "lost": found.lost,
             }
         )
         shell.print_json({"accepted": accepted, "by": person, "why": why.strip(), "disagreement": disagreement})
     elif found is None:
-        shell.print_line(f"{loss.INPUT}/{number}: log and chain agree; there is nothing to accept")
+        shell.print_line(f"{topic}/{number} is read where it was left; there is nothing to accept")
     else:
         shell.print_line(str(found))
         if accepted:
@@ -68,21 +71,23 @@ def run(
         raise typer.Exit(1)
 
 
-def _is_partition(config: Config, number: str) -> bool:
-    return number.isascii() and number.isdigit() and int(number) < config.kafka.partitions
+def _is_partition(config: Config, topic: str, number: str) -> bool:
+    from streams.query.reading import partitions_of
+
+    return number.isascii() and number.isdigit() and int(number) in partitions_of(config, topic)
 
 
-async def _accept(config: Config, partition: int, by: str, why: str, *, do: bool) -> Disagreement | None:
+async def _accept(config: Config, topic: str, partition: int, by: str, why: str, *, do: bool) -> Found | None:
     from connectors.base.clock import SystemClock
-    from streams.chain import loss
+    from streams.chain import acceptance
 
     codec, clock = shell.codec_of(config), SystemClock()
     async with shell.open_log(config) as log:
-        found = await loss.find(log, config, codec, clock, partition)
+        found = await acceptance.find(log, config, codec, clock, topic, partition)
         if not do or found is None:
             return found
-        place = f"{loss.INPUT}/{partition}"
+        place = f"{topic}/{partition}"
         async with shell.trail_of(log, config, codec).command("topics accept", by=by, what=place, why=why) as running:
-            accepted = await loss.accept(log, config, codec, clock, partition, by=by, why=why)
+            accepted = await acceptance.accept(log, config, codec, clock, topic, partition, by=by, why=why)
             running.result = "there was nothing to accept" if accepted is None else str(accepted)
             return accepted

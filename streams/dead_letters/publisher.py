@@ -51,6 +51,7 @@ class Refused:
     digest: bytes | None = None
     sequence: int = 0
     index: int = 0
+    log: int = 0
     attempts: int = 0
     waits_for: str | None = None
     blocked_by: str | None = None
@@ -58,12 +59,16 @@ class Refused:
     @property
     def id(self) -> str:
         """Its dead letter's."""
-        return id_of(self.event_type, self.topic, self.partition, self.offset, self.index)
+        return id_of(self.event_type, self.topic, self.partition, self.offset, self.index, self.log)
 
 
-def id_of(event_type: str, topic: str, partition: int, offset: int, index: int) -> str:
-    """The id of a record's dead letter; a batch of an epoch is one of several at its offset."""
-    return letter_id(topic, partition, f"{offset}#{index}" if event_type == "stock_batch" else offset)
+def id_of(event_type: str, topic: str, partition: int, offset: int, index: int, log: int = 0) -> str:
+    """The id of a record's dead letter; a batch of an epoch is one of several at its offset.
+
+    `log` is the number of the partition's log (`streams.chain.known_logs`): its offsets begin again in each.
+    """
+    place = f"{partition}.{log}" if log else partition
+    return letter_id(topic, place, f"{offset}#{index}" if event_type == "stock_batch" else offset)
 
 
 _FLOWS = {"stock_batch": "stock_adjusted", "stock_document": "stock_adjusted", "invoice": "dispatch_confirmed"}
@@ -162,6 +167,7 @@ class DeadLetterPublisher:
                     waits_for=item.waits_for,
                     blocked_by=item.blocked_by,
                     error=short(item.error),
+                    log=item.log,
                     first_failed_at=now,
                     at=now,
                 )

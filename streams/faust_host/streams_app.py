@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
+from schemas.topics import ORDER_FACTS
 from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
 from streams.config.load import Config
@@ -18,13 +19,10 @@ from streams.faust_host.watermarks import Start
 from streams.ports import Ports
 from streams.posting.foreign import ForeignQueueError, queue_of
 from streams.windows.partition import InputLostError, StockPartition
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
+from streams.worker.input_logs import DECISION_POLL_S, READING_POLL_S, InputLogs
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, QUEUES, SEALED, STOCK, Pipeline
 
 logger = structlog.get_logger(__name__)
-
-#: How often it is looked whether a person has decided about a partition that is not read, and whether reading has
-#: begun.
-DECISION_POLL_S, READING_POLL_S = 30.0, 0.25
 
 
 class StreamsApp(FaustApp):
@@ -34,6 +32,7 @@ class StreamsApp(FaustApp):
         super().__init__(config.group, **{**SETTINGS, **settings})
         self.pipeline = Pipeline(config, ports)
         self._config, self._ports = config, ports
+        self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals)
         self._beside: set[asyncio.Task[None]] = set()
         for name in INPUTS:
             self._read(name)
@@ -55,22 +54,45 @@ class StreamsApp(FaustApp):
         for name in INPUTS:
             metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
         metrics.rebalances.inc()
+        stale = await self._logs.examine(tps)
+        stale_facts = [tp for name, tp in names.items() if tp in stale and name.topic in ORDER_FACTS]
+        held = {tp.partition for name, tp in names.items() if tp in stale and name.topic in QUEUES}
+        for tp in (*stale_facts, *(names[TP(name, number)] for name in QUEUES for number in held)):
+            self.pause(tp)
         stock = {tp.partition for tp in names if tp.topic == STOCK}
         for number in stock:
             for name in (STOCK, SEALED):
                 self.pause(names[TP(name, number)])
         companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
         try:
-            await asyncio.gather(*(self._open_poster(names, number) for number in companies))
+            await asyncio.gather(*(self._open_poster(names, number) for number in companies - held))
         except asyncio.CancelledError:  # taken back meanwhile, and then `before_release` is not called
             await self.pipeline.release((), companies)
             raise
         self.pipeline.drop(set(self.pipeline.partitions) - stock)
         for number in sorted(stock):
             self._start(self._open_stock(names[TP(STOCK, number)], names[TP(SEALED, number)]))
+        for tp in stale_facts:
+            self._start(self._settle(tp))
+        for number in held:
+            self._start(self._open_held_company(names, number))
+        self._start(self._logs.watch(tps))
         metrics.vitals.ready("worker")
 
-    async def _open_poster(self, names: Mapping[TP, TP], partition: int) -> None:
+    async def _settle(self, tp: TP) -> None:
+        await self._logs.settle([tp])
+        self.resume(tp)
+
+    async def _open_held_company(self, names: Mapping[TP, TP], partition: int) -> None:
+        """Open a company's poster when both of its queues may be read; the other companies go on meanwhile."""
+        queues = [names[TP(name, partition)] for name in QUEUES]
+        await self._logs.settle(queues)
+        if await self._open_poster(names, partition):
+            for tp in queues:
+                self.resume(tp)
+
+    async def _open_poster(self, names: Mapping[TP, TP], partition: int) -> bool:
+        """Open the poster of the company on this partition; False: its queues are not to be read."""
         orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
         counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
         stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
@@ -81,9 +103,10 @@ class StreamsApp(FaustApp):
                 self.pause(names[TP(name, partition)])
             logger.critical("company is held", partition=partition, error=str(error))
             self._ports.metrics.vitals.expect(f"{ERP_ORDERS}/{partition}", str(error))
-            return
+            return False
         if poster is not None:
             self._start(self._watch(poster.failed))
+        return True
 
     async def _stamp(self, tp: TP, term: int) -> bool:
         company = self.pipeline.company_of(tp.partition)
@@ -91,6 +114,7 @@ class StreamsApp(FaustApp):
 
     async def _open_stock(self, stock: TP, sealed: TP) -> None:
         """Walk the chain, then let the partition be read from its end."""
+        await self._logs.settle([sealed, stock])
         partition = self.pipeline.stock_partition(stock.partition)
         committed, routed = self.watermark(stock), self.watermark(sealed)
         follows = committed.counts.get(ACCEPTED, 0) if committed and committed.counts else 0
@@ -129,6 +153,7 @@ class StreamsApp(FaustApp):
 
     async def before_release(self, tps: set[TP]) -> None:
         names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
+        self._logs.forget(tps)
         beside = list(self._beside)
         for task in beside:
             task.cancel()

@@ -194,7 +194,8 @@ def encode_counts(counts: Counts) -> str:
     """Write counts as the metadata of a commit: `{"order_placed":{"no_op":1,"posted":12}}`, or nothing."""
     flows: dict[str, dict[str, int]] = {}
     for (flow, end), count in sorted(counts.items()):
-        flows.setdefault(flow, {})[end] = count
+        if count:  # the commit of a queue has room for 4 KiB
+            flows.setdefault(flow, {})[end] = count
     return json.dumps(flows, separators=(",", ":")) if flows else ""
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, TopicAlreadyExistsError, for_code
 
 from connectors.base.errors import log_error
 from streams.kafka.connection import Connection
 from streams.kafka.log import BrokerTopic, Committed
+from streams.kafka.topic_ids import TopicIdsRequest, ids_of
 
 #: Kafka's ConfigSource: DYNAMIC_TOPIC_CONFIG.
 _MADE_FOR_THE_TOPIC = 1
@@ -70,6 +71,14 @@ class Admin:
 
         await self._connection.ask("wait for the topics", all_led)
         return created
+
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        request = TopicIdsRequest(names)
+        try:
+            answer = await self._connection.ask("ask for the topics' ids", lambda: self._client._send_request(request))
+        except (NotImplementedError, IncompatibleBrokerVersion):  # a broker before 3.1, or not Kafka's own
+            return {}
+        return ids_of(answer)
 
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         wanted = set(names)

@@ -247,6 +247,9 @@ class KafkaLog:
     async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
         return await self._admin.create_topics(topics)
 
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        return await self._admin.topic_ids(names)
+
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         return await self._admin.describe(names)
 

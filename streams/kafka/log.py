@@ -95,6 +95,9 @@ class Log(Protocol):
     async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
         """Make topics and wait until they can be used; the names of those that were not there before."""
 
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Kafka's own ids of topics, which differ when a topic was deleted and made again; none where it shows none."""
+
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         """Topics as they are; those that do not exist are left out."""
 

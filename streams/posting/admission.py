@@ -1,6 +1,7 @@
 """Whether a posting that comes out of the queue is new, by what is known of its K. Pure."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from schemas.records import DeadLetterState, Posting
 from streams.ports import Counts
@@ -72,26 +73,55 @@ class AdmittedKeys:
                 self._ended.popitem(last=False)
 
 
+#: The number of an input's log, as of the last look (`KnownLogs.number`).
+LogNumber = Callable[[str, int], int]
+
+
+def first_log(_topic: str, _partition: int) -> int:
+    """The number of a log in place of which none was ever accepted."""
+    return 0
+
+
 class InputPositions:
     """How far each input partition has been admitted; rides in the commits of the queues.
 
     Routers send in order, so what lies at or before its input's position was routed twice: a router died between
-    sending and committing.
+    sending and committing. That holds within one log of the input: a place in another log of the same name is another
+    place.
     """
 
-    def __init__(self, counts: Counts) -> None:
-        self._reached = {key: place for key, place in counts.items() if key[1].isdigit()}
+    def __init__(self, counts: Counts, log_number: LogNumber = first_log) -> None:
+        """`counts` are those of the queues' commits; `{("order-placed", "3"): 7, ("order-cancelled", "3.1"): 2}`."""
+        self._log_number = log_number
+        self._reached: dict[tuple[str, int], tuple[int, int]] = {}  # the log's number, and the place in it
+        for (topic, where), place in counts.items():
+            partition, _, number = where.partition(".")
+            if partition.isdigit() and place:
+                key = topic, int(partition)
+                self._reached[key] = max(self._reached.get(key, (0, 0)), (int(number or 0), place))
 
     def reached(self, topic: str, partition: int) -> int:
         """The offset up to which what an input partition of orders has for this company is admitted."""
-        return self._reached.get((topic, str(partition)), 0)
+        number, place = self._reached.get((topic, partition), (0, 0))
+        return place if number == self._log_number(topic, partition) else 0
 
     def advance(self, posting: Posting) -> Counts | None:
-        """What to add to the counts for this posting; None: it was routed twice."""
+        """What to add to the counts for this posting; None: its place was admitted before, by all that is known here.
+
+        Of a log before the one that is read now nobody knows that: its K has the last word.
+        """
         place = posting.offset << _INDEX_BITS | posting.index if posting.kind == "stock_batch" else posting.offset
-        key = (posting.topic, str(posting.partition))
-        before = self._reached.get(key, 0)
-        if place + 1 <= before:
+        key = posting.topic, posting.partition
+        number, before = self._reached.get(key, (posting.log, 0))
+        if posting.log < number:
+            return {}
+        if posting.log == number and place + 1 <= before:
             return None
-        self._reached[key] = place + 1
-        return {key: place + 1 - before}
+        self._reached[key] = posting.log, place + 1
+        if posting.log == number:
+            return {_position(key, number): place + 1 - before}
+        return {_position(key, number): -before, _position(key, posting.log): place + 1}
+
+
+def _position(key: tuple[str, int], number: int) -> tuple[str, str]:
+    return key[0], f"{key[1]}.{number}" if number else str(key[1])

@@ -261,7 +261,8 @@ class CompanyDeadLetters:
 
     def of_record(self, posting: Posting) -> DeadLetterState | None:
         """The dead letter of this very record, open or closed."""
-        return self.index.known(id_of(posting.kind, posting.topic, posting.partition, posting.offset, posting.index))
+        place = posting.topic, posting.partition, posting.offset, posting.index, posting.log
+        return self.index.known(id_of(posting.kind, *place))
 
     async def posting_of(self, letter: DeadLetterState) -> tuple[Posting, OrderEvent | StockBatch]:
         """The posting whose bytes a dead letter keeps, under its own K, and what it carries.
@@ -289,6 +290,7 @@ class CompanyDeadLetters:
             key=record.key,
             headers=tuple(Header(name=name, value=value) for name, value in record.headers),
             value=record.value or b"",
+            log=letter.log,
         )
         try:
             return posting, self._codec.decode(posting.value, KINDS[letter.event_type])

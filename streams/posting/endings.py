@@ -119,7 +119,8 @@ class Endings:
             )
         await self._crash_point("c7")
         self._record(work, ended.outcome, ended.documents)
-        self._leave(work, ended.ending if work.letter is None else None, ended=True)
+        is_counted = work.letter is None and (not work.again or ended.trigger is Trigger.CREATED)
+        self._leave(work, ended.ending if is_counted else None, ended=True)
 
     async def _write(
         self, work: InFlightPosting, to: State, reason: str, error: str, waits_for: str | None, blocked_by: str | None
@@ -156,6 +157,7 @@ class Endings:
                     partition=posting.partition,
                     offset=posting.offset,
                     index=posting.index,
+                    log=posting.log,
                     timestamp_ms=posting.timestamp_ms,
                     key=posting.key,
                     value=posting.value,

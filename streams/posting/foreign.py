@@ -82,6 +82,7 @@ def posting_of_another(company: str, posting: Posting, event: OrderEvent | Stock
         partition=posting.partition,
         offset=posting.offset,
         index=posting.index,
+        log=posting.log,
         timestamp_ms=posting.timestamp_ms,
         key=posting.key,
         value=posting.value,

@@ -65,6 +65,8 @@ class InFlightPosting:
     Attributes:
         sequence: The posting's offset in the company's queue; a cancellation's, where its barrier let it pass.
         letter: Its dead letter, where it comes out of one.
+        again: It lies where something was admitted before: routed twice, and then it counts nothing. Should B1 not have
+            it after all, it is not the same one, and counts.
         followers: Finish what came again under its K; called when it has ended.
         only_look: B1 has a claim of it though it is dead or held: it is taken over if all of it is there, and never
             sent.
@@ -77,6 +79,7 @@ class InFlightPosting:
     sequence: int
     letter: DeadLetterState | None = None
     only_look: bool = False
+    again: bool = False
     followers: list[Callable[[], None]] = field(default_factory=list)
     attempts: int = 0
     command: LetterCommand | None = None
@@ -100,13 +103,13 @@ class InFlightPosting:
 
 
 def origin_of(posting: Posting) -> str:
-    return _origin(posting.topic, posting.partition, posting.offset)
+    return _origin(posting.topic, posting.partition, posting.offset, posting.log)
 
 
 def origin_of_letter(letter: DeadLetterState) -> str:
     """As `origin_of` of the posting that it was."""
-    return _origin(letter.topic, letter.partition, letter.offset)
+    return _origin(letter.topic, letter.partition, letter.offset, letter.log)
 
 
-def _origin(topic: str, partition: int, offset: int) -> str:
-    return f"1 {topic}/{partition}/{offset}"
+def _origin(topic: str, partition: int, offset: int, log: int) -> str:
+    return f"1 {topic}/{partition}.{log}/{offset}" if log else f"1 {topic}/{partition}/{offset}"

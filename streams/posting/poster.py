@@ -26,7 +26,7 @@ from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
 from streams.ports import Counts, Ports, RawRecord, RecordBatch
 from streams.posting import foreign
-from streams.posting.admission import AdmittedKeys, InputPositions
+from streams.posting.admission import AdmittedKeys, InputPositions, LogNumber, first_log
 from streams.posting.commands import LetterCommands
 from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
@@ -116,7 +116,11 @@ class Poster:
     # ---- life
 
     async def open(
-        self, counts: Counts, queue_start: int, stamp: Callable[[int], Awaitable[bool]] = accept_any_term
+        self,
+        counts: Counts,
+        queue_start: int,
+        stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
+        log_number: LogNumber = first_log,
     ) -> None:
         """Load the dead letters, then be ready.
 
@@ -126,13 +130,14 @@ class Poster:
             counts: What the commits of the two queues say, the positions reached in each input among it.
             queue_start: The offset of `erp-orders` that is read first.
             stamp: Commits the number of our term; False where the group has moved on, which then cancels us.
+            log_number: Which log of an input is read.
 
         Raises:
             ForeignQueueError: The commits are another company's.
         """
         foreign.check_queue(self.company, self.partition, counts)
         self._barrier.admitted = queue_start
-        self._inputs = InputPositions(counts)
+        self._inputs = InputPositions(counts, log_number)
         self._barrier.reached = self._inputs.reached
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
         self._breaker.trip(
@@ -220,12 +225,9 @@ class Poster:
             await self._refuse_foreign(batch, record, foreign.posting_of_another(self.company, posting, event, record))
             return
         reached = self._inputs.advance(posting)
-        if reached is None:
-            batch.finish(record.offset)
-            return
         events = len(event.event_ids) if isinstance(event, StockBatch) else 1
-        finish = partial(_finish, batch, record.offset, reached, flow_of(posting.kind), events)
-        self._admit(InFlightPosting(posting, event, finish, record.offset))
+        finish = partial(_finish, batch, record.offset, reached or {}, flow_of(posting.kind), events)
+        self._admit(InFlightPosting(posting, event, finish, record.offset, again=reached is None))
 
     async def _refuse_foreign(self, batch: RecordBatch, record: RawRecord, refused: Refused) -> None:
         """Keep for a person what another company owes its B1, or what none of our routers wrote; never post it."""
@@ -241,7 +243,7 @@ class Poster:
         elif row.effect is Effect.WRITE:
             self._spawn(self._refuse_reused(work), "posting")
         else:
-            ending: Ending | None = None if row.to is State.MERGED else "no_op"
+            ending: Ending | None = None if row.to is State.MERGED or work.again else "no_op"
             if (first := self._keys.in_flight.get(work.k)) is not None:
                 first.followers.append(partial(work.finish, ending))
             else:

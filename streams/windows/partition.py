@@ -89,6 +89,7 @@ class StockPartition:
         end: the input offset up to which everything is sealed: where reading starts.
         no_ops: events of this partition that ended as no_op in the window since the chain began.
         accepted: the last epoch, counted from 1, by which a person accepted that input and chain disagree; 0: none.
+        sealed_log: which log of `stock-sealed` is read (`streams.chain.known_logs`).
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class StockPartition:
         self._topic, self._company_partition = config.topic, config.company_partition
         self._columns = ports.codec.columns(SealedEpoch, _COLUMNS)
         self._seen = Seen()
-        self._accepted: set[int] = set()
+        self._accepted: dict[int, int] = {}  # by offset: `accepted` when it was sealed
+        self.sealed_log = 0
         self._routed = self._counted = 0
         self._window = OpenWindow(limits)
         self._opened = False
@@ -138,7 +140,7 @@ class StockPartition:
     def visit(self, offset: int, record: _Walked) -> None:
         self.end, self.no_ops, self._sealed_at = record.end, record.no_ops, record.sealed_at
         if offset >= self._routed:
-            self._accepted.add(offset)
+            self._accepted[offset] = self.accepted
         if record.cause.startswith(ACCEPTED_CAUSE):
             self.accepted = record.number + 1
         sealed_at = record.sealed_at.timestamp()
@@ -172,7 +174,7 @@ class StockPartition:
             InputLostError: the input does not reach the chain's end.
         """
         self._routed = routed
-        self._accepted = {offset for offset in self._accepted if offset >= routed}
+        self._accepted = {offset: accepted for offset, accepted in self._accepted.items() if offset >= routed}
         if self._opened:  # it came back: what is in memory is what the chain says, up to where it was walked
             await self._chain.catch_up()
         else:
@@ -334,7 +336,7 @@ class StockPartition:
             if record.offset in self._accepted:
                 epoch = self._codec.decode(record.value or b"", SealedEpoch)
                 refused += [
-                    _refused(skip, self._topic("stock-adjusted"), self.partition)
+                    _refused(skip, self._topic("stock-adjusted"), self.partition, self._accepted[record.offset])
                     for skip in epoch.skipped
                     if skip.why not in NO_OPS
                 ]
@@ -350,7 +352,7 @@ class StockPartition:
         await self._crash_point("w5")
         for record in records:
             batch.finish(record.offset)
-            self._accepted.discard(record.offset)
+            self._accepted.pop(record.offset, None)
             self._routed = record.offset + 1
 
     def _posting(self, index: int, batch: StockBatch, offset: int, timestamp_ms: int) -> Outgoing:
@@ -366,6 +368,7 @@ class StockPartition:
             index=index,
             timestamp_ms=timestamp_ms,
             value=self._codec.encode(batch),
+            log=self.sealed_log,
         )
         return Outgoing(
             topic=self._topic("erp-stock"),
@@ -387,7 +390,7 @@ def _direction(batch: StockBatch) -> str:
     return "transfer" if batch.to_location is not None else "in" if batch.net > 0 else "out"
 
 
-def _refused(skip: Skipped, topic: str, partition: int) -> Refused:
+def _refused(skip: Skipped, topic: str, partition: int, log: int) -> Refused:
     return Refused(
         reason=skip.why,
         state="dead",
@@ -397,6 +400,7 @@ def _refused(skip: Skipped, topic: str, partition: int) -> Refused:
         topic=topic,
         partition=partition,
         offset=skip.offset,
+        log=log,
         timestamp_ms=skip.timestamp_ms,
         key=skip.key,
         value=skip.value,

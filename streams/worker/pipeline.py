@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from schemas.topics import ORDER_FACTS, event_type
+from streams.chain.known_logs import KnownLogs
 from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
@@ -21,6 +22,7 @@ from streams.worker.routing import OrderRouter
 logger = structlog.get_logger(__name__)
 
 STOCK, SEALED, ERP_ORDERS, ERP_STOCK = "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock"
+QUEUES = (ERP_ORDERS, ERP_STOCK)
 INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
 
 
@@ -31,7 +33,13 @@ class _StrictestLimits:
 
 
 class Pipeline:
-    """What a worker does with each batch it is handed, whatever hands it over."""
+    """What a worker does with each batch it is handed, whatever hands it over.
+
+    Attributes:
+        logs: Which log of each partition is read.
+        partitions: Of `stock-adjusted`, by number.
+        posters: By the partition of their company.
+    """
 
     def __init__(self, config: Config, ports: Ports) -> None:
         self._config, self._ports = config, ports
@@ -44,6 +52,7 @@ class Pipeline:
             ports.clock,
             ports.metrics,
         )
+        self.logs = KnownLogs(log, codec, config, ports.clock)
         self._anchors = Anchors(log, codec, config.topic("chain-anchors"))
         self._router = OrderRouter(config, log, codec, self._letters, ports.clock, ports.metrics)
         self._rules = StockRules(config.maps)
@@ -68,10 +77,11 @@ class Pipeline:
     def stock_partition(self, number: int) -> StockPartition:
         """The windows of an input partition.
 
-        Kept while the partition goes and comes back, so that only new records are walked.
+        Kept while the partition goes and comes back in the same log, so that only new records are walked.
         """
+        sealed_log = self.logs.number(self._config.topic(SEALED), number)
         partition = self.partitions.get(number)
-        if partition is None:
+        if partition is None or partition.sealed_log != sealed_log:
             partition = self.partitions[number] = StockPartition(
                 number,
                 self._config,
@@ -82,6 +92,7 @@ class Pipeline:
                 self._anchors,
                 self.limits,
             )
+            partition.sealed_log = sealed_log
         return partition
 
     # ---- companies
@@ -101,7 +112,7 @@ class Pipeline:
         if company is None:
             return None
         poster = Poster(company, self._config, self._ports, self._letters, self._anchors)
-        await poster.open(counts, queue_start, stamp)
+        await poster.open(counts, queue_start, stamp, self.logs.number)
         self.posters[partition] = poster
         return poster
 
@@ -110,7 +121,8 @@ class Pipeline:
     async def take(self, topic: str, partition: int, batch: RecordBatch) -> None:
         """Hand a batch of one of `INPUTS` to whoever owns its partition."""
         if topic in ORDER_FACTS:
-            await self._router.route(event_type(topic), batch)
+            log = self.logs.number(batch.topic, partition)
+            await self._router.route(event_type(topic), batch, log)
         elif topic == STOCK:
             self.partitions[partition].take(batch)
         elif topic == SEALED:

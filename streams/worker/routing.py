@@ -4,6 +4,7 @@ What cannot be read becomes a dead letter.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from connectors.base.clock import Clock
 from connectors.base.log import Outgoing
@@ -29,8 +30,10 @@ class OrderRouter:
     ) -> None:
         self._config, self._log, self._codec, self._letters, self._metrics = config, log, codec, letters, metrics
 
-    async def route(self, event_type: str, batch: RecordBatch) -> None:
+    async def route(self, event_type: str, batch: RecordBatch, log: int = 0) -> None:
         """Queue a fetched batch; its records are finished when the queue has them, in order.
+
+        `log` is the number of the partition's log (`streams.chain.known_logs`).
 
         Raises:
             LogError: not queued; the offsets stay, the records come again and are known by their place.
@@ -39,9 +42,9 @@ class OrderRouter:
         postings: list[Outgoing] = []
         refused: list[Refused] = []
         for record in records:
-            routed = self._posting(event_type, batch, record)
+            routed = self._posting(event_type, batch, record, log)
             if isinstance(routed, Refused):
-                refused.append(routed)
+                refused.append(replace(routed, log=log))
             else:
                 postings.append(routed)
         if refused:
@@ -52,7 +55,7 @@ class OrderRouter:
             batch.finish(record.offset)
         self._metrics.events_consumed(event_type).inc(len(records))
 
-    def _posting(self, event_type: str, batch: RecordBatch, record: RawRecord) -> Outgoing | Refused:
+    def _posting(self, event_type: str, batch: RecordBatch, record: RawRecord, log: int) -> Outgoing | Refused:
         headers = tuple(Header(name=name, value=value or b"") for name, value in record.headers)
         try:
             # Its topics are those of orders, never stock
@@ -88,6 +91,7 @@ class OrderRouter:
             key=record.key,
             headers=headers,
             value=record.value or b"",
+            log=log,
         )
         return Outgoing(
             topic=self._config.topic("erp-orders"),

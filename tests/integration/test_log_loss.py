@@ -61,7 +61,7 @@ async def test_a_partition_whose_records_are_gone_goes_on_once_that_is_accepted(
         await room().open(1, 0)
     found = await acceptance.accept(log, settings, CODEC, clock, 0, by="ann", why="a disk was lost")
     assert found is not None
-    assert (found.sealed, found.log_start, found.log_end, found.lost) == (1, 3, 4, 2)
+    assert (found.reached, found.log_start, found.log_end, found.lost) == (1, 3, 4, 2)
     later = room()
     assert await later.open(1, 0) == 3
     later.take(await batch(3))

@@ -204,6 +204,10 @@ class WorkerLog:
     async def topics(self) -> dict[str, int]:
         return dict(self._broker.counts)
 
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        await self._travel()
+        return {name: f"id of {name}" for name in names if name in self._broker.counts}
+
     async def create_topics(self, topics: Iterable[BrokerTopic]) -> set[str]:
         raise LogRefusedError("topics are there")
 

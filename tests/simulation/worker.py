@@ -21,6 +21,7 @@ from streams.faust_host.streams_app import StreamsApp
 from streams.faust_host.watermarks import Counts, Progress, Start, decode_counts, encode_counts
 from streams.kafka.log import Committed
 from streams.ports import Ports
+from streams.worker.input_logs import InputLogs
 from streams.worker.pipeline import INPUTS, Pipeline
 from tests.simulation.broker import EPOCH_S, Broker
 from tests.simulation.loop import Process, VirtualLoop
@@ -49,6 +50,8 @@ class Worker:
     on_assigned = StreamsApp.on_assigned
     before_release = StreamsApp.before_release
     _open_poster = StreamsApp._open_poster
+    _open_held_company = StreamsApp._open_held_company
+    _settle = StreamsApp._settle
     _open_stock = StreamsApp._open_stock
     _decided = StreamsApp._decided
     _stamp = StreamsApp._stamp
@@ -70,6 +73,7 @@ class Worker:
         self.pipeline = Pipeline(config, ports)
         self._config, self._ports, self._broker = config, ports, broker
         self._commit_at, self._on_crash, self._batch_size = commit, crashed, batch_size
+        self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals)
         self._beside: set[asyncio.Task[None]] = set()
         self._progress: dict[TP, Progress] = {}
         self._at_kafka: dict[TP, Committed] = {}

@@ -38,6 +38,8 @@ class MemoryLog:
 
     def __init__(self, topics: Iterable[BrokerTopic] = ()) -> None:
         self._topics: dict[str, BrokerTopic] = {}
+        self._ids: dict[str, str] = {}
+        self._made = 0
         self._records: dict[tuple[str, int], list[Record]] = {}
         self._first: dict[tuple[str, int], int] = {}
         self.commits: dict[str, dict[tuple[str, int], Committed]] = {}
@@ -53,6 +55,8 @@ class MemoryLog:
 
     def _make(self, topic: BrokerTopic) -> None:
         self._topics[topic.name] = topic
+        self._made += 1
+        self._ids[topic.name] = f"id-{self._made}"
         for partition in range(topic.partitions):
             self._records[topic.name, partition] = []
             self._first[topic.name, partition] = 0
@@ -128,6 +132,18 @@ class MemoryLog:
         for topic in new.values():
             self._make(topic)
         return set(new)
+
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic and make it again: its records and what groups have committed of it are gone."""
+        self._make(self._topics[topic])
+        for commits in self.commits.values():
+            for place in [place for place in commits if place[0] == topic]:
+                del commits[place]
+
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        if self.away:
+            raise LogUnavailableError(self.away)
+        return {name: self._ids[name] for name in names if name in self._ids}
 
     async def describe(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         if self.away:

@@ -3,10 +3,13 @@ from typing import Any
 
 import pytest
 
+from connectors.base.clock import SystemClock
 from schemas.codec import embedded_codec
 from schemas.records import SealedEpoch
 from schemas.topics import TOPICS
-from tests.streams.cli.conftest import Streams
+from streams.chain.known_logs import KnownLogs
+from streams.faust_host.watermarks import Start
+from tests.streams.cli.conftest import Streams, at_once
 from tests.streams.facts import NOW, World
 from tests.streams.fakes import MemoryLog
 
@@ -55,7 +58,8 @@ def test_with_yes_the_chain_goes_on_and_keeps_who_when_and_why(streams: Streams,
                 "partition": 1,
                 "log_start": 5,
                 "log_end": 6,
-                "sealed": 2,
+                "reached": 2,
+                "another": False,
                 "lost": 3,
             },
         },
@@ -70,16 +74,39 @@ def test_with_yes_the_chain_goes_on_and_keeps_who_when_and_why(streams: Streams,
     )
     assert epoch.sealed_at > NOW - timedelta(days=1)
     again = streams("topics", "accept", "stock-adjusted/1", "--why", "disk lost", "--yes")
-    assert (again.code, "log and chain agree" in again.out, len(sealed(lost))) == (1, True, 2)
+    assert (again.code, "nothing to accept" in again.out, len(sealed(lost))) == (1, True, 2)
 
 
-@pytest.mark.parametrize("named", ["stock-adjusted/2", "stock-adjusted", "order-placed/0", "stock-adjusted/x"])
-def test_what_is_no_partition_of_the_input_is_wrong_use(streams: Streams, world: Any, named: str) -> None:
+@pytest.mark.parametrize(
+    "named", ["stock-adjusted/2", "stock-adjusted", "erp-outcomes/0", "stock-adjusted/x", "erp-orders/2"]
+)
+def test_what_is_no_partition_that_is_read_is_wrong_use(streams: Streams, world: Any, named: str) -> None:
     ran = streams("topics", "accept", named, "--why", "disk lost", "--yes")
     assert ran.code == 2
-    assert "name one from 0 to 1" in ran.err
+    assert "name one of order-placed" in ran.err
 
 
 def test_a_reason_must_be_given(streams: Streams, world: Any) -> None:
     assert streams("topics", "accept", "stock-adjusted/1", "--yes").code == 2
     assert streams("topics", "accept", "stock-adjusted/1", "--yes", "--why", " ").code == 2
+
+
+@pytest.mark.parametrize("topic", ["order-placed", "erp-orders", "erp-stock", "stock-sealed", "stock-adjusted"])
+def test_a_topic_that_was_made_anew_is_read_on_once_that_is_accepted_and_the_audit_says_so(
+    streams: Streams, world: World, topic: str
+) -> None:
+    place = topic, 1
+    logs = lambda: KnownLogs(world.log, embedded_codec(), world.config, SystemClock())  # noqa: E731
+    assert isinstance(at_once(logs().examine([place]))[place], Start)
+    assert streams("topics", "accept", f"{topic}/1", "--why", "restored", "--yes").code == 1  # nothing to accept
+    world.log.make_anew(topic)
+    said = streams("topics", "accept", f"{topic}/1", "--why", "restored")
+    assert said.code == 1
+    assert "nothing is changed" in said.out
+    done = streams("topics", "accept", f"{topic}/1", "--why", "restored", "--by", "ann", "--yes", "--json")
+    assert (done.code, done.data["disagreement"]["another"]) == (0, True)
+    after = logs()
+    assert isinstance(at_once(after.examine([place]))[place], Start)
+    assert after.number(*place) == 1
+    told = streams("audit", "--json").data
+    assert [(one["by"], one["what"]) for one in told if one["action"] == "topics accept"][-1] == ("ann", f"{topic}/1")

@@ -34,6 +34,10 @@ class Room:
     async def run(self) -> None: ...
 
 
+async def _settled(_tps: Any) -> None:
+    """Their logs are those that were read."""
+
+
 class Worker:
     """Faust's part of a `StreamsApp`; its first rewinds come before its reading has begun."""
 
@@ -41,6 +45,7 @@ class Worker:
 
     def __init__(self, partition: Room, committed: Start | None, early: int = 0) -> None:
         self.pipeline = SimpleNamespace(stock_partition=lambda _number: partition)
+        self._logs = SimpleNamespace(settle=_settled)
         self.committed, self.early = committed, early
         self.waits: dict[str, str] = {}
         self.said: list[Any] = []

@@ -104,7 +104,7 @@ def test_whatever_the_order_the_watermark_is_the_first_unfinished_offset_and_cou
     assert progress.open_bytes == 0
 
 
-@given(st.dictionaries(st.tuples(st.text(), st.text()), st.integers(0)))
+@given(st.dictionaries(st.tuples(st.text(), st.text()), st.integers(1)))
 def test_counts_survive_the_metadata_of_a_commit(counts: dict[tuple[str, str], int]) -> None:
     assert decode_counts(encode_counts(counts)) == counts
 

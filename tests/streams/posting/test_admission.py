@@ -84,3 +84,32 @@ def test_batches_of_one_epoch_have_positions_of_their_own() -> None:
     batches = [builders.posting("stock_batch", topic="stock-sealed", offset=2, index=index) for index in (0, 1, 0)]
     reached = [inputs.advance(batch) for batch in batches]
     assert [None if one is None else sum(one.values()) for one in reached] == [(2 << 20) + 1, 1, None]
+
+
+def test_a_place_in_another_log_of_the_input_is_another_place() -> None:
+    """The topic was made anew: every new record lay below the old end, and was passed over in silence."""
+    inputs = InputPositions({("order-placed", "0"): 101}, lambda _topic, _partition: 1)
+    assert inputs.reached("order-placed", 0) == 0
+    assert inputs.advance(builders.posting(offset=0, log=1)) == {
+        ("order-placed", "0"): -101,
+        ("order-placed", "0.1"): 1,
+    }
+    assert inputs.advance(builders.posting(offset=0, log=1)) is None
+    assert inputs.reached("order-placed", 0) == 1
+    # Routed late by a worker that was paused: of the log before, where nobody knows what was routed
+    assert inputs.advance(builders.posting(offset=50, log=0)) == {}
+    assert inputs.advance(builders.posting(offset=7, log=1)) == {("order-placed", "0.1"): 7}
+
+
+def test_positions_of_another_log_come_back_from_a_commit() -> None:
+    inputs = InputPositions({("order-placed", "0"): 0, ("order-placed", "0.1"): 5, ("order-placed", "1"): 9})
+    assert inputs.advance(builders.posting(offset=4, log=1)) is None
+    assert inputs.advance(builders.posting(offset=4, partition=1, log=0)) is None
+    assert inputs.advance(builders.posting(offset=4, log=2)) == {
+        ("order-placed", "0.1"): -5,
+        ("order-placed", "0.2"): 5,
+    }
+
+
+def test_the_same_offset_of_another_log_is_another_occurrence() -> None:
+    assert origin_of(FIRST) != origin_of(builders.posting(offset=1, log=1))

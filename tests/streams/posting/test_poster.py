@@ -177,6 +177,17 @@ async def test_a_successor_knows_from_the_commit_how_far_its_predecessor_came(de
     assert again.finished == {1: {}}
 
 
+async def test_a_new_order_at_a_place_that_was_admitted_before_is_posted(desk: PosterUnderTest) -> None:
+    """A topic that was made anew where Kafka shows no ids: 50 orders were passed over without a word."""
+    await desk.close()
+    await desk.open({("order-placed", "0"): 101})
+    batch = await desk.take(*(order(str(n)) for n in range(1000, 1050)))
+    await desk.ended(batch)
+    assert len(desk.b1.documents("Orders")) == 50
+    assert endings(batch) == ["posted"] * 50
+    assert not desk.states()
+
+
 async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op(desk: PosterUnderTest) -> None:
     batch = await desk.take(order("1"))
     await desk.ended(batch)

@@ -360,7 +360,7 @@ async def test_an_input_that_lost_records_is_read_again_when_a_person_has_accept
         await waiting.partition.open(3, 0)
     found = await accepted(waiting)
     assert found is not None
-    assert (found.log_start, found.log_end, found.sealed, found.lost) == (5, 6, 3, 2)
+    assert (found.log_start, found.log_end, found.reached, found.lost) == (5, 6, 3, 2)
     assert (epochs(log)[-1].cause, epochs(log)[-1].sealed_at) == ("accepted by ann: a disk was lost", clock.now())
     assert await waiting.partition.open(3, 0) == 5
     assert (waiting.partition.no_ops, waiting.partition.accepted) == (2, 2)
@@ -387,7 +387,7 @@ async def test_an_input_that_was_made_anew_is_read_from_its_beginning_when_a_per
     log.commit(configured().group, STOCK, 0, 2)
     found = await accepted(worker)
     assert found is not None
-    assert (found.log_start, found.log_end, found.sealed, found.lost) == (0, 1, 2, 0)
+    assert (found.log_start, found.log_end, found.reached, found.lost) == (0, 1, 2, 0)
     await put(log, event("c"), event("d"))
     later = Worker(log, clock)
     assert await later.partition.open(2, 0, accepted=0) == 0
