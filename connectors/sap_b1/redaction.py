@@ -62,11 +62,15 @@ def _leaves(bodies: Iterable[Mapping[str, Any] | None]) -> list[tuple[str, objec
 
 _MESSAGE_ID = r"(?:[1-9]\d{0,7}|[1-9]\d{0,3}000\d{1,6})"
 _QUOTED = r"(?:(?<!\w)'.*?'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”|«[^»]*»)"
+# Behind these a value of any shape is a code, behind those only one that looks like a code
 _CODE_WORD = (
-    r"(?:items?|item ?code|sku|warehouses?|whse|whscode|bin(?: location)?|batch(?:/serial)?|serial|lot|order|document|"
-    r"delivery|invoice|credit (?:memo|note)|draft|entry|doc ?entry|doc ?num|line|row|account|tax|tax group|vat group|"
-    r"series|currency|code|number|uom|branch|project|cost cent(?:er|re)|price list|field|property|column|table|object|"
-    r"value|key|reference|shipment|transfer|artikel|art[ií]culo|produto|lager|almac[eé]n|dep[oó]sito)"
+    r"(?:items?|item ?code|sku|warehouses?|whse|whscode|bin(?: location)?|batch(?:/serial)?|serial|lot|"
+    r"field|property|column|table|object|artikel|art[ií]culo|produto|lager|almac[eé]n|dep[oó]sito)"
+)
+_REFERENCE_WORD = (
+    r"(?:order|document|delivery|invoice|credit (?:memo|note)|draft|entry|doc ?entry|doc ?num|line|row|account|tax|"
+    r"vat group|series|currency|code|number|uom|branch|project|cost cent(?:er|re)|price list|value|key|reference|"
+    r"shipment|transfer)"
 )
 _SUFFIX = r"(?:\s+(?:code|number|no\.?|entry|key|id|value|group))?"
 _PERSON_WORD = (
@@ -103,6 +107,8 @@ _SHAPES: Final = re.compile(
             rf"(?P<keep_property>(?i:\bproperty)\s+{_QUOTED}\s+of\s+{_QUOTED})",
             rf"(?P<named>(?P<named_word>(?i:\b{_CODE_WORD}\b{_SUFFIX})\s*[:#=(]?\s*)"
             rf"(?:{_QUOTED}|(?>[\w./#-]*\d{{7,}}[\w./#-]*)(?!@)|(?>[\w./#-]+)(?!@)(?![ ()-]+\d{{2}})))",
+            rf"(?P<referred>(?P<referred_word>(?i:\b{_REFERENCE_WORD}\b{_SUFFIX})\s*[:#=(]?\s*)"
+            rf"(?:{_QUOTED}|(?>[\w./#-]*\d{{7,}}[\w./#-]*)(?!@)|(?>[\w./#-]+)(?!@)(?![ ()-]+\d{{2}})))",
             r"(?P<address>[^\s<>\[\]()'\"]+@[^\s<>\[\]()'\"]+|https?://\S+)",
             r"(?P<token>\beyJ[\w-]{8,}(?:\.[\w-]+)*|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|"
             r"\b[0-9a-fA-F]{32,}\b|\b(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{24,}\b)",
@@ -118,6 +124,7 @@ _SHAPES: Final = re.compile(
     re.DOTALL,
 )
 _CODE: Final = re.compile(r"(?=.*\d)[A-Z0-9][A-Z0-9_./#-]{0,49}|[A-Z]{1,3}")
+_REFERENCE: Final = re.compile(r"\S*\d\S*|\S{1,3}|[A-Z0-9_./#-]+")
 _PHONE: Final = re.compile(r"\+[\d ()./-]{6,}|\(?0\d{1,5}\)?[ ()./-]+\d[\d ()./-]{4,}|\d{1,4}(?:[ ()./-]\d{2,5}){2,}")
 _TOKEN: Final = re.compile(r"eyJ[\w-]{8,}\.[\w-]+")
 _CARD: Final = re.compile(r"[3-6]\d{14,15}")
@@ -172,10 +179,15 @@ def _judged(found: re.Match[str]) -> str:
         if "(ODBC " in whole:  # B1 quotes itself
             return whole[0] + _SHAPES.sub(_judged, whole[1:-1]) + whole[-1]
         return whole if _is_code(whole) else f"'{GONE}'"
-    if kind in ("named", "person", "private", "secret"):
+    if kind in ("named", "referred", "person", "private", "secret"):
         word = found[f"{kind}_word"]
         value = whole[len(word) :]
-        if (kind == "named" and not _is_personal(value)) or (kind == "person" and _is_code(value)):
+        is_quoted = value[:1] in _QUOTES
+        if (
+            (kind == "named" and not _is_personal(value))
+            or (kind == "referred" and not _is_personal(value) and (not is_quoted or _is_reference(value)))
+            or (kind == "person" and _is_code(value))
+        ):
             return whole
         gone = f"'{GONE}'" if value.strip()[:1] in _QUOTES else GONE
         return f"{word.rstrip()} {gone}" + (" " if value.endswith(" ") else "")
@@ -192,6 +204,12 @@ def _bare(value: str) -> str:
 def _is_code(value: str) -> bool:
     bare = _bare(value)
     return _MARK.fullmatch(bare) is not None or (_CODE.fullmatch(bare) is not None and not _is_personal(bare))
+
+
+def _is_reference(value: str) -> bool:
+    """Whether a quoted value looks like a number or a code: one word that has a digit, is short or in capitals."""
+    bare = _bare(value)
+    return _MARK.search(bare) is not None or _REFERENCE.fullmatch(bare) is not None
 
 
 def _is_personal(value: str) -> bool:

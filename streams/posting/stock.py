@@ -284,7 +284,7 @@ class StockPosting:
                 case OutcomeClass.EXISTS:
                     return await self._found(document, written)
                 case OutcomeClass.REJECTED if written.reason == "approval_required":
-                    return _waiting(document)
+                    return _waiting(document, written.error)
                 case _:
                     if written.outcome is OutcomeClass.LOCKED:
                         self._pool.met_lock()
@@ -341,11 +341,14 @@ class StockPosting:
         self._metrics.units_posted.add(direction, sum((line.quantity for line in document.lines), Decimal(0)))
 
 
-def _waiting(document: StockDocument) -> Freed:
-    """All of its batches wait for one draft; the document still stands and is sent again when they are."""
+def _waiting(document: StockDocument, error: str | None = None) -> Freed:
+    """All of its batches wait for one draft; the document still stands and is sent again when they are.
+
+    `error`: what was said of it, with B1's words, where B1 has just said it.
+    """
     refusal = Refusal(
         "approval_required",
-        "a draft of it waits in B1 for an approval; approve or reject the draft",
+        error or "a draft of it waits in B1 for an approval; approve or reject the draft",
         waits_for="approval",
     )
     return Freed({}, dict.fromkeys(document.batch_ks, refusal), stands=True)

@@ -158,3 +158,14 @@ async def test_a_refusal_names_the_item_that_b1_named(world: World) -> None:
     await world.says("shop", order("1"))
     await world.says("warehouse", dispatch("D1", "1"))
     assert text in (await world.letter("erp_refused")).state.error
+
+
+async def test_an_approval_keeps_b1s_words_beside_ours(world: World) -> None:
+    world.needs_approval("Orders", "InventoryGenEntries")
+    await world.says("shop", order("1"))
+    await world.says("warehouse", stock("e1", "A", "1"))
+    letters = await world.letters()
+    assert {letter.state.reason for letter in letters} == {"approval_required"}
+    for letter in letters:
+        assert "approve or reject the draft. B1 refused" in letter.state.error
+        assert "No matching records found (ODBC -2028)" in letter.state.error

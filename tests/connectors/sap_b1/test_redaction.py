@@ -48,6 +48,8 @@ def test_what_a_person_needs_stands(text: str) -> None:
             "No state found for ship-to address 'Elm Row 5'; define it",
             "No state found for ship-to address '…'; define it",
         ),
+        ("Invalid value 'Jane Doe' for field 'CardName'", "Invalid value '…' for field 'CardName'"),
+        ("Document of reference 'Jane' exists", "Document of reference '…' exists"),
         ("password: hunter", "password …"),
         ("Session 550e8400-e29b-41d4-a716-446655440000 ended", "Session … ended"),
         ("Herr Müller fehlt", "… fehlt"),
