@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from connectors.base.settings import ConnectorSettings
+from connectors.notices.settings import NoticesSettings
 from connectors.registry import KINDS
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.settings import CompanySettings
@@ -48,6 +49,7 @@ class Config:
     schema_registry: SchemaRegistrySettings
     metrics: MetricsSettings
     webhooks: WebhookSettings
+    notices: NoticesSettings
     companies: Mapping[str, CompanySettings]
     connectors: Mapping[str, ConnectorSettings]
     maps: Mapping[str, CompanyMap]
@@ -122,6 +124,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     )
     metrics = _validate(MetricsSettings, merged.get("metrics", {}), ("metrics",), context, problems)
     webhooks = _validate(WebhookSettings, merged.get("webhooks", {}), ("webhooks",), context, problems)
+    notices = _validate(NoticesSettings, merged.get("notices", {}), ("notices",), context, problems)
     companies: dict[str, CompanySettings] = {}
     for name, table in _named_tables(merged, "companies", problems):
         company = _validate(CompanySettings, table, ("companies", name), context, problems)
@@ -135,7 +138,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     problems.extend(relations(merged, folder, local=local))
     problems.extend(counted_returns(companies, connectors))
     problems.extend(counted_dispatches(companies, connectors))
-    if problems or kafka is None or registry is None or metrics is None or webhooks is None:
+    if problems or kafka is None or registry is None or metrics is None or webhooks is None or notices is None:
         raise ConfigError(in_order(problems, sources))
     companies = {
         name: company if company.partition is not None else company.model_copy(update={"partition": 0})
@@ -146,6 +149,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         "schema_registry": registry.model_dump(mode="json"),
         "metrics": metrics.model_dump(mode="json"),
         "webhooks": webhooks.model_dump(mode="json"),
+        "notices": notices.model_dump(mode="json"),
         "companies": {name: company.model_dump(mode="json") for name, company in companies.items()},
         "connectors": {name: connector.model_dump(mode="json") for name, connector in connectors.items()},
     }
@@ -156,6 +160,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         schema_registry=registry,
         metrics=metrics,
         webhooks=webhooks,
+        notices=notices,
         companies=companies,
         connectors=connectors,
         maps={name: CompanyMap(name, company, connectors) for name, company in companies.items()},

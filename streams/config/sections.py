@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from connectors.base.settings import ConnectorSettings, Secret, Settings, folder_of
+from connectors.notices.settings import NoticesSettings
 from connectors.sap_b1.settings import CompanySettings
 from connectors.webhooks.settings import WebhookSettings
 
@@ -103,5 +104,6 @@ class Sections(Settings):
     schema_registry: SchemaRegistrySettings
     metrics: MetricsSettings
     webhooks: WebhookSettings
+    notices: NoticesSettings
     companies: dict[str, CompanySettings]
     connectors: dict[str, ConnectorSettings]

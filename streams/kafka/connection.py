@@ -65,6 +65,10 @@ class Connection:
         """A started consumer without a group."""
         return await self.ask("connect", self._new_consumer)
 
+    async def group_consumer(self, group: str) -> Any:
+        """A started consumer of a group; it begins at the oldest record where the group has committed nothing."""
+        return await self.ask("connect", lambda: self._new_group_consumer(group))
+
     async def admin(self) -> Any:
         """A started admin client."""
         return await self.ask("connect", self._new_admin)
@@ -90,6 +94,16 @@ class Connection:
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=100,
+        )
+        return await _started(consumer, consumer._client, consumer.stop)
+
+    async def _new_group_consumer(self, group: str) -> Any:
+        consumer: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call]  # aiokafka has no types
+            **self._arguments,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_FETCH_BYTES,
         )
         return await _started(consumer, consumer._client, consumer.stop)
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from connectors.base.errors import Refusal
+from connectors.base.notices import NoticeWriter
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
@@ -24,6 +25,7 @@ from streams.dead_letters.states import TERM
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slots
+from streams.notices.blocked import BlockedKeys
 from streams.ports import Counts, Ports, RawRecord, RecordBatch
 from streams.posting import foreign
 from streams.posting.admission import AdmittedKeys, InputPositions, LogNumber, first_log
@@ -109,6 +111,8 @@ class Poster:
         self._commands = LetterCommands(
             company, self._dead_letters, self._keys, self._retries, self.erp, self._stock.holds, ports
         )
+        writer = NoticeWriter(ports.log, ports.codec, config.topic, config.company_partition)
+        self._blocked = BlockedKeys(self.dead_letters, writer, ports.clock, config.notices.blocked_after_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._breaker.on_failure = self._fail
@@ -148,6 +152,7 @@ class Poster:
         self._spawn(self._retries.retry_waiting())
         self._spawn(self._retries.adopt_late_writes())
         self._spawn(self._outcomes.run())
+        self._spawn(self._blocked.run())
 
     def quiesce(self) -> None:
         """Start nothing more; what is under way may end."""

@@ -49,6 +49,7 @@ class Configured(Enum):
 
     COMPANIES = "companies"
     SOURCES = "sources"
+    TARGETS = "targets of notices"
     PARTITIONS = "partitions"  # of the topic beside it
     COMPONENTS = "companies, connectors, and topic/partition"
     BUILD_VERSION = "version of this program"
@@ -88,6 +89,7 @@ class MetricRow:
 
 
 _KIND, _COMPANY, _TOPIC = {"kind": KINDS}, {"company": Configured.COMPANIES}, {"topic": CONSUMED}
+_TARGET = {"target": Configured.TARGETS}
 _SOURCE = {"source": Configured.SOURCES}
 _PARKED = {**_KIND, "reason": PARKING}
 _BY_OWNER = {"kind": DEAD_LETTER_KINDS, "owner": OWNERS}
@@ -206,6 +208,14 @@ CATALOGUE: tuple[MetricRow, ...] = (
               "Age of the oldest of them", _BY_OWNER),
     MetricRow("dlq_write_failures", "dlq_write_failures_total", "counter", "dead letters", "platform",
               "Dead letters the broker did not take"),
+
+    # Notices
+    MetricRow("notices_delivered", "notices_delivered_total", "counter", "notices", "platform",
+              "Notices that a target has taken", _TARGET),
+    MetricRow("notices_undelivered", "notices_undelivered", "gauge", "notices", "platform",
+              "Notices read and not yet delivered: grouped, or the target is down", _TARGET),
+    MetricRow("notices_given_up", "notices_given_up_total", "counter", "notices", "platform",
+              "Notices that a target has refused, or could not be told in time", _TARGET),
 
     # The process
     MetricRow("event_loop_lag", "event_loop_lag_seconds", "histogram", "seconds", "platform",

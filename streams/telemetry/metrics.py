@@ -113,6 +113,9 @@ class Metrics:
     dead_letters_open: Family[Gauge]
     dead_letter_oldest: Family[Gauge]
     dlq_write_failures: Counter
+    notices_delivered: Family[Counter]
+    notices_undelivered: Family[Gauge]
+    notices_given_up: Family[Counter]
     event_loop_lag: Histogram
     last_progress: Family[Gauge]
     component_held: Family[Gauge]
@@ -127,6 +130,7 @@ class Metrics:
         sets = {
             Configured.COMPANIES: tuple(config.companies),
             Configured.SOURCES: tuple(config.connectors),
+            Configured.TARGETS: tuple(config.notices.targets),
             Configured.PARTITIONS: tuple(map(str, range(max(sizes.values())))),
             Configured.COMPONENTS: (
                 *config.companies,

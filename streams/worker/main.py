@@ -18,6 +18,7 @@ from streams.config.load import Config
 from streams.config.sections import KafkaSettings
 from streams.faust_host.streams_app import StreamsApp
 from streams.kafka.log import Log
+from streams.notices import runner as notices_runner
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.worker.gauges import Gauges
@@ -76,9 +77,14 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
     metrics.vitals.expect("worker", "waits for its partitions")
     app.finalize()
     await app.start()
+    telling = asyncio.create_task(
+        notices_runner.run(config, stop, log=log, codec=codec, clock=clock, random=random, metrics=metrics)
+    )
     try:
         await _until(app, stop, show)
     finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
         try:
             await app.stop()
         except Exception as error:

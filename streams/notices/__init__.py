@@ -1,0 +1,1 @@
+"""Tells people what has happened: notices read from their topic, grouped, and delivered."""
