@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from connectors.sap_b1.redaction import redact
 
-__all__ = ["ROWS", "ErrorCodeRow", "OutcomeClass", "Phase", "Verdict", "classify", "redact", "says_locked"]
+__all__ = ["ROWS", "ErrorCodeRow", "OutcomeClass", "Phase", "Verdict", "classify", "redact", "row_of", "says_locked"]
 
 
 class OutcomeClass(StrEnum):
@@ -293,12 +293,18 @@ def classify(phase: Phase, status: int, code: str | int | None, text: str) -> Ve
         return Verdict(OutcomeClass.APPLIED, None, None, label)
     found = _LINE.search(text)
     line = int(found[1]) if found else None
-    ids = _message_ids(known, text)
-    for row in ROWS:
-        if row.matches(phase, status, known, ids, text):
-            return Verdict(row.outcome, row.reason, line, label)
+    row = row_of(phase, status, known, text)
+    if row is not None:
+        return Verdict(row.outcome, row.reason, line, label)
     # 1xx and 3xx: nobody that speaks for B1 answers so
     return Verdict(OutcomeClass.UNKNOWN if phase in _WRITES else OutcomeClass.UNAVAILABLE, None, line, label)
+
+
+def row_of(phase: Phase, status: int, code: str | None, text: str) -> ErrorCodeRow | None:
+    """The row that decides about an answer; None for one that is no error."""
+    known = code or ""
+    ids = _message_ids(known, text)
+    return next((row for row in ROWS if row.matches(phase, status, known, ids, text)), None)
 
 
 def says_locked(text: str) -> bool:
