@@ -14,6 +14,8 @@ async def login(server: ServerState, call: HttpCall, version: str, fault: Inject
     collision = answer_reply(refusal(299, "SAML Login Failed", 500), version, call)
     if fault and fault.kind is FaultKind.LOGIN_COLLISION:
         return collision
+    if fault and fault.kind is FaultKind.ERROR:  # the landscape directory (SLD) restarts, say: 401, -304 or -8037
+        return answer_reply(refusal(fault.code, fault.text, fault.status), version, call)
     if server.logins_under_way and server.random.random() < server.settings.login_overlap_rate:
         return collision
     server.logins_under_way += 1

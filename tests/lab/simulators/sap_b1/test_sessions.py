@@ -85,3 +85,13 @@ async def test_a_session_limit_refuses_the_next_login_until_one_logs_out() -> No
 async def test_killed_sessions_are_401_at_the_next_call(world: World) -> None:
     assert await world.admin("kill-sessions", {}) == {"killed": 1}
     assert code(await world.client.get("Items")) == 301
+
+
+async def test_a_login_may_fail_for_the_landscape_directory_and_not_for_the_password() -> None:
+    world = World()
+    text = "Fail to get DB Credentials from SLD"
+    world.faults.script("error", method="POST", path="Login", status=401, code=-304, text=text)
+    answer = await world.login()
+    assert (answer.status_code, code(answer), answer.json()["error"]["message"]) == (401, -304, text)
+    assert (await world.login()).status_code == 200
+    await world.client.aclose()
