@@ -18,6 +18,7 @@ from tests.simulation.loop import Process, VirtualLoop
 EPOCH_S = 1_773_489_600.0
 
 Place = tuple[str, int]
+_Group = list[tuple[Outgoing, "asyncio.Future[Sent]"]]
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class BrokerFaults:
 
     lost_request: float = 0.0  # not written, and the producer is told that nobody knows
     lost_answer: float = 0.0  # written, and the producer is told that nobody knows
+    in_parts: float = 0.0  # of groups for one partition: written in several produce requests, others' records between
     failed_read: float = 0.0
     slow_s: float = 0.0  # every call takes up to this much longer
 
@@ -45,7 +47,9 @@ class Broker:
         self.partitions: dict[Place, Partition] = {}
         self.counts: dict[str, int] = {}
         self.broker_time: set[str] = set()
+        self.max_bytes: dict[str, int] = {}
         for topic in topics:
+            self.max_bytes[topic.name] = int(topic.configs.get("max.message.bytes", 1_048_588))
             self.counts[topic.name] = topic.partitions
             if topic.configs.get("message.timestamp.type") == "LogAppendTime":
                 self.broker_time.add(topic.name)
@@ -86,6 +90,10 @@ class Broker:
         for watcher in lying.watchers:
             watcher()
         return offset
+
+    def fetch(self, place: Place, start: int, most: int) -> list[Any]:
+        """Records as a consumer is handed them, from an offset on."""
+        return self.partitions[place].raw[start : start + most]
 
     def end(self, topic: str, partition: int) -> int:
         return len(self.partitions[topic, partition].records)
@@ -134,9 +142,9 @@ class WorkerLog:
     async def send_many(self, records: Sequence[Outgoing]) -> list[Sent]:
         if not records:
             return []
-        broker, loop, random, faults = self._broker, self._broker.loop, self._broker.random, self._broker.faults
+        broker, loop, random = self._broker, self._broker.loop, self._broker.random
         answers: list[asyncio.Future[Sent]] = []
-        groups: dict[Place, list[tuple[Outgoing, asyncio.Future[Sent]]]] = {}
+        groups: dict[Place, _Group] = {}
         for each in records:
             partition = each.partition
             if partition is None:
@@ -146,21 +154,39 @@ class WorkerLog:
         for place, group in groups.items():
             if place not in broker.partitions:
                 raise LogRefusedError(f"no such partition: {place}")
-            arrival = max(self._last_arrival[place], loop.time() + self._latency_s())
-            self._last_arrival[place] = arrival
-            lost = random.random()
-            if lost < faults.lost_request:
-                loop.later(arrival - loop.time() + 5.0, self._fail, group, place)
-            elif lost < faults.lost_request + faults.lost_answer:
-                loop.later(arrival - loop.time(), self._write, place, group, None)
-                loop.later(arrival - loop.time() + 5.0, self._fail, group, place)
-            else:
-                loop.later(arrival - loop.time(), self._write, place, group, self._latency_s())
+            if max(_size_of(each) for each, _ in group) > broker.max_bytes[place[0]]:
+                raise LogRefusedError(f"{place[0]}: a record is larger than the topic takes")
+            self._produce(place, group, random.random())
         done = await asyncio.gather(*answers, return_exceptions=True)
         for answer in done:
             if isinstance(answer, BaseException):
                 raise answer
         return [answer for answer in done if isinstance(answer, Sent)]
+
+    def _produce(self, place: Place, group: "_Group", chance: float) -> None:
+        """Send a group for one partition: in order, as one produce request or several.
+
+        What becomes of one that is lost becomes of those behind it: the producer is idempotent.
+        """
+        loop, random, faults = self._broker.loop, self._broker.random, self._broker.faults
+        parts = [group]
+        if len(group) > 1 and random.random() < faults.in_parts:
+            cut = random.randint(1, len(group) - 1)
+            parts = [group[:cut], group[cut:]]
+        lost_from = random.randrange(len(parts))
+        for number, part in enumerate(parts):
+            arrival = max(self._last_arrival[place], loop.time() + self._latency_s())
+            if number:
+                arrival += random.uniform(0, 2)
+            self._last_arrival[place] = arrival
+            wait_s = arrival - loop.time()
+            if number < lost_from or chance >= faults.lost_request + faults.lost_answer:
+                loop.later(wait_s, self._write, place, part, self._latency_s())
+            elif chance < faults.lost_request:
+                loop.later(wait_s + 5.0, self._fail, part, place)
+            else:
+                loop.later(wait_s, self._write, place, part, None)
+                loop.later(wait_s + 5.0, self._fail, part, place)
 
     def _write(self, place: Place, group: list[tuple[Outgoing, Any]], answer_s: float | None) -> None:
         for each, future in group:
@@ -219,6 +245,11 @@ class WorkerLog:
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         raise LogRefusedError("nothing is deleted here")
+
+
+def _size_of(record: Outgoing) -> int:
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _resolve(future: "asyncio.Future[Any]", value: Any) -> None:

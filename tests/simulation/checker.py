@@ -15,6 +15,7 @@ from tests.simulation.broker import Broker, Place
 from tests.simulation.history import Fact
 from tests.simulation.invariants.chains import check_chains
 from tests.simulation.invariants.claims import check_claims
+from tests.simulation.invariants.companies import check_companies, check_keys
 from tests.simulation.invariants.counts import check_counts
 from tests.simulation.invariants.ends import check_order_events
 from tests.simulation.invariants.letters import check_letters
@@ -28,9 +29,9 @@ class Checker:
     """Watches commits while the run goes on (`committing`), says when it has drained, judges the end (`judge`)."""
 
     def __init__(
-        self, broker: Broker, company: Company, codec: Codec, facts: Mapping[tuple[str, int, int], Fact]
+        self, broker: Broker, companies: Mapping[str, Company], codec: Codec, facts: Mapping[tuple[str, int, int], Fact]
     ) -> None:
-        self._view = View(broker, company, codec, facts)
+        self._view = View(broker, companies, codec, facts)
 
     @property
     def violations(self) -> list[str]:
@@ -48,12 +49,17 @@ class Checker:
 
     def judge(self, *, drained: bool) -> None:
         self._view.look()
-        ledger = self._view.company.ledger()
         documents: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for document in ledger["documents"]:
-            documents[document.get("U_STREAMS_KEY") or "-"].append(document)
-        check_claims(self._view, ledger, documents)
+        for name, company in self._view.companies.items():
+            ledger, own = company.ledger(), defaultdict[str, list[Mapping[str, Any]]](list)
+            for document in ledger["documents"]:
+                own[document.get("U_STREAMS_KEY") or "-"].append({**document, "company": name})
+            check_claims(self._view, ledger, own)
+            for k, lying in own.items():
+                documents[k] += lying
         check_chains(self._view)
+        check_companies(self._view, documents)
+        check_keys(self._view)
         if not drained:
             return
         posted = check_order_events(self._view, documents)

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from random import Random
 from typing import Any
 
+from connectors.base.publisher import key_of
 from schemas.codec import Codec
 from schemas.events import (
     TYPE_NAMES,
@@ -32,6 +33,9 @@ from tests.simulation.broker import EPOCH_S
 
 ITEMS, LOT_ITEM, MISSING_ITEM = ("A1", "A2", "A3"), "L1", "NONE"  # the last is not in B1 until somebody makes it
 WAREHOUSES = {"MAIN": "LON1", "BACK": "LON2"}
+#: Who places the orders of a company, and who counts and ships for it.
+ORDER_SOURCES = {"acme": ("shop", "market"), "beta": ("boutique",)}
+STOCK_SOURCES = {"acme": "warehouse", "beta": "depot"}
 _START = datetime.fromtimestamp(EPOCH_S, UTC)
 _CENT = Decimal("0.01")
 
@@ -57,10 +61,11 @@ class Shape:
     disorder_s: float
 
 
-def shape_of(random: Random) -> Shape:
+def shape_of(random: Random, share: float = 1.0) -> Shape:
+    """`share`: how much of it happens, of what happens to a company that is alone."""
     return Shape(
-        orders=random.choice((0, 1, 2, 3, 4)),
-        movements=random.choice((2, 5, 8, 12, 16)),
+        orders=round(share * random.choice((0, 1, 2, 3, 4))),
+        movements=round(share * random.choice((2, 5, 8, 12, 16))),
         span_s=random.choice((3.0, 20.0, 60.0)),
         repeats=random.choice((0.0, 0.15, 0.4)),
         reuses=random.choice((0.0, 0.0, 0.15)),
@@ -69,17 +74,19 @@ def shape_of(random: Random) -> Shape:
 
 
 class History:
-    """All facts of a run, by the time of publishing.
+    """All facts of one company in a run, by the time of publishing.
 
-    The order within one topic and key is the source's own, repeats aside.
+    The order within one topic and key is the source's own, repeats aside. Two companies use the same names for orders,
+    items and events.
     """
 
-    def __init__(self, random: Random, codec: Codec, shape: Shape) -> None:
-        self._random, self._codec, self._shape = random, codec, shape
+    def __init__(self, random: Random, codec: Codec, shape: Shape, company: str) -> None:
+        self._random, self._codec, self._shape, self._company = random, codec, shape, company
+        self._orders, self._stock = ORDER_SOURCES[company], STOCK_SOURCES[company]
         self._numbers = 0
         self.facts: list[Fact] = []
         for number in range(shape.orders):
-            self._order(f"O{number}")
+            self._order(f"O{number}", self._orders[number % len(self._orders)])
         for _ in range(shape.movements):
             self._movement()
         for _ in range(random.choice((0, 0, 0, 1))):
@@ -91,7 +98,7 @@ class History:
 
     # ---- orders
 
-    def _order(self, order_id: str) -> None:
+    def _order(self, order_id: str, source: str) -> None:
         random = self._random
         at_s = random.uniform(0, self._shape.span_s)
         lines = []
@@ -121,7 +128,7 @@ class History:
         )
         wrong = random.random() < 0.05
         placed = OrderPlaced(
-            **self._common("shop", order_id, at_s),
+            **self._common(source, order_id, at_s),
             order_id=order_id,
             currency="GBP",
             lines=tuple(lines),
@@ -132,7 +139,7 @@ class History:
         if random.random() < 0.05:
             placed = replace(placed, lines=(replace(lines[0], sku=MISSING_ITEM), *lines[1:]))
         if random.random() > 0.04:  # else the order is never published
-            self._tell(placed, at_s, order_id)
+            self._tell(placed, at_s)
         dispatched = self._dispatches(placed, at_s)
         self._cancellation(placed, dispatched, at_s)
         self._refunds(placed, dispatched, at_s)
@@ -159,7 +166,7 @@ class History:
             if lines:
                 shipment, at_s = f"S{order.order_id}-{number}", at_s + random.uniform(0, 20)
                 event = DispatchConfirmed(
-                    **self._common("warehouse", shipment, at_s),
+                    **self._common(self._stock, shipment, at_s),
                     shipment_id=shipment,
                     order_id=order.order_id,
                     location=random.choice(("MAIN", "MAIN", "BACK")),
@@ -167,7 +174,7 @@ class History:
                     service="next-day",
                     lines=tuple(lines),
                 )
-                self._tell(event, at_s, order.order_id)
+                self._tell(event, at_s)
         return dispatched
 
     def _cancellation(self, order: OrderPlaced, dispatched: dict[str, Decimal], at_s: float) -> None:
@@ -183,9 +190,8 @@ class History:
         at_s += random.uniform(0, 30)
         event_id = self._id("c")
         self._tell(
-            OrderCancelled(**self._common("shop", event_id, at_s), order_id=order.order_id, lines=lines),
+            OrderCancelled(**self._common(order.source, event_id, at_s), order_id=order.order_id, lines=lines),
             at_s,
-            order.order_id,
         )
 
     def _refunds(self, order: OrderPlaced, dispatched: dict[str, Decimal], at_s: float) -> None:
@@ -211,14 +217,14 @@ class History:
             if lines:
                 refund, at_s = f"R{order.order_id}-{number}", at_s + random.uniform(0, 40)
                 event = RefundIssued(
-                    **self._common("shop", refund, at_s),
+                    **self._common(order.source, refund, at_s),
                     refund_id=refund,
                     order_id=order.order_id,
                     currency="GBP",
                     lines=tuple(lines),
                     total=total,
                 )
-                self._tell(event, at_s, order.order_id)
+                self._tell(event, at_s)
 
     # ---- stock
 
@@ -243,12 +249,12 @@ class History:
             lot = BatchQuantity(number=random.choice(("X", "Y")), quantity=abs(fields["delta"]))
             fields["batches"] = (lot,)
         event_id = self._id("m")
-        event = StockAdjusted(**self._common("warehouse", event_id, at_s), **fields)
+        event = StockAdjusted(**self._common(self._stock, event_id, at_s), **fields)
         if random.random() < 0.03:
             event = replace(event, occurred_at=event.occurred_at - timedelta(days=60))
         elif random.random() < 0.1:
             event = replace(event, occurred_at=event.occurred_at - timedelta(days=random.choice((1, 2))))
-        self._tell(event, at_s, sku)
+        self._tell(event, at_s)
 
     # ---- publishing
 
@@ -256,27 +262,26 @@ class History:
         self._numbers += 1
         return f"{letter}{self._numbers}"
 
-    @staticmethod
-    def _common(source: str, event_id: str, at_s: float) -> dict[str, Any]:
+    def _common(self, source: str, event_id: str, at_s: float) -> dict[str, Any]:
         at = _START + timedelta(seconds=at_s)
         return {
             "source": source,
-            "company": "acme",
+            "company": self._company,
             "event_id": event_id,
             "occurred_at": at,
             "observed_at": at,
             "digest": bytes(16),
         }
 
-    def _tell(self, event: Any, at_s: float, key: str) -> None:
+    def _tell(self, event: Any, at_s: float) -> None:
         """Publish, perhaps late, perhaps again, perhaps again with other content."""
         random, shape = self._random, self._shape
         event = replace(event, digest=digest_of(event))
         publish_s = at_s + random.uniform(0, 0.5) + random.choice((0.0, random.uniform(0, shape.disorder_s)))
-        self._publish(event, publish_s, key)
+        self._publish(event, publish_s)
         while random.random() < shape.repeats:
             publish_s += random.choice((0.0, random.uniform(0, 60)))
-            self._publish(event, publish_s, key)
+            self._publish(event, publish_s)
         if random.random() < shape.reuses:
             other = replace(event, occurred_at=event.occurred_at + timedelta(seconds=1))
             if isinstance(other, StockAdjusted):
@@ -286,8 +291,8 @@ class History:
                     batches=tuple(replace(b, quantity=b.quantity * 2) for b in other.batches),
                 )
             other = replace(other, digest=digest_of(other))
-            self._publish(other, publish_s + random.uniform(0, 60), key)
+            self._publish(other, publish_s + random.uniform(0, 60))
 
-    def _publish(self, event: FactEvent, publish_s: float, key: str) -> None:
+    def _publish(self, event: FactEvent, publish_s: float) -> None:
         topic = fact_topic(TYPE_NAMES[type(event)])
-        self.facts.append(Fact(publish_s, topic, key.encode(), self._codec.encode(event), event))
+        self.facts.append(Fact(publish_s, topic, key_of(event), self._codec.encode(event), event))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.many import WITHIN, find_all, run_many
+from tests.simulation.plan import POINTS
 from tests.simulation.plants import PLANTS
-from tests.simulation.world import POINTS, Result, run
+from tests.simulation.world import Result, run
 
 ROOT = Path(__file__).parents[2]
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))

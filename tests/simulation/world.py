@@ -10,9 +10,9 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -24,7 +24,6 @@ from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.rules import Rules
 from schemas.codec import Codec, embedded_codec
 from schemas.topics import FACTS
-from streams.config.load import Config, parse
 from streams.kafka.log import Committed, partition_of
 from streams.kafka.topics import wanted
 from streams.ports import Ports
@@ -34,62 +33,12 @@ from tests.simulation.checker import Checker
 from tests.simulation.erp import ErpFaults, Server, SimServiceLayer, company_clock
 from tests.simulation.history import ITEMS, LOT_ITEM, MISSING_ITEM, WAREHOUSES, Fact, History, shape_of
 from tests.simulation.loop import Process, State, StuckError, VirtualLoop
+from tests.simulation.plan import configuration, configured, plan_of
 from tests.simulation.worker import SimClock, Worker, places
-from tests.streams.fakes import ENVIRON, example
 
-#: Where a process may be stopped: the windows', the stock documents', the poster's; c3 to c5 are inside B1, c8 before a
-#: commit.
-POINTS = (
-    "w1",
-    "w2",
-    "w3",
-    "w5",
-    "s1",
-    "s2",
-    "s3",
-    "c1",
-    "c2",
-    "c3",
-    "c4",
-    "c5",
-    "c6",
-    "c7",
-    "c8",
-    "c9",
-    "i1",
-)
 #: After everything is repaired all must be worked off within this.
 LIVE_S = 3600.0
 _SESSION_S, _REBALANCE_S = 10.0, 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """What happens to a worker: at the nth pass of a point, or (point None) at `at_s`."""
-
-    what: str  # kill | freeze | stop
-    point: str | None = None
-    nth: int = 1
-    at_s: float = 0.0
-    for_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that was drawn for a run before it began."""
-
-    workers: int
-    triggers: tuple[Trigger, ...]
-    erp: ErpFaults
-    broker: BrokerFaults
-    outages: tuple[tuple[float, float], ...]  # B1 is away from, to
-    people: tuple[tuple[str, str, float, float], ...]  # what, item, from, to
-    heal_s: float
-    stock: int
-    locked_code: int
-    batch_size: int
-    rebalances: tuple[float, ...]
-    skew_s: float
 
 
 @dataclass(slots=True)
@@ -110,92 +59,8 @@ def _codec() -> Codec:
 
 
 @cache
-def _config(length_s: int, members: int, lines: int, in_flight: int, preview: bool) -> Config:
-    data = copy.deepcopy(example())
-    data["kafka"] |= {"partitions": 2, "company_partitions": 2}
-    acme = data["companies"]["acme"]
-    acme |= {
-        "in_flight": in_flight,
-        "lock_park_after_s": 15,
-        "totals": {"preview": preview},
-        "items": {},
-        "window": {"length_s": length_s, "max_members": members, "max_lines": lines},
-    }
-    acme["warehouses"]["LON2"] = {"owner": "warehouse", "location": "BACK", "returns_by": "refund"}
-    return parse(data, Path(__file__).parent, ENVIRON)
-
-
-@cache
 def _metrics() -> Metrics:
-    return Metrics(_config(5, 4, 2, 2, False))
-
-
-def configuration(random: Random) -> Config:
-    return _config(
-        random.choice((1, 5, 20)),
-        random.choice((2, 4, 50)),
-        random.choice((1, 2, 50)),
-        random.choice((1, 2, 8)),
-        random.random() < 0.3,
-    )
-
-
-def plan_of(random: Random) -> Plan:
-    """A fifth of all runs is undisturbed; else each kind of trouble comes or does not."""
-    disturbed = random.random() > 0.15
-    heal_s = random.choice((90.0, 150.0))
-
-    def sometimes(share: float) -> bool:
-        return random.random() < share and disturbed
-
-    triggers = []
-    for _ in range(random.choice((0, 1, 1, 2, 3)) if disturbed else 0):
-        what = random.choice(("kill", "kill", "kill", "freeze", "freeze", "stop"))
-        point = random.choice((*POINTS, "w1", "w2", None, None)) if what != "stop" else None
-        triggers.append(
-            Trigger(
-                what,
-                point,
-                random.choice((1, 1, 2, 3, 5)),
-                random.uniform(1, 80),
-                random.choice((3.0, 15.0, 30.0, 60.0)),
-            )
-        )
-    erp, broker = ErpFaults(), BrokerFaults()
-    if sometimes(0.5):
-        kinds = random.sample(
-            ("not_sent", "lost_request", "lost_answer", "late_commit", "late_arrival", "server_error"),
-            random.randint(1, 3),
-        )
-        for kind in kinds:
-            setattr(erp, kind, random.choice((0.1, 0.25)))
-    if sometimes(0.2):
-        erp.slow = random.choice((4.0, 15.0))
-    if sometimes(0.35):
-        kind = random.choice(("lost_request", "lost_request", "lost_answer", "failed_read"))
-        setattr(broker, kind, random.choice((0.02, 0.1)))
-    if sometimes(0.15):
-        broker.slow_s = random.choice((0.3, 2.0))
-    outages = ((start := random.uniform(0, 60), start + random.uniform(1, 60)),) if sometimes(0.2) else ()
-    people = []
-    for _ in range(random.randint(1, 3) if sometimes(0.35) else 0):
-        start = random.uniform(0, 60)
-        what = random.choice(("lock", "lock", "inactive", "period"))
-        people.append((what, random.choice((*ITEMS, LOT_ITEM)), start, start + random.uniform(1, 80)))
-    return Plan(
-        workers=random.choice((1, 2, 2, 3)),
-        triggers=tuple(triggers),
-        erp=erp,
-        broker=broker,
-        outages=outages,
-        people=tuple(people),
-        heal_s=heal_s,
-        stock=random.choice((0, 3, 1000, 1000)),
-        locked_code=random.choice((-2039, -2035)),
-        batch_size=random.choice((1, 4, 50)),
-        rebalances=tuple(random.uniform(1, 80) for _ in range(random.choice((1, 3, 8)) if sometimes(0.2) else 0)),
-        skew_s=random.choice((0.0, 0.0, 300.0, -300.0)) if disturbed else 0.0,
-    )
+    return Metrics(configured(5, 4, 2, 2, False))
 
 
 class World:
@@ -205,20 +70,27 @@ class World:
         self.seed, self.loop = seed, VirtualLoop()
         random = self._random = Random(seed)
         self.config, self.plan, self._codec = configuration(random), plan_of(random), _codec()
-        self.history = History(random, self._codec, shape_of(random))
+        share = random.choice((0.0, 0.0, 0.3, 0.6))
+        self.histories = [
+            History(random, self._codec, shape_of(random), "acme"),
+            History(random, self._codec, shape_of(random, share), "beta"),
+        ]
         self.broker = Broker(self.loop, random, wanted(self.config))
         #: Publishers' clocks differ; Kafka's own says what was published first.
         self._publishers_skew_ms = {topic: Random(f"{seed} {topic}").randint(-5_000, 5_000) for topic in FACTS}
-        self.company = Company(
-            clock=company_clock(self.loop),
-            with_claims=True,
-            master_data=self._master_data(),
-            rules=Rules(locked_code=self.plan.locked_code),
-        )
-        self.server = Server(self.loop, random, self.company)
-        self.server.points = self._passes
+        self.servers: dict[str, Server] = {}
+        for name in self.config.companies:
+            company = Company(
+                clock=company_clock(self.loop),
+                with_claims=True,
+                master_data=self._master_data(),
+                rules=Rules(locked_code=self.plan.locked_code),
+            )
+            self.servers[name] = Server(self.loop, random, company)
+            self.servers[name].points = self._passes
+        self.companies = {name: server.company for name, server in self.servers.items()}
         self.facts: dict[tuple[str, int, int], Fact] = {}
-        self.checker = Checker(self.broker, self.company, self._codec, self.facts)
+        self.checker = Checker(self.broker, self.companies, self._codec, self.facts)
         self.broker.on_commit = self.checker.committing
         self._hits: Counter[str] = Counter()
         self._survived: Counter[str] = Counter()
@@ -259,12 +131,14 @@ class World:
             why = f"the loop is stuck: {error}"
         if not drained:
             self.checker.report(f"I9: not worked off an hour after everything was repaired: {why}")
-        for fault in self.server.serial_faults:
-            self.checker.report(f"I4: {fault}")
+        for name, server in self.servers.items():
+            for fault in server.serial_faults:
+                self.checker.report(f"I4: {name}: {fault}")
         self.checker.judge(drained=drained)
         virtual_s = self.loop.time()
         self.loop.end()
-        trace = hashlib.sha256(repr((self.broker.trace, self.server.trace)).encode()).hexdigest()[:16]
+        traces = [server.trace for server in self.servers.values()]
+        trace = hashlib.sha256(repr((self.broker.trace, traces)).encode()).hexdigest()[:16]
         return Result(
             self.seed,
             self.checker.violations,
@@ -273,17 +147,20 @@ class World:
             trace,
             len(self.facts),
             virtual_s,
-            dict(self.company.counters),
+            dict(sum((Counter(company.counters) for company in self.companies.values()), Counter[str]())),
         )
 
     async def _go(self) -> tuple[bool, str | None]:
         plan, loop = self.plan, self.loop
-        for fact in self.history.facts:
+        facts = [fact for history in self.histories for fact in history.facts]
+        for fact in facts:
             loop.later(fact.publish_s, self._publish, fact)
-        self.server.faults, self.broker.faults = copy.copy(plan.erp), plan.broker
-        for start, end in plan.outages:
-            loop.later(start, setattr, self.server.faults, "down", True)
-            loop.later(end, setattr, self.server.faults, "down", False)
+        self.broker.faults = plan.broker
+        for server in self.servers.values():
+            server.faults = copy.copy(plan.erp)
+        for name, start, end in plan.outages:
+            loop.later(start, setattr, self.servers[name].faults, "down", True)
+            loop.later(end, setattr, self.servers[name].faults, "down", False)
         for what, item, start, end in plan.people:
             loop.later(start, self._person, what, item, True)
             loop.later(end, self._person, what, item, False)
@@ -295,7 +172,7 @@ class World:
         loop.in_world(self._coordinate())
         for _ in range(plan.workers):
             self._start_worker()
-        last_s = max((fact.publish_s for fact in self.history.facts), default=0.0)
+        last_s = max((fact.publish_s for fact in facts), default=0.0)
         await asyncio.sleep(max(plan.heal_s, last_s + 1))
         self._heal()
         why: str | None = "not looked"
@@ -318,12 +195,14 @@ class World:
     def _heal(self) -> None:
         """People repair B1, operators the rest; from here on nothing goes wrong."""
         self._healed, self._healed_s = True, self.loop.time()
-        self.server.faults, self.broker.faults = ErpFaults(), BrokerFaults()
+        self.broker.faults = BrokerFaults()
+        for server in self.servers.values():
+            server.faults = ErpFaults()
         for item in (*ITEMS, LOT_ITEM):
             self._person("lock", item, False)
             self._person("inactive", item, False)
         self._person("period", "", False)
-        self.company.load({"Items": [{"ItemCode": MISSING_ITEM}]})
+        self._load({"Items": [{"ItemCode": MISSING_ITEM}]})
         stock = [
             {"item": item, "warehouse": w, "quantity": 10**12}
             for item in (*ITEMS, MISSING_ITEM)
@@ -334,7 +213,7 @@ class World:
             for w in WAREHOUSES.values()
             for lot in ("X", "Y")
         ]
-        self.company.load({"stock": stock + lots})
+        self._load({"stock": stock + lots})
         for worker in self._workers:
             if worker.process.state is State.FROZEN:
                 self._thaw(worker)
@@ -343,13 +222,17 @@ class World:
         if begins and self._healed:
             return
         if what == "lock":
-            (self.company.lock if begins else self.company.unlock)(item, f"people:{item}")
-            self.server.wake()
+            for server in self.servers.values():
+                (server.company.lock if begins else server.company.unlock)(item, f"people:{item}")
+                server.wake()
         elif what == "inactive":
-            self.company.load({"Items": [{"ItemCode": item, "Valid": "tNO" if begins else "tYES"}]})
+            self._load({"Items": [{"ItemCode": item, "Valid": "tNO" if begins else "tYES"}]})
         else:
-            periods = [{"start": "2025-01-01", "end": "2027-12-31", "locked": begins}]
-            self.company.load({"periods": periods})
+            self._load({"periods": [{"start": "2025-01-01", "end": "2027-12-31", "locked": begins}]})
+
+    def _load(self, master_data: Mapping[str, Any]) -> None:
+        for company in self.companies.values():
+            company.load(master_data)
 
     # ---- workers
 
@@ -370,12 +253,20 @@ class World:
             SimClock(self.loop, self.plan.skew_s if number % 2 else 0.0),
             Random(self.seed * 100 + number),
             _metrics(),
-            lambda company: SimServiceLayer(self.server, process),
+            lambda company: SimServiceLayer(self.servers[company], process),
             crash_point,
         )
         self._workers.append(
             process.context.run(
-                Worker, self.config, ports, process, self.broker, self._commit, self._crashed, self.plan.batch_size
+                Worker,
+                self.config,
+                ports,
+                process,
+                self.broker,
+                self._commit,
+                self._crashed,
+                self.plan.batch_size,
+                self.plan.limits.open_records,
             )
         )
         self._join(self._workers[-1])
@@ -417,6 +308,7 @@ class World:
 
     def _learn(self, worker: Worker) -> None:
         if worker.process.running:
+            worker.consumer.expelled()
             self.loop.in_world(self._rejoin(worker))
 
     async def _rejoin(self, worker: Worker) -> None:
@@ -478,7 +370,7 @@ class World:
         self._moved.set()
 
     async def _commit(self, worker: Worker, generation: int, offsets: dict[TP, Committed]) -> bool:
-        """As the coordinator takes it: from members of this generation only, whenever the request arrives."""
+        """As the coordinator takes it: from members of this generation, or from anybody while the group is empty."""
         arrived: asyncio.Future[bool] = self.loop.create_future()
         self.loop.later(self._random.uniform(0.001, 0.02), self._take_commit, worker, generation, offsets, arrived)
         return await arrived
@@ -486,11 +378,12 @@ class World:
     def _take_commit(
         self, worker: Worker, generation: int, offsets: dict[TP, Committed], arrived: "asyncio.Future[bool]"
     ) -> None:
-        ours = generation == self._joined.get(worker) and worker in self._members and generation > 0
-        if ours:
+        member = generation == self._joined.get(worker) and worker in self._members and generation > 0
+        taken = member or (generation < 0 and not self._members)
+        if taken:
             self.broker.commit(places(offsets))
         if not arrived.done():
-            arrived.set_result(ours)
+            arrived.set_result(taken)
 
     async def _coordinate(self) -> None:
         """Eager rebalances: everybody gives everything back, then it is dealt again."""
@@ -528,11 +421,10 @@ def run(seed: int, plant: Callable[[], Any] | None = None) -> Result:
     """Run one seed; `plant` returns a context in which the core has a bug."""
     quiet()
     gc.disable()
+    world = World(seed)
     try:
-        if plant is None:
-            return World(seed).run()
-        with plant():
-            return World(seed).run()
+        with world.plan.limits.applied(), plant() if plant is not None else nullcontext():
+            return world.run()
     finally:
         gc.enable()
 

@@ -18,7 +18,9 @@ def check_chains(view: View) -> None:
                 )
             end = epoch.end
             for batch in epoch.batches:
-                members.update((event_id, batch.sku, batch.location) for event_id in batch.event_ids)
+                members.update(
+                    (batch.company, batch.source, event_id, batch.sku, batch.location) for event_id in batch.event_ids
+                )
     for member, count in members.items():
         if count > 1:
             view.report(f"I2: {member} is a member of {count} sealed batches")

@@ -18,7 +18,7 @@ def check_content(view: View, k: str, event: Any, documents: Mapping[str, list[M
     if k not in documents:
         return
     document = documents[k][0]
-    cancelled = view.was_cancelled(event.order_id)
+    cancelled = view.was_cancelled(event.company, event.order_id)
     match event:
         case OrderPlaced():
             units = Counter({line.line_id: line.quantity for line in event.lines})

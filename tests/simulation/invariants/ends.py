@@ -31,7 +31,7 @@ def check_order_events(view: View, documents: Mapping[str, list[Mapping[str, Any
         kind, row, letter = TYPE_NAMES[type(event)], view.claims.get(k), open_.get(k)
         whole = row is not None
         if isinstance(event, DispatchConfirmed) and whole:
-            whole = view.is_posted(invoice_key("acme", event.source, event.shipment_id))
+            whole = view.is_posted(invoice_key(event.company, event.source, event.shipment_id))
             if not whole and letter is None:
                 view.report(f"I1: {k} has a delivery, no invoice and no letter")
         if whole and letter is not None:

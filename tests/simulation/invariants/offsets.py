@@ -55,7 +55,7 @@ def _unposted(view: View, posting: Posting) -> str | None:
     if posting.k in view.claims:
         if (
             isinstance(event, DispatchConfirmed)
-            and invoice_key("acme", event.source, event.shipment_id) not in view.claims
+            and invoice_key(event.company, event.source, event.shipment_id) not in view.claims
         ):
             return f"{posting.k} has no invoice"
         return None

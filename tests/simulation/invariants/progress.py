@@ -25,7 +25,11 @@ def undrained(view: View) -> str | None:
     for letter in view.letters.values():
         if letter.state == "parked" and letter.reason not in _WAITS_FOR_EVENT:
             return f"letter {letter.id} is parked: {letter.reason}: {letter.error}"
-        if letter.state == "parked" and letter.reason == "order_not_found" and view.order_document(letter.order_id):
+        if (
+            letter.state == "parked"
+            and letter.reason == "order_not_found"
+            and view.order_document(letter.company, letter.order_id)
+        ):
             return f"letter {letter.id} ({letter.event_type}) waits for order {letter.order_id}, which B1 has"
         if letter.state == "held":
             blocker = view.letters.get(letter.blocked_by or "")
@@ -46,5 +50,5 @@ def _is_whole(view: View, letter: DeadLetterState) -> bool:
     fact = view.facts.get((letter.topic, letter.partition, letter.offset))
     event = None if fact is None else fact.event
     if isinstance(event, DispatchConfirmed):
-        return view.is_posted(invoice_key("acme", event.source, event.shipment_id))
+        return view.is_posted(invoice_key(event.company, event.source, event.shipment_id))
     return event is not None and not isinstance(event, StockAdjusted)

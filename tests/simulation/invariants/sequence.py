@@ -12,7 +12,7 @@ from schemas.events import (
 )
 from streams.chain.keys import invoice_key
 from tests.simulation.invariants.cancellations import check_cancellations
-from tests.simulation.invariants.view import View, units_of
+from tests.simulation.invariants.view import View, order_of, units_of
 
 
 def check_sequence(view: View, first: Mapping[str, Any], documents: Mapping[str, list[Mapping[str, Any]]]) -> None:
@@ -20,25 +20,25 @@ def check_sequence(view: View, first: Mapping[str, Any], documents: Mapping[str,
 
     The invoices of all of an order come to its total.
     """
-    orders = {event.order_id: (k, event) for k, event in first.items() if isinstance(event, OrderPlaced)}
-    placed: dict[int, int] = {}
-    invoices: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    orders = {order_of(event): (k, event) for k, event in first.items() if isinstance(event, OrderPlaced)}
+    placed: dict[tuple[str, str], int] = {}
+    invoices: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for order_id, (k, _) in orders.items():
         if k in documents:
             placed[order_id] = documents[k][0]["sequence"]
-    credited: dict[str, int] = {}
+    credited: dict[tuple[str, str], int] = {}
     for k, event in first.items():
         if isinstance(event, OrderPlaced) or k not in documents:
             continue
         sequence = documents[k][0]["sequence"]
-        if sequence < placed.get(event.order_id, sequence + 1):
+        if sequence < placed.get(order_of(event), sequence + 1):
             view.report(f"I5: {k} came before its order {event.order_id}")
         if isinstance(event, RefundIssued):
-            credited[event.order_id] = min(sequence, credited.get(event.order_id, sequence))
+            credited[order_of(event)] = min(sequence, credited.get(order_of(event), sequence))
         if isinstance(event, DispatchConfirmed):
-            invoice = documents.get(invoice_key("acme", event.source, event.shipment_id))
+            invoice = documents.get(invoice_key(event.company, event.source, event.shipment_id))
             if invoice:
-                invoices[event.order_id].append(invoice[0])
+                invoices[order_of(event)].append(invoice[0])
                 if invoice[0]["sequence"] < sequence:
                     view.report(f"I5: the invoice of {k} came before its delivery")
     for order_id, sequence in credited.items():
@@ -46,7 +46,7 @@ def check_sequence(view: View, first: Mapping[str, Any], documents: Mapping[str,
             view.report(f"I5: a credit memo of order {order_id} came before every invoice")
     check_cancellations(view, first, documents)
     for order_id, (k, event) in orders.items():
-        if k not in documents or view.was_cancelled(order_id):
+        if k not in documents or view.was_cancelled(*order_id):
             continue
         units: Counter[Any] = Counter()
         for invoice in invoices[order_id]:

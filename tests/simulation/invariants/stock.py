@@ -28,13 +28,13 @@ def check_stock(view: View, documents: Mapping[str, list[Mapping[str, Any]]]) ->
     known: set[tuple[str, ...]] = set()
     for _, fact in sorted(view.facts.items(), key=lambda item: item[0]):
         event = fact.event
-        if isinstance(event, StockAdjusted) and identity(event) not in known:
-            known.add(identity(event))
+        if isinstance(event, StockAdjusted) and (event.company, *identity(event)) not in known:
+            known.add((event.company, *identity(event)))
             old = event.observed_at - event.occurred_at > timedelta(days=35)
             if event.location in WAREHOUSES and event.reason != "return" and not old:
-                counted[identity(event)] = event
+                counted[event.company, *identity(event)] = event
     sealed = {
-        (event_id, batch.sku, batch.location): (batch_key(batch), batch)
+        (batch.company, event_id, batch.sku, batch.location): (batch_key(batch), batch)
         for chain in view.sealed.values()
         for _, epoch in chain.accepted
         for batch in epoch.batches
@@ -62,21 +62,22 @@ def check_stock(view: View, documents: Mapping[str, list[Mapping[str, Any]]]) ->
             continue
         posted += bool(batch.net)
         day = event.occurred_at.astimezone(_ZONE).date().isoformat()
-        wanted[event.sku, WAREHOUSES[event.location], event.reason, day] += event.delta
+        wanted[event.company, event.sku, WAREHOUSES[event.location], event.reason, day] += event.delta
         if event.to_location is not None:
-            wanted[event.sku, WAREHOUSES[event.to_location], event.reason, day] -= event.delta
+            wanted[event.company, event.sku, WAREHOUSES[event.to_location], event.reason, day] -= event.delta
     moved: Counter[Any] = Counter()
     for lying in documents.values():
         for document in lying:
-            day = document["DocDate"][:10]
+            day, company = document["DocDate"][:10], document["company"]
             for line in document.get("DocumentLines", ()) if document["object"] in (59, 60) else ():
                 sign = 1 if document["object"] == 59 else -1
-                moved[line["ItemCode"], line["WarehouseCode"], line["FreeText"], day] += sign * Decimal(
+                place = (company, line["ItemCode"], line["WarehouseCode"], line["FreeText"], day)
+                moved[place] += sign * Decimal(line["Quantity"])
+            for line in document.get("StockTransferLines", ()):
+                moved[company, line["ItemCode"], line["FromWarehouseCode"], "transfer", day] -= Decimal(
                     line["Quantity"]
                 )
-            for line in document.get("StockTransferLines", ()):
-                moved[line["ItemCode"], line["FromWarehouseCode"], "transfer", day] -= Decimal(line["Quantity"])
-                moved[line["ItemCode"], line["WarehouseCode"], "transfer", day] += Decimal(line["Quantity"])
+                moved[company, line["ItemCode"], line["WarehouseCode"], "transfer", day] += Decimal(line["Quantity"])
     for key in wanted.keys() | moved.keys():
         if wanted[key] != moved[key]:
             view.report(f"I3: {key}: {moved[key]} in B1, {wanted[key]} came")

@@ -1,7 +1,7 @@
 """A run as the invariants look at it: what lies in Kafka, and the ledger."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import ChainMap, Counter, defaultdict
+from collections.abc import Mapping, MutableMapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from schemas.events import (
 from schemas.records import DeadLetterState, Posting, SealedEpoch, StockDocument
 from streams.chain.keys import event_key, order_key
 from tests.simulation.broker import Broker, Place
-from tests.simulation.history import Fact
+from tests.simulation.history import ORDER_SOURCES, Fact
 from tests.simulation.invariants.chain import ChainWalk
 
 ENDS = {
@@ -35,6 +35,11 @@ def units_of(lines: Any) -> Counter[Any]:
     return units
 
 
+def order_of(event: Any) -> tuple[str, str]:
+    """Two companies may have orders of one name; the sources of one have not."""
+    return event.company, event.order_id or ""
+
+
 def item_units_of(document: Mapping[str, Any]) -> Counter[Any]:
     units: Counter[Any] = Counter()
     for line in document["DocumentLines"]:
@@ -46,9 +51,9 @@ class View:
     """Everything that the invariants read, and what they have found (`report`)."""
 
     def __init__(
-        self, broker: Broker, company: Company, codec: Codec, facts: Mapping[tuple[str, int, int], Fact]
+        self, broker: Broker, companies: Mapping[str, Company], codec: Codec, facts: Mapping[tuple[str, int, int], Fact]
     ) -> None:
-        self.broker, self.company, self.codec, self.facts = broker, company, codec, facts
+        self.broker, self.companies, self.codec, self.facts = broker, companies, codec, facts
         self.violations: list[str] = []
         self.read: Counter[Place] = Counter()
         self.queued: set[tuple[str, int, int, int]] = set()
@@ -95,19 +100,25 @@ class View:
 
     @property
     def claims(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.company.rows(CLAIM_TABLE)
+        """Of all companies: no two have a K in common."""
+        return ChainMap(*(self.claims_of(company) for company in self.companies.values()))
+
+    @staticmethod
+    def claims_of(company: Company) -> MutableMapping[str, Any]:
+        return dict(company.rows(CLAIM_TABLE))
 
     def is_posted(self, k: str) -> bool:
         return (row := self.claims.get(k)) is not None and row["U_STATE"] == "posted"
 
-    def order_document(self, order_id: str | None) -> Mapping[str, Any] | None:
-        k = order_key("acme", "shop", order_id or "")
-        return next((d for d in self.company.rows("Orders").values() if d.get("U_STREAMS_KEY") == k), None)
+    def order_document(self, company: str, order_id: str | None) -> Mapping[str, Any] | None:
+        ks = {order_key(company, source, order_id or "") for source in ORDER_SOURCES[company]}
+        orders = self.companies[company].rows("Orders").values()
+        return next((document for document in orders if document.get("U_STREAMS_KEY") in ks), None)
 
-    def was_cancelled(self, order_id: str | None) -> bool:
+    def was_cancelled(self, company: str, order_id: str | None) -> bool:
         return any(
             isinstance(fact.event, OrderCancelled)
-            and fact.event.order_id == order_id
+            and (fact.event.company, fact.event.order_id) == (company, order_id)
             and event_key(fact.event) in self.claims
             for fact in self.facts.values()
         )
@@ -116,8 +127,8 @@ class View:
         """A cancellation of what is cancelled, and a refund of what never left, have nothing to post."""
         if not isinstance(event, OrderCancelled | RefundIssued):
             return False
-        order = self.order_document(event.order_id)
+        order = self.order_document(event.company, event.order_id)
         if order is None:
             return False
         closed = order["Cancelled"] == "tYES" or order["DocumentStatus"] == "bost_Close"
-        return closed or (isinstance(event, RefundIssued) and self.was_cancelled(event.order_id))
+        return closed or (isinstance(event, RefundIssued) and self.was_cancelled(event.company, event.order_id))
