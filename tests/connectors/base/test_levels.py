@@ -78,3 +78,9 @@ def test_the_sum_of_the_deltas_is_the_last_level_less_the_first_wherever_a_crash
                 first = each.level if first is None else first
                 best, last = each.sequence, each.level
         assert sum((e.delta for e in published.values() if e.sku == sku), Decimal(0)) == (last or 0) - (first or 0)
+
+
+def test_an_unchanged_level_is_remembered_so_that_an_older_one_does_not_count():
+    resolved = resolve([level("e1", 1, 10), level("e2", 5, 10), level("e3", 3, 12)], {})
+    assert deltas(resolved) == []
+    assert resolved.changes["A", "MAIN"].sequence == 5

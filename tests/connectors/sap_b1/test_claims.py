@@ -128,3 +128,8 @@ async def test_a_b1_that_takes_a_second_row_is_found_out(service_layer: HttpServ
 
     proof = await claims.prove(Blind(), clock, "abc")  # type: ignore[arg-type]
     assert (proof.second_refused, proof.rolls_back) == (False, True)
+
+
+def test_a_digest_that_somebody_edited_is_the_one_of_no_event() -> None:
+    row = {"Code": K, "U_KIND": "order_placed", "U_DIGEST": "not hexadecimal", "U_VERSION": "1 t/0/0"}
+    assert claims.parse_claim(row).digest not in (bytes(16), b"")

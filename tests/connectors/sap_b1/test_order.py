@@ -139,3 +139,11 @@ def test_a_hand_made_line_is_found_by_its_base(b1: B1) -> None:
     assert b1.company.apply([Request("POST", "Invoices", body)])[0].status < 300
     view = b1.read()
     assert (view.delivered(0).quantity, view.invoiced(0).quantity, view.lines[0].open) == (1, 1, 1)
+
+
+def test_of_a_line_that_was_closed_only_what_never_left_is_cancelled(b1: B1) -> None:
+    b1.place(placed(order_line("1", "A", "3")))
+    b1.dispatch(dispatched(DispatchLine(sku="A", quantity=Decimal(2))), invoiced=False)
+    assert b1.company.apply([Request("POST", "Orders(1)/Close")])[0].status < 300
+    view = b1.read()
+    assert view.cancelled_quantity(view.lines[0]) == 1

@@ -235,6 +235,40 @@ class TestLookUp:
         found = (await sink.look_up([mine.k]))[mine.k]
         assert (found.draft, found.ref) == (False, Document(object="Orders", doc_entry=1, doc_num=1700001))
 
+    async def test_a_draft_that_was_thrown_away_is_nothing_to_wait_for(self, sink: B1Sink, company: Company) -> None:
+        company.rules = replace(company.rules, approval=frozenset({"Orders"}))
+        mine = claim()
+        await sink.write([mine], [order(mine.k)])
+        (draft,) = company.rows("Drafts").values()
+        draft["DocumentStatus"] = "bost_Close"  # type: ignore[index]
+        assert (await sink.look_up([mine.k]))[mine.k] == Found()
+
+    async def test_of_a_cancelled_document_and_one_that_stands_the_one_that_stands_speaks(
+        self, sink: B1Sink, service_layer: HttpServiceLayer
+    ) -> None:
+        """Whichever came first, it is one copy; the mirror that a cancellation makes is none."""
+        mine = claim("refund_issued")
+        credit = replace(order(mine.k), path="CreditNotes")
+        await service_layer.change_set([credit])
+        await service_layer.change_set([B1Request("POST", "CreditNotes(1)/Cancel")])
+        await service_layer.change_set([mine.request(), credit])
+        found = (await sink.look_up([mine.k]))[mine.k]
+        assert found.ref is not None
+        assert found.ref.doc_entry not in (1, 2)
+        assert (found.copies, found.cancelled) == (1, False)
+        again = await sink.write([mine], [credit])
+        assert (again.outcome, again.orphan) == (OutcomeClass.EXISTS, False)
+
+    async def test_the_mirror_of_a_cancelled_document_is_not_the_document(
+        self, sink: B1Sink, service_layer: HttpServiceLayer
+    ) -> None:
+        mine = claim("refund_issued")
+        await service_layer.change_set([mine.request(), replace(order(mine.k), path="CreditNotes")])
+        await service_layer.change_set([B1Request("POST", "CreditNotes(1)/Cancel")])
+        found = (await sink.look_up([mine.k]))[mine.k]
+        assert found.ref is not None
+        assert (found.ref.doc_entry, found.cancelled, found.copies) == (1, True, 0)
+
     async def test_more_than_a_page_of_keys_is_found_whole(self, sink: B1Sink) -> None:
         claims = [claim(name=name) for name in "abcdefghijklmnopqrstuvwxyz"]
         for one in claims:

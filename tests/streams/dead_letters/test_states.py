@@ -85,3 +85,11 @@ def test_it_does_not_matter_in_how_many_reads_it_is_read(written: list[tuple[str
 
     reads = data.draw(st.sets(st.integers(0, 30)))
     assert run(read_in(reads)) == run(read_in(set()))
+
+
+async def test_what_was_read_is_not_read_again() -> None:
+    topic = Topic()
+    await topic.mark(1)
+    await topic.write(1, "dead", 1)
+    assert await topic.read() == ({"l1": "dead"}, set())
+    assert await topic.read() == ({}, set())

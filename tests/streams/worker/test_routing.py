@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base.errors import LogError, LogRefusedError
+from connectors.base.errors import LogError, LogRefusedError, LogUnavailableError
 from schemas.codec import embedded_codec
 from schemas.events import FactEvent
 from schemas.records import DeadLetterState, Posting
@@ -178,3 +178,29 @@ async def test_an_identity_longer_than_the_contract_allows_is_refused_and_not_re
     (state,) = road.states()
     assert (state.reason, state.order_id) == ("invalid_event", None)
     assert batch.all_finished
+
+
+async def test_neither_the_queue_nor_a_dead_letter_is_missing_of_what_is_finished() -> None:
+    """Each in turn cannot be written; what is finished by then is as if nothing had been."""
+    for topic, value in (("t-erp-orders", CODEC.encode(order("1"))), ("t-order-placed-dead-letter", b"")):
+        road = Road()
+        send = road.log.send_many
+
+        async def failing(lot: Any, topic: str = topic, send: Any = send) -> Any:
+            if any(one.topic == topic for one in lot):
+                raise LogUnavailableError("away")
+            return await send(lot)
+
+        road.log.send_many = failing  # type: ignore[method-assign]
+        batch = records(value)
+        with pytest.raises(LogError):
+            await road.router.route("order_placed", batch)
+        assert not batch.finished, topic
+
+
+async def test_an_event_of_a_company_that_is_not_configured_is_a_letter() -> None:
+    road = Road()
+    await road.router.route("order_placed", records(replace(order("1"), company="gamma")))
+    (state,) = road.log._records["t-dead-letter-state", 0]
+    assert CODEC.decode(state.value or b"", DeadLetterState).reason == "invalid_event"
+    assert not road.queue()

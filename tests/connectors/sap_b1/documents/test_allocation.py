@@ -50,3 +50,15 @@ def test_quantities_are_conserved_and_never_above_what_is_free(
 def test_a_refusal_says_how_much_there_is() -> None:
     with pytest.raises(Refusal, match="3 asked for and 2 open"):
         fill([Want(0, None, "A", "A", Decimal(3))], [OpenLine("1", "A", Decimal(2))], "over_delivered", "open")
+
+
+def test_who_names_its_line_is_served_before_who_takes_any() -> None:
+    wants = [Want(0, None, "A", "A", Decimal(1)), Want(1, "1", "A", "A", Decimal(1))]
+    places = [OpenLine("1", "A", Decimal(1)), OpenLine("2", "A", Decimal(1))]
+    assert [(p.want, p.place) for p in fill(wants, places, "over_delivered", "open")] == [(0, 1), (1, 0)]
+
+
+def test_units_that_one_line_took_are_no_longer_free_for_the_next() -> None:
+    wants = [Want(n, None, "A", "A", Decimal(2)) for n in range(2)]
+    with pytest.raises(Refusal, match="2 asked for and 1 open"):
+        fill(wants, [OpenLine("1", "A", Decimal(3))], "over_delivered", "open")

@@ -61,3 +61,12 @@ def test_the_warehouses_of_the_deliveries_are_asked_for(b1: B1) -> None:
     b1.place(placed())
     b1.dispatch(EVENT, invoiced=False)
     assert invoice.codes_needed(EVENT, b1.map, b1.order).warehouses == {"LON1"}
+
+
+def test_what_a_person_invoiced_at_another_price_is_taken_off_the_rest(b1: B1) -> None:
+    b1.place(placed())
+    b1.dispatch(EVENT, invoiced=False)
+    line = {"BaseType": 15, "BaseEntry": 1, "BaseLine": 0, "Quantity": 1, "LineTotal": Decimal("7.00")}
+    by_hand(b1, "Invoices", {"CardCode": "C-WEB", "DocumentLines": [line], "U_STREAMS_ORDER": K})
+    (rest,) = build(b1).body["DocumentLines"]
+    assert (rest["Quantity"], rest["LineTotal"]) == (1, Decimal("13.00"))

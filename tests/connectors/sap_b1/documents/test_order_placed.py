@@ -234,3 +234,9 @@ def test_control_characters_do_not_reach_b1() -> None:
     body = build(placed(note="a\x00b\x1b[2Jc\nd"))
     assert body["Comments"] == "a b [2Jc\nd"
     json.dumps(body["Comments"]).encode("ascii")
+
+
+def test_an_order_with_a_gift_in_it_is_compared_with_its_total() -> None:
+    gift = order_line("2", "B", price="0.00")
+    event = placed(order_line(tax_amount=Decimal("4")), gift, grand_total=Decimal("23.00"))
+    assert refusal(event).reason == "total_mismatch"

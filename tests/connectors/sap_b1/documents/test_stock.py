@@ -171,3 +171,9 @@ def test_merging_loses_no_unit_and_makes_one_line_per_item_warehouse_and_reason(
     for sku, name in {(sku, name) for sku, name, _ in moves}:
         posted = sum(line.quantity for line in sealed.lines if (line.item_code, line.reason) == (sku, name))
         assert posted == sum(net for s, n, net in moves if (s, n) == (sku, name))
+
+
+def test_serial_numbers_of_all_batches_of_a_line_are_on_it() -> None:
+    units = [resolve(batch("1", "SER", serials=(number,))) for number in ("S1", "S2", "S3")]
+    (line,) = document(*units).lines
+    assert (line.quantity, line.serials) == (3, ("S1", "S2", "S3"))
