@@ -64,7 +64,7 @@ class World:
 
     async def fact(self, kind: str, event: FactEvent | bytes, partition: int = 0, age_s: float = 60) -> int:
         value = event if isinstance(event, bytes) else self.codec.encode(event)
-        stamp_ms = NOW_MS - int(age_s * 1000)
+        stamp_ms = self.log.now_ms = NOW_MS - int(age_s * 1000)
         sent = await self.log.send(self.config.topic(fact_topic(kind)), partition, b"key", value, timestamp_ms=stamp_ms)
         return sent.offset
 
