@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 DAY_MS = 86_400_000
+#: How long the companies' queues are kept.
+QUEUE_DAYS = 35
 _HOUR_MS = 3_600_000
 #: What carries another record whole: its 1 MiB, its key and headers, and ours.
 _WRAPPED = 2_097_152
@@ -17,7 +19,7 @@ class Topic:
     value: str  # the schema of its values, see schemas/avro
     key: str
     partitions: Literal["facts", "companies", "one"]
-    retention_days: int | Literal["horizon"] | None = None  # None: no time limit; horizon: dedupe horizon + 7
+    retention_days: int | Literal["horizon"] | None = None  # None: no time limit; horizon: it, or the queues', and 7
     compact: bool = False
     segment_ms: int | None = None  # compacted this soon; None: as the broker does, and never within a day
     max_message_bytes: int = 1_048_576
@@ -27,7 +29,8 @@ class Topic:
 
     def config(self, horizon_days: int) -> dict[str, str]:
         """The broker's settings of this topic, for a dedupe horizon of so many days."""
-        days = horizon_days + 7 if self.retention_days == "horizon" else self.retention_days
+        # Postings of a queue may come again for as long as it is kept, and are known by what was sealed of them
+        days = max(horizon_days, QUEUE_DAYS) + 7 if self.retention_days == "horizon" else self.retention_days
         return {
             "cleanup.policy": "compact" if self.compact else "delete",
             "retention.ms": "-1" if days is None else str(days * DAY_MS),
@@ -56,8 +59,8 @@ TOPICS: tuple[Topic, ...] = (
     *(Topic(name, event_type(name), "source order id", "facts", 14, broker_time=True) for name in ORDER_FACTS),
     Topic("stock-adjusted", "stock_adjusted", "source sku", "facts", 14),
     Topic("stock-sealed", "sealed_epoch", "input partition", "facts", "horizon", max_message_bytes=4_194_304),
-    Topic("erp-orders", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),
-    Topic("erp-stock", "posting", "company", "companies", 35, max_message_bytes=_WRAPPED),
+    Topic("erp-orders", "posting", "company", "companies", QUEUE_DAYS, max_message_bytes=_WRAPPED),
+    Topic("erp-stock", "posting", "company", "companies", QUEUE_DAYS, max_message_bytes=_WRAPPED),
     Topic("erp-documents", "stock_document", "company", "companies", "horizon"),
     Topic("dead-letter-state", "letter_state", "id of the dead letter", "companies", compact=True),
     Topic("erp-outcomes", "outcome", "K", "facts", 400),

@@ -5,25 +5,42 @@ only when the first can never be applied any more: its claim lies in B1 as `void
 free again.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import date
 
-from connectors.base.errors import LogUnavailableError
+import structlog
+
+from connectors.base.errors import LogError, LogUnavailableError
 from schemas.records import Anchor, DocumentLine, StockDocument
 from streams.chain.keys import document_key
 from streams.chain.log import Anchors, ChainLog
 from streams.config.load import Config
 from streams.ports import Ports
+from streams.posting.sealed_batches import SealedBatches
+
+logger = structlog.get_logger(__name__)
+
+#: How often sealed documents are looked after.
+_KEEP_INTERVAL_S = 3600.0
 
 
 class SealedDocuments:
-    """Lifecycle: `open`; `of` asks where a batch lies; `seal` adds a document. Its poster serialises the calls."""
+    """Lifecycle: `open`; `of` asks where a batch lies; `seal` adds a document; `keep` now and then.
+
+    Its poster serialises the calls.
+
+    Attributes:
+        log_start: The first offset that the log held when it was last looked after: no batch of an earlier document
+            comes again, for the log outlives the queue.
+    """
 
     def __init__(self, company: str, config: Config, ports: Ports, anchors: Anchors) -> None:
         self._company, self._config_version = company, config.version
         self._log, self._codec, self._now = ports.log, ports.codec, ports.clock.now
-        self._offset_of: dict[int, int] = {}
+        self._batches = SealedBatches()
+        self.log_start = 0
         self._chain: ChainLog[StockDocument] = ChainLog(
             ports.log,
             config.topic("erp-documents"),
@@ -38,8 +55,7 @@ class SealedDocuments:
         """Nothing older is needed: postings are kept for a shorter time than documents."""
 
     def visit(self, offset: int, record: StockDocument) -> None:
-        for k in record.batch_ks:
-            self._offset_of[_short(k)] = offset
+        self._batches.add(record.batch_ks, offset)
 
     def reached(self) -> tuple[int, int]:
         return 0, 0
@@ -57,9 +73,21 @@ class SealedDocuments:
         await self._chain.open()
         await self._chain.anchor()
 
+    async def keep(self) -> None:
+        """Write today's anchor and let go of what the log has let go of; called every hour or so.
+
+        Without an anchor a chain that outlives its log's retention in one process could not be walked by the next one.
+
+        Raises:
+            LogError: Nothing is lost, and the next call does it.
+        """
+        await self._chain.anchor()
+        self.log_start, _ = await self._log.bounds(self._chain.topic, self._chain.partition)
+        self._batches.forget(self.log_start)
+
     async def of(self, k: str) -> tuple[int, StockDocument] | None:
         """The last sealed document that holds this batch, with its offset; None where none does."""
-        offset = self._offset_of.get(_short(k))
+        offset = self._batches.get(k)
         if offset is None:
             return None
         async with aclosing(self._log.read(self._chain.topic, self._chain.partition, offset, offset + 1)) as batches:
@@ -101,6 +129,12 @@ class SealedDocuments:
         return self._chain.position - 1, document
 
 
-def _short(k: str) -> int:
-    """60 bits of a K: what memory holds of it; the record itself has the last word."""
-    return hash(k) & ((1 << 60) - 1)
+async def look_after(sealed: SealedDocuments, serialised: asyncio.Lock) -> None:
+    """Keep memory and the next start bounded, until cancelled; `serialised` is held by whoever seals."""
+    while True:
+        await asyncio.sleep(_KEEP_INTERVAL_S)
+        try:
+            async with serialised:
+                await sealed.keep()
+        except LogError as error:
+            logger.warning("sealed documents are not looked after", place=sealed.place, error=str(error))

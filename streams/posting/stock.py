@@ -25,7 +25,7 @@ from streams.chain.rule import ChainRootError
 from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slot
 from streams.ports import Ports
-from streams.posting.documents import SealedDocuments
+from streams.posting.documents import SealedDocuments, look_after
 from streams.posting.erp import ITEM_REASONS, Erp, with_words
 from streams.posting.group_commit import ALONE, MAX_NET, Freed, InFlightDocument, Pool, Waiting
 from streams.posting.in_flight import Ended, InFlightPosting
@@ -84,15 +84,16 @@ class StockPosting:
             logger.critical("stock is not posted", error=str(error))
             await asyncio.Event().wait()
         self._ready.set()
-        commit = asyncio.create_task(self._commit())
+        commit, keep = asyncio.create_task(self._commit()), asyncio.create_task(look_after(self._sealed, self._sealing))
         try:
             await asyncio.wait({commit, self._failed}, return_when=asyncio.FIRST_COMPLETED)
             for ended in (commit, self._failed):
                 if ended.done():
                     ended.result()
         finally:
-            commit.cancel()
-            await asyncio.gather(commit, return_exceptions=True)
+            for task in (commit, keep):
+                task.cancel()
+            await asyncio.gather(commit, keep, return_exceptions=True)
 
     def quiesce(self) -> set[asyncio.Task[None]]:
         """Seal nothing more; what is under way."""
@@ -249,7 +250,7 @@ class StockPosting:
         finally:
             self._in_flight.pop(in_flight.offset, None)
         if isinstance(ended, Freed) and not ended.stands:
-            self._void.add(in_flight.offset)
+            self._void = {at for at in self._void if at >= self._sealed.log_start} | {in_flight.offset}
         in_flight.ended.set_result(ended)
         self._wake.set()
 

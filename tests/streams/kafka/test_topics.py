@@ -4,7 +4,7 @@ import pytest
 
 from connectors.base.errors import LogError
 from schemas.codec import embedded_codec
-from schemas.topics import ORDER_FACTS, TOPICS
+from schemas.topics import BY_NAME, DAY_MS, ORDER_FACTS, TOPICS
 from streams.kafka import topics
 from streams.kafka.client import KafkaLog
 from streams.query import status
@@ -34,6 +34,14 @@ def test_outside_a_demo_two_replicas_must_have_a_write() -> None:
 def test_what_deduplication_stands_on_is_kept_longer_than_its_horizon() -> None:
     sealed = next(topic for topic in topics.wanted(CONFIG) if topic.name == "t-stock-sealed")
     assert int(sealed.configs["retention.ms"]) == (CONFIG.horizon_days + 7) * 86_400_000
+
+
+def test_sealed_documents_outlive_the_queue_whose_postings_they_name() -> None:
+    """A posting that comes again is known by its document, however short the horizon of the events is."""
+    for horizon_days in (1, 35, 100):
+        days = {name: int(BY_NAME[name].config(horizon_days)["retention.ms"]) // DAY_MS for name in BY_NAME}
+        assert days["erp-documents"] >= days["erp-stock"] + 7
+        assert days["erp-documents"] >= horizon_days + 7
 
 
 @pytest.mark.parametrize(

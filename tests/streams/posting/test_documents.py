@@ -1,7 +1,7 @@
 """Sealed stock documents: which batch lies in which, before anything is sent."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ from schemas.codec import embedded_codec
 from schemas.records import DocumentLine, StockDocument
 from streams.chain.log import ANCHORS, Anchors
 from streams.ports import Ports
-from streams.posting import documents
+from streams.posting import sealed_batches
 from streams.posting.documents import SealedDocuments
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog, config
@@ -89,7 +89,7 @@ async def test_whoever_comes_second_seals_nothing_and_sees_the_first(log: Memory
 async def test_two_keys_of_one_hash_are_told_apart_by_the_record(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documents, "_short", lambda k: 1)
+    monkeypatch.setattr(sealed_batches, "_key", lambda k: 1)
     sealed = await opened(log)
     await seal(sealed, "b1")
     assert await sealed.of("b2") is None
@@ -112,3 +112,32 @@ async def test_a_document_that_cannot_be_read_again_is_an_error_and_not_a_miss(l
     await log.delete_records("erp-documents", 0, 1)
     with pytest.raises(LogError):
         await sealed.of("b1")
+
+
+class DailyClock(Clock):
+    """It is another day whenever a test says so."""
+
+    days = 0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=self.days)
+
+
+async def test_a_chain_that_outlives_its_logs_retention_in_one_process_has_a_root(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An anchor is written every day, and memory lets go of what the log has let go of."""
+    monkeypatch.setattr(sealed_batches, "_BLOCK_BATCHES", 1)
+    ports = Ports(log, CODEC, clock := DailyClock(), Random(1), Metrics(CONFIG), lambda _: None)  # type: ignore[arg-type, return-value]
+    sealed = SealedDocuments("acme", CONFIG, ports, Anchors(log, CODEC, ANCHORS))
+    await sealed.open()
+    for day in range(60):
+        clock.days = day
+        await seal(sealed, f"b{day}")
+        await log.delete_records("erp-documents", 0, max(0, day - 41))
+        await sealed.keep()
+    assert len(sealed._batches) == 42
+    assert await sealed.of("b17") is None
+    again = await opened(log)
+    assert (await again.of("b59"), await again.of("b30")) == (await sealed.of("b59"), await sealed.of("b30"))
+    assert await again.seal("entry", DAY, None, (LINE,), ("new",)) is not None
