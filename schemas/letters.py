@@ -79,11 +79,16 @@ def letter_id(topic: str, partition: int | str, offset: int | str) -> str:
 def headers_of(
     letter: DeadLetterState, original: tuple[Header, ...] = (), traceparent: str | None = None
 ) -> list[tuple[str, bytes]]:
-    """The dead letter's headers: the record's own, Kafka Connect's error headers, and ours.
+    """The dead letter's headers: the record's own, Kafka Connect's and the broker's (KIP-1191) error headers, and ours.
 
-    No personal data, no secrets.
+    What never was a record has no headers of KIP-1191: there they name one. No personal data, no secrets.
     """
+    of_kafka = letter.partition >= 0
     ours = {
+        "__dlq.errors.topic": letter.topic if of_kafka else None,
+        "__dlq.errors.partition": str(letter.partition) if of_kafka else None,
+        "__dlq.errors.offset": str(letter.offset) if of_kafka else None,
+        "__dlq.errors.message": letter.error if of_kafka else None,
         "__connect.errors.topic": letter.topic,
         "__connect.errors.partition": str(letter.partition),
         "__connect.errors.offset": str(letter.offset),

@@ -2,13 +2,14 @@
 
 import typer
 
-from streams.cli import dlq_commands, dlq_list, dlq_show
+from streams.cli import dlq_commands, dlq_group, dlq_list, dlq_show
 
 app = typer.Typer(
     help="Dead letters and parked events: what could not be posted, why, and who acts.", no_args_is_help=True
 )
 app.command("list")(dlq_list.run)
 app.command("show")(dlq_show.run)
+app.command("group")(dlq_group.run)
 app.command("discard")(dlq_commands.discard)
 app.command("release")(dlq_commands.release)
 app.command("retry-now")(dlq_commands.retry_now)

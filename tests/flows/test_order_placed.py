@@ -247,6 +247,10 @@ async def test_a_letter_carries_original_bytes_and_key_and_every_header_of_the_c
     assert (letter.record.topic, letter.record.partition) == ("order-placed-dead-letter", fact.partition)
     assert (letter.record.key, letter.record.value) == (b"1", fact.value)
     assert letter.headers == {
+        "__dlq.errors.topic": "order-placed",
+        "__dlq.errors.partition": str(fact.partition),
+        "__dlq.errors.offset": str(fact.offset),
+        "__dlq.errors.message": letter.state.error,
         "__connect.errors.topic": "order-placed",
         "__connect.errors.partition": str(fact.partition),
         "__connect.errors.offset": str(fact.offset),

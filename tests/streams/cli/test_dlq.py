@@ -127,3 +127,28 @@ def test_a_letter_whose_bytes_are_gone_still_has_its_state(streams: Streams, wor
     at_once(world.log.delete_records("order-placed-dead-letter", 0, 3))
     ran = streams("dlq", "show", "aaa1", "--json")
     assert (ran.code, ran.data["payload"], ran.data["owner"]) == (0, None, "finance")
+
+
+def test_group_is_what_there_is_to_act_on_with_units_money_and_what_is_blocked(streams: Streams) -> None:
+    ran = streams("dlq", "group", "--json")
+    assert ran.code == 0
+    assert {*ran.data[0]} >= {
+        *("reason", "cause", "state", "owner", "letters", "events", "units", "amount", "oldest", "blocks"),
+    }
+    rows = {row["reason"]: row for row in ran.data}
+    assert next(iter(rows)) == "total_mismatch"
+    mismatch = rows["total_mismatch"]
+    assert (mismatch["letters"], mismatch["events"], mismatch["orders"], mismatch["blocks"]) == (1, 1, 1, ["bbb1"])
+    assert (mismatch["units"], mismatch["amount"], mismatch["owner"]) == ("2", "19", "finance")
+    assert (rows["unknown_item"]["events"], rows["unknown_item"]["state"]) == (2, "parked")
+    assert rows["unreadable"]["amount"] is None
+    assert sum(row["letters"] + len(row["blocks"]) for row in ran.data) == 5
+
+
+def test_group_for_people_and_of_a_selection(streams: Streams) -> None:
+    ran = streams("dlq", "group")
+    assert "4 dead letters in 4 groups, 1 wait behind them" in ran.out
+    assert "Canary" not in ran.out
+    (row,) = streams("dlq", "group", "--json", "--reason", "unknown_item").data
+    assert row["subjects"] == ["TSHIRT"]
+    assert "nothing is dead" in streams("dlq", "group", "--order", "x").out

@@ -75,6 +75,10 @@ async def test_a_letter_is_the_original_with_headers_that_tell_the_story() -> No
     assert (record.key, record.value) == (b"1001", b"\x00bytes")
     assert dict(record.headers) == {
         "trace": b"t",
+        "__dlq.errors.topic": b"t-dispatch-confirmed",
+        "__dlq.errors.partition": b"1",
+        "__dlq.errors.offset": b"42",
+        "__dlq.errors.message": b"too little",
         "__connect.errors.topic": b"t-dispatch-confirmed",
         "__connect.errors.partition": b"1",
         "__connect.errors.offset": b"42",
