@@ -65,6 +65,9 @@ def holds(reason: str) -> bool:
     return row is None or row.holds
 
 
+#: On a record that was published again in place of a refused one: the id of its dead letter, which it keeps.
+REPLAY_HEADER = "b1streams.replay_of"
+
 OPEN_STATES = frozenset({"dead", "parked", "held"})
 
 

@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from connectors.base.clock import Clock
-from connectors.base.log import Outgoing
+from connectors.base.log import Outgoing, Record
 from connectors.base.notices import NoticeWriter
 from schemas.codec import Codec
-from schemas.records import DeadLetterState, LetterCommand
+from schemas.events import FactEvent
+from schemas.records import DeadLetterState, LetterCommand, StockBatch
 from streams.config.load import Config
 from streams.dead_letters.commands import Action, is_posters, submit
+from streams.dead_letters.payload import PayloadError, PayloadReader
+from streams.dead_letters.republish import Republisher
 from streams.dead_letters.run import Answer, Asked
 from streams.dead_letters.states import STATES
 from streams.dead_letters.tail import StateTail
 from streams.kafka.log import Log
+from streams.query.reading import partitions_of, record_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +36,48 @@ class CommandDesk:
     def __init__(
         self, log: Log, config: Config, codec: Codec, clock: Clock, tail: StateTail, action: Action, person: Person
     ) -> None:
+        """`tail` is read by `states`."""
         self._log, self._config, self._codec, self._clock = log, config, codec, clock
         self._tail, self._action, self._person = tail, action, person
         self._notices = NoticeWriter(log, codec, config.topic, self._partition_of)
+        companies = {name: connector.company for name, connector in config.connectors.items()}
+        self._payloads = PayloadReader(codec, companies)
+        self._republisher = Republisher(log, codec, clock, config.topic, partitions_of(config, "erp-outcomes"))
+
+    @property
+    def command(self) -> str:
+        return self._person.command
 
     async def states(self) -> Mapping[str, DeadLetterState]:
         return await self._tail.read()
 
     async def ask(self, letters: Sequence[DeadLetterState]) -> Sequence[Asked]:
-        asked = {letter.id: await self._ask_ourselves(letter) for letter in letters if not self._is_asked(letter)}
-        theirs = [letter for letter in letters if letter.id not in asked]
-        await submit(self._log, self._config, self._codec, [self._command(letter) for letter in theirs])
+        asked: dict[str, Asked] = {}
+        commands: list[LetterCommand] = []
+        for letter in letters:
+            if not is_posters(letter):
+                asked[letter.id] = await self._ask_ourselves(letter)
+            elif letter.company not in self._config.companies:
+                why = f"company {letter.company!r} is not in the configuration"
+                asked[letter.id] = _answered(letter, Answer("failed", why))
+            else:
+                try:
+                    commands.append(await self._command(letter))
+                except PayloadError as error:
+                    asked[letter.id] = _answered(letter, Answer("failed", str(error)))
+        await submit(self._log, self._config, self._codec, commands)
         return [asked.get(letter.id, Asked(letter)) for letter in letters]
 
-    def _is_asked(self, letter: DeadLetterState) -> bool:
-        return is_posters(letter) and letter.company in self._config.companies
+    async def _command(self, letter: DeadLetterState) -> LetterCommand:
+        """A connector's dead letter that holds its order becomes the event that its line says.
 
-    def _command(self, letter: DeadLetterState) -> LetterCommand:
+        Raises:
+            PayloadError: Its line says none.
+        """
+        value = None
+        if letter.k is None and self._action is Action.REPLAY:
+            _, event = await self._event_of(letter)
+            value = self._codec.encode(event)
         return LetterCommand(
             id=self._person.command,
             action=self._action.value,
@@ -57,15 +87,36 @@ class CommandDesk:
             why=self._person.why,
             seen_at=letter.at,
             at=self._clock.now(),
+            value=value,
         )
 
+    async def _event_of(self, letter: DeadLetterState) -> tuple[Record, FactEvent]:
+        place = letter.letter_topic, letter.letter_partition, letter.letter_offset
+        record = await record_at(self._log, *place)
+        event = self._payloads.event_of(letter, record, self._clock.now())
+        if record is None or isinstance(event, StockBatch):
+            raise PayloadError("it is a batch of another company; give that company its partition back, or discard it")
+        if event.company not in self._config.companies:
+            raise PayloadError(f"company {event.company!r} is not in the configuration; add it")
+        return record, event
+
     async def _ask_ourselves(self, letter: DeadLetterState) -> Asked:
-        if is_posters(letter):
-            return _answered(letter, "failed", f"company {letter.company!r} is not in the configuration")
+        if self._action is Action.REPLAY:
+            return await self._republish(letter)
         if self._action is Action.DISCARD:
             await self._write(letter, state="discarded", why=self._person.why)
             return Asked(letter)
-        return _answered(letter, "failed", "it waits for nothing: streams dlq replay")
+        return _answered(letter, Answer("failed", "it waits for nothing; streams dlq replay has it tried again"))
+
+    async def _republish(self, letter: DeadLetterState) -> Asked:
+        try:
+            record, event = await self._event_of(letter)
+        except PayloadError as error:
+            return _answered(letter, Answer("failed", str(error)))
+        await self._republisher.start()
+        published = await self._republisher.publish(letter, record, event)
+        await self._write(letter, state="replayed")
+        return Asked(letter, partial(self._republisher.answer, published))
 
     async def _write(self, letter: DeadLetterState, **fields: object) -> None:
         """Write how a dead letter stands that is no poster's, on the partition where it lies."""
@@ -82,8 +133,8 @@ class CommandDesk:
         return self._config.company_partition(company) if company in self._config.companies else 0
 
 
-def _answered(letter: DeadLetterState, result: str, why: str) -> Asked:
+def _answered(letter: DeadLetterState, answer: Answer) -> Asked:
     async def ended() -> Answer:
-        return Answer(result, why)  # type: ignore[arg-type]
+        return answer
 
     return Asked(letter, ended)

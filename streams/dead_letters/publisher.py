@@ -3,7 +3,8 @@
 Only then may the offset move (architecture section 15.5).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Self
@@ -15,12 +16,14 @@ from connectors.base.log import Headers, Outgoing, Sent
 from connectors.base.notices import NoticeWriter
 from schemas.codec import Codec
 from schemas.letter_bounds import bounded, short
-from schemas.letters import REASONS, headers_of, letter_id
+from schemas.letters import REASONS, REPLAY_HEADER, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.dead_letters.states import STATES, term_headers, term_mark
 from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
+
+_ID = re.compile(rb"[0-9a-z]{1,32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,14 @@ class Refused:
     @property
     def id(self) -> str:
         """Its dead letter's."""
-        return id_of(self.event_type, self.topic, self.partition, self.offset, self.index, self.log)
+        own = id_of(self.event_type, self.topic, self.partition, self.offset, self.index, self.log)
+        return replayed_id(self.headers) or own
+
+
+def replayed_id(headers: Iterable[Header]) -> str | None:
+    """The id that a record keeps which was published again in place of a refused one; None: it is no such record."""
+    found = next((header.value for header in headers if header.name == REPLAY_HEADER), b"")
+    return found.decode() if _ID.fullmatch(found) else None
 
 
 def id_of(event_type: str, topic: str, partition: int, offset: int, index: int, log: int = 0) -> str:

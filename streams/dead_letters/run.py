@@ -53,6 +53,10 @@ class Asked:
 class Desk(Protocol):
     """How a run asks and sees what comes of it."""
 
+    @property
+    def command(self) -> str:
+        """The id that states name which it has brought about."""
+
     async def states(self) -> Mapping[str, DeadLetterState]:
         """All as they stand."""
 
@@ -110,6 +114,7 @@ class LetterRun:
     ) -> None:
         self.tally = RunTally()
         self._desk, self._clock, self._pace, self._on_progress = desk, clock, pace, on_progress
+        self._before: dict[str, str | None] = {}
         self._asked: dict[str, Asked] = {}
         self._lanes: dict[object, deque[str]] = {}
 
@@ -120,6 +125,7 @@ class LetterRun:
             LogError: The broker does not answer; what was asked is carried out all the same.
         """
         ordered = sorted(letters, key=_place)
+        self._before = {letter.id: letter.command for letter in ordered}
         for share in self._pace.ramp:
             stage = ordered[: max(1, round(len(ordered) * share))] if share < 1 else ordered
             if not await self._stage([one for one in stage if one.id not in self.tally.results]):
@@ -165,8 +171,8 @@ class LetterRun:
                 if letter is not None and letter.state in OPEN_STATES:
                     ready.append(letter)
                     break
-                ended = letter is None or letter.state != "discarded"
-                self.tally.results[ids.popleft()] = "already_there" if ended else "skipped"
+                answer = self._answer_in(letter)
+                self.tally.results[ids.popleft()] = "skipped" if answer.result == "discarded" else answer.result
             if not ids:
                 del self._lanes[lane]
         return ready
@@ -178,7 +184,8 @@ class LetterRun:
             letter = states.get(id_)
             answer = await asked.ended() if asked.ended is not None else None
             if answer is None and (asked.ended is None or (letter is not None and letter.state in OPEN_STATES)):
-                answer = _answer_in(asked.letter, letter)
+                moved = letter is None or letter.at != asked.letter.at
+                answer = self._answer_in(letter) if moved else None
             if answer is None:
                 continue
             answered = True
@@ -190,6 +197,15 @@ class LetterRun:
             if ids is not None and ids and ids[0] == id_:
                 ids.popleft()
         return answered
+
+    def _answer_in(self, letter: DeadLetterState | None) -> Answer:
+        """What a state that has moved says; what another person's command has brought about is there already."""
+        if letter is None:
+            return Answer("already_there")
+        result = _ENDS[letter.state]
+        if result == "posted" and letter.command not in (self._before.get(letter.id), self._desk.command):
+            result = "already_there"
+        return Answer(result, letter.error if letter.state in OPEN_STATES else None)
 
     def _fails_too_often(self) -> bool:
         ended, failed = len(self.tally.results), self.tally.count("failed")
@@ -203,15 +219,6 @@ class LetterRun:
             self.tally.why[id_] = "no answer yet"
             self.tally.unanswered.add(asked.letter.company)
         self._asked, self._lanes = {}, {}
-
-
-def _answer_in(asked: DeadLetterState, letter: DeadLetterState | None) -> Answer | None:
-    """What a state says has come of a dead letter; None: nothing yet."""
-    if letter is None:
-        return Answer("already_there")
-    if letter.at == asked.at:
-        return None
-    return Answer(_ENDS[letter.state], letter.error if letter.state in OPEN_STATES else None)
 
 
 def _place(letter: DeadLetterState) -> tuple[int, object, str]:

@@ -14,7 +14,7 @@ from schemas.codec import UnreadableError
 from schemas.events import OrderEvent
 from schemas.records import DeadLetterState, Header, Posting, StockBatch
 from streams.dead_letters.index import DeadLetterIndex, OpenDeadLetter, OrderSources
-from streams.dead_letters.publisher import DeadLetterPublisher, Refused, id_of
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused, id_of, replayed_id
 from streams.dead_letters.states import STATES, StateLog
 from streams.ports import Ports
 from streams.posting import schedule
@@ -118,8 +118,12 @@ class CompanyDeadLetters:
         """
         changes = await self._states.read_changes()
         for letter, term in changes.counts.values():
-            if letter is not None and term is None and _is_of_connector(letter):
+            if letter is None or term is not None:
+                continue
+            if _is_of_connector(letter):
                 await self._place(letter)
+            elif letter.k is None:  # of what was never a posting: whoever refuses, republishes or discards it says so
+                self.index.put(letter)
         self._stale |= changes.stale
         await self._restore()
 
@@ -261,8 +265,13 @@ class CompanyDeadLetters:
 
     def of_record(self, posting: Posting) -> DeadLetterState | None:
         """The dead letter of this very record, open or closed."""
-        place = posting.topic, posting.partition, posting.offset, posting.index, posting.log
-        return self.index.known(id_of(posting.kind, *place))
+        place = posting.topic, posting.partition, posting.offset
+        own = replayed_id(posting.headers) or id_of(posting.kind, *place, posting.index, posting.log)
+        letter = self.index.known(own)
+        # One that was published again has the id of a dead letter that was another record's
+        if letter is None or (letter.topic, letter.partition, letter.offset, letter.log) != (*place, posting.log):
+            return None
+        return letter
 
     async def posting_of(self, letter: DeadLetterState) -> tuple[Posting, OrderEvent | StockBatch]:
         """The posting whose bytes a dead letter keeps, under its own K, and what it carries.

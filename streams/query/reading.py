@@ -1,6 +1,7 @@
 """Reading the topics of a configuration: which partitions there are, what lies in one of them, one record."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 from connectors.base.log import Record
@@ -39,3 +40,28 @@ async def record_at(log: Log, topic: str, partition: int, offset: int) -> Record
         async for records in batches:
             return next((record for record in records if record.offset == offset), None)
     return None
+
+
+async def records_at(log: Log, places: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int, int], Record]:
+    """Records by (topic, partition, offset); those that the logs no longer have are missing.
+
+    A partition is read once, from the first offset that is asked for to the last.
+
+    Raises:
+        LogError: The broker cannot be reached.
+    """
+    wanted: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+    for topic, partition, offset in places:
+        wanted[topic, partition].add(offset)
+    found: dict[tuple[str, int, int], Record] = {}
+    for (topic, partition), offsets in wanted.items():
+        first, end = await log.bounds(topic, partition)
+        start, stop = max(first, min(offsets)), min(end, max(offsets) + 1)
+        if start >= stop:
+            continue
+        async with aclosing(log.read(topic, partition, start, stop)) as batches:
+            async for records in batches:
+                found.update(
+                    ((topic, partition, record.offset), record) for record in records if record.offset in offsets
+                )
+    return found

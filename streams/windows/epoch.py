@@ -15,6 +15,7 @@ from schemas.decoder import Run
 from schemas.events import DIGEST_BYTES, BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
 from schemas.letter_bounds import bounded
+from schemas.letters import REPLAY_HEADER
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain.rule import Head
 from streams.ports import RawRecord
@@ -23,7 +24,6 @@ from streams.windows.seen import Seen
 
 #: An event in fewer bytes has no identity that is too long, or only by a little.
 _LONG_BYTES = 1_000
-REPLAY_HEADER = "b1streams.replay_of"
 _REUSED = "the same event id, sku and location came before with other content; the first stands"
 
 #: What the hot path reads of a stock event; decimals and times come as ints of millionths and microseconds.

@@ -14,6 +14,8 @@ import pytest
 import structlog
 import time_machine
 
+from connectors.sap_b1.service_layer import ServiceLayer
+from connectors.sap_b1.settings import CompanySettings
 from schemas.records import SealedEpoch
 from streams import cli
 from streams.cli import shell
@@ -83,6 +85,12 @@ def poster(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[PosterBesi
             yield world.log
 
     monkeypatch.setattr(shell, "open_log", open_log)
+
+    @asynccontextmanager
+    async def open_service_layer(_settings: CompanySettings) -> AsyncIterator[ServiceLayer]:
+        yield poster.b1
+
+    monkeypatch.setattr(shell, "open_service_layer", open_service_layer)
     with structlog.testing.capture_logs():  # a worker's, not the command's
         yield poster
 
