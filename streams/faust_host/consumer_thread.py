@@ -11,6 +11,7 @@ from faust.types import TP
 
 from streams.faust_host.settings import FETCH_WAIT_S
 from streams.kafka.connection import slow_down_refused_updates
+from streams.kafka.decompression import bound_decompression
 from streams.ports import RawRecord
 
 
@@ -34,6 +35,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in its own thread; these methods run there."""
 
     async def on_start(self) -> None:
+        bound_decompression()
         await super().on_start()
         consumer: Any = self._ensure_consumer()
         consumer._fetcher._records = RawFetches()

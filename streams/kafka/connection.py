@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from connectors.base.errors import log_error
+from streams.kafka.decompression import bound_decompression
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class Connection:
     """
 
     def __init__(self, bootstrap_servers: str, security: Mapping[str, Any], client_id: str, timeout_s: float) -> None:
+        bound_decompression()
         self._arguments = {"bootstrap_servers": bootstrap_servers, "client_id": client_id, **security}
         self.timeout_s = timeout_s
 
