@@ -67,6 +67,8 @@ def holds(reason: str) -> bool:
 
 #: On a record that was published again in place of a refused one: the id of its dead letter, which it keeps.
 REPLAY_HEADER = "b1streams.replay_of"
+#: Beside it: how often that has happened.
+REPUBLISHED_HEADER = "b1streams.republished"
 
 OPEN_STATES = frozenset({"dead", "parked", "held"})
 

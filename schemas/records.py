@@ -212,6 +212,7 @@ class DeadLetterState:
     replays: int = 0  # in a row that ended with the reason they began with
     tries: tuple[Attempt, ...] = ()  # the last ones, oldest first
     log: int = 0  # how often a person has accepted another log in place of the record's partition
+    republished: int = 0  # how often it was published again in its topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

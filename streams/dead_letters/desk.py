@@ -115,7 +115,7 @@ class CommandDesk:
             return _answered(letter, Answer("failed", str(error)))
         await self._republisher.start()
         published = await self._republisher.publish(letter, record, event)
-        await self._write(letter, state="replayed")
+        await self._write(letter, state="replayed", republished=letter.republished + 1)
         return Asked(letter, partial(self._republisher.answer, published))
 
     async def _write(self, letter: DeadLetterState, **fields: object) -> None:

@@ -16,7 +16,7 @@ from connectors.base.log import Headers, Outgoing, Sent
 from connectors.base.notices import NoticeWriter
 from schemas.codec import Codec
 from schemas.letter_bounds import bounded, short
-from schemas.letters import REASONS, REPLAY_HEADER, headers_of, letter_id
+from schemas.letters import REASONS, REPLAY_HEADER, REPUBLISHED_HEADER, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
 from schemas.topics import dead_letter_topic, fact_topic
 from streams.dead_letters.states import STATES, term_headers, term_mark
@@ -24,6 +24,7 @@ from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
 
 _ID = re.compile(rb"[0-9a-z]{1,32}")
+_MAX_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,12 @@ def replayed_id(headers: Iterable[Header]) -> str | None:
     """The id that a record keeps which was published again in place of a refused one; None: it is no such record."""
     found = next((header.value for header in headers if header.name == REPLAY_HEADER), b"")
     return found.decode() if _ID.fullmatch(found) else None
+
+
+def _republished(headers: Sequence[Header]) -> int:
+    """How often that has happened."""
+    found = next((header.value for header in headers if header.name == REPUBLISHED_HEADER), b"")
+    return int(found) if replayed_id(headers) and found.isdigit() and len(found) < _MAX_DIGITS else 0
 
 
 def id_of(event_type: str, topic: str, partition: int, offset: int, index: int, log: int = 0) -> str:
@@ -179,6 +186,7 @@ class DeadLetterPublisher:
                     error=short(item.error),
                     log=item.log,
                     first_failed_at=now,
+                    republished=_republished(item.headers),
                     at=now,
                 )
             )

@@ -35,8 +35,8 @@ class Replay:
                 self.already_there.append(planned.id)
             elif letter.state == "discarded":
                 self.discarded.append(planned.id)
-            elif letter.replays >= MAX_ALIKE and not force:
-                why = f"it was replayed {letter.replays} times and failed the same way each time ({letter.reason})"
+            elif (replays := max(letter.replays, letter.republished)) >= MAX_ALIKE and not force:
+                why = f"it was replayed {replays} times and failed the same way each time ({letter.reason})"
                 self.in_circles[planned.id] = f"{why}: {letter.error or 'find out why'}; or --force"
             else:
                 self.letters.append(letter)

@@ -11,7 +11,7 @@ from connectors.base.log import Outgoing, Record, milliseconds
 from connectors.base.publisher import key_of
 from schemas.codec import Codec
 from schemas.events import TYPE_NAMES, FactEvent, StockAdjusted
-from schemas.letters import REPLAY_HEADER
+from schemas.letters import REPLAY_HEADER, REPUBLISHED_HEADER
 from schemas.records import DeadLetterState, Outcome
 from schemas.topics import fact_topic
 from streams.dead_letters.run import Answer, Result
@@ -73,7 +73,11 @@ class Republisher:
             partition=None if of_connector else letter.partition,
             key=key_of(event) if of_connector else record.key,
             value=self._codec.encode(event) if of_connector else record.value,
-            headers=[*kept, (REPLAY_HEADER, letter.id.encode())],
+            headers=[
+                *kept,
+                (REPLAY_HEADER, letter.id.encode()),
+                (REPUBLISHED_HEADER, str(letter.republished + 1).encode()),
+            ],
             timestamp_ms=milliseconds(self._clock.now()),
         )
         (sent,) = await self._log.send_many([out])

@@ -150,8 +150,8 @@ def count(
         state = _LETTER_ENDS.get(letter.state)
         if state is not None:
             ended[named, state] += events
-        else:
-            received[named] -= events
+        # Of all records of an event that was published again one counts: as its dead letter, or by itself
+        received[named] -= events * letter.republished
     for name, events in levels.items():
         received[name] += events
         ended[name, "no_op"] += events

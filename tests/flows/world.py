@@ -16,8 +16,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
-
 from connectors.base.cursors import CURSORS, Cursors, partition_of
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.log import Outgoing, Record, Sent
@@ -37,6 +35,7 @@ from schemas.letters import REASONS
 from schemas.records import DeadLetterState, Outcome, Posting, SealedEpoch, StockDocument
 from streams.chain.keys import key_of, order_key
 from streams.config.load import Config, parse
+from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import Progress, TakenRecords, decode_counts, encode_counts
 from streams.kafka.log import Committed
 from streams.ports import Ports
@@ -47,6 +46,7 @@ from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK
 from tests.connectors.wire import Wire
 from tests.simulation.loop import VirtualLoop
 from tests.streams.fakes import ENVIRON, MemoryLog, example
+from tests.streams.records import raw_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 _PATIENCE_S = 3600.0
@@ -209,7 +209,9 @@ class Worker:
                 await arrived.wait()
                 continue
             async for records in self._log.read(topic, number, at, end):
-                batch = _Batch(progress, [_raw(one) for one in records], lambda: self._commit((name, number), progress))
+                batch = _Batch(
+                    progress, [raw_of(one) for one in records], lambda: self._commit((name, number), progress)
+                )
                 await self.pipeline.take(name, number, batch)
                 at = records[-1].offset + 1
 
@@ -246,22 +248,6 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         self.tasks.clear()
-
-
-def _raw(record: Record) -> Any:
-    return ConsumerRecord(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp_ms,
-        0,
-        record.key,
-        record.value,
-        None,
-        len(record.key or b""),
-        len(record.value or b""),
-        record.headers,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,7 +473,8 @@ class World:
         ]
 
     def postings(self, queue: str) -> list[Posting]:
-        return [self.codec.decode(one.value or b"", Posting) for one in self.log.lying(self.config.topic(queue))]
+        lying = self.log.lying(self.config.topic(queue))
+        return [each for one in lying if isinstance(each := self.codec.decode(one.value or b"", QUEUED), Posting)]
 
     def outcomes(self) -> list[Outcome]:
         return [

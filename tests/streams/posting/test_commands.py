@@ -12,7 +12,8 @@ from connectors.base.dead_letters import NOT_KAFKA
 from connectors.sap_b1.claims import ENTITY, Claim
 from connectors.sap_b1.service_layer import B1Request
 from schemas.events import OrderPlaced
-from schemas.records import DeadLetterState, LetterCommand
+from schemas.letters import REPLAY_HEADER, REPUBLISHED_HEADER
+from schemas.records import DeadLetterState, Header, LetterCommand
 from streams.chain.keys import event_key
 from tests import builders
 from tests.streams.posting.test_poster import CODEC, PosterUnderTest, dispatch, order
@@ -211,3 +212,29 @@ async def test_a_connectors_dead_letter_becomes_the_event_that_was_made_of_it(de
     again = await desk.take(event)
     await desk.ended(again)
     assert desk.orders() == ["1"]
+
+
+async def test_what_was_published_again_and_fails_again_keeps_its_id(desk: Desk) -> None:
+    event = bad_order()
+    posting = builders.posting(
+        "order_placed",
+        k=event_key(event),
+        source=event.source,
+        order_id=event.order_id,
+        digest=event.digest,
+        topic="order-placed",
+        offset=7,
+        timestamp_ms=int(NOW.timestamp() * 1000),
+        key=b"1",
+        headers=(Header(name=REPLAY_HEADER, value=b"u1"), Header(name=REPUBLISHED_HEADER, value=b"2")),
+        value=CODEC.encode(event),
+    )
+    for again in range(2):
+        batch = FakeBatch([raw("erp-orders", desk.offset, CODEC.encode(posting), b"acme")])
+        desk.offset += 1
+        assert desk.poster is not None
+        await desk.poster.take(batch)
+        await desk.ended(batch)
+        (state,) = desk.states().values()
+        assert (state.id, state.state, state.republished, state.offset) == ("u1", "dead", 2, 7), again
+        assert len(state.tries) == 0, "it was not tried a second time"

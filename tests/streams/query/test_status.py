@@ -124,7 +124,7 @@ async def test_a_letter_counts_where_it_stands_now(world: World, state: str, flo
 async def test_a_replayed_letter_leaves_dead_and_its_event_is_counted_once(world: World) -> None:
     await world.fact("order_placed", order("1"))
     await world.fact("order_placed", order("1"))
-    await world.letter("order_placed", state="replayed")
+    await world.letter("order_placed", state="replayed", republished=1)
     world.done("order-placed", 2, {("order_placed", "posted"): 1})
     flow = (await read(world)).flows["order_placed"]
     assert (flow.received, flow.posted, flow.dead, flow.in_flight) == (1, 1, 0, 0)
