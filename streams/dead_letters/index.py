@@ -1,9 +1,10 @@
 """The dead letters of one company in memory: which are open, what they wait for, what they hold. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from sys import intern
+from typing import Any, NamedTuple
 
 from schemas.letters import OPEN_STATES, RANKS, holds
 from schemas.records import DeadLetterState
@@ -14,6 +15,8 @@ OrderSources = Callable[[str, str], tuple[str, ...]]
 #: What a cancellation waits for that is parked until the inputs have been read up to it: it holds nothing, for it waits
 #: for events of its own order.
 BEHIND_INPUTS = "inputs"
+#: Fields of few values.
+_SHARED = ("state", "reason", "owner", "company", "event_type", "source", "topic", "letter_topic", "waits_for", "error")
 
 
 class Retry(NamedTuple):
@@ -64,6 +67,8 @@ class DeadLetterIndex:
 
     def put(self, letter: DeadLetterState) -> OpenDeadLetter | None:
         """Take over a state; the open dead letter, where that is what it is."""
+        if letter.state not in OPEN_STATES:
+            letter = _lean(letter)
         stands = letter.state in OPEN_STATES or self._by_k.get(letter.k or "", letter).id == letter.id
         if letter.k is not None and stands and letter.reason not in ("id_reuse", "key_conflict"):
             self._by_k[letter.k] = letter  # of several dead letters of one K the open one stands for it
@@ -86,6 +91,18 @@ class DeadLetterIndex:
         if letter.order_id is not None:
             self._by_order[letter.order_id].sort(key=self._place)
         return entry
+
+    def closed(self) -> list[DeadLetterState]:
+        """What has ended and is remembered."""
+        return [letter for letter in self._known.values() if letter.state not in OPEN_STATES]
+
+    def forget(self, letters: Iterable[DeadLetterState]) -> None:
+        """Remember these closed dead letters no longer."""
+        for letter in letters:
+            if self._known.get(letter.id) is letter:
+                del self._known[letter.id]
+                if self._by_k.get(letter.k or "") is letter:
+                    del self._by_k[letter.k or ""]
 
     def get(self, id_: str) -> OpenDeadLetter | None:
         return self._open.get(id_)
@@ -135,3 +152,9 @@ class DeadLetterIndex:
         """
         letter = self._open[id_].letter
         return letter.sequence, letter.event_type != "order_cancelled" and letter.k is not None, letter.id
+
+
+def _lean(letter: DeadLetterState) -> DeadLetterState:
+    """The same, with texts that many have in common kept once: of a closed one they are half of what it occupies."""
+    shared: dict[str, Any] = {name: intern(text) for name in _SHARED if (text := getattr(letter, name)) is not None}
+    return replace(letter, **shared)

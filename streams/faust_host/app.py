@@ -118,6 +118,15 @@ class FaustApp(faust.App):
         """
         return await self._our_consumer.commits.stamp(tp, counts)
 
+    async def add(self, tp: TP, counts: Counts) -> bool:
+        """Add these counts to what the commits of a partition say, and commit now; from `on_assigned` on.
+
+        Returns:
+            Whether it is known that the group took it. Where it is not, the partition's next commit has them all the
+            same, or it is not ours any more.
+        """
+        return await self._our_consumer.commits.add(tp, counts)
+
     def watermark(self, tp: TP) -> Start | None:
         """The next offset of a partition that is not finished, with the counts of all before it; None: not ours."""
         progress = self._our_consumer.held.progress.get(tp)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
@@ -69,3 +70,14 @@ class Commits:
             return False
         progress.note(counts)
         return await self.commit([tp])
+
+    async def add(self, tp: TP, counts: Counts) -> bool:
+        """As `stamp`, but added to what is there; see `App.add`."""
+        progress = self._assignment.progress.get(tp)
+        if progress is None or progress.next is None:
+            return False
+        progress.add(counts)
+        try:
+            return await self.commit([tp])
+        except KafkaError:  # the next commit of this partition brings it
+            return False

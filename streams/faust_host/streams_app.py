@@ -96,8 +96,9 @@ class StreamsApp(FaustApp):
         orders, stock = (self.watermark(names[TP(name, partition)]) for name in (ERP_ORDERS, ERP_STOCK))
         counts = {**((orders and orders.counts) or {}), **((stock and stock.counts) or {})}
         stamp = partial(self._stamp, names[TP(ERP_ORDERS, partition)])
+        count = partial(self.add, names[TP(ERP_ORDERS, partition)])
         try:
-            poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp)
+            poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp, count)
         except ForeignQueueError as error:  # the other companies go on
             for name in (ERP_ORDERS, ERP_STOCK):
                 self.pause(names[TP(name, partition)])

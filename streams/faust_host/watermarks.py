@@ -82,6 +82,10 @@ class Progress:
         """Set what a commit says beside counts of records."""
         self._counts.update(counts)
 
+    def add(self, counts: Counts) -> None:
+        """Count what has ended without a record of this partition."""
+        _add(self._counts, counts)
+
     def take(self, offsets: Sequence[int], size_bytes: int = 0) -> TakenRecords:
         """Count records as in flight.
 
@@ -136,7 +140,7 @@ class Progress:
         if end <= position or not taken.unfinished:
             return False
         if taken is self._taken[0] and not taken.finished:
-            self._add(counts)
+            _add(self._counts, counts)
             self.next, taken.position = offset + 1, end
             self._close(taken, end - position)
             self._advance()
@@ -160,9 +164,6 @@ class Progress:
                 _add(taken.total, counts)
             taken.finished = {}
 
-    def _add(self, counts: Counts | None) -> None:
-        _add(self._counts, counts)
-
     def _advance(self) -> bool:
         """Move the watermark over all that is finished at the head."""
         moved = False
@@ -170,10 +171,10 @@ class Progress:
             taken = self._taken[0]
             offsets, finished, position = taken.offsets, taken.finished, taken.position
             if taken.total is not None:
-                self._add(taken.total)
+                _add(self._counts, taken.total)
                 position = len(offsets)
             while position < len(offsets) and offsets[position] in finished:
-                self._add(finished.pop(offsets[position]))
+                _add(self._counts, finished.pop(offsets[position]))
                 position += 1
             if position > taken.position:
                 moved = True

@@ -1,7 +1,7 @@
 """The dead letters of one company as its poster keeps them: its term, what others write, their only writer (D5)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
@@ -30,6 +30,8 @@ _ID = "b1streams.id"
 
 #: In how many steps the age of a wait is written until it is as old as it may become.
 _AGE_STEPS = 24
+#: How many are written at once.
+_TOMBSTONES = 500
 
 
 class BytesGoneError(Exception):
@@ -240,6 +242,22 @@ class CompanyDeadLetters:
         with self._written(letter.id):
             await self._publisher.change([letter])
             self.index.put(letter)
+
+    async def forget(self, letters: Sequence[DeadLetterState]) -> None:
+        """Write tombstones for closed dead letters, and remember them no longer. Their bytes stay.
+
+        Raises:
+            LogError: Not all are written.
+        """
+        for start in range(0, len(letters), _TOMBSTONES):
+            some = [one for one in letters[start : start + _TOMBSTONES] if self.index.known(one.id) is one]
+            ids = {letter.id for letter in some}
+            self._writing |= ids
+            try:
+                await self._publisher.restore(self._company, dict.fromkeys(ids))
+                self.index.forget(some)
+            finally:
+                self._writing -= ids
 
     def _take_over(self, letter: DeadLetterState, *, soon: bool = False, since_s: float | None = None) -> None:
         """`since_s`: what had been counted when its state was written; None: it is written now, or loaded."""

@@ -34,6 +34,7 @@ from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
 from streams.posting.endings import Endings
 from streams.posting.erp import Erp, is_installed
+from streams.posting.forgetting import CountEnded, Forgetting, count_nothing
 from streams.posting.in_flight import KINDS, Ended, Ending, Held, InFlightPosting, NotFound, Result
 from streams.posting.lifecycle import Effect, State, Trigger, follow
 from streams.posting.orders import OrderPosting
@@ -125,6 +126,7 @@ class Poster:
         queue_start: int,
         stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
         log_number: LogNumber = first_log,
+        count: CountEnded = count_nothing,
     ) -> None:
         """Load the dead letters, then be ready.
 
@@ -135,6 +137,7 @@ class Poster:
             queue_start: The offset of `erp-orders` that is read first.
             stamp: Commits the number of our term; False where the group has moved on, which then cancels us.
             log_number: Which log of an input is read.
+            count: Adds to the counts of the commits.
 
         Raises:
             ForeignQueueError: The commits are another company's.
@@ -152,6 +155,7 @@ class Poster:
         self._spawn(self._retries.retry_waiting())
         self._spawn(self._retries.adopt_late_writes())
         self._spawn(self._outcomes.run())
+        self._spawn(Forgetting(self.company, self._dead_letters, self._clock, counts, count).run())
         self._spawn(self._blocked.run())
 
     def quiesce(self) -> None:

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from connectors.base.dead_letters import INBOX
 from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
 from schemas.records import DeadLetterState, LetterCommand, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
+from streams.dead_letters.closed import REFUSED_BEFORE, REPLAYED, UNTIL, flow_of, is_counted, was_never_a_fact
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
@@ -140,12 +140,22 @@ def count(
     for (topic, _), end in ends.items():
         if topic in FACTS:
             received[event_type(topic)] += end
+    commits: Counter[tuple[str, str]] = Counter()
     for commit in committed:
-        # Refused events are counted by their dead letters, which go on changing.
-        ended.update({key: n for key, n in decode_counts(commit.metadata).items() if key[1] in ("posted", "no_op")})
+        commits.update(decode_counts(commit.metadata))
+    for (flow, how), events in commits.items():
+        if flow == UNTIL:
+            continue
+        # Refused events are counted by their dead letters, which go on changing, until these are closed long enough.
+        if how in ("posted", "no_op"):
+            ended[flow, how] += events
+        elif how in (REFUSED_BEFORE, REPLAYED):
+            received[flow] += events if how == REFUSED_BEFORE else -events
     for letter in states:
+        if is_counted(letter, commits):
+            continue
         named, events = flow_of(letter), len(letter.members) or 1
-        if letter.partition < 0 or letter.event_type == INBOX:  # it never was in a fact's topic
+        if was_never_a_fact(letter):
             received[named] += events
         state = _LETTER_ENDS.get(letter.state)
         if state is not None:
@@ -161,10 +171,6 @@ def count(
         in_flight = received[name] - posted - no_op - parked - dead
         flows[name] = FlowStatus(posted, no_op, parked, dead, in_flight, oldest_s.get(name, 0.0) if in_flight else 0.0)
     return flows
-
-
-def flow_of(letter: DeadLetterState) -> str:
-    return "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
 
 
 async def snapshot(log: Log, config: Config) -> StatusSnapshot:

@@ -12,6 +12,7 @@ from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.ports import Counts, Ports, RecordBatch
+from streams.posting.forgetting import CountEnded, count_nothing
 from streams.posting.poster import Poster, accept_any_term
 from streams.windows.epoch import Composer
 from streams.windows.partition import StockPartition
@@ -103,6 +104,7 @@ class Pipeline:
         counts: Counts,
         queue_start: int,
         stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
+        count: CountEnded = count_nothing,
     ) -> Poster | None:
         """Make and open the poster of the company on this partition (see `Poster.open`).
 
@@ -112,7 +114,7 @@ class Pipeline:
         if company is None:
             return None
         poster = Poster(company, self._config, self._ports, self._letters, self._anchors)
-        await poster.open(counts, queue_start, stamp, self.logs.number)
+        await poster.open(counts, queue_start, stamp, self.logs.number, count)
         self.posters[partition] = poster
         return poster
 

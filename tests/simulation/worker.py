@@ -57,6 +57,7 @@ class Worker:
     resume: Any = FaustApp.resume
     rewind: Any = FaustApp.rewind
     stamp: Any = FaustApp.stamp
+    add: Any = FaustApp.add
     watermark: Any = FaustApp.watermark
     drain_timeout = FaustApp.drain_timeout
     max_open_bytes = FaustApp.max_open_bytes

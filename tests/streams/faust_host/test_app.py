@@ -8,6 +8,7 @@ from faust.types import TP
 
 from streams.chain.loss import ACCEPTED
 from streams.faust_host import streams_app
+from streams.faust_host.app import FaustApp
 from streams.faust_host.streams_app import StreamsApp
 from streams.faust_host.watermarks import Start
 from streams.posting.foreign import check_queue, queue_of
@@ -140,7 +141,7 @@ async def _opened(owner: str) -> tuple[dict[str, str], set[TP], list[int]]:
     stock = {number: TP("erp-stock", number) for number in (0, 1)}
     waits, paused, opened = dict[str, str](), set[TP](), list[int]()
 
-    async def open_poster(partition: int, counts: Any, _start: int, _stamp: Any) -> Any:
+    async def open_poster(partition: int, counts: Any, *_hooks: Any) -> Any:
         check_queue("acme", partition, counts)
         opened.append(partition)
         return SimpleNamespace(failed=asyncio.get_running_loop().create_future())
@@ -151,6 +152,7 @@ async def _opened(owner: str) -> tuple[dict[str, str], set[TP], list[int]]:
         pause=paused.add,
         _start=lambda coroutine: coroutine.close(),
         _stamp=StreamsApp._stamp,
+        add=FaustApp.add,
         _watch=StreamsApp._watch,
         _ports=SimpleNamespace(metrics=SimpleNamespace(vitals=SimpleNamespace(expect=waits.__setitem__))),
     )

@@ -23,6 +23,7 @@ from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TERM
 from streams.ports import Ports
+from streams.posting.forgetting import CountEnded, count_nothing
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics
 from tests import builders
@@ -57,6 +58,7 @@ class PosterUnderTest:
         counts: Mapping[tuple[str, str], int] | None = None,
         log: MemoryLog | None = None,
         stamp: Callable[[int], Awaitable[bool]] | None = None,
+        count: CountEnded = count_nothing,
     ) -> Poster:
         clock, metrics = Clock(), Metrics(CONFIG)
         ports = Ports(log or self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
@@ -67,7 +69,7 @@ class PosterUnderTest:
             self.terms.append(term)
             return True
 
-        await self.poster.open(counts or {}, self.offset, stamp or accept)
+        await self.poster.open(counts or {}, self.offset, stamp or accept, count=count)
         return self.poster
 
     async def close(self) -> None:
