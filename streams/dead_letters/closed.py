@@ -15,10 +15,10 @@ from schemas.topics import QUEUE_DAYS
 
 #: How long a closed dead letter is kept: as long as its record may come again from the queue, and a week.
 KEPT_S = (QUEUE_DAYS + 7) * 86_400
-#: Beside counts of ends: events that were never in a fact's topic, and those whose place a replayed record has taken.
-REFUSED_BEFORE, REPLAYED = "refused", "replayed"
+#: Beside counts of ends: events that were never in a fact's topic, and further records of those that were.
+REFUSED_BEFORE, REPUBLISHED = "refused", "republished"
 UNTIL = "closed_until"
-_COUNTED_AS = {"posted": "posted", "no_op": "no_op", "discarded": "no_op", "replayed": REPLAYED}
+_COUNTED_AS = {"posted": "posted", "no_op": "no_op", "discarded": "no_op"}
 
 Counts = Mapping[tuple[str, str], int]
 
@@ -43,10 +43,12 @@ def counts_of(letters: Iterable[DeadLetterState]) -> dict[tuple[str, str], int]:
     counts: Counter[tuple[str, str]] = Counter()
     for letter in letters:
         flow, events = flow_of(letter), len(letter.members) or 1
-        counts[flow, _COUNTED_AS[letter.state]] += events
+        if letter.state in _COUNTED_AS:
+            counts[flow, _COUNTED_AS[letter.state]] += events
         if was_never_a_fact(letter):
             counts[flow, REFUSED_BEFORE] += events
-    return dict(counts)
+        counts[flow, REPUBLISHED] += events * letter.republished
+    return {key: events for key, events in counts.items() if events}
 
 
 def flow_of(letter: DeadLetterState) -> str:

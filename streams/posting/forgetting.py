@@ -13,14 +13,15 @@ from streams.posting.dead_letters import CompanyDeadLetters
 
 logger = structlog.get_logger(__name__)
 
-_INTERVAL_S = 3600.0
+#: The first time soon after a start, then every hour.
+_FIRST_S, _INTERVAL_S = 60.0, 3600.0
 #: Adds to what the commits of `erp-orders` count, and commits; False: it is not known to be committed.
 CountEnded = Callable[[Counts], Awaitable[bool]]
 
 
-async def count_nothing(counts: Counts) -> bool:
-    """Nobody commits: nothing is forgotten."""
-    return False
+async def count_nowhere(counts: Counts) -> bool:
+    """Nobody reads the counts."""
+    return True
 
 
 class Forgetting:
@@ -34,12 +35,13 @@ class Forgetting:
         self._until_s = counts.get(until_key(company), 0)
 
     async def run(self) -> None:
+        await asyncio.sleep(_FIRST_S)
         while True:
-            await asyncio.sleep(_INTERVAL_S)
             try:
                 await self.forget()
             except LogError as error:
                 logger.warning("closed dead letters are not forgotten", company=self._company, error=str(error))
+            await asyncio.sleep(_INTERVAL_S)
 
     async def forget(self) -> None:
         """Count what was closed long ago in the commit, then write its tombstones; again from there after a crash.

@@ -34,7 +34,7 @@ from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
 from streams.posting.endings import Endings
 from streams.posting.erp import Erp, is_installed
-from streams.posting.forgetting import CountEnded, Forgetting, count_nothing
+from streams.posting.forgetting import CountEnded, Forgetting, count_nowhere
 from streams.posting.in_flight import KINDS, Ended, Ending, Held, InFlightPosting, NotFound, Result
 from streams.posting.lifecycle import Effect, State, Trigger, follow
 from streams.posting.orders import OrderPosting
@@ -126,7 +126,7 @@ class Poster:
         queue_start: int,
         stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
         log_number: LogNumber = first_log,
-        count: CountEnded = count_nothing,
+        count: CountEnded = count_nowhere,
     ) -> None:
         """Load the dead letters, then be ready.
 

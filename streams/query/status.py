@@ -19,7 +19,7 @@ from schemas.events import EVENT_TYPES
 from schemas.records import DeadLetterState, LetterCommand, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
-from streams.dead_letters.closed import REFUSED_BEFORE, REPLAYED, UNTIL, flow_of, is_counted, was_never_a_fact
+from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, UNTIL, flow_of, is_counted, was_never_a_fact
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
@@ -149,7 +149,7 @@ def count(
         # Refused events are counted by their dead letters, which go on changing, until these are closed long enough.
         if how in ("posted", "no_op"):
             ended[flow, how] += events
-        elif how in (REFUSED_BEFORE, REPLAYED):
+        elif how in (REFUSED_BEFORE, REPUBLISHED):
             received[flow] += events if how == REFUSED_BEFORE else -events
     for letter in states:
         if is_counted(letter, commits):

@@ -12,7 +12,7 @@ from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.ports import Counts, Ports, RecordBatch
-from streams.posting.forgetting import CountEnded, count_nothing
+from streams.posting.forgetting import CountEnded, count_nowhere
 from streams.posting.poster import Poster, accept_any_term
 from streams.windows.epoch import Composer
 from streams.windows.partition import StockPartition
@@ -104,7 +104,7 @@ class Pipeline:
         counts: Counts,
         queue_start: int,
         stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
-        count: CountEnded = count_nothing,
+        count: CountEnded = count_nowhere,
     ) -> Poster | None:
         """Make and open the poster of the company on this partition (see `Poster.open`).
 

@@ -152,6 +152,7 @@ _LETTERS = st.lists(
         st.sampled_from(sorted(_KINDS)),
         st.sampled_from(["dead", "parked", "held", "posted", "no_op", "replayed", "discarded"]),
         st.integers(0, 100),
+        st.integers(0, 2),
     ),
     max_size=12,
 )
@@ -159,11 +160,13 @@ _LETTERS = st.lists(
 
 @given(_LETTERS, st.lists(st.integers(0, 100), max_size=3), st.data())
 def test_the_figures_stay_the_same_whatever_is_counted_and_whichever_tombstone_is_there(
-    drawn: list[tuple[str, str, int]], untils: list[int], data: st.DataObject
+    drawn: list[tuple[str, str, int, int]], untils: list[int], data: st.DataObject
 ) -> None:
     letters = [
-        builders.dead_letter(n, state=state, at=datetime.fromtimestamp(at_s, UTC), **_KINDS[kind])
-        for n, (kind, state, at_s) in enumerate(drawn)
+        builders.dead_letter(
+            n, state=state, at=datetime.fromtimestamp(at_s, UTC), republished=republished, **_KINDS[kind]
+        )
+        for n, (kind, state, at_s, republished) in enumerate(drawn)
     ]
     before = figures({}, letters)
     committed, counted_s = Counter[tuple[str, str]](), 0

@@ -23,7 +23,7 @@ from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TERM
 from streams.ports import Ports
-from streams.posting.forgetting import CountEnded, count_nothing
+from streams.posting.forgetting import CountEnded, count_nowhere
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics
 from tests import builders
@@ -58,7 +58,7 @@ class PosterUnderTest:
         counts: Mapping[tuple[str, str], int] | None = None,
         log: MemoryLog | None = None,
         stamp: Callable[[int], Awaitable[bool]] | None = None,
-        count: CountEnded = count_nothing,
+        count: CountEnded = count_nowhere,
     ) -> Poster:
         clock, metrics = Clock(), Metrics(CONFIG)
         ports = Ports(log or self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
