@@ -1,24 +1,28 @@
 """The Faust app: which topics are read, who gets their batches, and what happens when partitions come and go (D6)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import structlog
 from faust.types import TP
 
+from connectors.base.errors import LogUnavailableError
+from schemas.components import ComponentKind
 from schemas.topics import ORDER_FACTS
 from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
 from streams.config.load import Config
 from streams.dead_letters.states import TERM
 from streams.faust_host.app import FaustApp
+from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.settings import SETTINGS
 from streams.faust_host.watermarks import Start
 from streams.ports import Ports
 from streams.posting.foreign import ForeignQueueError, queue_of
 from streams.windows.partition import InputLostError, StockPartition
+from streams.worker.failures import Failures
 from streams.worker.input_logs import DECISION_POLL_S, READING_POLL_S, InputLogs
 from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, QUEUES, SEALED, STOCK, Pipeline
 
@@ -32,7 +36,10 @@ class StreamsApp(FaustApp):
         super().__init__(config.group, **{**SETTINGS, **settings})
         self.pipeline = Pipeline(config, ports)
         self._config, self._ports = config, ports
-        self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals)
+        self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
+        self._names: Mapping[TP, TP] = {}
+        self._failures = Failures(ports.metrics.components, ports.clock)
+        self._held: set[tuple[ComponentKind, str]] = set()
         self._beside: set[asyncio.Task[None]] = set()
         for name in INPUTS:
             self._read(name)
@@ -42,14 +49,22 @@ class StreamsApp(FaustApp):
 
         async def agent(stream: Any) -> None:
             async for batch in stream.noack():
-                await self.pipeline.take(name, batch.tp.partition, batch)
+                await self._take(name, batch)
 
         self.agent(topic, name=name)(agent)
+
+    async def _take(self, name: str, batch: FetchedBatch) -> None:
+        try:
+            await self.pipeline.take(name, batch.partition, batch)
+        except LogUnavailableError:  # Kafka itself ends a process
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other partitions go on
+            await self._hold(name, batch.partition, error)
 
     # ---- partitions come
 
     async def on_assigned(self, tps: set[TP]) -> None:
-        names = {TP(self._config.name_of(tp.topic), tp.partition): tp for tp in tps}
+        names = self._names = {TP(self._config.name_of(tp.topic), tp.partition): tp for tp in tps}
         metrics = self._ports.metrics
         for name in INPUTS:
             metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
@@ -106,15 +121,15 @@ class StreamsApp(FaustApp):
             self._ports.metrics.vitals.expect(f"{ERP_ORDERS}/{partition}", str(error))
             return False
         if poster is not None:
-            self._start(self._watch(poster.failed))
+            self._start(self._watch(partition, poster.failed))
         return True
 
     async def _stamp(self, tp: TP, term: int) -> bool:
         company = self.pipeline.company_of(tp.partition)
         return await self.stamp(tp, {TERM: term, **({} if company is None else queue_of(company))})
 
-    async def _open_stock(self, stock: TP, sealed: TP) -> None:
-        """Walk the chain, then let the partition be read from its end."""
+    async def _open_stock(self, stock: TP, sealed: TP, *, again: bool = False) -> None:
+        """Walk the chain, then let the partition be read from its end; `again`: it has been read beyond that."""
         await self._logs.settle([sealed, stock])
         partition = self.pipeline.stock_partition(stock.partition)
         committed, routed = self.watermark(stock), self.watermark(sealed)
@@ -126,11 +141,12 @@ class StreamsApp(FaustApp):
             ("stock_adjusted", "no_op"): partition.no_ops,
             **({ACCEPTED: partition.accepted} if partition.accepted else {}),
         }
-        if committed is None or start > committed.offset or follows != partition.accepted:
-            while not await self.rewind(stock, Start(start, counts)) and follows != partition.accepted:  # noqa: ASYNC110  # once a disaster
+        is_other = follows != partition.accepted or again
+        if committed is None or start > committed.offset or is_other:
+            while not await self.rewind(stock, Start(start, counts)) and is_other:  # noqa: ASYNC110  # once a disaster
                 await asyncio.sleep(READING_POLL_S)  # the commit is of a log that is gone: nothing is read from there
             self.pause(stock)
-        self._start(partition.run())
+        self._start(self._seal(partition))
         self.resume(stock)
         self.resume(sealed)
 
@@ -150,11 +166,62 @@ class StreamsApp(FaustApp):
         finally:
             vitals.ready(name)
 
+    async def _seal(self, partition: StockPartition) -> None:
+        try:
+            await partition.run()
+        except LogUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other partitions go on
+            await self._hold(STOCK, partition.partition, error)
+
+    async def _watch(self, partition: int, failed: "asyncio.Future[None]") -> None:
+        try:
+            await asyncio.shield(failed)
+        except LogUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other companies go on
+            await self._hold(ERP_ORDERS, partition, error)
+
+    # ---- fail
+
+    async def _hold(self, topic: str, partition: int, error: Exception) -> None:
+        """Leave a partition alone for a while, a queue with its company; then read it again from its watermark."""
+        company = self.pipeline.company_of(partition) if topic in QUEUES else None
+        kind: ComponentKind = "partition" if company is None else "company"
+        name = company or f"{STOCK if topic == SEALED else topic}/{partition}"
+        if (kind, name) in self._held:
+            return
+        self._held.add((kind, name))
+        topics = QUEUES if topic in QUEUES else (STOCK, SEALED) if topic in (STOCK, SEALED) else (topic,)
+        tps = [self._names[TP(each, partition)] for each in topics]
+        for tp in tps:
+            self.pause(tp)
+        if topic in QUEUES:
+            await self.pipeline.release((), (partition,))
+        elif topic in (STOCK, SEALED):
+            self.pipeline.drop((partition,))
+        self._start(self._try_again(kind, name, tps, self._failures.failed(kind, name, error)))
+
+    async def _try_again(self, kind: ComponentKind, name: str, tps: Sequence[TP], delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self._held.discard((kind, name))
+        topic = self._config.name_of(tps[0].topic)
+        for tp in tps if topic != STOCK else tps[1:]:
+            if (at := self.watermark(tp)) is not None:
+                await self.rewind(tp, at)
+        if topic == STOCK:
+            await self._open_stock(*tps, again=True)
+        elif topic in ORDER_FACTS or await self._open_poster(self._names, tps[0].partition):
+            for tp in tps:
+                self.resume(tp)
+        self._failures.works(kind, name)
+
     # ---- and go
 
     async def before_release(self, tps: set[TP]) -> None:
         names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
         self._logs.forget(tps)
+        self._held.clear()
         beside = list(self._beside)
         for task in beside:
             task.cancel()
@@ -183,7 +250,3 @@ class StreamsApp(FaustApp):
             crash = asyncio.ensure_future(self.crash(error))
             self._beside.add(crash)
             crash.add_done_callback(self._beside.discard)
-
-    @staticmethod
-    async def _watch(failed: "asyncio.Future[None]") -> None:
-        await asyncio.shield(failed)

@@ -11,6 +11,7 @@ from connectors.base.errors import LogError
 from streams.chain.known_logs import NUMBER, KnownLogs, LogMismatch, LogMismatchError
 from streams.config.load import Config
 from streams.faust_host.watermarks import Start
+from streams.telemetry.component_states import ComponentStates
 from streams.telemetry.vitals import Vitals
 
 logger = structlog.get_logger(__name__)
@@ -33,8 +34,11 @@ class PartitionReader(Protocol):
 class InputLogs:
     """Lifecycle: `examine` what comes, `settle` what cannot be read as it is, `watch` all of it until it goes."""
 
-    def __init__(self, reader: PartitionReader, logs: KnownLogs, config: Config, vitals: Vitals) -> None:
-        self._reader, self._logs, self._config, self._vitals = reader, logs, config, vitals
+    def __init__(
+        self, reader: PartitionReader, logs: KnownLogs, config: Config, vitals: Vitals, components: ComponentStates
+    ) -> None:
+        self._reader, self._logs, self._config = reader, logs, config
+        self._vitals, self._components = vitals, components
 
     async def examine(self, tps: Collection[TP]) -> set[TP]:
         """The partitions that cannot be read from where they are committed.
@@ -65,9 +69,11 @@ class InputLogs:
                 if isinstance(at, LogMismatch) and not self._goes_on(tp, at):
                     logger.critical("partition is not read", topic=tp.topic, partition=tp.partition, error=str(at))
                     self._vitals.expect(name, str(at))
+                    self._components.report("partition", self._part(tp), "log_lost", str(at))
                     waiting = True
                 else:
                     self._vitals.ready(name)
+                    self._components.report("partition", self._part(tp))
             if not waiting:
                 break
             await asyncio.sleep(DECISION_POLL_S)
@@ -81,6 +87,10 @@ class InputLogs:
         """They are somebody else's now: nothing of them is expected here."""
         for tp in tps:
             self._vitals.ready(_name(tp))
+            self._components.forget("partition", self._part(tp))
+
+    def _part(self, tp: TP) -> str:
+        return f"{self._config.name_of(tp.topic)}/{tp.partition}"
 
     async def watch(self, tps: Collection[TP]) -> None:
         """Write down what is reached, and look whether the logs are still the same, until cancelled.

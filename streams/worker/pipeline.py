@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
-from schemas.topics import ORDER_FACTS, event_type
+from connectors.base.dead_letters import INBOX
+from connectors.base.errors import LogError
+from schemas.records import Header
+from schemas.topics import FACTS, ORDER_FACTS, event_type
 from streams.chain.known_logs import KnownLogs
 from streams.chain.log import Anchors
 from streams.config.load import Config
-from streams.dead_letters.publisher import DeadLetterPublisher
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.ports import Counts, Ports, RecordBatch
 from streams.posting.forgetting import CountEnded, count_nowhere
 from streams.posting.poster import Poster, accept_any_term
@@ -18,6 +22,7 @@ from streams.windows.epoch import Composer
 from streams.windows.partition import StockPartition
 from streams.windows.rules import StockRules
 from streams.windows.window import Limits
+from streams.worker.isolation import OpenedBatch, SingleRecord
 from streams.worker.routing import OrderRouter
 
 logger = structlog.get_logger(__name__)
@@ -25,6 +30,12 @@ logger = structlog.get_logger(__name__)
 STOCK, SEALED, ERP_ORDERS, ERP_STOCK = "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock"
 QUEUES = (ERP_ORDERS, ERP_STOCK)
 INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
+
+
+#: So many records that fail, and no other that does not, are no records that nobody can handle: something else is.
+ALL_FAIL = 5
+
+HandOver = Callable[[RecordBatch], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +132,90 @@ class Pipeline:
     # ---- batches
 
     async def take(self, topic: str, partition: int, batch: RecordBatch) -> None:
-        """Hand a batch of one of `INPUTS` to whoever owns its partition."""
-        if topic in ORDER_FACTS:
-            log = self.logs.number(batch.topic, partition)
-            await self._router.route(event_type(topic), batch, log)
-        elif topic == STOCK:
-            self.partitions[partition].take(batch)
-        elif topic == SEALED:
-            await self.partitions[partition].route(batch)
-        elif (poster := self.posters.get(partition)) is not None:
-            await poster.take(batch)
-        else:  # left unopened: nothing of it is lost, nothing more of it is fetched
+        """Hand a batch of one of `INPUTS` to whoever owns its partition.
+
+        A record that its owner cannot handle, by an error of ours, is a dead letter; the others go on.
+
+        Raises:
+            LogError: Nothing is known to be handed over; the offsets stay.
+            Exception: An error of ours in what nobody can refuse: an epoch.
+        """
+        hand_over = self._owner(topic, partition)
+        if hand_over is None:  # left unopened: nothing of it is lost, nothing more of it is fetched
             logger.critical("no company has this partition; add it back", topic=topic, partition=partition)
+            return
+        opened = OpenedBatch(batch)
+        try:
+            await hand_over(opened)
+        except LogError:
+            raise
+        except Exception:
+            if topic == SEALED:
+                raise
+            await self._one_by_one(topic, partition, opened, hand_over)
+
+    async def _one_by_one(self, topic: str, partition: int, opened: OpenedBatch, hand_over: HandOver) -> None:
+        singles, failed = opened.singles(), list[tuple[SingleRecord, Exception]]()
+        for single in singles:
+            try:
+                await hand_over(single)
+            except LogError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is this record's
+                failed.append((single, error))
+        if len(failed) == len(singles) >= ALL_FAIL:  # it is not the records
+            raise failed[0][1]
+        for single, bug in failed:
+            offset = single.record.offset
+            logger.error("record is refused", topic=topic, partition=partition, offset=offset, exc_info=bug)
+            await self.refuse(topic, partition, single, f"{type(bug).__name__} in our own code; report it")
+
+    async def refuse(self, topic: str, partition: int, single: SingleRecord, error: str) -> None:
+        """Make a dead letter of a record that nothing here can handle, unread.
+
+        Raises:
+            LogError: Not written; the offset stays.
+        """
+        record, is_fact = single.record, topic in FACTS
+        company = None if is_fact else self.company_of(partition)
+        refused = Refused(
+            reason="poison",
+            state="dead",
+            error=error,
+            event_type=event_type(topic) if is_fact else INBOX,
+            company=company or "",
+            topic=single.topic,
+            partition=partition,
+            offset=record.offset,
+            log=self.logs.number(single.topic, partition),
+            timestamp_ms=record.timestamp,
+            key=record.key,
+            value=record.value,
+            headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
+        )
+        await self._letters.refuse([refused])
+        single.finish(record.offset)
+
+    def _owner(self, topic: str, partition: int) -> HandOver | None:
+        """What takes batches of a partition; None: no company has it."""
+        if topic in ORDER_FACTS:
+            return partial(self._route, event_type(topic))
+        if topic == STOCK:
+            return self._into_window(self.partitions[partition])
+        if topic == SEALED:
+            return self.partitions[partition].route
+        poster = self.posters.get(partition)
+        return None if poster is None else poster.take
+
+    async def _route(self, kind: str, batch: RecordBatch) -> None:
+        await self._router.route(kind, batch, self.logs.number(batch.topic, batch.partition))
+
+    @staticmethod
+    def _into_window(partition: StockPartition) -> HandOver:
+        async def take(batch: RecordBatch) -> None:
+            partition.take(batch)
+
+        return take
 
     # ---- giving back
 

@@ -52,7 +52,8 @@ class Worker:
     _stamp: Any = StreamsApp._stamp
     _start: Any = StreamsApp._start
     _ended: Any = StreamsApp._ended
-    _watch = staticmethod(StreamsApp._watch)
+    _watch = StreamsApp._watch
+    _seal = StreamsApp._seal
     pause: Any = FaustApp.pause
     resume: Any = FaustApp.resume
     rewind: Any = FaustApp.rewind
@@ -76,7 +77,9 @@ class Worker:
         self.process, self.generation, self.max_open = process, 0, max_open
         self.pipeline = Pipeline(config, ports)
         self._config, self._ports, self._on_crash = config, ports, crashed
-        self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals)
+        self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
+        self._held: set[Any] = set()
+        self._names: Mapping[TP, TP] = {}
         self._beside: set[asyncio.Task[None]] = set()
         self._revoking = asyncio.Lock()
         self._queues = {name: asyncio.Queue[FetchedBatch]() for name in INPUTS}
@@ -126,6 +129,10 @@ class Worker:
                 return
             await self.consumer.revoked()
             self.generation = 0
+
+    async def _hold(self, _topic: str, _partition: int, error: Exception) -> None:
+        """A worker holds what has failed alone; here it ends, so that no error is lived with."""
+        await self.crash(error)
 
     async def crash(self, error: BaseException) -> None:
         self._on_crash(self, error)

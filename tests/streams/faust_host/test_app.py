@@ -4,16 +4,22 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from faust.types import TP
 
+from connectors.base.errors import LogRefusedError, LogUnavailableError
 from streams.chain.loss import ACCEPTED
 from streams.faust_host import streams_app
 from streams.faust_host.app import FaustApp
 from streams.faust_host.streams_app import StreamsApp
 from streams.faust_host.watermarks import Start
 from streams.posting.foreign import check_queue, queue_of
+from streams.telemetry.metrics import Metrics
 from streams.windows.partition import InputLostError
-from tests.streams.virtual import Loop
+from streams.worker.failures import Failures
+from streams.worker.pipeline import INPUTS
+from tests.streams.fakes import config
+from tests.streams.virtual import Clock, Loop
 
 STOCK, SEALED = TP("stock-adjusted", 0), TP("stock-sealed", 0)
 
@@ -42,7 +48,7 @@ async def _settled(_tps: Any) -> None:
 class Worker:
     """Faust's part of a `StreamsApp`; its first rewinds come before its reading has begun."""
 
-    _open_stock, _decided = StreamsApp._open_stock, StreamsApp._decided
+    _open_stock, _decided, _seal = StreamsApp._open_stock, StreamsApp._decided, StreamsApp._seal
 
     def __init__(self, partition: Room, committed: Start | None, early: int = 0) -> None:
         self.pipeline = SimpleNamespace(stock_partition=lambda _number: partition)
@@ -153,7 +159,7 @@ async def _opened(owner: str) -> tuple[dict[str, str], set[TP], list[int]]:
         _start=lambda coroutine: coroutine.close(),
         _stamp=StreamsApp._stamp,
         add=FaustApp.add,
-        _watch=StreamsApp._watch,
+        _watch=lambda _partition, _failed: _settled(()),
         _ports=SimpleNamespace(metrics=SimpleNamespace(vitals=SimpleNamespace(expect=waits.__setitem__))),
     )
     names: Any = {tp: tp for tp in (*orders.values(), *stock.values())}
@@ -167,3 +173,137 @@ async def test_a_company_whose_queue_is_anothers_is_held_alone() -> None:
     assert paused == {TP("erp-orders", 0), TP("erp-stock", 0)}
     assert "streams company retire other" in waits["erp-orders/0"]
     assert await _opened("acme") == ({}, set(), [0, 1])
+
+
+class Failing:
+    """A worker whose partitions fail; `said` is what was paused, rewound and resumed, in order."""
+
+    _take, _hold, _try_again, _watch, _seal = (
+        StreamsApp._take,
+        StreamsApp._hold,
+        StreamsApp._try_again,
+        StreamsApp._watch,
+        StreamsApp._seal,
+    )
+
+    def __init__(self, error: Exception) -> None:
+        self.metrics = Metrics(config())
+        self._failures = Failures(self.metrics.components, Clock())
+        self._held: set[Any] = set()
+        self._config = SimpleNamespace(name_of=str)
+        self._names = {TP(name, 0): TP(name, 0) for name in INPUTS}
+        self.said: list[str] = []
+        self.tasks: list[Any] = []
+        self.pipeline = SimpleNamespace(
+            take=self._fail,
+            company_of=lambda _partition: "acme",
+            release=self._release,
+            drop=lambda numbers: self.said.append(f"drop {numbers}"),
+        )
+        self.error = error
+
+    async def _fail(self, *_arguments: Any) -> None:
+        raise self.error
+
+    async def _release(self, _stock: Any, companies: Any) -> None:
+        self.said.append(f"release {companies}")
+
+    def pause(self, tp: TP) -> None:
+        self.said.append(f"pause {tp.topic}")
+
+    def resume(self, tp: TP) -> None:
+        self.said.append(f"resume {tp.topic}")
+
+    def watermark(self, _tp: TP) -> Start:
+        return Start(7, {})
+
+    async def rewind(self, tp: TP, start: Start) -> bool:
+        self.said.append(f"rewind {tp.topic} {start.offset}")
+        return True
+
+    async def _open_poster(self, _names: Any, partition: int) -> bool:
+        self.said.append(f"open {partition}")
+        return True
+
+    async def _open_stock(self, stock: TP, sealed: TP, *, again: bool) -> None:
+        self.said.append(f"walk {stock.topic} {sealed.topic} {again}")
+
+    def _start(self, coroutine: Any) -> None:
+        self.tasks.append(asyncio.create_task(coroutine))
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "name", "said"),
+    [
+        (
+            "order-placed",
+            "partition",
+            "order-placed/0",
+            ["pause order-placed", "rewind order-placed 7", "resume order-placed"],
+        ),
+        (
+            "erp-stock",
+            "company",
+            "acme",
+            [
+                "pause erp-orders",
+                "pause erp-stock",
+                "release (0,)",
+                "rewind erp-orders 7",
+                "rewind erp-stock 7",
+                "open 0",
+                "resume erp-orders",
+                "resume erp-stock",
+            ],
+        ),
+        (
+            "stock-sealed",
+            "partition",
+            "stock-adjusted/0",
+            [
+                "pause stock-adjusted",
+                "pause stock-sealed",
+                "drop (0,)",
+                "rewind stock-sealed 7",
+                "walk stock-adjusted stock-sealed True",
+            ],
+        ),
+    ],
+)
+def test_what_fails_is_held_alone_said_and_tried_again(topic: str, kind: str, name: str, said: list[str]) -> None:
+    async def go() -> None:
+        worker, batch = Failing(LogRefusedError("too large")), SimpleNamespace(partition=0)
+        for _ in range(2):  # the second is of the same failure
+            await worker._take(topic, batch)  # type: ignore[misc, arg-type]  # a worker played
+        (state,) = worker.metrics.components.not_working()
+        assert (state.kind, state.name, state.reason, state.owner) == (kind, name, "failed", "platform")
+        assert len(worker.tasks) == 1
+        await asyncio.sleep(29)
+        assert not any(each.startswith(("rewind", "resume", "open", "walk")) for each in worker.said)
+        await worker.tasks[0]
+        assert worker.said == said
+        assert not worker.metrics.components.not_working()
+        began = asyncio.get_running_loop().time()
+        await worker._take(topic, batch)  # type: ignore[misc, arg-type]
+        await worker.tasks[1]
+        assert asyncio.get_running_loop().time() - began == pytest.approx(60)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(go())
+
+
+async def test_kafka_away_ends_the_process_and_a_poster_or_a_seal_that_fails_does_not() -> None:
+    worker = Failing(LogUnavailableError("no broker"))
+    with pytest.raises(LogUnavailableError):
+        await worker._take("order-placed", SimpleNamespace(partition=0))  # type: ignore[misc, arg-type]
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    failed.set_exception(TypeError("a bug"))
+    await worker._watch(0, failed)  # type: ignore[misc]
+
+    async def run() -> None:
+        raise LogRefusedError("too large")
+
+    await worker._seal(SimpleNamespace(partition=0, run=run))  # type: ignore[misc, arg-type]
+    assert {state.name for state in worker.metrics.components.not_working()} == {"acme", "stock-adjusted/0"}
+    for task in worker.tasks:
+        task.cancel()
