@@ -150,7 +150,8 @@ class CompanyDeadLetters:
         A connector does not know that, and writes a dead letter again after a crash of its own.
         """
         known = self.index.known(letter.id)
-        sequence = letter.sequence or (known.sequence if known else max(1, self._admitted()))
+        # Before all that will be queued where nothing is yet; 0 is none
+        sequence = letter.sequence or (known.sequence if known else self._admitted() or -1)
         placed = replace(letter, sequence=sequence)
         with self._written(letter.id):
             self._take_over(placed)

@@ -480,6 +480,21 @@ async def test_what_a_connector_refuses_holds_nothing_that_arrived_before_it(
     assert desk.states()["c" * 16].sequence == 2
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_a_connector_refused_before_anything_was_queued_holds_the_first_posting(
+    desk: PosterUnderTest, restarts: bool
+) -> None:
+    await connector_refuses(desk)
+    await asyncio.sleep(10)
+    if restarts:
+        await desk.close()
+        await desk.open()
+    first = await desk.take(dispatch("D3", "1"))
+    await desk.ended(first)
+    await asyncio.sleep(100)
+    assert {state.event_id: state.state for state in desk.states().values()} == {"D2": "dead", "D3": "held"}
+
+
 async def test_what_a_connector_refused_while_no_poster_was_there_has_its_place_from_the_next_one(
     desk: PosterUnderTest,
 ) -> None:
