@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from connectors.base.dead_letters import INBOX
 from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
 from schemas.records import DeadLetterState, LetterCommand, Posting
 from schemas.topics import FACTS, event_type
 from streams.config.load import Config
-from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, UNTIL, flow_of, is_counted, was_never_a_fact
+from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, flow_of, is_counted, was_never_a_fact
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
@@ -144,7 +145,7 @@ def count(
     for commit in committed:
         commits.update(decode_counts(commit.metadata))
     for (flow, how), events in commits.items():
-        if flow == UNTIL:
+        if flow not in EVENT_TYPES and flow != INBOX:  # places, terms, a company's name
             continue
         # Refused events are counted by their dead letters, which go on changing, until these are closed long enough.
         if how in ("posted", "no_op"):

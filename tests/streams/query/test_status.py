@@ -185,3 +185,14 @@ async def test_what_moves_between_two_looks_is_not_idle(world: World) -> None:
     found = await read(world)
     assert (found.idle, found.flows["order_placed"].in_flight) == (False, 0)
     assert (await read(world)).idle
+
+
+async def test_what_a_commit_notes_beside_counts_is_no_flow(world: World) -> None:
+    """Whatever a company is called."""
+    await world.fact("order_placed", order("1001"))
+    world.done("order-placed", 1)
+    notes = {("company", name): 1 for name in ("posted", "refused", "republished")} | {("closed_until", "posted"): 9}
+    world.done("erp-orders", 0, {("order_placed", "posted"): 1, ("order-placed", "0"): 1, **notes})
+    found = await read(world)
+    assert found.flows.keys() == {*EVENT_TYPES}
+    assert (found.flows["order_placed"].received, found.flows["order_placed"].posted) == (1, 1)
