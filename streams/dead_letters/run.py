@@ -164,7 +164,9 @@ class LetterRun:
     def _next(self, states: Mapping[str, DeadLetterState], limit: int) -> list[DeadLetterState]:
         """The heads of lanes that nothing has been asked of; what has ended by itself is counted and passed over."""
         ready: list[DeadLetterState] = []
-        for lane in list(self._lanes):
+        for lane in list(self._lanes) if limit > 0 else ():
+            if len(ready) >= limit:
+                break
             ids = self._lanes[lane]
             while ids and ids[0] not in self._asked and len(ready) < limit:
                 letter = states.get(ids[0])

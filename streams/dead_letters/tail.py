@@ -1,5 +1,6 @@
 """The states of all dead letters, followed as they are written: for commands that wait for an answer."""
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,17 +21,18 @@ class StateTail:
     """Every call of `read` reads what is new.
 
     Attributes:
-        placed: By id.
+        placed: By id, with where it is written.
     """
 
     def __init__(self, log: Log, codec: Codec, topic: str, partitions: range) -> None:
         """`topic` is the one of states as the broker calls it."""
         self.placed: dict[str, Placed] = {}
+        self._letters: dict[str, DeadLetterState] = {}
         self._log, self._codec, self._topic = log, codec, topic
         self._positions = dict.fromkeys(partitions, 0)
 
-    async def read(self) -> dict[str, DeadLetterState]:
-        """Every dead letter as it stands now, by id.
+    async def read(self) -> Mapping[str, DeadLetterState]:
+        """Every dead letter as it stands now, by id; the next call changes it.
 
         Raises:
             LogError: The broker cannot be reached.
@@ -41,7 +43,7 @@ class StateTail:
             if max(start, position) < end:
                 await self._read(partition, max(start, position), end)
                 self._positions[partition] = end
-        return {id_: placed.letter for id_, placed in self.placed.items()}
+        return self._letters
 
     async def _read(self, partition: int, start: int, end: int) -> None:
         async with aclosing(self._log.read(self._topic, partition, start, end)) as batches:
@@ -51,10 +53,11 @@ class StateTail:
                     if record.value is not None:
                         self._put(Placed(self._codec.decode(record.value, DeadLetterState), partition))
                     elif id_ in self.placed and self.placed[id_].partition == partition:
-                        del self.placed[id_]
+                        del self.placed[id_], self._letters[id_]
 
     def _put(self, placed: Placed) -> None:
         """One that was published again may be refused again for a company that its first bytes did not tell."""
         known = self.placed.get(placed.letter.id)
         if known is None or known.partition == placed.partition or known.letter.at <= placed.letter.at:
             self.placed[placed.letter.id] = placed
+            self._letters[placed.letter.id] = placed.letter

@@ -85,7 +85,7 @@ class LetterCommands:
         if entry is None or command.company != self._company or not is_posters(entry.letter):
             return None
         if entry.letter.at != command.seen_at:
-            logger.info("a command came too late", company=self._company, id=command.letter)
+            logger.debug("a command came too late", company=self._company, id=command.letter)
             return None
         entry.in_flight = True  # nobody else takes it up meanwhile
         return entry
