@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 import faust
+from aiokafka.errors import OffsetOutOfRangeError
 from faust.types import TP
 
 from streams.faust_host.consumer import Consumer
@@ -92,6 +93,13 @@ class FaustApp(faust.App):
         The default ends the worker, so that a fresh one takes over.
         """
         await self.crash(StalledError(f"nothing is delivered: {dict(tps)}"))
+
+    async def on_out_of_range(self, tps: Mapping[TP, int]) -> None:
+        """Override: partitions whose log no longer holds the offset that is read next.
+
+        The default ends the worker.
+        """
+        await self.crash(OffsetOutOfRangeError(dict(tps)))
 
     def pause(self, tp: TP) -> None:
         """Fetch nothing more of this partition, without leaving the group. Holds for this assignment."""

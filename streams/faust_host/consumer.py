@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -82,7 +82,12 @@ class Consumer(driver.Consumer):
             before = {tp: held.progress[tp] for tp in wanted if tp in held.progress}
             if not before:  # given back while we waited for the lock
                 return
-            fetched = await self._getmany(set(before), SHORT_FETCH_WAIT_S if held.unopened else FETCH_WAIT_S)
+            try:
+                fetched = await self._getmany(set(before), SHORT_FETCH_WAIT_S if held.unopened else FETCH_WAIT_S)
+            except OffsetOutOfRangeError as error:
+                lost = {TP(*tp): offset for tp, offset in error.args[0].items()}
+                await self.app.on_out_of_range({tp: at for tp, at in lost.items() if tp in before})
+                return
         # What a rebalance has overtaken is dropped: the seek that belongs to it brings these records again.
         batches = [
             FetchedBatch(held.opened, tp, records, before[tp])

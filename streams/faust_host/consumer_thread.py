@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, NoOffsetForPartitionError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -45,6 +45,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = int(FETCH_WAIT_S * 1000)
         slow_down_refused_updates(consumer._client)
         return consumer
+
+    async def _fetch_records(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await super()._fetch_records(*arguments, **named)
+        except NoOffsetForPartitionError:  # a partition without a commit, before its start is sought
+            return {}
 
     async def fetch_committed(self, tps: Collection[TP]) -> dict[TP, OffsetAndMetadata]:
         coordinator: Any = self._ensure_consumer()._coordinator

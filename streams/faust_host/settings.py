@@ -19,6 +19,8 @@ SETTINGS: dict[str, Any] = {
     # Records of one delivery, so that what compression hides cannot flood us; a fetch is limited in bytes below.
     "broker_max_poll_records": 5_000,
     "consumer_max_fetch_size": 262_144,
+    # Where reading starts is sought by us. What the log no longer holds must not be skipped without a word.
+    "consumer_auto_offset_reset": "none",
     # While intake is paused nothing is fetched: that is no reason to leave the group.
     "broker_max_poll_interval": 86_400.0,
     "broker_session_timeout": 10.0,

@@ -11,6 +11,7 @@ from faust.types import TP
 from connectors.base.errors import LogUnavailableError
 from schemas.components import ComponentKind
 from schemas.topics import ORDER_FACTS
+from streams.chain.known_logs import LogMismatchError
 from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
 from streams.config.load import Config
@@ -60,6 +61,11 @@ class StreamsApp(FaustApp):
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other partitions go on
             await self._hold(name, batch.partition, error)
+
+    async def on_out_of_range(self, tps: Mapping[TP, int]) -> None:
+        for tp, offset in tps.items():
+            lost = LogMismatchError(f"{tp.topic}/{tp.partition} does not hold offset {offset}")
+            await self._hold(self._config.name_of(tp.topic), tp.partition, lost)
 
     # ---- partitions come
 
@@ -200,12 +206,16 @@ class StreamsApp(FaustApp):
             await self.pipeline.release((), (partition,))
         elif topic in (STOCK, SEALED):
             self.pipeline.drop((partition,))
-        self._start(self._try_again(kind, name, tps, self._failures.failed(kind, name, error)))
+        is_lost = isinstance(error, LogMismatchError)  # then its log is looked at, which says so
+        delay_s = 0.0 if is_lost else self._failures.failed(kind, name, error)
+        self._start(self._try_again(kind, name, tps, delay_s))
 
     async def _try_again(self, kind: ComponentKind, name: str, tps: Sequence[TP], delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        self._held.discard((kind, name))
         topic = self._config.name_of(tps[0].topic)
+        if topic != STOCK:
+            await self._logs.settle(tps)
+        self._held.discard((kind, name))
         for tp in tps if topic != STOCK else tps[1:]:
             if (at := self.watermark(tp)) is not None:
                 await self.rewind(tp, at)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -119,16 +120,28 @@ async def test_facts_that_are_gone_or_whose_topic_was_made_anew_are_held_alone_u
         assert found is not None
         assert found.lost == 3
         await until("what is left", are_queued(10), process, tmp_path)
+        await asyncio.sleep(2)
+        process.send_signal(signal.SIGSTOP)  # retention is faster than a worker that stands still
+        try:
+            await publish(10, 15, 0)
+            await log.delete_records(facts, 0, 14)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        await until(
+            "what is lost since", said("worker-2", "has lost 4 records that were never read"), process, tmp_path
+        )
+        assert await acceptance.accept(log, settings, CODEC, clock, TOPIC, 0, by="ann", why="retention")
+        await until("the last one", are_queued(11), process, tmp_path)
     await log._admin._client.delete_topics([facts])
     await asyncio.sleep(1)
     await topics.apply(log, settings)
     await publish(200, 204, 0)
     with worker(tmp_path, "worker-3") as process:
         await until("the other log", said("worker-3", "the topic was made anew"), process, tmp_path)
-        assert await queued() == 10
+        assert await queued() == 11
         for partition in (0, 1):
             assert await acceptance.accept(log, settings, CODEC, clock, TOPIC, partition, by="ann", why="anew")
-        await until("the new orders", are_queued(14), process, tmp_path)
+        await until("the new orders", are_queued(15), process, tmp_path)
 
 
 async def test_a_record_that_compression_has_made_small_ends_no_worker(

@@ -191,6 +191,7 @@ class Failing:
         self._failures = Failures(self.metrics.components, Clock())
         self._held: set[Any] = set()
         self._config = SimpleNamespace(name_of=str)
+        self._logs = SimpleNamespace(settle=_settled)
         self._names = {TP(name, 0): TP(name, 0) for name in INPUTS}
         self.said: list[str] = []
         self.tasks: list[Any] = []
