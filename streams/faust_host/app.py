@@ -27,7 +27,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NoReturn, cast
 
 import faust
@@ -134,6 +134,16 @@ class FaustApp(faust.App):
             same, or it is not ours any more.
         """
         return await self._our_consumer.commits.add(tp, counts)
+
+    async def stamp_all(self, tps: Collection[TP], counts: Mapping[TP, Counts]) -> bool:
+        """As `stamp`, for several partitions in one commit, each with counts of its own."""
+        return await self._our_consumer.commits.stamp_all(tps, counts)
+
+    def note(self, counts: Mapping[TP, Counts]) -> None:
+        """Let the next commit say this of partitions that are ours, in place of counts of those names."""
+        for tp, ours in counts.items():
+            if (progress := self._our_consumer.held.progress.get(tp)) is not None:
+                progress.note(ours)
 
     def watermark(self, tp: TP) -> Start | None:
         """The next offset of a partition that is not finished, with the counts of all before it; None: not ours."""

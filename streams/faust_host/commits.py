@@ -63,6 +63,13 @@ class Commits:
             self._at_kafka.update(watermarks)
         return done
 
+    async def stamp_all(self, tps: Iterable[TP], counts: Mapping[TP, Counts]) -> bool:
+        """Commit notes of ours with the watermarks of several partitions; see `App.stamp_all`."""
+        ours = [tp for tp in tps if (at := self._assignment.progress.get(tp)) is not None and at.next is not None]
+        for tp in ours:
+            self._assignment.progress[tp].note(counts[tp])
+        return bool(ours) and await self.commit(ours)
+
     async def stamp(self, tp: TP, counts: Counts) -> bool:
         """Commit a note of ours with the watermark of one partition; see `App.stamp`."""
         progress = self._assignment.progress.get(tp)

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from connectors.base.errors import LogUnavailableError
 from schemas.components import ComponentKind
-from schemas.topics import ORDER_FACTS
+from schemas.topics import FACTS, ORDER_FACTS
 from streams.chain.known_logs import LogMismatchError
 from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
@@ -24,6 +24,7 @@ from streams.ports import Ports
 from streams.posting.foreign import ForeignQueueError, queue_of
 from streams.windows.partition import InputLostError, StockPartition
 from streams.worker.failures import Failures
+from streams.worker.fuse import Fuse
 from streams.worker.input_logs import DECISION_POLL_S, READING_POLL_S, InputLogs
 from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, QUEUES, SEALED, STOCK, Pipeline
 
@@ -39,6 +40,7 @@ class StreamsApp(FaustApp):
         self._config, self._ports = config, ports
         self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
         self._names: Mapping[TP, TP] = {}
+        self._fuse = Fuse(self)
         self._failures = Failures(ports.metrics.components, ports.clock)
         self._held: set[tuple[ComponentKind, str]] = set()
         self._beside: set[asyncio.Task[None]] = set()
@@ -55,8 +57,12 @@ class StreamsApp(FaustApp):
         self.agent(topic, name=name)(agent)
 
     async def _take(self, name: str, batch: FetchedBatch) -> None:
+        take = partial(self.pipeline.take, name, batch.partition)
         try:
-            await self.pipeline.take(name, batch.partition, batch)
+            if self._fuse.is_careful(batch.tp):
+                await self._fuse.take(batch.tp, batch, take, partial(self.pipeline.refuse, name, batch.partition))
+            else:
+                await take(batch)
         except LogUnavailableError:  # Kafka itself ends a process
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other partitions go on
@@ -76,6 +82,7 @@ class StreamsApp(FaustApp):
             metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
         metrics.rebalances.inc()
         stale = await self._logs.examine(tps)
+        await self._fuse.begin([tp for name, tp in names.items() if name.topic in FACTS], self._end_of)
         stale_facts = [tp for name, tp in names.items() if tp in stale and name.topic in ORDER_FACTS]
         held = {tp.partition for name, tp in names.items() if tp in stale and name.topic in QUEUES}
         for tp in (*stale_facts, *(names[TP(name, number)] for name in QUEUES for number in held)):
@@ -99,6 +106,9 @@ class StreamsApp(FaustApp):
             self._start(self._open_held_company(names, number))
         self._start(self._logs.watch(tps))
         metrics.vitals.ready("worker")
+
+    async def _end_of(self, tp: TP) -> int:
+        return (await self._ports.log.bounds(tp.topic, tp.partition))[1]
 
     async def _settle(self, tp: TP) -> None:
         await self._logs.settle([tp])
@@ -242,6 +252,7 @@ class StreamsApp(FaustApp):
         released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
         if released is not None:
             raise released
+        self.note(self._fuse.end([tp for tp in tps if self._config.name_of(tp.topic) in FACTS]))
 
     def on_commit(self, accepted: bool) -> None:
         self._ports.metrics.offset_commits("ok" if accepted else "refused").inc()

@@ -7,6 +7,7 @@ import structlog
 from connectors.base.clock import Clock
 from schemas.components import ComponentKind
 from streams.telemetry.component_states import ComponentStates
+from streams.worker.isolation import words_of
 
 logger = structlog.get_logger(__name__)
 
@@ -34,8 +35,9 @@ class Failures:
         recent = last is not None and now_s - last.at_s < FORGET_AFTER_S
         delay_s = min(MAX_DELAY_S, last.delay_s * 2) if recent and last is not None else FIRST_DELAY_S
         self._last[kind, name] = _Failure(now_s, delay_s)
-        logger.error("is held and tried again", kind=kind, name=name, delay_s=delay_s, exc_info=error)
-        self._components.report(kind, name, "failed", f"{type(error).__name__}; tried again after {delay_s:.0f} s")
+        words = words_of(error)
+        logger.error("is held and tried again", kind=kind, name=name, delay_s=delay_s, error=words)
+        self._components.report(kind, name, "failed", f"{words}; tried again after {delay_s:.0f} s")
         return delay_s
 
     def works(self, kind: ComponentKind, name: str) -> None:

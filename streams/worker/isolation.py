@@ -3,9 +3,21 @@
 An error of ours that a batch raises is raised by one of its records: they are handed over again one by one.
 """
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
+from connectors.base.errors import ConnectorError
 from streams.ports import Counts, RawRecord, RecordBatch
+
+
+def words_of(error: BaseException) -> str:
+    """An error as it may be logged and shown: a bug's own text may quote the record that it met, so where it is."""
+    if isinstance(error, ConnectorError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 class OpenedBatch:
@@ -41,16 +53,23 @@ class OpenedBatch:
         self._finished.update(record.offset for record in self._records or () if record.offset <= offset)
         self._batch.finish_through(offset, counts)
 
-    def singles(self) -> list["SingleRecord"]:
+    def singles(self) -> list["PartOfBatch"]:
         """What is not finished, each record as a batch of its own."""
-        return [SingleRecord(self, record) for record in self.open() if record.offset not in self._finished]
+        return [PartOfBatch(self, (record,)) for record in self._unfinished()]
+
+    def rest(self) -> "PartOfBatch":
+        """What is not finished."""
+        return PartOfBatch(self, self._unfinished())
+
+    def _unfinished(self) -> Sequence[RawRecord]:
+        return [record for record in self.open() if record.offset not in self._finished]
 
 
-class SingleRecord:
-    """One record of a batch, as a batch."""
+class PartOfBatch:
+    """Some records of a batch, as a batch."""
 
-    def __init__(self, batch: OpenedBatch, record: RawRecord) -> None:
-        self._batch, self.record = batch, record
+    def __init__(self, batch: OpenedBatch, records: Sequence[RawRecord]) -> None:
+        self._batch, self._records = batch, records
 
     @property
     def topic(self) -> str:
@@ -64,11 +83,20 @@ class SingleRecord:
     def live(self) -> bool:
         return self._batch.live
 
+    @property
+    def record(self) -> RawRecord:
+        """The first."""
+        return self._records[0]
+
     def open(self) -> Sequence[RawRecord]:
-        return (self.record,) if self._batch.live else ()
+        return self._records if self._batch.live else ()
 
     def finish(self, offset: int, counts: Counts | None = None) -> None:
         self._batch.finish(offset, counts)
 
     def finish_through(self, offset: int, counts: Counts | None = None) -> None:
-        self._batch.finish(offset, counts)
+        """Of these records alone: what lies between them is another part's."""
+        through = [record.offset for record in self._records if record.offset <= offset]
+        for each in through[:-1]:
+            self._batch.finish(each)
+        self._batch.finish(through[-1], counts)

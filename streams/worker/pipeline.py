@@ -22,7 +22,7 @@ from streams.windows.epoch import Composer
 from streams.windows.partition import StockPartition
 from streams.windows.rules import StockRules
 from streams.windows.window import Limits
-from streams.worker.isolation import OpenedBatch, SingleRecord
+from streams.worker.isolation import OpenedBatch, PartOfBatch, words_of
 from streams.worker.routing import OrderRouter
 
 logger = structlog.get_logger(__name__)
@@ -155,7 +155,7 @@ class Pipeline:
             await self._one_by_one(topic, partition, opened, hand_over)
 
     async def _one_by_one(self, topic: str, partition: int, opened: OpenedBatch, hand_over: HandOver) -> None:
-        singles, failed = opened.singles(), list[tuple[SingleRecord, Exception]]()
+        singles, failed = opened.singles(), list[tuple[PartOfBatch, Exception]]()
         for single in singles:
             try:
                 await hand_over(single)
@@ -166,11 +166,11 @@ class Pipeline:
         if len(failed) == len(singles) >= ALL_FAIL:  # it is not the records
             raise failed[0][1]
         for single, bug in failed:
-            offset = single.record.offset
-            logger.error("record is refused", topic=topic, partition=partition, offset=offset, exc_info=bug)
-            await self.refuse(topic, partition, single, f"{type(bug).__name__} in our own code; report it")
+            offset, words = single.record.offset, words_of(bug)
+            logger.error("record is refused", topic=topic, partition=partition, offset=offset, error=words)
+            await self.refuse(topic, partition, single, f"an error of our own, {words}: report it")
 
-    async def refuse(self, topic: str, partition: int, single: SingleRecord, error: str) -> None:
+    async def refuse(self, topic: str, partition: int, single: PartOfBatch, error: str) -> None:
         """Make a dead letter of a record that nothing here can handle, unread.
 
         Raises:

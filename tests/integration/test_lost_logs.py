@@ -47,9 +47,17 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.
 
 
 @contextmanager
-def worker(folder: Path, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+def worker(folder: Path, name: str, first: str = "") -> Iterator["subprocess.Popen[bytes]"]:
+    """`streams worker`, after some lines of code of the test's."""
     with (folder / name).open("w") as out:
-        command = [sys.executable, "-c", "from streams.cli import main; main()", "worker", "-c", "streams.toml"]
+        command = [
+            sys.executable,
+            "-c",
+            f"{first}\nfrom streams.cli import main; main()",
+            "worker",
+            "-c",
+            "streams.toml",
+        ]
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=subprocess.STDOUT
         )
@@ -177,3 +185,34 @@ async def test_a_record_that_compression_has_made_small_ends_no_worker(
         if one.value is not None and (one.key or b"") and len(one.key or b"") == 16
     }
     assert offsets == {0, 1}
+
+
+KILLED_BY_A_RECORD = """
+import os
+from streams.worker.routing import OrderRouter
+posting = OrderRouter._posting
+def killed(self, kind, batch, record, log):
+    return os._exit(137) if record.value == b"killer" else posting(self, kind, batch, record, log)
+OrderRouter._posting = killed
+"""
+
+
+async def test_a_record_that_has_ended_two_processes_is_a_dead_letter_unread(
+    settings: Config, log: KafkaLog, tmp_path: Path
+) -> None:
+    await topics.apply(log, settings)
+    facts, queue = settings.topic(TOPIC), settings.topic("erp-orders")
+    await log.send(facts, 0, b"k", b"killer")
+    for start in (1, 2):
+        with worker(tmp_path, f"worker-{start}", KILLED_BY_A_RECORD) as process:
+            assert await asyncio.to_thread(process.wait, 60) == 137
+    await log.send(facts, 0, b"k", CODEC.encode(order("1")))
+
+    async def is_queued() -> bool:
+        return (await log.bounds(queue, 0))[1] == 1
+
+    with worker(tmp_path, "worker-3", KILLED_BY_A_RECORD) as process:
+        await until("the order behind it", is_queued, process, tmp_path)
+    (letter,) = [one async for batch in log.read(settings.topic(f"{TOPIC}-dead-letter"), 0, 0) for one in batch]
+    assert (letter.value, dict(letter.headers)["b1streams.reason"]) == (b"killer", b"poison")
+    assert b"ended 2 processes" in dict(letter.headers)["__connect.errors.exception.message"]

@@ -15,6 +15,7 @@ from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.streams_app import StreamsApp
 from streams.kafka.log import Committed
 from streams.ports import Ports
+from streams.worker.fuse import Fuse
 from streams.worker.input_logs import InputLogs
 from streams.worker.pipeline import INPUTS, Pipeline
 from tests.simulation.broker import EPOCH_S, Broker
@@ -58,6 +59,10 @@ class Worker:
     resume: Any = FaustApp.resume
     rewind: Any = FaustApp.rewind
     stamp: Any = FaustApp.stamp
+    stamp_all: Any = FaustApp.stamp_all
+    note: Any = FaustApp.note
+    _take: Any = StreamsApp._take
+    _end_of: Any = StreamsApp._end_of
     add: Any = FaustApp.add
     watermark: Any = FaustApp.watermark
     drain_timeout = FaustApp.drain_timeout
@@ -79,6 +84,7 @@ class Worker:
         self._config, self._ports, self._on_crash = config, ports, crashed
         self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
         self._held: set[Any] = set()
+        self._fuse = Fuse(self)
         self._names: Mapping[TP, TP] = {}
         self._beside: set[asyncio.Task[None]] = set()
         self._revoking = asyncio.Lock()
@@ -112,7 +118,7 @@ class Worker:
         while True:
             batch = await queue.get()
             try:
-                await self.pipeline.take(name, batch.tp.partition, batch)
+                await self._take(name, batch)
             except Exception as error:  # noqa: BLE001 -- whatever an agent raises ends the worker
                 await self.crash(error)
 

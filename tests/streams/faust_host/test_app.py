@@ -17,6 +17,7 @@ from streams.posting.foreign import check_queue, queue_of
 from streams.telemetry.metrics import Metrics
 from streams.windows.partition import InputLostError
 from streams.worker.failures import Failures
+from streams.worker.fuse import Fuse
 from streams.worker.pipeline import INPUTS
 from tests.streams.fakes import config
 from tests.streams.virtual import Clock, Loop
@@ -190,6 +191,7 @@ class Failing:
         self.metrics = Metrics(config())
         self._failures = Failures(self.metrics.components, Clock())
         self._held: set[Any] = set()
+        self._fuse = Fuse(self)  # type: ignore[arg-type]
         self._config = SimpleNamespace(name_of=str)
         self._logs = SimpleNamespace(settle=_settled)
         self._names = {TP(name, 0): TP(name, 0) for name in INPUTS}
@@ -273,7 +275,7 @@ class Failing:
 )
 def test_what_fails_is_held_alone_said_and_tried_again(topic: str, kind: str, name: str, said: list[str]) -> None:
     async def go() -> None:
-        worker, batch = Failing(LogRefusedError("too large")), SimpleNamespace(partition=0)
+        worker, batch = Failing(LogRefusedError("too large")), SimpleNamespace(partition=0, tp=TP("order-placed", 0))
         for _ in range(2):  # the second is of the same failure
             await worker._take(topic, batch)  # type: ignore[misc, arg-type]  # a worker played
         (state,) = worker.metrics.components.not_working()
@@ -296,7 +298,7 @@ def test_what_fails_is_held_alone_said_and_tried_again(topic: str, kind: str, na
 async def test_kafka_away_ends_the_process_and_a_poster_or_a_seal_that_fails_does_not() -> None:
     worker = Failing(LogUnavailableError("no broker"))
     with pytest.raises(LogUnavailableError):
-        await worker._take("order-placed", SimpleNamespace(partition=0))  # type: ignore[misc, arg-type]
+        await worker._take("order-placed", SimpleNamespace(partition=0, tp=TP("order-placed", 0)))  # type: ignore[misc, arg-type]
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     failed.set_exception(TypeError("a bug"))
     await worker._watch(0, failed)  # type: ignore[misc]

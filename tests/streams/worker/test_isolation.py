@@ -54,6 +54,9 @@ async def test_one_record_is_refused_and_the_rest_of_its_batch_goes_on_in_order(
     assert states(pipeline) == [("poison", "dead", 2)]
     (letter,) = log(pipeline)._records["order-placed-dead-letter", 1]
     assert letter.value == CODEC.encode(order("2"))
+    said = dict(letter.headers)["__connect.errors.exception.message"].decode()
+    assert said.startswith("an error of our own, TypeError at ")
+    assert "a bug of ours" not in said, "its text may quote the record"
 
 
 async def test_a_batch_of_which_nothing_can_be_handled_is_not_the_records_fault(
