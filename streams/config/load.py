@@ -22,7 +22,7 @@ from streams.config.counted_stock import counted_dispatches
 from streams.config.environment import override
 from streams.config.problems import ConfigError, ConfigProblem, in_order, nearest, path_text, problem_of, unknown_key
 from streams.config.relations import counted_returns, relations, table_at
-from streams.config.sections import KafkaSettings, MetricsSettings, SchemaRegistrySettings, Sections
+from streams.config.sections import KafkaSettings, MetricsSettings, ReplaySettings, SchemaRegistrySettings, Sections
 
 _M = TypeVar("_M", bound=BaseModel)
 #: Names that become part of K (architecture section 15.11), of Kafka's keys and of the names of environment variables.
@@ -50,6 +50,7 @@ class Config:
     metrics: MetricsSettings
     webhooks: WebhookSettings
     notices: NoticesSettings
+    replay: ReplaySettings
     companies: Mapping[str, CompanySettings]
     connectors: Mapping[str, ConnectorSettings]
     maps: Mapping[str, CompanyMap]
@@ -125,6 +126,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     metrics = _validate(MetricsSettings, merged.get("metrics", {}), ("metrics",), context, problems)
     webhooks = _validate(WebhookSettings, merged.get("webhooks", {}), ("webhooks",), context, problems)
     notices = _validate(NoticesSettings, merged.get("notices", {}), ("notices",), context, problems)
+    replay = _validate(ReplaySettings, merged.get("replay", {}), ("replay",), context, problems)
     companies: dict[str, CompanySettings] = {}
     for name, table in _named_tables(merged, "companies", problems):
         company = _validate(CompanySettings, table, ("companies", name), context, problems)
@@ -138,7 +140,15 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     problems.extend(relations(merged, folder, local=local))
     problems.extend(counted_returns(companies, connectors))
     problems.extend(counted_dispatches(companies, connectors))
-    if problems or kafka is None or registry is None or metrics is None or webhooks is None or notices is None:
+    if (
+        problems
+        or kafka is None
+        or registry is None
+        or metrics is None
+        or webhooks is None
+        or notices is None
+        or replay is None
+    ):
         raise ConfigError(in_order(problems, sources))
     companies = {
         name: company if company.partition is not None else company.model_copy(update={"partition": 0})
@@ -150,6 +160,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         "metrics": metrics.model_dump(mode="json"),
         "webhooks": webhooks.model_dump(mode="json"),
         "notices": notices.model_dump(mode="json"),
+        "replay": replay.model_dump(mode="json"),
         "companies": {name: company.model_dump(mode="json") for name, company in companies.items()},
         "connectors": {name: connector.model_dump(mode="json") for name, connector in connectors.items()},
     }
@@ -161,6 +172,7 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
         metrics=metrics,
         webhooks=webhooks,
         notices=notices,
+        replay=replay,
         companies=companies,
         connectors=connectors,
         maps={name: CompanyMap(name, company, connectors) for name, company in companies.items()},

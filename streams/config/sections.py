@@ -1,6 +1,8 @@
 """The sections of `streams.toml` that belong to no company and no connector."""
 
+import re
 import ssl
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,8 +14,10 @@ from connectors.base.settings import ConnectorSettings, Secret, Settings, folder
 from connectors.notices.settings import NoticesSettings
 from connectors.sap_b1.settings import CompanySettings
 from connectors.webhooks.settings import WebhookSettings
+from schemas.letters import REASONS
 
 DEFAULT_METRICS_PORT = 9464
+_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 
 class KafkaSettings(Settings):
@@ -97,6 +101,46 @@ class MetricsSettings(Settings):
     port: int = Field(default=DEFAULT_METRICS_PORT, ge=0, le=65_535, description="0: any free port")
 
 
+class ScheduledReplaySettings(Settings):
+    """One `[[replay.schedule]]`: dead letters of a reason that are replayed by themselves."""
+
+    reason: str = Field(description="A reason of dead letters, as erp_refused")
+    rate: float = Field(default=1.0, gt=0, description="Dead letters a second, at most")
+    hours: str = Field(description='When, in the company\'s time zone: "20:00-06:00"; each is tried once in it')
+
+    @field_validator("reason")
+    @classmethod
+    def _check_reason(cls, reason: str) -> str:
+        if reason not in REASONS or REASONS[reason].ends_as != "dead":
+            dead = ", ".join(row.name for row in REASONS.values() if row.ends_as == "dead")
+            raise PydanticCustomError("reason", f"is no reason of dead letters; write one of: {dead}")
+        return reason
+
+    @field_validator("hours")
+    @classmethod
+    def _check_hours(cls, hours: str) -> str:
+        if not _HOURS.fullmatch(hours):
+            raise PydanticCustomError("hours", 'is no span of hours; write "20:00-06:00"')
+        return hours
+
+    def span_start(self, now: datetime) -> datetime | None:
+        """When the span of hours has begun in which a moment lies; None: it lies in none.
+
+        `now` is aware, in the time zone that the hours are meant in.
+        """
+        start, end = (time.fromisoformat(text) for text in self.hours.split("-"))
+        today = now.replace(hour=start.hour, minute=start.minute, second=0, microsecond=0)
+        begun = today if now.time() >= start else today - timedelta(days=1)
+        length = timedelta(hours=end.hour - start.hour, minutes=end.minute - start.minute) % timedelta(days=1)
+        return begun if now - begun < (length or timedelta(days=1)) else None
+
+
+class ReplaySettings(Settings):
+    """`[replay]`: replays without a person; none by default."""
+
+    schedule: tuple[ScheduledReplaySettings, ...] = ()
+
+
 class Sections(Settings):
     """What may stand at the top of the file; used for its keys only."""
 
@@ -105,5 +149,6 @@ class Sections(Settings):
     metrics: MetricsSettings
     webhooks: WebhookSettings
     notices: NoticesSettings
+    replay: ReplaySettings
     companies: dict[str, CompanySettings]
     connectors: dict[str, ConnectorSettings]

@@ -40,6 +40,7 @@ from streams.posting.lifecycle import Effect, State, Trigger, follow
 from streams.posting.orders import OrderPosting
 from streams.posting.outcomes import OutcomeLog
 from streams.posting.retries import DeadLetterRetries
+from streams.posting.scheduled_replays import ScheduledReplays
 from streams.posting.sequencer import CancellationBarrier, Sequencer
 from streams.posting.stock import StockPosting
 
@@ -114,6 +115,7 @@ class Poster:
         )
         writer = NoticeWriter(ports.log, ports.codec, config.topic, config.company_partition)
         self._blocked = BlockedKeys(self.dead_letters, writer, ports.clock, config.notices.blocked_after_s)
+        self._scheduled = ScheduledReplays(company, config, ports, self.dead_letters)
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._breaker.on_failure = self._fail
@@ -155,6 +157,7 @@ class Poster:
         self._spawn(self._retries.retry_waiting())
         self._spawn(self._retries.adopt_late_writes())
         self._spawn(self._outcomes.run())
+        self._spawn(self._scheduled.run())
         self._spawn(Forgetting(self.company, self._dead_letters, self._clock, counts, count).run())
         self._spawn(self._blocked.run())
 
