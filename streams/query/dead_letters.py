@@ -1,7 +1,7 @@
 """Dead letters as they stand, and what may be shown of one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import date
 from decimal import Decimal
@@ -66,18 +66,27 @@ def as_json(letter: DeadLetterState) -> dict[str, Any]:
     return {name: _plain(getattr(letter, name)) for name in _JSON_FIELDS}
 
 
-def view_of(record: Record, letter: DeadLetterState, codec: Codec) -> Any:
-    """A payload with everything about people masked; what cannot be read is told by its length only."""
+def view_of(record: Record, codec: Codec, *, personal: bool = False) -> Any:
+    """A payload as JSON has it, with everything about people masked unless it is asked for.
+
+    Of what cannot be read only the length is told.
+    """
     value = record.value or b""
+    show: Callable[[Any], Any] = _plain if personal else lambda payload: masked(_plain(payload))
     try:
-        return masked(_plain(codec.decode(value, (*EVENT_TYPES.values(), StockBatch))))
+        return show(codec.decode(value, (*EVENT_TYPES.values(), StockBatch)))
     except CodecError:
         pass
     try:
         line = json.loads(value, parse_float=Decimal)
     except ValueError:
         line = None
-    return masked(_plain(line)) if isinstance(line, dict) else f"{len(value)} bytes that are no event"
+    return show(line) if isinstance(line, dict) else f"{len(value)} bytes that are no event"
+
+
+def is_personal(name: str) -> bool:
+    """Whether a field of an event may say something about a person: all may that are not known to be harmless."""
+    return name not in _NOT_PERSONAL
 
 
 def masked(value: Any, key: str | None = None) -> Any:
@@ -89,7 +98,7 @@ def masked(value: Any, key: str | None = None) -> Any:
         }
     if isinstance(value, list):
         return [masked(item, key) for item in value]
-    return value if value is None or key in _NOT_PERSONAL else MASK
+    return value if value is None or (key is not None and not is_personal(key)) else MASK
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 
+from schemas.records import Attempt
 from tests.streams.cli.conftest import Streams, at_once
 from tests.streams.facts import NOW, PERSON, World, order
 
@@ -152,3 +153,24 @@ def test_group_for_people_and_of_a_selection(streams: Streams) -> None:
     (row,) = streams("dlq", "group", "--json", "--reason", "unknown_item").data
     assert row["subjects"] == ["TSHIRT"]
     assert "nothing is dead" in streams("dlq", "group", "--order", "x").out
+
+
+def test_show_tells_who_acts_how_what_it_blocks_and_every_attempt(streams: Streams, world: World) -> None:
+    tries = (Attempt(at=NOW, reason="erp_refused", error="HTTP 400, code -10: no"),)
+    at_once(world.letter("refund_issued", id="ttt1", tries=tries, waited_s=90))
+    shown = streams("dlq", "show", "ttt1", "--json").data
+    assert shown["tries"] == [{"at": NOW.isoformat(), "reason": "erp_refused", "error": "HTTP 400, code -10: no"}]
+    assert (shown["waited_s"], shown["runbook"].startswith("B1 says no in its own words")) == (90, True)
+    assert [one["id"] for one in streams("dlq", "show", "aaa1", "--json").data["blocks"]] == ["bbb1"]
+    out = streams("dlq", "show", "ttt1").out
+    assert "operations acts: B1 says no in its own words" in out
+    assert "HTTP 400, code -10: no" in out
+
+
+def test_show_personal_shows_people_and_is_in_the_audit(streams: Streams) -> None:
+    assert streams("audit", "--json").data == []
+    shown = streams("dlq", "show", "aaa1", "--personal", "--by", "ada", "--json").data
+    assert shown["payload"]["customer"]["name"] == PERSON
+    begun, ended = streams("audit", "--json").data
+    assert (begun["action"], begun["by"], begun["what"]) == ("dlq show --personal", "ada", "aaa1")
+    assert PERSON not in json.dumps([begun, ended])
