@@ -12,8 +12,10 @@ from streams.chain.loss import Disagreement
 from streams.config.load import Config
 from streams.kafka.log import Log
 
-#: What is read from a committed offset.
-READ_TOPICS = (*ORDER_FACTS, loss.INPUT, loss.CHAIN, "erp-orders", "erp-stock")
+#: A chain without an input: only another log in its place needs a person.
+DOCUMENTS = "erp-documents"
+#: What is read from a committed offset, and the chain of a company's stock documents.
+READ_TOPICS = (*ORDER_FACTS, loss.INPUT, loss.CHAIN, "erp-orders", "erp-stock", DOCUMENTS)
 
 Found = Disagreement | LogMismatch
 
@@ -71,4 +73,6 @@ async def _mismatch(
 ) -> LogMismatch | None:
     place = config.topic(topic), partition
     found = (await KnownLogs(log, codec, config, clock).examine([place], remember=False))[place]
-    return found if isinstance(found, LogMismatch) else None
+    if not isinstance(found, LogMismatch) or (topic == DOCUMENTS and not found.is_another):
+        return None
+    return found

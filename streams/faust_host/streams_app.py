@@ -11,6 +11,7 @@ from faust.types import TP
 from connectors.base.errors import LogUnavailableError
 from schemas.components import ComponentKind
 from schemas.topics import FACTS, ORDER_FACTS
+from streams.chain.acceptance import DOCUMENTS
 from streams.chain.known_logs import LogMismatchError
 from streams.chain.loss import ACCEPTED
 from streams.chain.rule import ChainRootError
@@ -81,17 +82,19 @@ class StreamsApp(FaustApp):
         for name in INPUTS:
             metrics.partitions_assigned(name).set(sum(tp.topic == name for tp in names))
         metrics.rebalances.inc()
-        stale = await self._logs.examine(tps)
+        companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
+        documents = {TP(self._config.topic(DOCUMENTS), number) for number in companies}
+        stale = await self._logs.examine({*tps, *documents})
         await self._fuse.begin([tp for name, tp in names.items() if name.topic in FACTS], self._end_of)
         stale_facts = [tp for name, tp in names.items() if tp in stale and name.topic in ORDER_FACTS]
         held = {tp.partition for name, tp in names.items() if tp in stale and name.topic in QUEUES}
+        held |= {tp.partition for tp in documents & stale}
         for tp in (*stale_facts, *(names[TP(name, number)] for name in QUEUES for number in held)):
             self.pause(tp)
         stock = {tp.partition for tp in names if tp.topic == STOCK}
         for number in stock:
             for name in (STOCK, SEALED):
                 self.pause(names[TP(name, number)])
-        companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
         try:
             await asyncio.gather(*(self._open_poster(names, number) for number in companies - held))
         except asyncio.CancelledError:  # taken back meanwhile, and then `before_release` is not called
@@ -117,7 +120,7 @@ class StreamsApp(FaustApp):
     async def _open_held_company(self, names: Mapping[TP, TP], partition: int) -> None:
         """Open a company's poster when both of its queues may be read; the other companies go on meanwhile."""
         queues = [names[TP(name, partition)] for name in QUEUES]
-        await self._logs.settle(queues)
+        await self._logs.settle([*queues, TP(self._config.topic(DOCUMENTS), partition)])
         if await self._open_poster(names, partition):
             for tp in queues:
                 self.resume(tp)
@@ -240,12 +243,12 @@ class StreamsApp(FaustApp):
 
     async def before_release(self, tps: set[TP]) -> None:
         names = {TP(self._config.name_of(tp.topic), tp.partition) for tp in tps}
-        self._logs.forget(tps)
         self._held.clear()
         beside = list(self._beside)
         for task in beside:
             task.cancel()
         stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
+        self._logs.forget({*tps, *(TP(self._config.topic(DOCUMENTS), number) for number in companies)})
         for number in companies:
             self._ports.metrics.vitals.ready(f"{ERP_ORDERS}/{number}")
         # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others

@@ -19,8 +19,8 @@ logger = structlog.get_logger(__name__)
 #: How often it is looked whether a person has decided about a partition that is not read, whether reading has begun,
 #: and whether a topic has been made anew under us.
 DECISION_POLL_S, READING_POLL_S, WATCH_INTERVAL_S = 30.0, 0.25, 30.0
-#: Its input is sealed in a chain, which says itself where reading goes on; here only which log it is counts.
-_CHAINED = "stock-adjusted"
+#: A chain says itself where its reading goes on: here only which log it is counts.
+_CHAINED = ("stock-adjusted", "erp-documents")
 
 
 class PartitionReader(Protocol):
@@ -50,7 +50,7 @@ class InputLogs:
         return {tp for tp in tps if not self._goes_on(tp, found[tp.topic, tp.partition])}
 
     def _goes_on(self, tp: TP, found: Start | LogMismatch) -> bool:
-        if self._config.name_of(tp.topic) == _CHAINED:
+        if self._config.name_of(tp.topic) in _CHAINED:
             return not (isinstance(found, LogMismatch) and found.is_another)
         at = self._reader.watermark(tp)
         return isinstance(found, Start) and at is not None and _place(at) == _place(found)

@@ -221,3 +221,25 @@ def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_reading() -> None:
             await watching
 
     run(play())
+
+
+def test_facts_that_are_accepted_as_lost_end_as_no_ops_once() -> None:
+    accepted = KnownLog(topic="order-placed", partition=0, log_id="one", number=1, start=8, lost=3, at=NOW)
+    found = judge(accepted, "one", commit(5), 8, 10, "order_placed")
+    assert found == Start(8, {POSTED: 3, ("order_placed", "no_op"): 3, NUMBER: 1})
+    again = judge(accepted, "one", Committed(8, encode_counts(found.counts or {})), 8, 10, "order_placed")
+    assert again == found
+
+
+async def test_a_chain_of_stock_documents_that_was_made_anew_holds_its_company_and_one_that_expires_does_not() -> None:
+    log, metrics, tp = MemoryLog.of(CONFIG), Metrics(CONFIG), TP("erp-documents", 0)
+    for n in range(5):
+        await log.send("erp-documents", 0, b"k", str(n).encode())
+    inputs = input_logs_of(log, metrics, ReadingOfOne(0))
+    assert await inputs.examine([tp]) == set()
+    await log.delete_records("erp-documents", 0, 4)
+    assert await inputs.examine([tp]) == set()
+    log.make_anew("erp-documents")
+    assert await inputs.examine([tp]) == {tp}
+    found = (await logs(log).examine([("erp-documents", 0)]))["erp-documents", 0]
+    assert "could be written twice" in str(found)

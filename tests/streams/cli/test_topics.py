@@ -91,7 +91,9 @@ def test_a_reason_must_be_given(streams: Streams, world: Any) -> None:
     assert streams("topics", "accept", "stock-adjusted/1", "--yes", "--why", " ").code == 2
 
 
-@pytest.mark.parametrize("topic", ["order-placed", "erp-orders", "erp-stock", "stock-sealed", "stock-adjusted"])
+@pytest.mark.parametrize(
+    "topic", ["order-placed", "erp-orders", "erp-stock", "erp-documents", "stock-sealed", "stock-adjusted"]
+)
 def test_a_topic_that_was_made_anew_is_read_on_once_that_is_accepted_and_the_audit_says_so(
     streams: Streams, world: World, topic: str
 ) -> None:
