@@ -118,25 +118,27 @@ def of_component(
     *,
     company: str,
     connector: str | None = None,
+    part: str | None = None,
     owner: str,
     why: str,
     since: datetime,
     at: datetime,
     next_step: str | None = None,
 ) -> Notice:
-    """A company, or a connector, stands still or goes on.
+    """A company, a connector or something smaller stands still or goes on.
 
     Args:
         kind: `held` and `freed` for what somebody must act on, `breaker_...` for a system that is away.
         company: Whose.
         connector: None: the company itself.
+        part: What it is, where it is neither: `partition order-placed/3`.
         owner: Who acts.
         why: In our words, with the other side's: no personal data, no secrets.
         since: When this state began: with kind and name it makes the id, so it must not change while the state stands.
         at: The moment of the notice.
         next_step: What the owner does.
     """
-    name = f"connector {connector}" if connector is not None else f"company {company}"
+    name = part or (f"connector {connector}" if connector is not None else f"company {company}")
     verb = {
         "held": "is held",
         "freed": "goes on",
@@ -146,7 +148,7 @@ def of_component(
     family = "breaker" if kind.startswith("breaker") else "held"
     return _notice(
         kind,
-        f"{family}/{company}" if connector is None else f"{family}/{company}/{connector}",
+        "/".join(each for each in (family, company, connector, part) if each),
         (since.isoformat(),),
         company=company,
         connector=connector,

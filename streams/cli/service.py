@@ -11,10 +11,15 @@ import structlog
 import typer
 
 from connectors.base.errors import ConnectorError, LogError
+from connectors.base.notices import NoticeWriter
+from schemas.codec import Codec
 from streams.cli import shell, signals
 from streams.config.load import Config
 from streams.kafka import topics
+from streams.kafka.log import Log
+from streams.notices.components import ComponentNews
 from streams.telemetry import logs
+from streams.telemetry.component_states import TOPIC, ComponentStateWriter
 from streams.telemetry.health import Health
 from streams.telemetry.metrics import Metrics
 
@@ -86,8 +91,25 @@ async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
                 for name, run in parts.items()
             }
             log.info("started", part=list(parts), config_version=config.version, url=health.url)
-            await _drain(tasks, stop)
+            saying = asyncio.create_task(_component_states(config, kafka, codec, metrics).run())
+            try:
+                await _drain(tasks, stop)
+            finally:
+                saying.cancel()
+                await asyncio.gather(saying, return_exceptions=True)
             log.info("stopped")
+
+
+def _component_states(config: Config, kafka: Log, codec: Codec, metrics: Metrics) -> ComponentStateWriter:
+    """Publishes which companies and connectors of this process work, and tells who must know."""
+    writer = NoticeWriter(kafka, codec, config.topic, lambda name: _partition_or_first(config, name))
+    news = ComponentNews(writer, {name: connector.company for name, connector in config.connectors.items()})
+    return ComponentStateWriter(metrics.components, kafka, codec, config.topic(TOPIC), news)
+
+
+def _partition_or_first(config: Config, company: str) -> int:
+    """The company's partition; the first one where it is not in the configuration any more."""
+    return config.company_partition(company) if company in config.companies else 0
 
 
 async def _drain(tasks: Mapping[str, asyncio.Task[None]], stop: asyncio.Event) -> None:

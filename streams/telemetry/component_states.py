@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 
 import structlog
 from prometheus_client import Gauge
@@ -40,6 +41,13 @@ DETAIL_BYTES = 400
 
 Key = tuple[str, str]
 Listener = Callable[[ComponentState | None, ComponentState], None]
+#: From the state before (None: nobody knows one) and now to what else is sent with it.
+News = Callable[[ComponentState | None, ComponentState], Sequence[Outgoing]]
+
+
+def no_news(_before: ComponentState | None, _now: ComponentState) -> Sequence[Outgoing]:
+    """Nobody is told."""
+    return ()
 
 
 @dataclass(slots=True)
@@ -167,10 +175,10 @@ class ComponentStateWriter:
     Lifecycle: `run` as a task, cancelled at the stop.
     """
 
-    def __init__(self, states: ComponentStates, log: Log, codec: Codec, topic: str) -> None:
-        """`topic` is the broker's name of `TOPIC`."""
-        self._states, self._log, self._codec, self._topic = states, log, codec, topic
-        self._published: set[Key] = set()
+    def __init__(self, states: ComponentStates, log: Log, codec: Codec, topic: str, news: News = no_news) -> None:
+        """`topic` is the broker's name of `TOPIC`, `news` makes the records that go out with a change."""
+        self._states, self._log, self._codec, self._topic, self._news = states, log, codec, topic, news
+        self._published: dict[Key, ComponentState] | None = None
 
     async def run(self) -> None:
         """Write on every change, and everything every `REPEAT_S`; what Kafka does not take now is written later."""
@@ -189,17 +197,20 @@ class ComponentStateWriter:
             LogError: Kafka did not take it, or not all of it.
         """
         self._states.changed.clear()
+        before = self._published
         keys = {(state.kind, state.name) for state in self._states.not_working()}
-        if keys - self._published:
-            self._states.remember(await read(self._log, self._topic, self._codec))
+        if before is None or keys - before.keys():
+            published = await read(self._log, self._topic, self._codec)
+            self._states.remember(published)
+            before = {(state.kind, state.name): state for state in published} | (before or {})
         states = self._states.all()
-        await self._log.send_many(
-            [
-                Outgoing(topic=self._topic, partition=0, key=key_of(state), value=self._codec.encode(state))
-                for state in states
-            ]
-        )
-        self._published = {(state.kind, state.name) for state in states}
+        records = [
+            Outgoing(topic=self._topic, partition=0, key=key_of(state), value=self._codec.encode(state))
+            for state in states
+        ]
+        news = [self._news(before.get((state.kind, state.name)), state) for state in states]
+        await self._log.send_many([*records, *chain.from_iterable(news)])
+        self._published = {(state.kind, state.name): state for state in states}
 
 
 async def read(log: Log, topic: str, codec: Codec) -> list[ComponentState]:
