@@ -136,7 +136,7 @@ def test_the_commands_of_the_readme_work_in_their_order(folder: Path, environ: d
                 put(folder, "orders.jsonl", [json.dumps(ORDER), "no JSON"])
                 wait_for("the end of both lines", lambda: ended(json.loads(run("streams status --json"))), log, 120)
                 (letter,) = json.loads(run("streams dlq list --json"))
-                given["dlq show ID"] = f"dlq show {letter['id']}"
+                given |= {f"dlq {verb} ID": f"dlq {verb} {letter['id']}" for verb in ("show", "discard")}
                 assert letter["reason"] == "unreadable"
             process.terminate()
             assert process.wait(40) == 0, log.read_text(encoding="utf-8")[-3000:]
