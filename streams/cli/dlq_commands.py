@@ -139,6 +139,7 @@ async def _command(
         ) as running:
             person = Person(command=running.command, by=by, why=why)
             tally = await ask(log, config, letters, action, person, Pace(patience_s=timeout_s))
+            await look_why(log, config, tally)
             running.result = json.dumps(_counts(name, tally))
         return tally
 
@@ -184,6 +185,18 @@ def may(what: str, letters: Sequence[DeadLetterState]) -> bool:
     return typer.confirm(f"{what}?")
 
 
+async def look_why(log: Log, config: Config, tally: RunTally) -> None:
+    """Find out what is known of the companies whose poster has not answered."""
+    if not tally.unanswered:
+        return
+    from connectors.base.clock import SystemClock
+    from streams.query import components
+
+    for held in await components.held(log, config, shell.codec_of(config), SystemClock().now()):
+        if held.kind == "company" and held.name in tally.unanswered:
+            tally.unanswered[held.name] = str(held)
+
+
 def explain(tally: RunTally, timeout_s: float) -> None:
     """Why not all of them are done."""
     rows = [(id_, tally.results[id_], why) for id_, why in list(tally.why.items())[:_SHOWN]]
@@ -191,9 +204,9 @@ def explain(tally: RunTally, timeout_s: float) -> None:
         shell.print_table(["id", "", "why"], rows)
     if tally.stopped:
         shell.print_line(f"stopped: {tally.stopped}")
-    for company in sorted(tally.unanswered):
+    for company, why in sorted(tally.unanswered.items()):
+        known = why or "no worker runs it, its B1 is away, or the company is held (streams status says which)"
         shell.print_line(
-            f"the poster of {company} has not answered for {timeout_s:g} s: no worker runs it, its B1 is away, or the "
-            "company is held (streams status says which). What was asked lies in its queue and is carried out when it "
-            "is back"
+            f"the poster of {company} has not answered for {timeout_s:g} s: {known}. What was asked lies in its queue "
+            "and is carried out when it is back"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli import shell
-from streams.cli.dlq_commands import PatienceOption, explain, may, tail_of
+from streams.cli.dlq_commands import PatienceOption, explain, look_why, may, tail_of
 from streams.cli.dlq_selection import Ids, choose, with_selection
 
 if TYPE_CHECKING:
@@ -228,6 +228,7 @@ async def _replay(
             desk = CommandDesk(log, config, codec, clock, tail, Action.REPLAY, person)
             pace = Pace(rate=rate, ramp=(0.01, 0.1, 1.0), stop_at=stop_at, patience_s=timeout_s)
             tally = await replay.run(desk, clock, pace, _progress(len(replay.letters)))
+            await look_why(log, config, tally)
             running.result = json.dumps({**_counts(tally), **({"stopped": tally.stopped} if tally.stopped else {})})
         return tally
 

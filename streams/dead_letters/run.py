@@ -90,13 +90,13 @@ class RunTally:
         results: By id; ids that nothing was asked of are missing.
         why: In words, where something failed or waits.
         stopped: Why the run ended before its end; None: it did not.
-        unanswered: Companies whose poster has not answered.
+        unanswered: Companies whose poster has not answered, and what is known to be wrong there.
     """
 
     results: dict[str, Result] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     stopped: str | None = None
-    unanswered: set[str] = field(default_factory=set)
+    unanswered: dict[str, str] = field(default_factory=dict)
 
     def count(self, *results: Result) -> int:
         return sum(result in results for result in self.results.values())
@@ -219,7 +219,7 @@ class LetterRun:
         for id_, asked in self._asked.items():
             self.tally.results[id_] = "waiting"
             self.tally.why[id_] = "no answer yet"
-            self.tally.unanswered.add(asked.letter.company)
+            self.tally.unanswered[asked.letter.company] = ""
         self._asked, self._lanes = {}, {}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from connectors.sap_b1.claims import ENTITY
 from schemas.events import OrderPlaced
+from schemas.records import ComponentState
 from tests import builders
 from tests.streams.cli.conftest import Streams, at_once
 from tests.streams.cli.posters import PosterBeside
@@ -110,3 +111,18 @@ def test_without_a_worker_it_says_so_and_the_worker_does_it_later(
     poster.runs = True
     at_once(poster.work_off())
     assert [letter["id"] for letter in streams("dlq", "list", "--state", "discarded", "--json").data] == [id_]
+
+
+def test_where_the_company_is_held_it_says_why_and_who_acts(
+    streams: Streams, letters: dict[str, Any], poster: PosterBeside, world: World
+) -> None:
+    poster.runs = False
+    held = ComponentState(
+        kind="company", name="acme", state="held", reason="password_refused", since=NOW, at=NOW, worker="w:1"
+    )
+    at_once(world.log.send("component-state", 0, b"company/acme", world.codec.encode(held)))
+    id_ = letters["order_placed 2"]["id"]
+    ran = streams("dlq", "discard", id_, "--why", "by hand", "--yes", "--timeout", "0.5")
+    assert ran.code == 1
+    assert "acme: B1 refuses the password since" in ran.out
+    assert "platform acts" in ran.out
