@@ -15,6 +15,7 @@ from datetime import timedelta
 from connectors.base.clock import Clock
 from connectors.base.log import Outgoing
 from schemas.codec import Codec
+from schemas.letter_bounds import short
 from schemas.records import KnownLog
 from schemas.topics import ORDER_FACTS, event_type
 from streams.config.load import Config
@@ -214,7 +215,10 @@ class KnownLogs:
         ids = await self._log.topic_ids({topic})
         place = topic, partition
         accepted = replace(
-            self._of(place, ids, number=self.number(topic, partition) + 1, start=start), by=by, why=why, lost=lost
+            self._of(place, ids, number=self.number(topic, partition) + 1, start=start),
+            by=by,
+            why=short(why),
+            lost=lost,
         )
         await self._write([accepted])
         return accepted

@@ -220,7 +220,7 @@ class DeadLetterPublisher:
 
     async def change(self, letters: Sequence[DeadLetterState]) -> None:
         """Write states, the last one of an id wins, and in the same send what is news in them."""
-        letters = [replace(one, error=short(one.error), waits_for=short(one.waits_for)) for one in letters]
+        letters = [fitting(letter) for letter in letters]
         await self._states(
             [(letter.id.encode(), letter.company, self._codec.encode(letter)) for letter in letters],
             self._notices.of_letters(letters),
@@ -242,6 +242,18 @@ class DeadLetterPublisher:
         except LogError:
             self._metrics.dlq_write_failures.inc()
             raise
+
+
+def fitting(letter: DeadLetterState) -> DeadLetterState:
+    """A state whose texts are cut to their room; its members are those of one window, which has a bound in bytes."""
+    return replace(
+        letter,
+        error=short(letter.error),
+        waits_for=short(letter.waits_for),
+        cause=short(letter.cause),
+        why=short(letter.why),
+        tries=tuple(replace(each, error=short(each.error)) for each in letter.tries),
+    )
 
 
 def _letter_of(letter: DeadLetterState, item: Refused) -> Outgoing:
