@@ -72,7 +72,13 @@ class OutcomeUnknownError(ConnectorError):
 
 
 class FatalError(ConnectorError):
-    """Stop the process: credentials, configuration, damaged state. A person has to act."""
+    """A person has to act: credentials, configuration, damaged state.
+
+    Attributes:
+        retry_in_s: When asking again does no harm, in seconds; None: nobody knows.
+    """
+
+    retry_in_s: float | None = None
 
 
 class LogError(ConnectorError):

@@ -5,16 +5,22 @@ The answer, whether a write happened, whether the session still stands.
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 import httpx
 
+from connectors.base.http import retry_after_s
 from connectors.sap_b1.change_set import B1Answer, IncompleteError, decode_body, parse_reads
-from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify
+from connectors.sap_b1.error_codes import OutcomeClass, Phase, classify, redact
 from connectors.sap_b1.service_layer import AnswerUnknownError, UnavailableError, describe
 
 
-def checked_write(response: httpx.Response) -> B1Answer:
+def checked_write(response: httpx.Response, now: datetime) -> B1Answer:
     """The answer to a whole write, where it says for certain what happened.
+
+    Args:
+        response: As it came.
+        now: Our time, for a `Retry-After` that is a date.
 
     Raises:
         AnswerUnknownError: Any 5xx, a redirect, or a 2xx that cannot be read.
@@ -30,9 +36,16 @@ def checked_write(response: httpx.Response) -> B1Answer:
         return answer
     match classify(Phase.WRITE, answer.status, *answer.error).outcome:
         case OutcomeClass.UNKNOWN:
-            raise AnswerUnknownError(f"B1 or a proxy before it failed after a write was sent: {describe(answer)}")
+            raise AnswerUnknownError(
+                f"B1 or a proxy before it failed after a write was sent: {_words_of(answer, response)}",
+                answered=True,
+                retry_after_s=retry_after_s(response.headers, now),
+            )
         case OutcomeClass.UNAVAILABLE:
-            raise UnavailableError(f"B1 takes no writes for now: {describe(answer)}", **retry_after(response))
+            raise UnavailableError(
+                f"B1 takes no writes for now: {_words_of(answer, response)}",
+                retry_after_s=retry_after_s(response.headers, now),
+            )
         case OutcomeClass.SESSION:
             raise UnavailableError("B1 refuses a session that it has just given")
         case _:
@@ -96,9 +109,15 @@ def cookie_header(cookies: Mapping[str, str]) -> str:
     return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
-def retry_after(response: httpx.Response) -> dict[str, float]:
-    text = response.headers.get("retry-after", "")
-    return {"retry_after_s": float(text)} if text.isdecimal() else {}
+def _words_of(answer: B1Answer, response: httpx.Response) -> str:
+    """What B1 said, or the page of a proxy: its text without the markup, shortened."""
+    text = "" if answer.error[0] is not None else _TAG.sub(" ", response.text[:_PAGE_LENGTH])
+    words = redact(" ".join(text.split()), 160)
+    return f"{describe(answer)}, {words}" if words else describe(answer)
+
+
+_TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_PAGE_LENGTH = 4096
 
 
 def unreachable(error: httpx.HTTPError) -> str:

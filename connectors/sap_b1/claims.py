@@ -24,6 +24,8 @@ T = TypeVar("T")
 TABLE = "STREAMS_CLAIM"
 ENTITY = f"U_{TABLE}"  # a user table without object is exposed under its name with U_ (guide)
 KS_PER_QUERY = 20
+#: Kinds whose withdrawn claim is followed by another attempt where the event is replayed.
+EVENT_KINDS = frozenset({"order_placed", "order_cancelled", "dispatch_confirmed", "invoice", "refund_issued"})
 _TRIES = 5  # of a write whose answer was lost; at 3 % lost replies all of them are in one of 40 million
 
 CLAIM_FIELDS: tuple[tuple[str, int], ...] = (("KIND", 30), ("DIGEST", 32), ("VERSION", 254), ("STATE", 20))
@@ -47,6 +49,9 @@ class Claim:
         version: `1 <topic>/<partition>/<offset>` of the fact it was made from: tells a redelivery from a source's
             repeat.
         state: `posted`; `void` (a withdrawn document, which then never exists); `discarded` (by a person).
+        attempt: 0; n where an event is tried anew after attempt n - 1 was withdrawn, which B1 must have shown: so each
+            attempt has a row of its own, of all of them at most one is `posted`, and no request of an older attempt can
+            be applied any more. The document carries K, whatever the attempt.
     """
 
     k: str
@@ -54,6 +59,17 @@ class Claim:
     digest: bytes
     version: str
     state: str = "posted"
+    attempt: int = 0
+
+    @property
+    def code(self) -> str:
+        """Its primary key in B1: K, or `K.n`."""
+        return f"{self.k}.{self.attempt}" if self.attempt else self.k
+
+    @property
+    def may_be_tried_anew(self) -> bool:
+        """Whether it is withdrawn and of an event; a withdrawn stock document's batches go into others instead."""
+        return self.state == "void" and self.kind in EVENT_KINDS
 
     def request(self) -> B1Request:
         """The part of a change set that makes this row, or fails the whole set where it exists."""
@@ -61,8 +77,8 @@ class Claim:
             "POST",
             ENTITY,
             {
-                "Code": self.k,
-                "Name": self.k,
+                "Code": self.code,
+                "Name": self.code,
                 "U_KIND": self.kind,
                 "U_DIGEST": self.digest.hex(),
                 "U_VERSION": self.version,
@@ -82,8 +98,16 @@ def parse_claim(row: Mapping[str, object]) -> Claim:
         raw = bytes.fromhex(digest)
     except ValueError:
         raw = digest.encode()  # somebody edited it: no digest of ours is equal to it
+    code = _text(row, "Code")
+    k, _, number = code.partition(".")
+    attempt = int(number) if number.isdecimal() else 0
     return Claim(
-        _text(row, "Code"), _text(row, "U_KIND"), raw, _text(row, "U_VERSION"), _text(row, "U_STATE") or "posted"
+        k if attempt else code,
+        _text(row, "U_KIND"),
+        raw,
+        _text(row, "U_VERSION"),
+        _text(row, "U_STATE") or "posted",
+        attempt,
     )
 
 
@@ -93,11 +117,26 @@ def _text(row: Mapping[str, object], name: str) -> str:
 
 
 async def look_up(service_layer: ServiceLayer, ks: Sequence[str]) -> dict[str, Claim]:
-    """The claims that exist among these keys."""
+    """The claims that exist among these keys, each of its last attempt."""
     chunks = [ks[start : start + KS_PER_QUERY] for start in range(0, len(ks), KS_PER_QUERY)]
     pages = await read_rows(service_layer, [claims_query(chunk) for chunk in chunks])
     claims = [parse_claim(row) for rows in pages for row in rows]
-    return {claim.k: claim for claim in claims if claim.k in set(ks)}
+    return await last_attempts(service_layer, {claim.k: claim for claim in claims if claim.k in set(ks)})
+
+
+async def last_attempts(service_layer: ServiceLayer, claims: Mapping[str, Claim]) -> dict[str, Claim]:
+    """Claims by K, each of its last attempt: asks only for those that are withdrawn."""
+    last, withdrawn = dict(claims), [k for k, claim in claims.items() if claim.may_be_tried_anew]
+    chunks = [withdrawn[start : start + KS_PER_QUERY] for start in range(0, len(withdrawn), KS_PER_QUERY)]
+    paths = [
+        f"{ENTITY}?$filter=" + " or ".join(f"startswith(Code,{quote_literal(k + '.')})" for k in chunk)
+        for chunk in chunks
+    ]
+    for rows in await read_rows(service_layer, paths) if paths else []:
+        for claim in map(parse_claim, rows):
+            if claim.k in last and claim.attempt > last[claim.k].attempt:
+                last[claim.k] = claim
+    return last
 
 
 async def missing(service_layer: ServiceLayer) -> list[str]:

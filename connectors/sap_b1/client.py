@@ -13,8 +13,9 @@ import httpx
 
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.errors import FatalError
+from connectors.base.http import retry_after_s
 from connectors.base.settings import Secret
-from connectors.sap_b1.answers import answer_of, checked_write, retry_after, unreachable
+from connectors.sap_b1.answers import answer_of, checked_write, unreachable
 from connectors.sap_b1.change_set import (
     CONTENT_TYPE,
     B1Answer,
@@ -102,7 +103,7 @@ class HttpServiceLayer:
         content = encode_change_set(requests, self._path)
         response = await self._write(Exchange("change_set", "$batch", content, CONTENT_TYPE, 120))
         if response.status_code not in (200, 202):
-            refusal = checked_write(response)
+            refusal = checked_write(response, self._clock.now())
             if refusal.ok:
                 raise AnswerUnknownError(f"B1 answered a change set with HTTP {refusal.status}")
             return [refusal]
@@ -137,7 +138,8 @@ class HttpServiceLayer:
             raise UnavailableError(f"B1 did not answer a read ({type(error).__name__})") from None
         if response.status_code not in (200, 202):
             raise UnavailableError(
-                f"B1 refused a batch of reads: {describe(answer_of(response))}", **retry_after(response)
+                f"B1 refused a batch of reads: {describe(answer_of(response))}",
+                retry_after_s=retry_after_s(response.headers, self._clock.now()),
             )
         try:
             answers = parse_reads(response.headers.get("content-type", ""), response.content)
@@ -152,7 +154,7 @@ class HttpServiceLayer:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> B1Answer:
         response = await self._write(Exchange("post", path, encode_json(body).encode()))
-        return checked_write(response)
+        return checked_write(response, self._clock.now())
 
     async def ping(self) -> bool:
         # Apache answers it without B1 and without a session; where a gateway does not pass it on, any answer of ours

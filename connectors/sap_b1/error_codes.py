@@ -137,7 +137,14 @@ _LOCK = _re(
 )
 
 ROWS: tuple[ErrorCodeRow, ...] = (
-    # Login: REJECTED is a wrong user, password or company, tried three times and never more (an account lock-out)
+    # Login: REJECTED is a wrong user, password or company, tried once in half an hour (an account lock-out)
+    ErrorCodeRow(
+        "code (n=4), vendor: the landscape directory restarts; the same password is right afterwards",
+        _O.UNAVAILABLE,
+        phases=_LOGIN,
+        text=_re(r"DB credentials|bound database instance|switch company error"),
+    ),
+    ErrorCodeRow("code: B1 cannot switch to the company", _O.UNAVAILABLE, phases=_LOGIN, codes=_codes(-8037)),
     ErrorCodeRow("live; older texts: code (n=4)", _O.REJECTED, phases=_LOGIN, codes=_codes(-304, -306, 100000027)),
     ErrorCodeRow("live: 8 logins at once, 2 failed", _O.UNAVAILABLE, phases=_LOGIN, codes=_codes(299)),
     ErrorCodeRow(

@@ -6,10 +6,12 @@ from datetime import date
 from decimal import Decimal
 
 from connectors.base.clock import Clock
+from connectors.base.errors import Refusal
 from connectors.sap_b1.change_set import decimal_of
 from connectors.sap_b1.master import Card, Codes, Item, MasterData, TaxCode, Warehouse
 from connectors.sap_b1.service_layer import (
     AnswerUnknownError,
+    QueryRefusedError,
     ServiceLayer,
     UnavailableError,
     quote_literal,
@@ -25,7 +27,8 @@ _MAX_REMEMBERED = 50_000  # entries, about 30 MB; the oldest answers go first
 
 
 _Key = tuple[str, str]  # (kind, code)
-_Found = Item | Warehouse | TaxCode | Card | tuple[Card, ...] | int | None
+_Chunk = tuple[str, list[str]]  # kind, codes of one query
+_Found = Item | Warehouse | TaxCode | Card | tuple[Card, ...] | int | QueryRefusedError | None
 
 
 class MasterDataCache:
@@ -50,10 +53,16 @@ class MasterDataCache:
         # What is gathered for the next ask: keys, e-mail addresses as they were typed, and the task that will ask
         self._next: tuple[list[_Key], set[str], asyncio.Task[dict[_Key, _Found]]] | None = None
 
-    async def get(self, codes: Codes) -> MasterData:
+    async def get(self, codes: Codes, *, alone: bool = False) -> MasterData:
         """Everything that B1 has for these codes.
 
+        Args:
+            codes: What is needed.
+            alone: Ask for these only, not together with what others ask for meanwhile.
+
         Raises:
+            Refusal: B1 refuses to be asked for one of them; the query for the others is taken.
+            QueryRefusedError: It refuses every query of the kind, for want of rights.
             NotSentError, UnavailableError, FatalError: As `ServiceLayer.read`.
         """
         now = self._clock.monotonic()
@@ -65,22 +74,27 @@ class MasterDataCache:
             known = self._known.get(key)
             if known is not None and known[0] > now:
                 answers[key] = known[1]
-            elif key in self._asked:
+            elif key in self._asked and not alone:
                 waiting[key] = self._asked[key]
             else:
                 missing.append(key)
         if missing:
             spelled = {email for email in codes.emails if ("email", _fold(email)) in missing}
-            if self._next is None:
+            if self._next is None or alone:
                 keys, emails = list[_Key](), set[str]()
                 task = asyncio.create_task(self._ask(keys, emails))
                 task.add_done_callback(_retrieve)
-                self._next = keys, emails, task
-            keys, emails, task = self._next
+                gathered = keys, emails, task
+                self._next = self._next if alone else gathered
+            else:
+                gathered = self._next
+            keys, emails, task = gathered
             keys += missing
             emails |= spelled
             for key in missing:
-                self._asked[key] = waiting[key] = task
+                waiting[key] = task
+                if not alone:
+                    self._asked[key] = task
         for key, asked in waiting.items():
             answers[key] = (await asyncio.shield(asked))[key]
         return _snapshot(answers)
@@ -97,13 +111,15 @@ class MasterDataCache:
             try:
                 await asyncio.sleep(0)  # whoever asks in the same turn of the loop, asks together
             finally:
-                self._next = None
+                if self._next is not None and self._next[0] is keys:
+                    self._next = None
             found = await self._fetch(keys, spelled)
             now = self._clock.monotonic()
             for key in keys:
                 if self._asked.get(key) is me:  # not forgotten meanwhile
                     answer = found[key]
-                    ttl_s = self._ttl_s if answer not in (None, ()) else min(_NEGATIVE_TTL_S, self._ttl_s)
+                    negative = answer in (None, ()) or isinstance(answer, QueryRefusedError)
+                    ttl_s = min(_NEGATIVE_TTL_S, self._ttl_s) if negative else self._ttl_s
                     self._known.pop(key, None)
                     self._known[key] = (now + ttl_s, answer)
             while len(self._known) > _MAX_REMEMBERED:
@@ -115,20 +131,20 @@ class MasterDataCache:
                     del self._asked[key]
 
     async def _fetch(self, keys: list[_Key], spelled: set[str]) -> dict[_Key, _Found]:
-        paths: list[tuple[str, str]] = []
+        chunks: list[_Chunk] = []
         for kind in _KINDS:
             wanted = {code for of, code in keys if of == kind}
             if kind == "email":  # HANA compares case: ask for the address as it was typed, too
                 wanted |= {email.strip() for email in spelled}
             codes = sorted(code for code in wanted if len(code) <= _LONGEST)
-            paths += [
-                (kind, self._path(kind, codes[start : start + _CODES_PER_QUERY]))
-                for start in range(0, len(codes), _CODES_PER_QUERY)
+            chunks += [
+                (kind, codes[start : start + _CODES_PER_QUERY]) for start in range(0, len(codes), _CODES_PER_QUERY)
             ]
         found: dict[_Key, _Found] = dict.fromkeys(keys)
         by_email: dict[str, dict[str, Card]] = {code: {} for kind, code in keys if kind == "email"}
         wanted_keys = _folded(keys)
-        for (kind, _), rows in zip(paths, await read_rows(self._service_layer, [p for _, p in paths]), strict=True):
+        rows_of, refused = await self._rows(chunks)
+        for kind, rows in rows_of:
             for row in rows:
                 if kind == "email":
                     card = _card(row)
@@ -144,7 +160,32 @@ class MasterDataCache:
             found[_COMPANY] = await self._quantity_decimals()
         for email, cards in by_email.items():
             found["email", email] = tuple(cards[code] for code in sorted(cards))
+        for (kind, code), error in refused.items():
+            key = kind, _fold(code) if kind == "email" else code
+            if key in found:
+                found[key] = error
         return found
+
+    async def _rows(
+        self, chunks: list[_Chunk]
+    ) -> tuple[list[tuple[str, list[Mapping[str, object]]]], dict[_Key, QueryRefusedError]]:
+        """The rows of each chunk, and the codes that B1 refuses to be asked for.
+
+        A chunk that is refused is halved until the codes are alone that are to blame, so that nobody else's answer is
+        missing; one that is refused for want of rights would be refused whatever is asked.
+        """
+        try:
+            pages = await read_rows(self._service_layer, [self._path(*chunk) for chunk in chunks])
+        except QueryRefusedError as error:
+            kind, codes = chunks[error.index]
+            others = chunks[: error.index] + chunks[error.index + 1 :]
+            rows, refused = await self._rows(others) if others else ([], {})
+            if len(codes) == 1 or error.status == 403:
+                return rows, {**refused, **{(kind, code): error for code in codes}}
+            halves = [(kind, codes[: len(codes) // 2]), (kind, codes[len(codes) // 2 :])]
+            more_rows, more_refused = await self._rows(halves)
+            return rows + more_rows, {**refused, **more_refused}
+        return [(kind, [*rows]) for (kind, _), rows in zip(chunks, pages, strict=True)], {}
 
     async def _quantity_decimals(self) -> int | None:
         """The company's display setting, which B1 rounds to; None where this B1 does not say."""
@@ -177,6 +218,7 @@ class MasterDataCache:
 
 
 _COMPANY: _Key = ("company", "")
+_NAMES = {"item": "item", "warehouse": "warehouse", "tax": "tax code", "card": "customer"}
 _KINDS = ("item", "warehouse", "tax", "card", "email")
 _ITEM_FIELDS = (
     "ItemCode,ItemName,Valid,ValidFrom,ValidTo,Frozen,FrozenFrom,FrozenTo,InventoryItem,SalesItem,ManageBatchNumbers,"
@@ -208,6 +250,13 @@ def _folded(keys: Iterable[_Key]) -> dict[_Key, list[_Key]]:
 
 
 def _snapshot(answers: Mapping[_Key, _Found]) -> MasterData:
+    for (kind, code), answer in answers.items():
+        if isinstance(answer, QueryRefusedError):
+            if answer.status == 403:
+                raise QueryRefusedError(str(answer), answer.index, answer.status)
+            # An e-mail address is personal: it is named by its kind
+            what = f"{_NAMES[kind]} {code[:60]!r}" if kind in _NAMES else "this customer's e-mail address"
+            raise Refusal("erp_refused", f"B1 refuses to be asked for {what}: {answer}")
     items: dict[str, Item] = {}
     warehouses: dict[str, Warehouse] = {}
     taxes: dict[str, TaxCode] = {}
@@ -229,7 +278,7 @@ def _snapshot(answers: Mapping[_Key, _Found]) -> MasterData:
                     by_email[code] = answer
             case int():
                 decimals = answer
-            case None:
+            case None | QueryRefusedError():
                 pass
     return MasterData(items, warehouses, taxes, cards, by_email, decimals)
 

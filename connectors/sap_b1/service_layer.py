@@ -15,6 +15,7 @@ __all__ = [
     "B1Request",
     "NotSentError",
     "PasswordRefusedError",
+    "QueryRefusedError",
     "ServiceLayer",
     "UnavailableError",
     "describe",
@@ -32,7 +33,32 @@ class UnavailableError(RetriableError):
 
 
 class AnswerUnknownError(OutcomeUnknownError):
-    """A write was sent and its end is not known: no answer, a cut one, any 5xx. Send the identical request again."""
+    """A write was sent and its end is not known: no answer, a cut one, any 5xx. Send the identical request again.
+
+    Attributes:
+        answered: Somebody answered, B1 or a proxy: the attempt has most likely ended. Otherwise B1 may be at it still.
+        retry_after_s: How long the answer asked us to wait; None: it did not say.
+    """
+
+    def __init__(self, message: str, *, answered: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.answered = answered
+        self.retry_after_s = retry_after_s
+
+
+class QueryRefusedError(UnavailableError):
+    """B1 refused one query of those asked, while it answers others: the query is what is wrong, or our rights.
+
+    Attributes:
+        index: Which of the paths.
+        status: Its HTTP status.
+        reason: What a posting that cannot do without the answer is refused for (`schemas.letters.REASONS`).
+    """
+
+    def __init__(self, message: str, index: int, status: int) -> None:
+        super().__init__(message)
+        self.index, self.status = index, status
+        self.reason = "not_permitted" if status == 403 else "erp_refused"
 
 
 class PasswordRefusedError(FatalError):
@@ -90,7 +116,7 @@ async def read_rows(service_layer: ServiceLayer, paths: Sequence[str]) -> list[l
     """The rows of each collection, every page of it.
 
     Raises:
-        UnavailableError: B1 refused one of the queries, and in the words of `describe` how.
+        QueryRefusedError: B1 refused one of the queries, and in the words of `describe` how.
         NotSentError, FatalError: As `ServiceLayer.read`.
     """
     rows: list[list[Mapping[str, Any]]] = [[] for _ in paths]
@@ -100,7 +126,8 @@ async def read_rows(service_layer: ServiceLayer, paths: Sequence[str]) -> list[l
         answers = await service_layer.read([path for _, path in wanted])
         for (index, path), answer in zip(wanted, answers, strict=True):
             if not answer.ok or answer.body is None:
-                raise UnavailableError(f"B1 does not list {path.partition('?')[0]}: {describe(answer)}")
+                message = f"B1 does not list {path.partition('?')[0]}: {describe(answer)}"
+                raise QueryRefusedError(message, index, answer.status)
             value = answer.body.get("value")
             rows[index] += [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
             link = answer.body.get("@odata.nextLink", answer.body.get("odata.nextLink"))

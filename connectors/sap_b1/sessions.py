@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from connectors.base.clock import Clock
+from connectors.base.http import retry_after_s
 from connectors.base.settings import Secret
 from connectors.sap_b1.answers import answer_of, cookie_header, cookies_of, label_of, unreachable, why_stale
 from connectors.sap_b1.change_set import encode_json
@@ -208,6 +209,7 @@ class SessionPool:
             session.generation += 1
             return True
         code, text = answer.error
+        asked_s = retry_after_s(response.headers, self._clock.now())
         verdict = classify(Phase.LOGIN, answer.status, code, text)
         if verdict.outcome is OutcomeClass.REJECTED:
             self._refused.remember()
@@ -220,9 +222,10 @@ class SessionPool:
             raise UnavailableError(
                 f"B1 refuses another session for this user: the limit is reached ({describe(answer)}). "
                 "Left-over sessions end by B1's own timeout (30 min); lower session_limit, or close this user's other "
-                "clients"
+                "clients",
+                retry_after_s=asked_s,
             )
-        raise UnavailableError(f"B1 refuses the login for now ({describe(answer)})")
+        raise UnavailableError(f"B1 refuses the login for now ({describe(answer)})", retry_after_s=asked_s)
 
     def _login_body(self) -> bytes:
         # Of its own, so that no frame of ours that raises has the password among its locals

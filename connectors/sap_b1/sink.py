@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from connectors.base.errors import Refusal
 from connectors.sap_b1.change_set import B1Answer, B1Request, decimal_of
-from connectors.sap_b1.claims import KS_PER_QUERY, Claim, claims_query, look_up, parse_claim
+from connectors.sap_b1.claims import KS_PER_QUERY, Claim, claims_query, last_attempts, look_up, parse_claim
 from connectors.sap_b1.error_codes import OutcomeClass, Phase, Verdict, classify, says_locked
 from connectors.sap_b1.order import DocumentView, OrderView, invoice_query, parse, parse_invoices, queries
 from connectors.sap_b1.service_layer import (
@@ -71,6 +70,7 @@ class Written:
         cancelled: The document that was found has been cancelled by a person.
         orphan: UNKNOWN that no repetition will settle: a claim without its document, or two documents of one K. Page.
         retry_after_s: How long B1 asked us to wait.
+        answered: Somebody did answer; where UNKNOWN and nobody did, B1 may be at it still.
     """
 
     outcome: OutcomeClass
@@ -86,6 +86,7 @@ class Written:
     cancelled: bool = False
     orphan: bool = False
     retry_after_s: float | None = None
+    answered: bool = True
 
 
 class B1Sink:
@@ -108,12 +109,8 @@ class B1Sink:
             if all(answer.ok for answer in answers):
                 return _made(plan_requests, answers[len(claims) :])
             return await self._refused(claims, plan_requests, answers[0])
-        except NotSentError as error:
-            return Written(OutcomeClass.NOT_SENT, error=str(error), retry_after_s=error.retry_after_s)
-        except UnavailableError as error:
-            return Written(OutcomeClass.UNAVAILABLE, error=str(error), retry_after_s=error.retry_after_s)
-        except AnswerUnknownError as error:
-            return Written(OutcomeClass.UNKNOWN, error=str(error))
+        except (NotSentError, UnavailableError, AnswerUnknownError) as error:
+            return _not_known(error)
 
     async def look_up(self, ks: Sequence[str]) -> dict[str, Found]:
         """What B1 has under each K: claim, document, draft. One round trip for most, two where documents are missing.
@@ -139,6 +136,9 @@ class B1Sink:
         without = [k for k in ks if found[k].ref is None and kind_of(k) in ENTITIES]
         if without:
             found.update(await self._drafts(without, found))
+        claims = {k: entry.claim for k, entry in found.items() if entry.claim is not None}
+        for k, claim in (await last_attempts(self._service_layer, claims)).items():
+            found[k] = replace(found[k], claim=claim)
         return found
 
     async def orders(self, order_ks: Sequence[str]) -> dict[str, OrderView | None]:
@@ -161,25 +161,28 @@ class B1Sink:
         """
         return parse_invoices((await read_rows(self._service_layer, [invoice_query(order)]))[0])
 
-    async def preview(self, body: Mapping[str, Any]) -> Decimal | None:
-        """The total that B1 would give an order, in the order's currency; nothing is saved. None: it named none.
+    async def preview(self, body: Mapping[str, Any]) -> Written:
+        """What B1 would make of an order, as `document`; nothing is saved. REJECTED where `write` would be, too.
 
         Raises:
-            Refusal: B1 would refuse the order, and would so in `write`.
-            NotSentError, UnavailableError, FatalError: As `ServiceLayer`; a locked record is UnavailableError, too.
+            FatalError: As `ServiceLayer`.
         """
         try:
             answer = await self._service_layer.post("OrdersService_Preview", {"Document": body})
-        except AnswerUnknownError as error:  # it saves nothing, so there is nothing to know
-            raise UnavailableError(str(error)) from None
+        except (NotSentError, UnavailableError, AnswerUnknownError) as error:
+            return _not_known(error)
         if answer.ok:
-            return total_of(answer.body or {})
+            return Written(OutcomeClass.APPLIED, document=answer.body or {})
         verdict = classify(Phase.WRITE, answer.status, *answer.error)
-        if verdict.outcome is OutcomeClass.REJECTED:
-            reason = verdict.reason or "erp_refused"
-            request = B1Request("POST", "Orders", body)
-            raise Refusal("erp_refused" if reason == "approval_required" else reason, _words([request], answer))
-        raise UnavailableError(f"B1 could not preview an order: {describe(answer)}")
+        said = _said(verdict, verdict.reason, _words([B1Request("POST", "Orders", body)], answer))
+        match verdict.outcome:
+            case OutcomeClass.EXISTS:  # nothing is saved, so it cannot be in its own way
+                reason = None if says_locked(answer.error[1]) else "erp_refused"
+                return replace(said, outcome=OutcomeClass.LOCKED, reason=reason)
+            case OutcomeClass.REJECTED if verdict.reason in (None, "approval_required"):
+                return replace(said, reason="erp_refused")
+            case _:
+                return said
 
     async def _refused(self, claims: Sequence[Claim], plan_requests: Sequence[B1Request], answer: B1Answer) -> Written:
         verdict = classify(Phase.PART, answer.status, *answer.error)
@@ -191,7 +194,7 @@ class B1Sink:
         match verdict.outcome:
             case OutcomeClass.EXISTS:
                 # The claims alone first: a lock is answered by one small read
-                if not await look_up(self._service_layer, [claim.k for claim in claims]):
+                if not await self._standing(claims):
                     # -2035 without a row of ours: somebody holds a record, an insert of the same row is under way (T8),
                     # or it is another key that is taken, which no repetition will help
                     reason = None if says_locked(answer.error[1]) else "erp_refused"
@@ -200,7 +203,7 @@ class B1Sink:
                 return _adopted(claims, main, await self.look_up([claim.k for claim in claims]), verdict)
             case OutcomeClass.REJECTED if answer.error[0] == "-2028" and plan_requests:
                 entry = (await self.look_up([main.k]))[main.k]
-                if entry.claim is not None:
+                if entry.claim is not None and entry.claim.attempt >= main.attempt:
                     return _adopted([main], main, {main.k: entry}, verdict)
                 if entry.draft:
                     waits = f"an approval procedure of B1 made a draft of it; approve or reject the draft. {error}"
@@ -211,6 +214,11 @@ class B1Sink:
                 return Written(OutcomeClass.UNAVAILABLE, error=error, sap_code=verdict.sap_code)
             case _:
                 return _said(verdict, verdict.reason, error, item)
+
+    async def _standing(self, claims: Sequence[Claim]) -> bool:
+        """Whether one of the claims, or a later attempt at it, stands in B1; withdrawn earlier ones do not count."""
+        there = await look_up(self._service_layer, [claim.k for claim in claims])
+        return any(claim.k in there and there[claim.k].attempt >= claim.attempt for claim in claims)
 
     async def _drafts(self, ks: Sequence[str], found: Mapping[str, Found]) -> dict[str, Found]:
         drafts: dict[str, Found] = {}
@@ -238,6 +246,18 @@ def kind_of(k: str) -> str:
 def total_of(document: Mapping[str, Any]) -> Decimal | None:
     """A document's gross total in its own currency: B1 fills `DocTotalFc` for a foreign one only."""
     return decimal_of(document.get("DocTotalFc")) or decimal_of(document.get("DocTotal"))
+
+
+def _not_known(error: NotSentError | UnavailableError | AnswerUnknownError) -> Written:
+    match error:
+        case NotSentError():
+            return Written(OutcomeClass.NOT_SENT, error=str(error), retry_after_s=error.retry_after_s)
+        case UnavailableError():
+            return Written(OutcomeClass.UNAVAILABLE, error=str(error), retry_after_s=error.retry_after_s)
+        case _:
+            return Written(
+                OutcomeClass.UNKNOWN, error=str(error), retry_after_s=error.retry_after_s, answered=error.answered
+            )
 
 
 def _made(plan_requests: Sequence[B1Request], answers: Sequence[B1Answer]) -> Written:

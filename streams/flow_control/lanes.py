@@ -14,6 +14,25 @@ class _Ticket:
     ready: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+class HeldLanes:
+    """Lanes that are held, and may be given back and taken again meanwhile."""
+
+    def __init__(self, lanes: "Lanes", names: Collection[str]) -> None:
+        self._lanes, self._names = lanes, names
+        self._ticket: _Ticket | None = None
+
+    async def take(self) -> None:
+        """Wait for all of them, behind who waits already."""
+        self._ticket = self._lanes.join(self._names)
+        await self._ticket.ready
+
+    def let_go(self) -> None:
+        """Give them back; harmless where they are not held."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._lanes.leave(ticket)
+
+
 class Lanes:
     """First come, first served, per lane.
 
@@ -39,16 +58,16 @@ class Lanes:
         return lane not in self._queues
 
     @asynccontextmanager
-    async def hold(self, lanes: Collection[str]) -> AsyncIterator[None]:
+    async def hold(self, lanes: Collection[str]) -> AsyncIterator[HeldLanes]:
         """Wait for all of the lanes, keep them for the body, hand them on."""
-        ticket = self._join(lanes)
+        held = HeldLanes(self, lanes)
         try:
-            await ticket.ready
-            yield
+            await held.take()
+            yield held
         finally:
-            self._leave(ticket)
+            held.let_go()
 
-    def _join(self, lanes: Iterable[str]) -> _Ticket:
+    def join(self, lanes: Iterable[str]) -> _Ticket:
         names = tuple(sorted(set(lanes)))
         ticket = _Ticket(names, len(names))
         for name in names:
@@ -60,7 +79,7 @@ class Lanes:
             ticket.ready.set_result(None)
         return ticket
 
-    def _leave(self, ticket: _Ticket) -> None:
+    def leave(self, ticket: _Ticket) -> None:
         for name in ticket.lanes:
             queue = self._queues[name]
             was_head = queue[0] is ticket

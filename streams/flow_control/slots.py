@@ -44,7 +44,8 @@ class Slots:
     """
 
     def __init__(self, count: int, patience_s: float = 2.0) -> None:
-        self._free, self._patience_s = count, patience_s
+        self._count = self._limit = count
+        self._taken, self._patience_s = 0, patience_s
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._low: deque[tuple[float, asyncio.Future[None]]] = deque()
 
@@ -55,10 +56,25 @@ class Slots:
         async with Slot(self._give_back) as slot:
             yield slot
 
+    def slow_start(self) -> None:
+        """Give one slot at a time; with each success twice as many, up to all of them.
+
+        Low priority waits behind the rest again, however long it has waited.
+        """
+        self._limit = 1
+        now = asyncio.get_running_loop().time()
+        self._low = deque((now, turn) for _, turn in self._low)
+
+    def succeeded(self) -> None:
+        """A request in a slot has been answered."""
+        if self._limit < self._count:
+            self._limit = min(self._count, self._limit * 2)
+            self._grant()
+
     async def _acquire(self, *, low_priority: bool) -> None:
         loop = asyncio.get_running_loop()
-        if self._free and not self._waiting and not self._low:
-            self._free -= 1
+        if self._taken < self._limit and not self._waiting and not self._low:
+            self._taken += 1
             return
         turn = loop.create_future()
         if low_priority:
@@ -73,11 +89,14 @@ class Slots:
             raise
 
     def _give_back(self) -> None:
-        self._free += 1
+        self._taken -= 1
+        self._grant()
+
+    def _grant(self) -> None:
         now = asyncio.get_running_loop().time()
-        while self._free and (self._waiting or self._low):
+        while self._taken < self._limit and (self._waiting or self._low):
             aged = bool(self._low) and now - self._low[0][0] >= self._patience_s
             turn = self._waiting.popleft() if self._waiting and not aged else self._low.popleft()[1]
             if not turn.done():
-                self._free -= 1
+                self._taken += 1
                 turn.set_result(None)

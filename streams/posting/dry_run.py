@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from decimal import Decimal
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.change_set import B1Request
@@ -19,7 +18,7 @@ from connectors.sap_b1.documents import stock
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.service_layer import ServiceLayer
+from connectors.sap_b1.service_layer import ServiceLayer, UnavailableError
 from connectors.sap_b1.sink import B1Sink, Found, Written
 from schemas.events import TYPE_NAMES, FactEvent, OrderEvent, OrderPlaced, StockAdjusted
 from schemas.letters import RANKS
@@ -63,18 +62,24 @@ class _ReadingSink(B1Sink):
             return {k: self._found[k] for k in ks}
         return await super().look_up(ks)
 
-    async def preview(self, body: Mapping[str, Any]) -> Decimal | None:
-        return None if _without_preview.get() else await super().preview(body)
-
 
 class _ReadOnlyErp(Erp):
     """Answers from B1, writes nothing."""
 
-    def __init__(self) -> None:  # it has neither slots nor a breaker: a person waits
+    def __init__(self, sink: B1Sink) -> None:  # it has neither slots nor a breaker: a person waits
         self.writes = set()
+        self._sink = sink
 
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, question: Callable[[], Awaitable[T]], patience_s: float = 0.0) -> T:
         return await question()
+
+    async def preview(self, body: Mapping[str, object], *, lock_patience_s: float) -> Written:
+        if _without_preview.get():
+            return Written(OutcomeClass.APPLIED)
+        previewed = await self._sink.preview(body)
+        if previewed.outcome not in (OutcomeClass.APPLIED, OutcomeClass.REJECTED):
+            raise UnavailableError(previewed.error or "B1 did not say what it would make of an order")
+        return previewed
 
     async def write(self, claims: Sequence[Claim], requests: Sequence[B1Request], **_how: Any) -> Written:
         if claims and requests:
@@ -82,9 +87,6 @@ class _ReadOnlyErp(Erp):
         if requests:  # a customer, before the order
             _without_preview.set(True)
         return Written(OutcomeClass.APPLIED)
-
-    async def lock_pause(self, attempt: int) -> NoReturn:
-        raise _WouldWriteError
 
 
 class ReplayDryRun:
@@ -105,7 +107,7 @@ class ReplayDryRun:
         self._map, self._rules, self._clock = mapping, rules, ports.clock
         self._sink = _ReadingSink(service_layer)
         self._master = MasterDataCache(service_layer, ports.clock, tax_field=mapping.settings.tax.field)
-        erp = _ReadOnlyErp()
+        erp = _ReadOnlyErp(self._sink)
         self._orders = OrderPosting(mapping, erp, self._sink, self._master, Lanes(), ports)
         self._index = DeadLetterIndex(self._order_sources)
         self._to_be_posted: set[str] = set()

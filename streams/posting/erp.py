@@ -4,23 +4,36 @@ A write comes back only when its outcome is known (architecture section 4).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
-from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
-from connectors.base.retry import FullJitter
-from connectors.sap_b1.claims import Claim, missing
+from connectors.base.errors import FatalError, OutcomeUnknownError, Refusal, RetriableError
+from connectors.sap_b1.claims import ENTITY, EVENT_KINDS, Claim, missing
 from connectors.sap_b1.error_codes import OutcomeClass
-from connectors.sap_b1.service_layer import AnswerUnknownError, B1Request, NotSentError, ServiceLayer, UnavailableError
+from connectors.sap_b1.master import Codes, MasterData
+from connectors.sap_b1.master_data import MasterDataCache
+from connectors.sap_b1.service_layer import (
+    AnswerUnknownError,
+    B1Request,
+    NotSentError,
+    QueryRefusedError,
+    ServiceLayer,
+    UnavailableError,
+)
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
 from streams.dead_letters.publisher import flow_of
-from streams.flow_control.circuit_breaker import CircuitBreaker
+from streams.flow_control.circuit_breaker import BreakerState, CircuitBreaker, Probe
+from streams.flow_control.lanes import HeldLanes
 from streams.flow_control.slots import Slot, Slots
 from streams.ports import Ports
+from streams.posting.attempts import NOT_DONE, Attempts, Patience, attended_s
+from streams.posting.own_failures import OwnFailures, WriteInProgress, own_pause_s
 from streams.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -28,33 +41,37 @@ logger = structlog.get_logger(__name__)
 
 #: What is refused for these waits for an item of B1's.
 ITEM_REASONS = frozenset({"inactive_item", "unknown_item", "item_frozen"})
-_LOCK_BASE_S, _LOCK_CAP_S = 0.25, 10.0
-_OWN_LOCK_PATIENCE_S = 30.0  # longer than B1 goes on with a request whose client has gone
-
-
-@dataclass(slots=True, eq=False)
-class WriteInProgress:
-    """A write, and since when (monotonic seconds) its outcome is unknown, or a lock is in its way."""
-
-    flow: str
-    unknown_since: float | None = None
-    locked_since: float | None = None
+#: How long a request may fail for its own sake before it is made impossible and refused.
+OWN_PATIENCE_S = 180.0
+#: How long a query that B1 refuses for want of rights is asked again.
+_RIGHTS_PATIENCE_S = 60.0
 
 
 class Erp:
     """Writes and reads of one company.
 
-    Writes at most as many at a time as there are slots, nothing while the breaker is open.
+    Writes at most as many at a time as there are slots, nothing while the breaker is open. Afterwards the slots are
+    given out slowly: one, then with each answer twice as many.
 
     Attributes:
         writes: Those in progress, for the gauges.
+        installed: Whether claim table and fields are there; None: not looked at.
     """
 
     def __init__(self, sink: B1Sink, breaker: CircuitBreaker, slots: Slots, ports: Ports) -> None:
         self.breaker, self.slots = breaker, slots
         self.writes: set[WriteInProgress] = set()
-        self._sink, self._clock, self._metrics, self._crash_point = sink, ports.clock, ports.metrics, ports.crash_point
-        self._locks = FullJitter(ports.random, _LOCK_BASE_S, _LOCK_CAP_S)
+        self.installed: Probe | None = None
+        self._sink, self._clock, self._random, self._crash_point = sink, ports.clock, ports.random, ports.crash_point
+        self._failures = OwnFailures()
+        self._attempts = Attempts(breaker, slots, self._failures, ports)
+        breaker.observe(self._on_breaker)
+
+    def _on_breaker(self, state: BreakerState, reason: str, owner: str) -> None:
+        if state == "closed":
+            self.slots.slow_start()
+
+    # ---- writing
 
     async def write(
         self,
@@ -62,30 +79,59 @@ class Erp:
         requests: Sequence[B1Request],
         *,
         lock_patience_s: float,
+        own_patience_s: float = math.inf,
         stock: bool = False,
         slot: Slot | None = None,
-        progress: WriteInProgress | None = None,
+        lanes: HeldLanes | None = None,
     ) -> Written:
         """Send one change set until its outcome is known.
 
-        An unknown outcome is resolved by the identical request; a second one in a row opens the breaker, and nothing is
-        given up for it.
+        When one that fails for its own sake has had its tries, its claim is written as `void`, so that it can never be
+        applied, and it is refused as `erp_cannot`. Where the claim of an event is void already, its next attempt is
+        made.
 
         Args:
             claims: The rows that make it happen once.
             requests: What they claim; may be empty.
-            lock_patience_s: How long to go on meeting a lock before answering `LOCKED`.
-            stock: It waits behind orders for its slots.
-            slot: The caller's, for the first attempt, if it is still held; released after that.
-            progress: The caller's, where it writes again after a lock.
+            lock_patience_s: See `Patience`, for this and the others.
+            own_patience_s: The same.
+            stock: The same.
+            slot: The same.
+            lanes: The same.
 
         Returns:
             APPLIED, EXISTS, REJECTED or LOCKED.
         """
-        if progress is None:
-            with self.track(*claims[:1]) as tracked:
-                return await self._write(tracked, claims, requests, lock_patience_s, slot, stock=stock)
-        return await self._write(progress, claims, requests, lock_patience_s, slot, stock=stock)
+        patience = Patience(lock_patience_s, own_patience_s, stock, slot, lanes, document=bool(requests))
+        main = next((one for one in claims if one.state != "void"), None)
+        while True:
+            with self.track(*claims[:1]) as progress:
+                written = await self._attempts.until_known(
+                    progress,
+                    partial(self._sink.write, claims, requests),
+                    patience,
+                    partial(self._drafted, claims, requests),
+                )
+                if written.outcome in NOT_DONE:
+                    return await self._give_up(progress, claims, written, patience)
+            found = written.claim
+            if written.outcome is not OutcomeClass.EXISTS or main is None or main.kind not in EVENT_KINDS:
+                return written
+            if found is None or found.state != "void":
+                return written
+            claims = [replace(one, attempt=found.attempt + 1) if one.k == main.k else one for one in claims]
+
+    async def preview(self, body: Mapping[str, object], *, lock_patience_s: float) -> Written:
+        """What B1 would make of an order; nothing is saved.
+
+        Returns:
+            APPLIED, REJECTED or LOCKED.
+        """
+        with self.track() as progress:
+            written = await self._attempts.until_known(
+                progress, partial(self._sink.preview, body), Patience(lock_patience_s, OWN_PATIENCE_S)
+            )
+        return _cannot(progress, written) if written.outcome in NOT_DONE else written
 
     @contextmanager
     def track(self, claim: Claim | None = None) -> Iterator[WriteInProgress]:
@@ -96,75 +142,20 @@ class Erp:
             yield progress
         finally:
             self.writes.discard(progress)
+            self._failures.ended(progress)
 
-    async def lock_pause(self, attempt: int) -> None:
-        """Full jitter, growing with the attempts that met a lock."""
-        await asyncio.sleep(self._locks.wait_s(attempt))
-
-    async def _write(
-        self,
-        progress: WriteInProgress,
-        claims: Sequence[Claim],
-        requests: Sequence[B1Request],
-        lock_patience_s: float,
-        slot: Slot | None,
-        *,
-        stock: bool,
+    async def _give_up(
+        self, progress: WriteInProgress, claims: Sequence[Claim], failed: Written, patience: Patience
     ) -> Written:
-        metrics, unknown, locked = self._metrics, 0, 0
-        while True:
-            held = slot if slot is not None and slot.held else None
-            if held is None:
-                await self.breaker.wait_closed()
-            try:
-                async with held or self.slots.hold(low_priority=stock):
-                    await self._crash_point("c2")
-                    metrics.erp_inflight_requests.inc()
-                    try:
-                        written = await self._sink.write(claims, requests)
-                    finally:
-                        metrics.erp_inflight_requests.dec()
-            except FatalError as exc:
-                logger.critical("held until a person acts", error=str(exc))
-                self.breaker.hold(str(exc))
-                continue
-            await self._crash_point("c6")
-            if written.outcome is not OutcomeClass.APPLIED:
-                metrics.erp_errors("change_set", written.outcome.value, written.sap_code).inc()
-            if written.outcome is not OutcomeClass.UNKNOWN:
-                unknown = 0
-            match written.outcome:
-                case OutcomeClass.UNKNOWN if written.orphan:
-                    return replace(written, outcome=OutcomeClass.REJECTED, reason="key_conflict")
-                case OutcomeClass.UNKNOWN:
-                    unknown += 1
-                    progress.unknown_since = progress.unknown_since or self._clock.monotonic()
-                    if unknown > 1:
-                        self.breaker.trip(written.error or "B1 does not say what became of a write")
-                    if (drafted := await self._drafted(claims, requests)) is not None:
-                        metrics.ambiguous_resolutions(drafted.outcome.value).inc()
-                        return drafted
-                case OutcomeClass.NOT_SENT | OutcomeClass.UNAVAILABLE | OutcomeClass.MACHINERY | OutcomeClass.SESSION:
-                    self.breaker.trip(written.error or "B1 is away")
-                case OutcomeClass.LOCKED:
-                    now = self._clock.monotonic()
-                    progress.locked_since = progress.locked_since or now
-                    # While the end of an earlier attempt is not known, the lock may be its own: nobody else gets our
-                    # lanes
-                    patience_s = (
-                        lock_patience_s
-                        if progress.unknown_since is None
-                        else max(lock_patience_s, _OWN_LOCK_PATIENCE_S)
-                    )
-                    if now - progress.locked_since >= patience_s:
-                        return written
-                    await self.lock_pause(locked)
-                    locked += 1
-                case OutcomeClass.APPLIED | OutcomeClass.EXISTS | OutcomeClass.REJECTED:
-                    if progress.unknown_since is not None:
-                        metrics.ambiguous_resolutions(written.outcome.value).inc()
-                    return written
-            metrics.retries(progress.flow, written.outcome.value).inc()
+        """Make sure in B1 that it can never be applied; only then it is refused."""
+        refused = _cannot(progress, failed)
+        if not claims:
+            return refused
+        void = [replace(one, state="void") for one in claims]
+        written = await self.write(void, [], lock_patience_s=math.inf, stock=patience.stock, lanes=patience.lanes)
+        await self._crash_point("v1")
+        landed = written.outcome is OutcomeClass.EXISTS and written.claim is not None and written.claim.state != "void"
+        return written if landed or written.outcome is OutcomeClass.REJECTED else refused
 
     async def _drafted(self, claims: Sequence[Claim], requests: Sequence[B1Request]) -> Written | None:
         """What an approval procedure has made of a write whose answer was lost.
@@ -176,7 +167,10 @@ class Erp:
         claim = next((one for one in claims if one.kind in ENTITIES and one.state == "posted"), None)
         if claim is None or not requests:
             return None
-        found = (await self.ask(lambda: self._sink.look_up([claim.k])))[claim.k]
+        try:
+            found = (await self.ask(lambda: self._sink.look_up([claim.k]), OWN_PATIENCE_S))[claim.k]
+        except Refusal:
+            return None  # nobody can say; the identical request is harmless
         if found.claim is not None or found.ref is None:
             return None
         error = "an approval procedure of B1 made a draft of it; approve or reject the draft"
@@ -184,17 +178,84 @@ class Erp:
             OutcomeClass.REJECTED, reason="approval_required", error=error, ref=found.ref, found={claim.k: found}
         )
 
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Read from B1; waits while it is away."""
+    # ---- reading
+
+    async def ask(self, question: Callable[[], Awaitable[T]], patience_s: float = math.inf) -> T:
+        """Read from B1; waits while it is away.
+
+        Raises:
+            Refusal: B1 refuses this question, or fails at it, for `patience_s`, though it answers others.
+        """
+        failures, since_s = 0, math.inf
         while True:
             await self.breaker.wait_closed()
+            limit_s = patience_s
             try:
                 return await question()
-            except (NotSentError, UnavailableError, AnswerUnknownError) as exc:
-                self.breaker.trip(str(exc))
-            except FatalError as exc:
-                logger.critical("held until a person acts", error=str(exc))
-                self.breaker.hold(str(exc))
+            except QueryRefusedError as error:
+                reason, words = error.reason, str(error)
+                if await self._not_installed(error):
+                    continue
+                limit_s = min(limit_s, _RIGHTS_PATIENCE_S) if math.isfinite(limit_s) else limit_s
+            except NotSentError as error:
+                self.breaker.trip(str(error), asked_s=error.retry_after_s)
+                continue
+            except (UnavailableError, AnswerUnknownError) as error:
+                reason, words = "erp_cannot", str(error)
+                if error.retry_after_s is not None:
+                    self.breaker.trip(words, asked_s=error.retry_after_s)
+                if not self.breaker.is_closed or not await self.breaker.answers():
+                    continue
+            except FatalError as error:
+                self.breaker.hold(str(error), error.retry_in_s)
+                continue
+            failures += 1
+            since_s = min(since_s, attended_s(self.breaker, self._clock))
+            if failures > 2 and attended_s(self.breaker, self._clock) - since_s >= limit_s:
+                raise Refusal(reason, f"{words} ({failures} times, and B1 answers otherwise)")
+            await asyncio.sleep(own_pause_s(failures) * self._random.uniform(0.75, 1.25))
+
+    async def master_data(self, cache: MasterDataCache, codes: Codes) -> MasterData:
+        """What B1 has for these codes; asked together with others', and alone where that fails.
+
+        Raises:
+            Refusal: As `ask`, or B1 refuses to be asked for one of them.
+        """
+        asked = 0
+
+        async def question() -> MasterData:
+            nonlocal asked
+            asked += 1
+            return await cache.get(codes, alone=asked > 2)
+
+        return await self.ask(question, OWN_PATIENCE_S)
+
+    async def _not_installed(self, refused: QueryRefusedError) -> bool:
+        """Whether it is refused because somebody has removed the claim table or our fields: nothing goes on then."""
+        if self.installed is None or refused.status == 403:
+            return False
+        try:
+            if await self.installed():
+                return False
+        except (RetriableError, FatalError) as error:
+            self.breaker.trip(str(error), until=self.installed)
+        return True
+
+
+def _cannot(progress: WriteInProgress, failed: Written) -> Written:
+    error = f"B1 fails at it each time ({progress.failures + 1} tries) and takes others: {failed.error or 'no answer'}"
+    return replace(failed, outcome=OutcomeClass.REJECTED, reason="erp_cannot", error=error[:400])
+
+
+async def answers_reads(service_layer: ServiceLayer) -> bool:
+    """Whether B1 itself answers: a cheap read in a session. `/ping/` says nothing, the web server answers it alone.
+
+    Raises:
+        RetriableError: It does not, and why.
+        FatalError: It refuses the login.
+    """
+    await service_layer.read([f"{ENTITY}?$select=Code&$top=1"])
+    return True
 
 
 def with_words(sentence: str, written: Written) -> str:
@@ -203,16 +264,17 @@ def with_words(sentence: str, written: Written) -> str:
 
 
 async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metrics) -> bool:
-    """Whether claim table and fields are there: without them B1 would refuse everything, or take it twice."""
+    """Whether claim table and fields are there: without them B1 would refuse everything, or take it twice.
+
+    Raises:
+        RetriableError: They are not, or B1 does not say.
+        FatalError: It refuses the login.
+    """
     try:
         absent = await missing(service_layer)
-    except (RetriableError, OutcomeUnknownError) as exc:
-        logger.warning("B1 is away", company=company, error=str(exc))
-        return False
-    except FatalError as exc:
-        logger.critical("held until a person acts", company=company, error=str(exc))
-        return False
+    except OutcomeUnknownError as error:
+        raise UnavailableError(str(error)) from None
     metrics.idempotency_tier(company).set(0 if absent else 1)
     if absent:
-        logger.error("run streams doctor --install", company=company, missing=absent)
-    return not absent
+        raise UnavailableError(f"B1 lacks {', '.join(absent)}: run streams doctor --install")
+    return True

@@ -1,8 +1,9 @@
 """Posts the events of orders: one event against B1's memory of its order, to documents (D2, architecture section 6)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from connectors.base.errors import Refusal
 from connectors.sap_b1.claims import Claim
@@ -19,16 +20,20 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.order import DocumentView, OrderView, placed
-from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
+from connectors.sap_b1.sink import ENTITIES, B1Sink, Found, Written, total_of
 from schemas.events import DispatchConfirmed, OrderCancelled, OrderEvent, OrderPlaced, RefundIssued
 from schemas.records import Document, StockBatch
 from streams.chain.keys import invoice_key, order_key
 from streams.flow_control.lanes import Lanes
 from streams.ports import Ports
-from streams.posting.erp import ITEM_REASONS, Erp, with_words
+from streams.posting.erp import ITEM_REASONS, OWN_PATIENCE_S, Erp, with_words
 from streams.posting.in_flight import Ended, InFlightPosting
 from streams.posting.lifecycle import Trigger
 from streams.posting.order_memory import OrderMemory
+
+_SHARED_PATIENCE_S = 2.0
+#: Refusals that need no second try: what they say does not depend on what we remember.
+_SETTLED = frozenset({"erp_cannot", "item_locked", "not_permitted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,10 @@ class OrderPosting:
     ) -> None:
         self._map, self._erp, self._sink, self._master, self._lanes = mapping, erp, sink, master, lanes
         self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
-        self._memory = OrderMemory(lambda ks: erp.ask(lambda: sink.orders(ks)))
+        # A reading of several that fails is soon tried one by one: only one of them may be to blame
+        self._memory = OrderMemory(
+            lambda ks: erp.ask(lambda: sink.orders(ks), OWN_PATIENCE_S if len(ks) == 1 else _SHARED_PATIENCE_S)
+        )
 
     async def post(self, work: InFlightPosting) -> Ended:
         """Return when the event has ended: its documents are in B1, or it is known that there is nothing to do.
@@ -78,6 +86,8 @@ class OrderPosting:
             adopted = await self.adopt(work)
             if adopted is not None:
                 return adopted
+            if refused.reason in _SETTLED:
+                break
         raise refused if refused is not None else RuntimeError("a refusal is what ends the loop")
 
     async def adopt(self, work: InFlightPosting) -> Ended | None:
@@ -93,10 +103,12 @@ class OrderPosting:
         event, kinds = _order_event(work), {work.k: work.posting.kind}
         if isinstance(event, DispatchConfirmed) and self._map.settings.invoices.on == "dispatch":
             kinds[invoice_key(event.company, event.source, event.shipment_id)] = "invoice"
-        found = await self._erp.ask(lambda: self._sink.look_up(list(kinds)))
+        found = await self._look_up(list(kinds))
         first = found[work.k]
         for k, kind in kinds.items():
             entry = found[k]
+            if entry.claim is not None and entry.claim.may_be_tried_anew:
+                return None  # withdrawn, because B1 could not do it: as if it had never been sent
             if entry.claim is not None:
                 self._check_claim(work, entry.claim)
                 if kind in ENTITIES and entry.claim.state == "posted" and entry.ref is None:
@@ -136,7 +148,7 @@ class OrderPosting:
         plan = order_placed.build(event, work.k, work.k, self._map, await self._get(codes))
         await self._prepare(plan)
         if self._map.settings.totals.preview and plan.expected_total is not None:
-            total = await self._erp.ask(lambda: self._sink.preview(plan.body))
+            total = await self._preview(plan)
             if total is not None and total != plan.expected_total:
                 raise Refusal(
                     "total_mismatch",
@@ -172,7 +184,7 @@ class OrderPosting:
                 self._memory.put(view)
             documents += ended.documents
         else:
-            found = (await self._erp.ask(lambda: self._sink.look_up([work.k])))[work.k]
+            found = (await self._look_up([work.k]))[work.k]
             if found.claim is not None:
                 self._check_claim(work, found.claim)
             ours = found.claim is None or found.claim.version == work.origin
@@ -213,7 +225,7 @@ class OrderPosting:
         known = await self._order(event) if event.order_id is not None else _Known("", None)
         view, found = known.view, tuple[DocumentView, ...]()
         if view is not None and refund_issued.needs_invoices(self._map, view):
-            found = await self._erp.ask(lambda: self._sink.invoices(view))
+            found = await self._erp.ask(lambda: self._sink.invoices(view), OWN_PATIENCE_S)
         master = await self._get(refund_issued.codes_needed(event, self._map, view))
         plan = refund_issued.build(event, work.k, known.k or None, self._map, master, view, found=found)
         await self._prepare(plan)
@@ -255,14 +267,28 @@ class OrderPosting:
         return await self._memory.get(k)
 
     async def _get(self, codes: Codes) -> MasterData:
-        return await self._erp.ask(lambda: self._master.get(codes))
+        return await self._erp.master_data(self._master, codes)
+
+    async def _look_up(self, ks: Sequence[str]) -> Mapping[str, Found]:
+        return await self._erp.ask(lambda: self._sink.look_up(ks), OWN_PATIENCE_S)
+
+    async def _preview(self, plan: DocumentPlan) -> Decimal | None:
+        """The total that B1 would give an order; None where it names none.
+
+        Raises:
+            Refusal: B1's, or `item_locked`.
+        """
+        previewed = await self._erp.preview(plan.body, lock_patience_s=self._map.settings.lock_park_after_s)
+        if previewed.outcome is not OutcomeClass.APPLIED:
+            raise _refusal(previewed)
+        return total_of(previewed.document or {})
 
     async def _prepare(self, plan: DocumentPlan) -> None:
         """New customers, one at a time: already there is as good as made."""
         for request in plan.before:
-            written = await self._erp.write([], [request], lock_patience_s=0)
+            written = await self._erp.write([], [request], lock_patience_s=0, own_patience_s=OWN_PATIENCE_S)
             if written.outcome is OutcomeClass.REJECTED:
-                raise Refusal(written.reason or "erp_refused", written.error or "B1 refused a new customer")
+                raise _refusal(written)
 
     async def _write(
         self, work: InFlightPosting, k: str, plan: DocumentPlan, kind: str | None = None
@@ -276,7 +302,16 @@ class OrderPosting:
             adopted = await self.adopt(work) if k == work.k else None
             return adopted or Ended(Trigger.NOTHING_TO_DO), None
         claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
-        written = await self._unlocked(claim, plan)
+        asked = self._clock.monotonic()
+        async with self._lanes.hold(plan.items) as lanes:
+            self._metrics.lane_wait.observe(self._clock.monotonic() - asked)
+            written = await self._erp.write(
+                [claim],
+                plan.requests,
+                lock_patience_s=self._map.settings.lock_park_after_s,
+                own_patience_s=OWN_PATIENCE_S,
+                lanes=lanes,
+            )
         match written.outcome:
             case OutcomeClass.APPLIED:
                 return Ended(Trigger.CREATED, (written.ref,) if written.ref else ()), written
@@ -284,36 +319,8 @@ class OrderPosting:
                 self._check_claim(work, written.claim)
                 refs = [written.ref] if written.ref is not None else []
                 return self._adopted(work, written.claim, written.cancelled, refs), None
-            case OutcomeClass.LOCKED:
-                raise Refusal(
-                    written.reason or "item_locked",
-                    with_words(
-                        "B1 goes on saying that something of it exists already, and has no claim of ours"
-                        if written.reason
-                        else "somebody holds one of its items, or the order, open in B1; it goes on when they let go",
-                        written,
-                    ),
-                )
             case _:
-                raise Refusal(
-                    written.reason or "erp_refused", written.error or "B1 refused it", waits_for=_waits_for(written)
-                )
-
-    async def _unlocked(self, claim: Claim, plan: DocumentPlan) -> Written:
-        """Write; a lock in B1 gives all lanes back and queues again, so that one held item stops its own lane only."""
-        attempt = 0
-        with self._erp.track(claim) as progress:
-            while True:
-                asked = self._clock.monotonic()
-                async with self._lanes.hold(plan.items):
-                    self._metrics.lane_wait.observe(self._clock.monotonic() - asked)
-                    written = await self._erp.write([claim], plan.requests, lock_patience_s=0, progress=progress)
-                if written.outcome is not OutcomeClass.LOCKED or progress.locked_since is None:
-                    return written
-                if self._clock.monotonic() - progress.locked_since >= self._map.settings.lock_park_after_s:
-                    return written
-                await self._erp.lock_pause(attempt)
-                attempt += 1
+                raise _refusal(written)
 
     def _check_claim(self, work: InFlightPosting, claim: Claim | None) -> None:
         if claim is None:
@@ -344,6 +351,15 @@ def _codes(event: OrderEvent, mapping: CompanyMap) -> Codes:
             return refund_issued.codes_needed(event, mapping)
         case OrderCancelled():
             return Codes()
+
+
+def _refusal(written: Written) -> Refusal:
+    """What B1 said no with, or what it would not say yes to for a lock."""
+    if written.outcome is OutcomeClass.LOCKED:
+        held = "somebody holds one of its items, or the order, open in B1; it goes on when they let go"
+        taken = "B1 goes on saying that something of it exists already, and has no claim of ours"
+        return Refusal(written.reason or "item_locked", with_words(taken if written.reason else held, written))
+    return Refusal(written.reason or "erp_refused", written.error or "B1 refused it", waits_for=_waits_for(written))
 
 
 def _waits_for(written: Written) -> str | None:

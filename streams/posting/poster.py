@@ -33,7 +33,7 @@ from streams.posting.commands import LetterCommands
 from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
 from streams.posting.endings import Endings
-from streams.posting.erp import Erp, is_installed
+from streams.posting.erp import Erp, answers_reads, is_installed
 from streams.posting.forgetting import CountEnded, Forgetting, count_nowhere
 from streams.posting.in_flight import KINDS, Ended, Ending, Held, InFlightPosting, NotFound, Result
 from streams.posting.lifecycle import Effect, State, Trigger, follow
@@ -67,8 +67,8 @@ class Poster:
         self._map = config.maps[company]
         settings, metrics = self._map.settings, ports.metrics
         b1 = self._service_layer = ports.service_layer(company)
-        on_open = metrics.intake_paused(company).set
-        self._breaker = CircuitBreaker(company, b1.ping, ports.clock, ports.random, on_open)
+        self._breaker = CircuitBreaker(company, partial(answers_reads, b1), ports.clock, ports.random)
+        self._breaker.observe(lambda state, reason, owner: metrics.intake_paused(company).set(state != "closed"))
         sink, master = B1Sink(b1), MasterDataCache(b1, ports.clock, tax_field=settings.tax.field)
         self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)
         self._keys, self._inputs = AdmittedKeys(), InputPositions({})
@@ -149,9 +149,10 @@ class Poster:
         self._inputs = InputPositions(counts, log_number)
         self._barrier.reached = self._inputs.reached
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
+        self.erp.installed = partial(is_installed, self._service_layer, self.company, self._ports.metrics)
         self._breaker.trip(
             "the claim table is not proved yet",
-            until=partial(is_installed, self._service_layer, self.company, self._ports.metrics),
+            until=self.erp.installed,
         )
         self._spawn(self._stock.run())
         self._spawn(self._retries.retry_waiting())

@@ -26,10 +26,11 @@ from streams.flow_control.lanes import Lanes
 from streams.flow_control.slots import Slot
 from streams.ports import Ports
 from streams.posting.documents import SealedDocuments, look_after
-from streams.posting.erp import ITEM_REASONS, Erp, with_words
+from streams.posting.erp import ITEM_REASONS, OWN_PATIENCE_S, Erp, with_words
 from streams.posting.group_commit import ALONE, MAX_NET, Freed, InFlightDocument, Pool, Waiting
 from streams.posting.in_flight import Ended, InFlightPosting
 from streams.posting.lifecycle import Trigger
+from streams.telemetry.metrics import Metrics
 
 logger = structlog.get_logger(__name__)
 
@@ -38,6 +39,8 @@ _LINGER_S = 0.5
 #: How long a document of several lines goes on meeting a lock before it is taken apart, so that one item does not stop
 #: the others.
 _SHARED_LOCK_PATIENCE_S = 2.0
+#: The same where B1 fails at a document of several batches, and answers otherwise.
+_SHARED_OWN_PATIENCE_S = 5.0
 
 
 class StockPosting:
@@ -162,7 +165,7 @@ class StockPosting:
 
     async def _resolve(self, batch: StockBatch) -> stock.ResolvedBatch:
         codes = stock.codes_needed(batch, self._map)
-        return stock.resolve(batch, self._map, await self._erp.ask(lambda: self._master.get(codes)))
+        return stock.resolve(batch, self._map, await self._erp.master_data(self._master, codes))
 
     # ---- group commit
 
@@ -257,30 +260,30 @@ class StockPosting:
     async def _post(self, document: StockDocument, offset: int, slot: Slot | None) -> Ended | Freed:
         digest = hashlib.sha256(document.k.encode()).digest()[:16]
         claim = Claim(document.k, "stock_document", digest, f"1 {self._sealed.place}/{offset}")
-        several = len(document.lines) > 1
-        lock_patience_s = _SHARED_LOCK_PATIENCE_S if several else self._map.settings.lock_park_after_s
+        lock_s = _SHARED_LOCK_PATIENCE_S if len(document.lines) > 1 else self._map.settings.lock_park_after_s
+        own_s = _SHARED_OWN_PATIENCE_S if len(document.batch_ks) > 1 else OWN_PATIENCE_S
         items = {line.item_code for line in document.lines}
         if slot is not None and not all(map(self._lanes.is_free, items)):
             # An order took one while it was sealed, and waits for a slot: whoever has one must not wait for a lane
             slot.release()
-        async with self._lanes.hold(items):
+        async with self._lanes.hold(items) as lanes:
             if slot is None and (decided := await self._decided(claim, document)) is not None:
                 return decided
             try:
                 codes = stock.codes_needed(document, self._map)
-                master = await self._erp.ask(lambda: self._master.get(codes))
+                master = await self._erp.master_data(self._master, codes)
                 plan = stock.build(document, self._map, master)
             except Refusal as refusal:
                 refused = Written(OutcomeClass.REJECTED, reason=refusal.reason, error=refusal.error)
                 return await self._withdraw(claim, document, refused, slot)
             written = await self._erp.write(
-                [claim], plan.requests, lock_patience_s=lock_patience_s, stock=True, slot=slot
+                [claim], plan.requests, lock_patience_s=lock_s, own_patience_s=own_s, stock=True, slot=slot, lanes=lanes
             )
             await self._crash_point("s2")
             match written.outcome:
                 case OutcomeClass.APPLIED:
                     self._pool.went_well()
-                    self._count(document)
+                    _count(self._metrics, document)
                     return Ended(Trigger.CREATED, (written.ref,) if written.ref else ())
                 case OutcomeClass.EXISTS:
                     return await self._found(document, written)
@@ -336,10 +339,11 @@ class StockPosting:
         await self._master.forget(Codes(items=frozenset(line.item_code for line in document.lines)))
         return Freed(dict.fromkeys(ks, limit), {})
 
-    def _count(self, document: StockDocument) -> None:
-        self._metrics.batches("posted").inc(len(document.batch_ks))
-        direction = {"entry": "in", "exit": "out", "transfer": "transfer"}[document.direction]
-        self._metrics.units_posted.add(direction, sum((line.quantity for line in document.lines), Decimal(0)))
+
+def _count(metrics: Metrics, document: StockDocument) -> None:
+    metrics.batches("posted").inc(len(document.batch_ks))
+    direction = {"entry": "in", "exit": "out", "transfer": "transfer"}[document.direction]
+    metrics.units_posted.add(direction, sum((line.quantity for line in document.lines), Decimal(0)))
 
 
 def _waiting(document: StockDocument, error: str | None = None) -> Freed:

@@ -21,6 +21,8 @@ from tests.simulation.loop import Process, VirtualLoop
 
 #: What a client waits for an answer, and what the server waits for a lock.
 _CLIENT_S, _LOCK_S = 8.0, 3.0
+#: Longer than a request goes on, or comes too late, after its client has given up.
+_ABANDONED_S = 40.0
 
 
 @dataclass(slots=True)
@@ -39,11 +41,20 @@ class ErpFaults:
 
 @dataclass(slots=True)
 class Call:
-    """One change set as its client sees it, for the rule that a lane is kept until the outcome is known."""
+    """One change set as its client sees it, for the rule that a lane is kept while B1 may be at it.
+
+    Attributes:
+        in_flight: Its client waits for an answer.
+        unanswered_at: When its client last gave up without any answer; None: it never did, or knows the outcome.
+    """
 
     name: str
     items: frozenset[str]
-    known: bool = False
+    in_flight: bool = False
+    unanswered_at: float | None = None
+
+    def is_open(self, now: float) -> bool:
+        return self.in_flight or (self.unanswered_at is not None and now - self.unanswered_at < _ABANDONED_S)
 
 
 class Server:
@@ -115,22 +126,30 @@ class SimServiceLayer:
     async def change_set(self, requests: Sequence[B1Request]) -> list[B1Answer]:
         sent = [messages.Request(r.method, r.path, _exact(r.body)) for r in requests]
         call = self._begin(sent)
-        answers = await self._change(sent)  # an error leaves it open, also one that says that nothing was sent
-        call.known = True
+        call.in_flight = True
+        try:
+            answers = await self._change(sent)
+        except AnswerUnknownError as error:
+            if not error.answered:
+                call.unanswered_at = self._server.loop.time()
+            raise
+        finally:
+            call.in_flight = False
+        call.unanswered_at = None
         return [B1Answer(answer.status, answer.body, answer.headers) for answer in answers]
 
     def _begin(self, requests: Sequence[messages.Request]) -> Call:
-        """No two documents of one item are under way at a time, unless the first one's outcome is known."""
+        """No two documents of one item are under way at a time, unless B1 cannot be at the first one any more."""
         work = self._server.company.work(requests)
         claims = claims_of(requests)
         name = claims[0] if claims else "-"
         for other in self._calls.values():
-            if not other.known and other.name != name and (shared := other.items & work.items):
+            if other.is_open(self._server.loop.time()) and other.name != name and (shared := other.items & work.items):
                 self._server.serial_faults.append(
                     f"{name} is sent while the outcome of {other.name} is open, both move {sorted(shared)}"
                 )
         call = self._calls.get(name)
-        if call is None or call.known:
+        if call is None:
             call = self._calls[name] = Call(name, work.items)
         return call
 
@@ -144,7 +163,7 @@ class SimServiceLayer:
             raise AnswerUnknownError("no answer in time")
         if chance < (sum_ := sum_ + faults.server_error):
             await asyncio.sleep(0.05)
-            raise AnswerUnknownError("HTTP 502 of a proxy")
+            raise AnswerUnknownError("HTTP 502 of a proxy", answered=True)
         if chance < (sum_ := sum_ + faults.late_arrival):
             server.loop.later(_CLIENT_S + random.uniform(0, 20), self._arrive_late, requests)
             await asyncio.sleep(_CLIENT_S)

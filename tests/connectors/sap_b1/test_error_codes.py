@@ -181,6 +181,8 @@ CASES: list[tuple[Phase, int, str | None, str, OutcomeClass, str | None]] = [
     (LOGIN, 401, "-304", "Fail to NONE-SSO login from SLD.", IT.REJECTED, None),
     (LOGIN, 401, "-306", "Fail to NONE-SSO login from SLD.", IT.REJECTED, None),
     (LOGIN, 401, "100000027", "Login failed", IT.REJECTED, None),
+    (LOGIN, 401, "-304", "Fail to get DB Credentials from SLD", IT.UNAVAILABLE, None),
+    (LOGIN, 401, "-8037", "Error -8037", IT.UNAVAILABLE, None),
     (LOGIN, 500, "299", "SAML Login Failed", IT.UNAVAILABLE, None),
     (LOGIN, 500, "100000085", "Maximum number of sessions of this user is reached", IT.UNAVAILABLE, None),
     (LOGIN, 502, None, "", IT.UNAVAILABLE, None),

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from connectors.base.errors import Refusal
 from connectors.sap_b1.change_set import B1Request
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.client import HttpServiceLayer
@@ -304,7 +303,7 @@ class TestPreview:
     async def test_the_total_is_b1s_and_nothing_is_saved(self, sink: B1Sink, company: Company) -> None:
         body = order("k").body
         assert body is not None
-        assert await sink.preview(body) == Decimal("24.00")
+        assert total_of((await sink.preview(body)).document or {}) == Decimal("24.00")
         assert company.counters["documents"] == 0
 
     async def test_a_foreign_total_is_in_its_own_currency(self) -> None:
@@ -316,14 +315,54 @@ class TestPreview:
         company.load({"Items": [{"ItemCode": "A1", "Frozen": "tYES", "Valid": "tNO"}]})
         body = order("k").body
         assert body is not None
-        with pytest.raises(Refusal) as refused:
-            await sink.preview(body)
-        assert refused.value.reason == "inactive_item"
+        previewed = await sink.preview(body)
+        assert (previewed.outcome, previewed.reason) == (OutcomeClass.REJECTED, "inactive_item")
 
-    async def test_an_outage_is_unavailable_as_nothing_is_saved(self, sink: B1Sink, faults: FaultPlan) -> None:
+    async def test_a_lost_answer_is_unknown(self, sink: B1Sink, faults: FaultPlan) -> None:
         faults.script(FaultKind.LOST_AFTER, path="OrdersService_Preview")
-        with pytest.raises(UnavailableError):
-            await sink.preview({})
+        previewed = await sink.preview({})
+        assert (previewed.outcome, previewed.answered) == (OutcomeClass.UNKNOWN, False)
+
+    @pytest.mark.parametrize("kind", [FaultKind.LOCKED, FaultKind.CONFLICT])
+    async def test_a_lock_is_a_lock(self, sink: B1Sink, faults: FaultPlan, kind: FaultKind) -> None:
+        """Row 2 of the finds of the field: it was taken for an outage."""
+        faults.script(kind, path="OrdersService_Preview")
+        body = order("k").body
+        assert body is not None
+        assert (await sink.preview(body)).outcome is OutcomeClass.LOCKED
+
+
+K = key("order_placed")
+
+
+class TestAttempts:
+    """A withdrawn event that is tried anew has another row under the same K."""
+
+    async def test_each_attempt_has_its_row_and_the_last_one_speaks(self, sink: B1Sink, company: Company) -> None:
+        body = order(K)
+        first = Claim(K, "order_placed", bytes(16), "1 order-placed/0/0")
+        assert (await sink.write([replace(first, state="void")], [])).outcome is OutcomeClass.APPLIED
+        late = await sink.write([first], [body])
+        assert (late.outcome, late.claim and late.claim.state) == (OutcomeClass.EXISTS, "void")
+        again = await sink.write([replace(first, attempt=1)], [body])
+        assert again.outcome is OutcomeClass.APPLIED
+        for attempt in (0, 1):
+            written = await sink.write([replace(first, attempt=attempt)], [body])
+            assert (written.outcome, written.claim) == (OutcomeClass.EXISTS, replace(first, attempt=1))
+            assert written.ref is not None
+        assert company.counters["documents"] == 1
+        found = (await sink.look_up([K]))[K]
+        assert (found.claim, found.copies) == (replace(first, attempt=1), 1)
+
+    async def test_a_withdrawn_earlier_attempt_is_no_claim_of_the_next_one(
+        self, sink: B1Sink, company: Company, faults: FaultPlan
+    ) -> None:
+        first = Claim(K, "order_placed", bytes(16), "1 order-placed/0/0")
+        await sink.write([replace(first, state="void")], [])
+        faults.script(FaultKind.LOCKED)
+        written = await sink.write([replace(first, attempt=1)], [order(K)])
+        assert written.outcome is OutcomeClass.LOCKED
+        assert company.counters["documents"] == 0
 
 
 def test_the_kind_stands_in_the_key() -> None:

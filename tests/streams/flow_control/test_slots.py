@@ -99,3 +99,45 @@ async def test_a_slot_that_is_handed_over_outlives_its_block_and_ends_with_the_n
     async with other:
         pass
     assert await free(slots, 1)
+
+
+async def test_after_an_outage_slots_are_given_out_slowly_and_orders_before_stock() -> None:
+    slots, turns, most, in_flight = Slots(8, patience_s=2.0), list[str](), list[int](), 0
+
+    async def one(name: str, stock: bool) -> None:
+        nonlocal in_flight
+        async with slots.hold(low_priority=stock):
+            in_flight += 1
+            turns.append(name)
+            most.append(in_flight)
+            await asyncio.sleep(0.1)
+            in_flight -= 1
+        slots.succeeded()
+
+    async with AsyncExitStack() as stack:
+        for _ in range(8):
+            await stack.enter_async_context(slots.hold())
+        tasks = [asyncio.create_task(one("stock", True))]
+        tasks += [asyncio.create_task(one("order", False)) for _ in range(14)]
+        await asyncio.sleep(3600)
+        slots.slow_start()
+    await asyncio.gather(*tasks)
+    assert turns == ["order"] * 14 + ["stock"]
+    assert most[:3] == [1, 1, 2]
+    assert max(most) == 8
+
+
+async def test_without_an_answer_no_more_slots_are_given_than_one() -> None:
+    slots, most, in_flight = Slots(4), 0, 0
+    slots.slow_start()
+
+    async def one() -> None:
+        nonlocal most, in_flight
+        async with slots.hold():
+            in_flight += 1
+            most = max(most, in_flight)
+            await asyncio.sleep(1)
+            in_flight -= 1
+
+    await asyncio.gather(*(one() for _ in range(6)))
+    assert most == 1
