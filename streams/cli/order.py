@@ -12,6 +12,7 @@ from streams.telemetry.text import escape
 if TYPE_CHECKING:
     from streams.config.load import Config
     from streams.query.orders import OrderStory, StoryEvent
+    from streams.telemetry.held import HeldComponent
 
 
 def run(
@@ -22,9 +23,10 @@ def run(
     as_json: shell.JsonOption = False,
 ) -> None:
     """What we received of an order, which documents it became, and if not, why and who acts."""
-    found = shell.run_async(_read(shell.read_config(config), ident))
+    found, held = shell.run_async(_read(shell.read_config(config), ident))
     if as_json:
-        shell.print_json({"query": ident, "orders": [story.as_json() for story in found]})
+        shown: dict[str, object] = {"query": ident, "orders": [story.as_json() for story in found]}
+        shell.print_json(shown | ({"held": [each.as_json() for each in held]} if held else {}))
     for story in [] if as_json else found:
         number = (
             f" (number {story.order_number})" if story.order_number and story.order_number != story.order_id else ""
@@ -41,15 +43,20 @@ def run(
                 "company, or still in the source? streams status shows unread files as not idle.",
                 markup=False,
             )
+            for component in held:
+                shell.errors_console().print(f"{component.state}: {component.kind} {component}", markup=False)
         raise typer.Exit(1)
 
 
-async def _read(config: Config, ident: str) -> list[OrderStory]:
-    from streams.query import orders
+async def _read(config: Config, ident: str) -> tuple[list[OrderStory], list[HeldComponent]]:
+    from datetime import UTC, datetime
+
+    from streams.query import components, orders
 
     codec = shell.codec_of(config)
     async with shell.open_log(config) as log:
-        return await orders.stories(log, config, codec, ident)
+        held = await components.held(log, config, codec, datetime.now(UTC))
+        return await orders.stories(log, config, codec, ident, held), held
 
 
 def _row(event: StoryEvent) -> tuple[object, ...]:

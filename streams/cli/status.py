@@ -32,6 +32,8 @@ def run(config: shell.ConfigOption = shell.CONFIG, as_json: shell.JsonOption = F
             f"{name}: {events} more have ended than were published; was a topic made anew, or emptied? "
             "Run streams topics check"
         )
+    for component in found.held:
+        shell.print_line(f"{component.state}: {component.kind} {component}")
     shell.print_line("idle: nothing in flight, no unread file" if found.idle else "busy: work is under way or waits")
 
 

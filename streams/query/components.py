@@ -27,4 +27,4 @@ def _is_configured(state: ComponentState, config: Config) -> bool:
         return state.name in config.companies
     if state.kind == "connector":
         return state.name in config.connectors and config.connectors[state.name].enabled
-    return True
+    return state.kind != "target" or state.name in config.notices.targets

@@ -1,12 +1,13 @@
 """One order's whole story: what we received, what became of it, and who acts where something is wrong."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from schemas.codec import Codec, CodecError
+from schemas.components import HOLD_REASONS
 from schemas.events import (
     TYPE_NAMES,
     DispatchConfirmed,
@@ -23,6 +24,7 @@ from streams.config.load import Config
 from streams.kafka.log import Log
 from streams.query.dead_letters import standing
 from streams.query.reading import partitions_of, scan
+from streams.telemetry.held import HeldComponent
 
 OUTCOMES = "erp-outcomes"
 _ORDER_EVENTS = (OrderPlaced, OrderCancelled, DispatchConfirmed, RefundIssued)
@@ -83,8 +85,12 @@ class OrderStory:
         }
 
 
-async def stories(log: Log, config: Config, codec: Codec, ident: str) -> list[OrderStory]:
+async def stories(
+    log: Log, config: Config, codec: Codec, ident: str, held: Sequence[HeldComponent] = ()
+) -> list[OrderStory]:
     """The orders that `ident` may mean: an order id or number, a shipment, refund or event id, or a B1 DocNum.
+
+    What is in flight in a company that is `held` says so.
 
     Raises:
         LogError: The broker cannot be reached.
@@ -95,7 +101,31 @@ async def stories(log: Log, config: Config, codec: Codec, ident: str) -> list[Or
     named = frozenset(order_id for _, order_id in seen.orders() if order_id) - {ident}
     if named:
         seen = seen.joined(await _find(log, config, codec, named, None, letters))
-    return seen.stories(config)
+    found = seen.stories(config)
+    by_name = {(each.kind, each.name): each for each in held}
+    for story in found:
+        company = by_name.get(("company", story.company))
+        if company is not None:
+            story.events = [_waiting(event, company) for event in story.events]
+    return found
+
+
+def _waiting(event: StoryEvent, company: HeldComponent) -> StoryEvent:
+    """What is under way in a company that does not work waits for it, and for who acts."""
+    if event.state != "in_flight":
+        return event
+    row = HOLD_REASONS.get(company.reason)
+    words = row.words if row is not None else company.reason
+    why = {
+        "reason": company.reason,
+        "error": f"{company.name}: {words} since {company.since.isoformat(timespec='seconds')}",
+        "owner": company.owner,
+        "remedy": row.remedy if row is not None else None,
+        "waits_for": f"company:{company.name}",
+        "blocked_by": None,
+        "letter": None,
+    }
+    return replace(event, why=why)
 
 
 def _number_of(ident: str) -> int | None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -24,9 +25,11 @@ from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, flow_of, is
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
+from streams.query import components
 from streams.query.dead_letters import STATES_TOPIC, standing
 from streams.query.positions import positions
 from streams.query.reading import partitions_of
+from streams.telemetry.held import HeldComponent
 
 QUEUES = ("erp-orders", "erp-stock")
 #: Upstream to downstream: the order of reading (architecture section 15.13).
@@ -79,11 +82,13 @@ class Status:
         idle: Nothing is under way, and no file waits.
         flows: By event type, all five, and `inbox` where lines were refused whose type nobody could tell.
         unmapped: Files that connectors will not read, by connector; they wait for somebody to map or take them away.
+        held: Companies, connectors and partitions that do not work, and who acts.
     """
 
     idle: bool
     flows: Mapping[str, FlowStatus]
     unmapped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    held: Sequence[HeldComponent] = ()
 
     @property
     def contradictions(self) -> Mapping[str, int]:
@@ -91,7 +96,12 @@ class Status:
         return {name: -flow.in_flight for name, flow in self.flows.items() if flow.in_flight < 0}
 
     def as_json(self) -> dict[str, Any]:
-        found = {"idle": self.idle, "flows": {name: flow.as_json() for name, flow in self.flows.items()}}
+        found: dict[str, Any] = {
+            "idle": self.idle,
+            "flows": {name: flow.as_json() for name, flow in self.flows.items()},
+        }
+        if self.held:
+            found["held"] = [component.as_json() for component in self.held]
         return found | (
             {"unmapped_files": {name: [*each] for name, each in self.unmapped.items()}} if self.unmapped else {}
         )
@@ -229,7 +239,8 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
         and not second.unfinished()
         and not any(flow.in_flight for flow in flows.values())
     )
-    return Status(idle, flows, unmapped)
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return Status(idle, flows, unmapped, await components.held(log, config, codec, now))
 
 
 async def _oldest(log: Log, config: Config, codec: Codec, at: StatusSnapshot) -> dict[str, int]:

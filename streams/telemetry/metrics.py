@@ -135,6 +135,7 @@ class Metrics:
             Configured.COMPONENTS: (
                 *config.companies,
                 *config.connectors,
+                *config.notices.targets,
                 *(f"{topic}/{number}" for topic, size in sizes.items() for number in range(size)),
             ),
             Configured.BUILD_VERSION: (_own_version(),),

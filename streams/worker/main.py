@@ -74,11 +74,16 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
         for company, layer in layers.items():
             metrics.erp_sessions_active(company).set(layer.sessions_active)
 
+    def show_target(name: str, why: str | None) -> None:
+        metrics.components.report("target", name, None if why is None else "target_down", why)
+
     metrics.vitals.expect("worker", "waits for its partitions")
     app.finalize()
     await app.start()
     telling = asyncio.create_task(
-        notices_runner.run(config, stop, log=log, codec=codec, clock=clock, random=random, metrics=metrics)
+        notices_runner.run(
+            config, stop, log=log, codec=codec, clock=clock, random=random, metrics=metrics, on_target=show_target
+        )
     )
     try:
         await _until(app, stop, show)
