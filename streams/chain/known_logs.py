@@ -125,12 +125,15 @@ class KnownLogs:
         self._log, self._codec, self._config, self._clock = log, codec, config, clock
         self._topic = config.topic(TOPIC)
         self._known: dict[Place, KnownLog] = {}
+        self._ids: dict[str, str] = {}  # as Kafka last said
         self._position = 0
 
     def number(self, topic: str, partition: int) -> int:
-        """Which log of a partition is read, as of the last look: 0 for the first."""
+        """Which log of a partition is read, as of the last look: 0 for the first, -1 where another one is there."""
         known = self._known.get((topic, partition))
-        return 0 if known is None else known.number
+        if known is None:
+            return 0
+        return -1 if _differ(known.log_id, self._ids.get(topic, "")) else known.number
 
     async def look(self) -> None:
         """Read what was written since the last look.
@@ -159,7 +162,7 @@ class KnownLogs:
             LogError: The broker cannot be reached.
         """
         await self.look()
-        ids = await self._log.topic_ids({topic for topic, _ in places})
+        ids = await self._ask_ids({topic for topic, _ in places})
         committed = await self._log.committed(self._config.group)
         found: dict[Place, Start | LogMismatch] = {}
         new: list[KnownLog] = []
@@ -199,7 +202,7 @@ class KnownLogs:
             LogError: The broker cannot be reached.
         """
         await self.look()
-        ids = await self._log.topic_ids(topics)
+        ids = await self._ask_ids(topics)
         for (topic, _), known in self._known.items():
             if topic in topics and _differ(known.log_id, ids.get(topic, "")):
                 return topic
@@ -212,16 +215,22 @@ class KnownLogs:
             LogError: Nobody knows whether it is accepted; look again.
         """
         await self.look()
-        ids = await self._log.topic_ids({topic})
+        ids = await self._ask_ids({topic})
         place = topic, partition
+        number = 1 + (self._known[place].number if place in self._known else 0)
         accepted = replace(
-            self._of(place, ids, number=self.number(topic, partition) + 1, start=start),
+            self._of(place, ids, number=number, start=start),
             by=by,
             why=short(why),
             lost=lost,
         )
         await self._write([accepted])
         return accepted
+
+    async def _ask_ids(self, topics: Collection[str]) -> dict[str, str]:
+        ids = await self._log.topic_ids(topics)
+        self._ids.update(ids)
+        return ids
 
     def _of(self, place: Place, ids: Mapping[str, str], *, number: int, start: int) -> KnownLog:
         return KnownLog(

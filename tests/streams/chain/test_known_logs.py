@@ -12,6 +12,7 @@ from schemas.records import KnownLog
 from streams.chain.known_logs import NUMBER, KnownLogs, LogMismatch, LogMismatchError, judge
 from streams.faust_host.watermarks import Start, encode_counts
 from streams.kafka.log import Committed
+from streams.posting.admission import InputPositions
 from streams.telemetry.metrics import Metrics
 from streams.worker import input_logs
 from streams.worker.input_logs import InputLogs
@@ -100,6 +101,11 @@ async def test_a_topic_that_was_made_anew_is_not_read_until_it_is_accepted() -> 
     found = (await logs(log).examine([PLACE]))[PLACE]
     assert isinstance(found, LogMismatch)
     assert (found.is_another, found.lost) == (True, None)
+    holding = logs(log)
+    await holding.examine([PLACE])
+    assert holding.number(*PLACE) == -1
+    # A cancellation must not take what was admitted of the log before for what lies in this one
+    assert InputPositions({("order-placed", "0"): 101}, holding.number).reached(*PLACE) == 0
     assert isinstance((await logs(log).examine([PLACE]))[PLACE], LogMismatch)  # looking again accepts nothing
     accepted = await logs(log).accept(*PLACE, 0, None, by="jo", why="restored")
     assert (accepted.number, accepted.by, accepted.why) == (1, "jo", "restored")
