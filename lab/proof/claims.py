@@ -1,6 +1,7 @@
 """Invariant: each claim stands for one document, each document for one claim; a withdrawn one has none."""
 
 from collections import defaultdict
+from typing import Any
 
 from lab.proof.evidence import Evidence
 from lab.proof.findings import Findings
@@ -17,8 +18,15 @@ def check_claims(evidence: Evidence, findings: Findings) -> None:
             keyed[document["U_STREAMS_KEY"]].append(name)
         else:
             findings.report("claim", name, "U_STREAMS_KEY", "none")
+    # An event that was withdrawn and is tried anew has another row, K.1, K.2 ...: one document for all of them
+    attempts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for claim in evidence.ledger["claims"]:
-        code, documents = claim["Code"], keyed.pop(claim["Code"], [])
+        attempts[claim["Code"].partition(".")[0]].append(claim)
+    for code, rows in attempts.items():
+        standing = [row for row in rows if row.get("U_STATE") != "void"]
+        claim, documents = (standing or rows)[0], keyed.pop(code, [])
+        if len(standing) > 1:
+            findings.report("claim", f"claim {code}", "1 attempt that stands", str(len(standing)))
         bare = claim.get("U_STATE") in ("void", "discarded") or claim.get("U_KIND") == "order_cancelled"
         if len(documents) != (0 if bare else 1):
             kind = "double" if len(documents) > 1 else "claim"

@@ -47,7 +47,7 @@ CONTRACT = {
     },
 }
 #: Reasons whose flows are elsewhere than in this folder.
-ELSEWHERE = {"erp_cannot", "poison"}
+ELSEWHERE = {"poison"}
 
 
 def asked_for() -> set[str]:

@@ -90,7 +90,9 @@ class View:
         self.ends: dict[str, Counter[str]] = defaultdict(Counter)
         self.end_of_fact: dict[Fact, str] = {}
         ledger = evidence.ledger
-        self.claims = {claim["Code"]: claim for claim in ledger["claims"]}
+        # Of several attempts (K, K.1, ...) the one that stands
+        rows = sorted(ledger["claims"], key=lambda claim: claim.get("U_STATE") != "void")
+        self.claims = {claim["Code"].partition(".")[0]: claim for claim in rows}
         self.documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for document in ledger["documents"]:
             if document.get("CancelStatus") != "csCancellation":

@@ -105,7 +105,9 @@ class View:
 
     @staticmethod
     def claims_of(company: Company) -> MutableMapping[str, Any]:
-        return dict(company.rows(CLAIM_TABLE))
+        """By K; of several attempts (K, K.1, ...) the one that stands."""
+        rows = company.rows(CLAIM_TABLE).values()
+        return {row["Code"].partition(".")[0]: row for row in sorted(rows, key=lambda row: row["U_STATE"] != "void")}
 
     def is_posted(self, k: str) -> bool:
         return (row := self.claims.get(k)) is not None and row["U_STATE"] == "posted"
