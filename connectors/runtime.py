@@ -1,7 +1,7 @@
 """Drives any source: read, write levels down, publish, await, move the cursor, back off."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 import structlog
@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 #: down for an hour is asked twice a minute.
 BACK_OFF_BASE_S = 0.25
 BACK_OFF_CAP_S = 30.0
+#: Failures in a row of which nobody is told: a moment's trouble.
+FAILURES_UNSAID = 3
 #: Between two looks, however often it is woken.
 WAKE_S = 1.0
 
@@ -43,7 +45,9 @@ class Runtime:
         metrics: ConnectorMetrics,
         poll_interval_s: float,
         random: Random | None = None,
+        on_state: Callable[[str | None], None] = lambda _why: None,
     ) -> None:
+        """`on_state` is told why its looks go on failing, and with None that one has succeeded."""
         self._source = source
         self._cursors = cursors
         self._publisher = publisher
@@ -51,6 +55,7 @@ class Runtime:
         self._metrics = metrics
         self._poll_interval_s = poll_interval_s
         self._back_off = FullJitter(random or Random(), BACK_OFF_BASE_S, BACK_OFF_CAP_S)  # noqa: S311 -- no secret
+        self._on_state = on_state
         self._loaded = False
         self._woken = asyncio.Event()
 
@@ -74,10 +79,13 @@ class Runtime:
                     failures += 1
                     wait_s = self._back_off.wait_s(failures, error.retry_after_s)
                     self._metrics.failed(name, type(error).__name__)
+                    if failures >= FAILURES_UNSAID:
+                        self._on_state(str(error))
                     log.warning("connector_failed", connector=name, error=str(error), failures=failures, wait_s=wait_s)
                     await wait(stop, wait_s)
                     continue
                 failures = 0
+                self._on_state(None)
                 self._metrics.looked(name, idle)
                 if idle:
                     await self._rest(stop)

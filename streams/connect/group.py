@@ -1,14 +1,17 @@
 """The connectors of one process: what they share, and which of them run here."""
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from connectors.base.clock import Clock
 from connectors.base.cursors import CURSORS, Cursors, LostRaceError, partition_of
 from connectors.base.dead_letters import DeadLetters
+from connectors.base.errors import FatalError, LogRefusedError
 from connectors.base.log import Broker
 from connectors.base.metrics import ConnectorMetrics
 from connectors.base.publisher import Publisher
@@ -21,6 +24,8 @@ from connectors.webhooks.listener import WebhookListener
 from connectors.webhooks.server import WebhookServer
 from schemas.codec import Codec
 from streams.config.load import Config
+from streams.telemetry.component_states import ComponentStates
+from streams.worker.isolation import words_of
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +34,23 @@ SESSION_S = 10.0
 #: What a connector may take to see its batch through when it has to let go: below the session, so that the group waits.
 #: What takes longer is cut off, and done again by whoever comes next.
 RELEASE_S = 5.0
+
+
+#: A connector that a person has to mend is tried again after half a minute, then after a minute ... ten minutes;
+#: one that has worked for so long begins anew.
+HELD_BASE_S, HELD_CAP_S, FORGET_S = 15.0, 600.0, 3600.0
+_SECRETS = r"(token|keys?|credentials?|secret|password)"
+_CREDENTIALS = re.compile(rf" answered 40[13]\b|\b{_SECRETS}\b.*\brefuse|\brefuse.*\b{_SECRETS}\b")
+
+
+def hold_reason(error: BaseException) -> str:
+    """Why a connector is held: a name of `schemas.components.HOLD_REASONS`."""
+    if not isinstance(error, FatalError):
+        return "failed"
+    text = str(error)
+    if _CREDENTIALS.search(text):
+        return "token_refused"
+    return "cursor_bad" if "cursor" in text else "source_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,7 @@ class ConnectorFactory:
     codec: Codec
     clock: Clock
     metrics: ConnectorMetrics
+    components: ComponentStates | None = None
 
     def cursors(self, name: str) -> Cursors:
         topic, partition = self.config.topic(CURSORS), partition_of(name, self.config.kafka.partitions)
@@ -66,7 +89,12 @@ class ConnectorFactory:
             letters=DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition),
             metrics=self.metrics,
             poll_interval_s=settings.poll_interval_s,
+            on_state=partial(self._show, name),
         )
+
+    def _show(self, name: str, why: str | None) -> None:
+        if self.components is not None:
+            self.components.report("connector", name, None if why is None else "source_away", why)
 
 
 class ConnectorGroup:
@@ -75,10 +103,13 @@ class ConnectorGroup:
     Lifecycle: `take` partitions, `release` all, as often as the group changes; `close` once.
 
     Attributes:
-        failed: Done when a connector has ended with an error; the process has to stop.
+        failed: Done when Kafka has refused a connector what it must have; the process has to stop.
     """
 
-    def __init__(self, config: Config, runtime: Callable[[str, ConnectorSettings], Runtime]) -> None:
+    def __init__(
+        self, config: Config, runtime: Callable[[str, ConnectorSettings], Runtime], components: ComponentStates
+    ) -> None:
+        self._components = components
         self._connectors: Mapping[str, ConnectorSettings] = config.connectors
         self._partitions = config.kafka.partitions
         self._runtime = runtime
@@ -124,7 +155,14 @@ class ConnectorGroup:
         await self.release()
 
     async def _tend(self, name: str, settings: ConnectorSettings, stop: asyncio.Event) -> None:
+        """Run one connector; what it cannot handle holds it alone: said, and tried again slowly.
+
+        Raises:
+            LogRefusedError: Kafka refuses what it must have.
+        """
+        failures = 0
         while not stop.is_set():
+            started_s = asyncio.get_running_loop().time()
             try:
                 self._runtimes[name] = self._runtime(name, settings)
                 await self._runtimes[name].run(stop)
@@ -132,6 +170,14 @@ class ConnectorGroup:
                 # Whoever has it now runs it. If the group still says that it is ours by then, we take it back.
                 log.warning("connector_taken_over", connector=name, error=str(error))
                 await wait(stop, SESSION_S)
+            except LogRefusedError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- a fault stays where it is (architecture section 15.16)
+                failures = 0 if asyncio.get_running_loop().time() - started_s > FORGET_S else failures + 1
+                wait_s = min(HELD_CAP_S, HELD_BASE_S * 2.0 ** min(failures, 10))
+                self._components.report("connector", name, hold_reason(error), f"{words_of(error)}; tried again")
+                await wait(stop, wait_s)
+        self._components.forget("connector", name)
 
     def _look_at(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()

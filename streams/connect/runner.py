@@ -49,13 +49,15 @@ async def run(
         clock: By default the machine's.
 
     Raises:
-        FatalError: A connector cannot go on without a person, or the configuration lacks one that has been here.
+        FatalError: Kafka refuses us, or the configuration lacks a connector that has been here.
         RetriableError: Kafka did not answer when we started.
     """
     broker = log
     await check_orphans(config, broker)
-    stage = ConnectorFactory(config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources)
-    crew = ConnectorGroup(config, stage.runtime)
+    stage = ConnectorFactory(
+        config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources, metrics.components
+    )
+    crew = ConnectorGroup(config, stage.runtime, metrics.components)
     door = stage.door(crew.wake)
     metrics.vitals.expect("connect", "waits for its share of the connectors")
     listener = _Listener(crew, lambda: metrics.vitals.ready("connect"))

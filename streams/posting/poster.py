@@ -29,6 +29,7 @@ from streams.notices.blocked import BlockedKeys
 from streams.ports import Counts, Ports, RawRecord, RecordBatch
 from streams.posting import foreign
 from streams.posting.admission import AdmittedKeys, InputPositions, LogNumber, first_log
+from streams.posting.b1_state import NOT_PROVED, report_b1
 from streams.posting.commands import LetterCommands
 from streams.posting.dead_letters import CompanyDeadLetters
 from streams.posting.documents import SealedDocuments
@@ -69,6 +70,7 @@ class Poster:
         b1 = self._service_layer = ports.service_layer(company)
         self._breaker = CircuitBreaker(company, partial(answers_reads, b1), ports.clock, ports.random)
         self._breaker.observe(lambda state, reason, owner: metrics.intake_paused(company).set(state != "closed"))
+        self._breaker.observe(partial(report_b1, metrics.components, company))
         sink, master = B1Sink(b1), MasterDataCache(b1, ports.clock, tax_field=settings.tax.field)
         self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)
         self._keys, self._inputs = AdmittedKeys(), InputPositions({})
@@ -150,10 +152,8 @@ class Poster:
         self._barrier.reached = self._inputs.reached
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
         self.erp.installed = partial(is_installed, self._service_layer, self.company, self._ports.metrics)
-        self._breaker.trip(
-            "the claim table is not proved yet",
-            until=self.erp.installed,
-        )
+        self._breaker.trip(NOT_PROVED, until=self.erp.installed)
+        self._ports.metrics.components.count_by("company", self.company, lambda: len(self._keys.in_flight))
         self._spawn(self._stock.run())
         self._spawn(self._retries.retry_waiting())
         self._spawn(self._retries.adopt_late_writes())

@@ -11,6 +11,7 @@ from connectors.base.metrics import NoMetrics
 from schemas.codec import embedded_codec
 from streams.config.load import parse
 from streams.connect.group import ConnectorFactory, ConnectorGroup
+from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 
 SHOPIFY = {"kind": "shopify", "company": "acme", "shop": "acme.myshopify.com", "access_token": "env:TOKEN"}
@@ -50,7 +51,8 @@ async def test_a_wake_up_reaches_the_connector_that_runs_here_and_no_other(tmp_p
             await stop.wait()
 
     stage = stage_of(tmp_path)
-    crew = ConnectorGroup(stage.config, lambda _name, _settings: Running())  # type: ignore[arg-type,return-value]
+    components = Metrics(stage.config).components
+    crew = ConnectorGroup(stage.config, lambda _name, _settings: Running(), components)  # type: ignore[arg-type,return-value]
     crew.wake("web")
     crew.take(range(stage.config.kafka.partitions))
     await running.wait()
