@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,22 @@ def test_the_rate_is_kept(streams: Streams, poster: PosterBeside, fix: Callable[
     assert replay(streams, "--rate", "2")[1]["posted"] == 4
     assert loop_time.time() - began >= 1.0
     loop_time.close()
+
+
+def test_a_plan_while_b1_is_away_says_so_and_writes_no_file(
+    streams: Streams, folder: Path, poster: PosterBeside
+) -> None:
+    at_once(poster.work_off(order("1")))
+    poster.runs, poster.b1.away = False, True
+    ran = streams("dlq", "plan", "-o", "p.json")
+    assert (ran.code, "503" in ran.err) == (1, True)
+    assert not (folder / "p.json").exists()
+
+
+def test_a_plan_knows_b1s_total(streams: Streams, folder: Path, poster: PosterBeside, fix: Callable[[], None]) -> None:
+    at_once(poster.work_off(order("1", grand_total=Decimal(12)), order("2", grand_total=Decimal(13))))
+    fix()
+    assert plan(streams) == 0
+    names = {one["id"]: one["event_id"] for one in streams("dlq", "list", "--json").data}
+    would = {names[one["id"]]: (one["would"], (one["why"] or "")[:14]) for one in made(folder)["letters"]}
+    assert would == {"1": ("post", ""), "2": ("fail", "total_mismatch")}

@@ -238,3 +238,17 @@ async def test_what_was_published_again_and_fails_again_keeps_its_id(desk: Desk)
         (state,) = desk.states().values()
         assert (state.id, state.state, state.republished, state.offset) == ("u1", "dead", 2, 7), again
         assert len(state.tries) == 0, "it was not tried a second time"
+
+
+@pytest.mark.parametrize("action", ["discard", "replay"])
+async def test_what_was_made_impossible_is_discarded_or_posted_under_its_next_attempt(desk: Desk, action: str) -> None:
+    """A dead letter of reason `erp_cannot` has a claim that is void."""
+    letter = await desk.dead(bad_order())
+    void = Claim(letter.k or "", "order_placed", letter.digest or b"", "1 order-placed/0/0", "void")
+    assert all(answer.ok for answer in await desk.b1.change_set([void.request()]))
+    await desk.ended(await desk.command("edit", letter, value=CODEC.encode(bad_order(code="GB-20"))))
+    await desk.ended(await desk.command(action, desk.states()[letter.id], why="by hand"))
+    ended = {"discard": "discarded", "replay": "posted"}[action]
+    assert desk.states()[letter.id].state == ended
+    assert (desk.claim_state(letter.k), desk.claim_state(f"{letter.k}.1")) == ("void", ended)
+    assert desk.orders() == ([] if action == "discard" else ["1"])
