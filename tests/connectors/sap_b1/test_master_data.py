@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from connectors.base.errors import Refusal
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.master import Codes
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.service_layer import B1Answer, B1Request, UnavailableError
+from connectors.sap_b1.service_layer import B1Answer, B1Request, QueryRefusedError, UnavailableError
 
 ODD = "A/B#1 ?%+\\'ü"
 
@@ -183,3 +184,59 @@ async def test_items_carry_what_the_documents_ask(cache: MasterDataCache, compan
 async def test_no_value_that_was_asked_for_stands_in_a_url(cache: MasterDataCache, transport: Any) -> None:
     await cache.get(Codes(emails=frozenset({"canary@example.com"})))
     assert not any("canary" in str(request.url) for request in transport.requests)
+
+
+class Refusing(Counting):
+    """Refuses each query that names one of these, with this status; a batch ends with it."""
+
+    def __init__(self, inner: HttpServiceLayer, status: int, *marks: str) -> None:
+        super().__init__(inner)
+        self.status, self.marks = status, marks
+
+    async def read(self, paths: Sequence[str]) -> list[B1Answer]:
+        self.batches.append(list(paths))
+        no = B1Answer(self.status, {"error": {"code": "201", "message": "Query string error"}})
+        return [
+            no if any(mark in path for mark in self.marks) else (await self.inner.read([path]))[0] for path in paths
+        ]
+
+
+async def test_a_code_that_b1_refuses_to_be_asked_for_is_found_and_stops_nobody_else(
+    service_layer: HttpServiceLayer, clock: Any
+) -> None:
+    """Row 2 of the finds of the field."""
+    b1 = Refusing(service_layer, 400, "BAD1", "BAD2")
+    cache = MasterDataCache(b1, clock)
+    asked = [Codes(items=frozenset({f"N{n}", "A1"})) for n in range(18)]
+    wrong = [Codes(items=frozenset({"A1", bad}), warehouses=frozenset({"LON1"})) for bad in ("BAD1", "BAD2")]
+    answers = await asyncio.gather(*(cache.get(codes) for codes in (*asked, *wrong)), return_exceptions=True)
+    for answer in answers[:18]:
+        assert not isinstance(answer, BaseException)
+        assert "A1" in answer.items
+    for answer, bad in zip(answers[18:], ("BAD1", "BAD2"), strict=True):
+        assert isinstance(answer, Refusal)
+        assert (answer.reason, bad in answer.error) == ("erp_refused", True)
+    assert len(b1.batches) <= 24
+    before = len(b1.batches)
+    with pytest.raises(Refusal):
+        await cache.get(wrong[0])
+    assert len(b1.batches) == before
+
+
+async def test_what_we_may_not_read_is_not_asked_for_code_by_code(service_layer: HttpServiceLayer, clock: Any) -> None:
+    b1 = Refusing(service_layer, 403, "Items?")
+    cache = MasterDataCache(b1, clock)
+    codes = Codes(items=frozenset({f"N{n}" for n in range(20)}))
+    for _ in range(2):
+        with pytest.raises(QueryRefusedError) as refused:
+            await cache.get(codes)
+        assert refused.value.reason == "not_permitted"
+    assert len(b1.batches) <= 2
+
+
+async def test_asked_alone_nobody_elses_code_is_in_the_query(cache: MasterDataCache, counting: Counting) -> None:
+    together, alone = Codes(items=frozenset({"A1"})), Codes(items=frozenset({"NONE"}))
+    await asyncio.gather(cache.get(together), cache.get(alone, alone=True))
+    asked = [path for batch in counting.batches for path in batch if path.startswith("Items")]
+    assert len(asked) == 2
+    assert not any("A1" in path and "NONE" in path for path in asked)

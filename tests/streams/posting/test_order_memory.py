@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from connectors.base.errors import Refusal
 from connectors.sap_b1.order import OrderView
 from connectors.sap_b1.service_layer import UnavailableError
 from streams.posting import order_memory
@@ -108,3 +109,21 @@ async def test_only_so_many_lines_are_remembered_and_the_longest_unused_order_go
     memory.put(replace(view("e"), deliveries=(view("e"),) * 5))  # type: ignore[arg-type]  # all that is asked of it is its lines
     assert [await memory.get(k) for k in "acd"] == [None, None, None]
     assert await memory.get("e") is not None
+
+
+async def test_an_order_that_b1_cannot_read_is_refused_alone() -> None:
+    """Row 2 of the finds of the field: one stopped all."""
+    b1 = B1(*(str(n) for n in range(25)))
+    inner = b1.read
+
+    async def read(ks: Sequence[str]) -> Mapping[str, OrderView | None]:
+        if "7" in ks:
+            await asyncio.sleep(1)
+            raise Refusal("erp_cannot", "HTTP 500")
+        return await inner(ks)
+
+    memory = OrderMemory(read)
+    found = await asyncio.gather(*(memory.get(str(n)) for n in range(25)), return_exceptions=True)
+    assert [one for one in found if isinstance(one, BaseException)] == [found[7]]
+    assert isinstance(found[7], Refusal)
+    assert [getattr(one, "k", None) for one in found if one is not found[7]] == [str(n) for n in range(25) if n != 7]
