@@ -18,7 +18,7 @@ from schemas.codec import embedded_codec
 from schemas.events import DispatchConfirmed, FactEvent, OrderCancelled, OrderPlaced
 from schemas.records import DeadLetterState
 from schemas.topics import fact_topic
-from streams.chain.keys import event_key
+from streams.chain.keys import batch_key, event_key
 from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TERM
@@ -562,3 +562,21 @@ async def test_a_dead_letter_is_looked_up_less_and_less_often_and_not_for_ever(d
     await asyncio.sleep(3 * 3600)
     assert [round((now - start) / 10) * 10 for now in looks] == [60, 180, 420, 900, 1500, 2100, 2700, 3300, 3900]
     assert {state.state for state in desk.states().values()} == {"dead"}
+
+
+async def test_a_replaced_poster_does_not_send_what_it_has_sealed(desk: PosterUnderTest) -> None:
+    old = desk.poster
+    assert old is not None
+    await asyncio.sleep(1)
+    one = builders.batch("e", "1", "A", reason="found", posting_date=NOW.date())
+    posting = builders.posting(
+        "stock_batch", k=batch_key(one), order_id=None, topic="stock-sealed", value=CODEC.encode(one)
+    )
+    async with old.lanes.hold({"A"}):  # an order holds the item: the batch waits in the pool
+        await old.take(FakeBatch([raw("erp-stock", 0, CODEC.encode(posting), b"acme")]))
+        await asyncio.sleep(3)
+        await desk.open()  # the company has gone to another worker
+        await asyncio.sleep(1)
+    await asyncio.sleep(10)
+    assert not desk.b1.documents("InventoryGenEntries"), "a poster that was replaced has posted"
+    await old.close()

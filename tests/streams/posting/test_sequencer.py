@@ -137,3 +137,13 @@ async def test_it_goes_on_as_soon_as_the_last_of_them_is_there() -> None:
     await asyncio.sleep(3)
     scene.routed("order-placed", 1)
     await asyncio.wait_for(waiting, 1)
+
+
+async def test_the_last_of_several_facts_is_waited_for_and_not_the_one_before_it() -> None:
+    scene = Orders()
+    for _ in range(2):
+        await scene.published("dispatch-confirmed", 1000)
+    scene.routed("dispatch-confirmed", 1)
+    assert not await scene.passes()
+    scene.routed("dispatch-confirmed", 2)
+    assert await scene.passes()

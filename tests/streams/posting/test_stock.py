@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from connectors.base.errors import Refusal
+from connectors.sap_b1.documents import stock
 from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import B1Request
 from connectors.sap_b1.sink import B1Sink
@@ -315,3 +316,26 @@ async def test_a_document_that_cannot_be_sealed_is_halved_and_a_batch_that_never
     assert ended[2].reason == "invalid_event"
     assert [one.ending for one in (*ended[:2], ended[3])] == ["posted"] * 3
     assert bench.running.done() is False
+
+
+async def test_a_batch_that_waits_goes_with_the_document_that_a_predecessor_sealed_meanwhile(benches: Any) -> None:
+    new, old = benches(), None
+    await new.post(batch("z", "H"))  # it has begun, and walked the chain
+    old = benches()
+    old.replaced = True
+    await old.sealed.open()
+    a, b = batch("a", "A"), batch("b", "B")
+    before = new.b1.company.on_hand("A", "LON1"), new.b1.company.on_hand("B", "LON1")
+    async with new.lanes.hold({"A"}):  # an order holds the item: a waits in the pool
+        waiting = asyncio.create_task(new.post(a))
+        await asyncio.sleep(2)
+        resolved = [await new.stock._resolve(one) for one in (a, b)]
+        first = resolved[0]
+        ks = [batch_key(a), batch_key(b)]
+        lines = stock.merge(resolved)
+        assert await old.sealed.seal(first.direction, first.posting_date, first.account, lines, ks)
+        await new.post(batch("c", "C"))  # loses the race, and walks what was sealed
+    await waiting
+    await new.post(b)
+    after = new.b1.company.on_hand("A", "LON1"), new.b1.company.on_hand("B", "LON1")
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1], "posted twice"
