@@ -276,7 +276,10 @@ class Cursors:
         self._next = end
 
     def _take(self, offset: int, key: bytes | None, value: bytes | None) -> None:
-        if key is None or value is None or connector_of(key) != self._connector:
+        if key is None or connector_of(key) != self._connector:
+            return
+        if value is None:
+            self._take_end(key)
             return
         try:
             record = self._codec.decode(value, Cursor)
@@ -290,6 +293,14 @@ class Cursors:
                 f"({error}); run a version that can, or delete the record to read the source from its beginning "
                 "(repeats are no-ops)"
             ) from error
+
+    def _take_end(self, key: bytes) -> None:
+        """A person has ended the connector: what stood before it counts no more."""
+        if key == cursor_key(self._connector):
+            self.position, self._head = Position(), None
+            self.levels.clear()
+            self._standing.clear()
+            self._overwritten.clear()
 
     def _counts(self, record: Cursor) -> bool:
         """Whether a record stands on the last accepted cursor record, or on one that compaction has taken."""

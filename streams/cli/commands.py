@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import audit, check, connect, demo, dlq, doctor, order, status, topics, up, worker
+from streams.cli import audit, check, company, connect, demo, dlq, doctor, order, status, topics, up, worker
 
 NO, INTERRUPTED = 1, 130
 
@@ -33,6 +33,7 @@ def make_app() -> typer.Typer:
     for command in (check, doctor, up, worker, status, order, demo):
         app.command(command.__name__.rpartition(".")[2])(command.run)
     app.add_typer(connect.app, name="connect")
+    app.add_typer(company.app, name="company")
     app.add_typer(topics.app, name="topics")
     app.add_typer(dlq.app, name="dlq")
     app.add_typer(audit.app, name="audit")

@@ -2,12 +2,13 @@
 
 import typer
 
-from streams.cli import connect_backfill, connect_new, connect_try, shell
+from streams.cli import connect_backfill, connect_new, connect_retire, connect_try, shell
 
 app = typer.Typer(help="Run connectors, until SIGTERM; or one of the commands below.")
 app.command("try")(connect_try.run)
 app.command("backfill")(connect_backfill.run)
 app.command("new")(connect_new.run)
+app.command("retire")(connect_retire.run)
 
 
 @app.callback(invoke_without_command=True)

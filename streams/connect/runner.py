@@ -6,7 +6,6 @@ The group only says who should; that two never both count is the cursor chain's 
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
-from contextlib import aclosing
 from typing import Any
 
 import structlog
@@ -14,12 +13,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connectors.base.clock import Clock, SystemClock
-from connectors.base.cursors import CURSORS, connector_of, owner_of
+from connectors.base.cursors import CURSORS
 from connectors.base.errors import FatalError, RetriableError
-from connectors.base.log import Broker
 from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config
 from streams.connect.group import SESSION_S, ConnectorFactory, ConnectorGroup
+from streams.connect.retire import check_orphans
 from streams.kafka.connection import slow_down_refused_updates
 from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
@@ -109,37 +108,6 @@ async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
         calling.cancel()
         stopping.cancel()
         await asyncio.gather(calling, stopping, return_exceptions=True)
-
-
-async def check_orphans(config: Config, broker: Broker) -> None:
-    """Refuse to start where a connector that has been here is no longer configured (architecture section 15.11).
-
-    Raises:
-        FatalError: With the names, and what to do.
-        RetriableError: Kafka did not answer.
-    """
-    topic = config.topic(CURSORS)
-    found: dict[str, set[bytes]] = {}
-    for partition in range(config.kafka.partitions):
-        start, end = await broker.bounds(topic, partition)
-        async with aclosing(broker.read(topic, partition, start, end)) as batches:
-            async for batch in batches:
-                for stored in batch:
-                    cursor = connector_of(stored.key) if stored.key is not None else None
-                    if cursor is None or stored.key is None or (name := owner_of(cursor)) in config.connectors:
-                        continue
-                    if stored.value is None:
-                        found.get(name, set()).discard(stored.key)
-                    else:
-                        found.setdefault(name, set()).add(stored.key)
-    orphans = sorted(name for name, keys in found.items() if keys)
-    if orphans:
-        names = ", ".join(orphans)
-        raise FatalError(
-            f"{topic} knows connectors that the configuration does not: {names}. A connector's name is part of the "
-            "identity of its events, so under a new name everything would be read and posted again. Give the connector "
-            "its old name back; if it is gone for good, keep its section with enabled = false"
-        )
 
 
 class _Listener(ConsumerRebalanceListener):

@@ -141,6 +141,8 @@ class StreamsApp(FaustApp):
             return False
         if poster is not None:
             self._start(self._watch(partition, poster.failed))
+        else:
+            self._start(self.pipeline.ownerless[partition].run())
         return True
 
     async def _stamp(self, tp: TP, term: int) -> bool:

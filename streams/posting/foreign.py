@@ -28,6 +28,11 @@ def queue_of(company: str) -> Counts:
     return {(_QUEUE_OF, company): 1}
 
 
+def owners_of(counts: Counts) -> frozenset[str]:
+    """Whose queue a partition has been, by what its commits say."""
+    return frozenset(owner for key, owner in counts if key == _QUEUE_OF)
+
+
 def check_queue(company: str, partition: int, counts: Counts, retired: Collection[str] = ()) -> None:
     """Compare the company that a partition is configured for with the one that its commit names.
 
@@ -40,14 +45,13 @@ def check_queue(company: str, partition: int, counts: Counts, retired: Collectio
     Raises:
         ForeignQueueError: They differ.
     """
-    for key, owner in sorted(counts):
-        if key == _QUEUE_OF and owner != company and owner not in retired:
-            raise ForeignQueueError(
-                f"partition {partition} of the company topics holds what company {owner!r} still owes its B1, and the "
-                f"configuration gives it to {company!r}: nothing of it is posted. Give {owner!r} its partition back "
-                f"(companies.{owner}.partition = {partition}) and {company!r} another one, or end {owner!r} with: "
-                f"streams company retire {owner}"
-            )
+    for owner in sorted(owners_of(counts) - {company, *retired}):
+        raise ForeignQueueError(
+            f"partition {partition} of the company topics holds what company {owner!r} still owes its B1, and the "
+            f"configuration gives it to {company!r}: nothing of it is posted. Give {owner!r} its partition back "
+            f"(companies.{owner}.partition = {partition}) and {company!r} another one, or end {owner!r} with: "
+            f"streams company retire {owner}"
+        )
 
 
 def is_of(company: str, posting: Posting, event: OrderEvent | StockBatch) -> bool:
@@ -67,6 +71,8 @@ def check(company: str, work: InFlightPosting) -> None:
 
 def posting_of_another(company: str, posting: Posting, event: OrderEvent | StockBatch, record: RawRecord) -> Refused:
     """Another company's posting, as the event that it carries, so that a replay takes it to its own queue.
+
+    `company` is whose queue it lay in; empty: nobody's.
 
     It names no order and no K: it holds nothing of this company, and is not looked for in this company's B1.
     """
@@ -116,6 +122,8 @@ def record_of_nobody(company: str, batch: RecordBatch, record: RawRecord, error:
 
 def _error(company: str, named: str, posting: Posting) -> str:
     what = posting.kind if posting.order_id is None else f"{posting.kind} of order {posting.order_id!r}"
+    if not company:
+        return f"{what} is company {named!r}'s, which is not configured; put it back and replay it, or discard it"
     return (
         f"{what} is company {named!r}'s and lay in the queue of {company!r}; it was not posted. "
         "Give that company its partition back and replay it, or discard it"

@@ -6,7 +6,7 @@ assignment: from the queues' committed offsets, `dead-letter-state`, `erp-docume
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -131,6 +131,7 @@ class Poster:
         stamp: Callable[[int], Awaitable[bool]] = accept_any_term,
         log_number: LogNumber = first_log,
         count: CountEnded = count_nowhere,
+        retired: Collection[str] = (),
     ) -> None:
         """Load the dead letters, then be ready.
 
@@ -142,11 +143,12 @@ class Poster:
             stamp: Commits the number of our term; False where the group has moved on, which then cancels us.
             log_number: Which log of an input is read.
             count: Adds to the counts of the commits.
+            retired: Companies that a person has ended.
 
         Raises:
             ForeignQueueError: The commits are another company's.
         """
-        foreign.check_queue(self.company, self.partition, counts)
+        foreign.check_queue(self.company, self.partition, counts, retired)
         self._barrier.admitted = queue_start
         self._inputs = InputPositions(counts, log_number)
         self._barrier.reached = self._inputs.reached

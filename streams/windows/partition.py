@@ -29,7 +29,8 @@ from streams.chain.log import Anchors, ChainLog
 from streams.chain.loss import ACCEPTED_CAUSE, next_offset
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
-from streams.ports import Ports, RecordBatch
+from streams.ports import Ports, RawRecord, RecordBatch
+from streams.posting.foreign import posting_of_another
 from streams.telemetry.metrics import Metrics
 from streams.windows.epoch import Composed, Composer
 from streams.windows.rules import StockRules
@@ -107,7 +108,7 @@ class StockPartition:
         self._log, self._codec, self._clock, self._metrics = ports.log, ports.codec, ports.clock, ports.metrics
         self._crash_point = ports.crash_point
         self._composer, self._rules, self._letters = composer, rules, letters
-        self._topic, self._company_partition = config.topic, config.company_partition
+        self._topic, self._company_partition, self._companies = config.topic, config.company_partition, config.companies
         self._columns = ports.codec.columns(SealedEpoch, _COLUMNS)
         self._seen = Seen()
         self._accepted: dict[int, int] = {}  # by offset: `accepted` when it was sealed
@@ -330,8 +331,7 @@ class StockPartition:
             async with self._sealing:
                 await self._chain.catch_up()
                 self._let_go()
-        postings: list[Outgoing] = []
-        refused: list[Refused] = []
+        postings, refused = list[Outgoing](), list[Refused]()
         for record in records:
             if record.offset in self._accepted:
                 epoch = self._codec.decode(record.value or b"", SealedEpoch)
@@ -340,10 +340,12 @@ class StockPartition:
                     for skip in epoch.skipped
                     if skip.why not in NO_OPS
                 ]
-                postings += [
-                    self._posting(index, item, record.offset, record.timestamp)
-                    for index, item in enumerate(epoch.batches)
-                ]
+                for index, item in enumerate(epoch.batches):
+                    posting = self._posting(index, item, record)
+                    if item.company in self._companies:
+                        postings.append(self._queued(posting))
+                    else:
+                        refused.append(posting_of_another("", posting, item, record))
         if refused:
             await self._letters.refuse(refused)
         await self._crash_point("w3")
@@ -355,8 +357,8 @@ class StockPartition:
             self._accepted.pop(record.offset, None)
             self._routed = record.offset + 1
 
-    def _posting(self, index: int, batch: StockBatch, offset: int, timestamp_ms: int) -> Outgoing:
-        posting = Posting(
+    def _posting(self, index: int, batch: StockBatch, record: RawRecord) -> Posting:
+        return Posting(
             k=batch_key(batch),
             kind="stock_batch",
             company=batch.company,
@@ -364,16 +366,18 @@ class StockPartition:
             digest=hashlib.sha256(batch.digests).digest()[:16],
             topic=self._chain.topic,
             partition=self.partition,
-            offset=offset,
+            offset=record.offset,
             index=index,
-            timestamp_ms=timestamp_ms,
+            timestamp_ms=record.timestamp,
             value=self._codec.encode(batch),
             log=self.sealed_log,
         )
+
+    def _queued(self, posting: Posting) -> Outgoing:
         return Outgoing(
             topic=self._topic("erp-stock"),
-            partition=self._company_partition(batch.company),
-            key=batch.company.encode(),
+            partition=self._company_partition(posting.company),
+            key=posting.company.encode(),
             value=self._codec.encode(posting),
         )
 

@@ -11,13 +11,16 @@ from connectors.base.dead_letters import INBOX
 from connectors.base.errors import LogError
 from schemas.records import Header
 from schemas.topics import FACTS, ORDER_FACTS, event_type
+from streams.audit.trail import AuditTrail
 from streams.chain.known_logs import KnownLogs
 from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.ports import Counts, Ports, RecordBatch
+from streams.posting import foreign
 from streams.posting.forgetting import CountEnded, count_nowhere
 from streams.posting.poster import Poster, accept_any_term
+from streams.posting.retired import OwnerlessQueue, retired_companies
 from streams.windows.epoch import Composer
 from streams.windows.partition import StockPartition
 from streams.windows.rules import StockRules
@@ -36,6 +39,13 @@ INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
 ALL_FAIL = 5
 
 HandOver = Callable[[RecordBatch], Awaitable[None]]
+
+
+def _at_once(take: Callable[[RecordBatch], None]) -> HandOver:
+    async def hand_over(batch: RecordBatch) -> None:
+        take(batch)
+
+    return hand_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ class Pipeline:
         self._strictest = _StrictestLimits(min(w.length_s for w in windows), min(w.max_members for w in windows))
         self.partitions: dict[int, StockPartition] = {}
         self.posters: dict[int, Poster] = {}
+        self.ownerless: dict[int, OwnerlessQueue] = {}
 
     def limits(self, company: str) -> Limits:
         """When a window of this company's events is sealed; the strictest where the company is unknown."""
@@ -123,9 +134,12 @@ class Pipeline:
         """
         company = self.company_of(partition)
         if company is None:
+            self.ownerless[partition] = OwnerlessQueue(self._letters, self._ports.codec, self.retired)
             return None
         poster = Poster(company, self._config, self._ports, self._letters, self._anchors)
-        await poster.open(counts, queue_start, stamp, self.logs.number, count)
+        owners = foreign.owners_of(counts) - {company}
+        retired = await self.retired() if owners else ()
+        await poster.open(counts, queue_start, stamp, self.logs.number, count, retired)
         self.posters[partition] = poster
         return poster
 
@@ -141,9 +155,6 @@ class Pipeline:
             Exception: An error of ours in what nobody can refuse: an epoch.
         """
         hand_over = self._owner(topic, partition)
-        if hand_over is None:  # left unopened: nothing of it is lost, nothing more of it is fetched
-            logger.critical("no company has this partition; add it back", topic=topic, partition=partition)
-            return
         opened = OpenedBatch(batch)
         try:
             await hand_over(opened)
@@ -196,31 +207,33 @@ class Pipeline:
         await self._letters.refuse([refused])
         single.finish(record.offset)
 
-    def _owner(self, topic: str, partition: int) -> HandOver | None:
-        """What takes batches of a partition; None: no company has it."""
+    def _owner(self, topic: str, partition: int) -> HandOver:
         if topic in ORDER_FACTS:
             return partial(self._route, event_type(topic))
         if topic == STOCK:
-            return self._into_window(self.partitions[partition])
+            return _at_once(self.partitions[partition].take)
         if topic == SEALED:
             return self.partitions[partition].route
         poster = self.posters.get(partition)
-        return None if poster is None else poster.take
+        return _at_once(self.ownerless[partition].take) if poster is None else poster.take
+
+    async def retired(self) -> frozenset[str]:
+        """Companies that a person has ended.
+
+        Raises:
+            LogError: The broker cannot be reached.
+        """
+        return await retired_companies(AuditTrail(self._ports.log, self._config, self._ports.codec, self._ports.clock))
 
     async def _route(self, kind: str, batch: RecordBatch) -> None:
         await self._router.route(kind, batch, self.logs.number(batch.topic, batch.partition))
-
-    @staticmethod
-    def _into_window(partition: StockPartition) -> HandOver:
-        async def take(batch: RecordBatch) -> None:
-            partition.take(batch)
-
-        return take
 
     # ---- giving back
 
     async def release(self, stock: Collection[int], companies: Collection[int]) -> None:
         """Seal what is open, let what is under way end for a moment, and close; stock partitions stay in memory."""
+        for number in companies:
+            self.ownerless.pop(number, None)
         posters = [self.posters.pop(number) for number in companies if number in self.posters]
         for poster in posters:
             poster.quiesce()

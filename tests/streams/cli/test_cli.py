@@ -5,7 +5,20 @@ import pytest
 from tests.streams.cli.conftest import Streams
 from tests.streams.facts import World
 
-COMMANDS = ("check", "doctor", "topics", "up", "worker", "connect", "status", "order", "dlq", "demo")
+COMMANDS = [
+    "check",
+    "doctor",
+    "topics",
+    "up",
+    "worker",
+    "connect",
+    "company",
+    "status",
+    "order",
+    "dlq",
+    "audit",
+    "demo",
+]
 
 
 def test_help_names_every_command(streams: Streams) -> None:

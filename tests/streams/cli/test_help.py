@@ -92,5 +92,5 @@ def test_a_shell_completes_commands_and_their_options() -> None:
     asked = {"_STREAMS_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     assert python(main, COMP_WORDS="streams st", **asked).stdout.split() == ["status"]
     nested = {**asked, "COMP_CWORD": "2"}
-    assert python(main, COMP_WORDS="streams dlq ", **nested).stdout.split() == ["list", "show"]
+    assert python(main, COMP_WORDS="streams dlq s", **nested).stdout.split() == ["show"]
     assert "--install-completion" in python(main, "--help").stdout
