@@ -19,11 +19,17 @@ async def no_crash(_point: str) -> None:
     """Crash points are for simulations."""
 
 
+async def ends_no_reader(_type_name: str, _value: bytes) -> bool:
+    """Where no record is of the kind that ends whoever reads it."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Broker, bytes, time, chance, measures and ERP of one worker.
 
-    `service_layer` makes one for a company, for its poster to close.
+    `service_layer` makes one for a company, for its poster to close; `ends_its_reader` tries a read in a process of its
+    own (`streams.worker.trial_read`).
     """
 
     log: Log
@@ -33,6 +39,7 @@ class Ports:
     metrics: Metrics
     service_layer: Callable[[str], ServiceLayer]
     crash_point: Callable[[str], Awaitable[None]] = no_crash
+    ends_its_reader: Callable[[str, bytes], Awaitable[bool]] = ends_no_reader
 
 
 #: Source events that have ended, by (flow, ending).

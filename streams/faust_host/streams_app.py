@@ -10,7 +10,7 @@ from faust.types import TP
 
 from connectors.base.errors import LogUnavailableError
 from schemas.components import ComponentKind
-from schemas.topics import FACTS, ORDER_FACTS
+from schemas.topics import FACTS, ORDER_FACTS, event_type
 from streams.chain.acceptance import DOCUMENTS
 from streams.chain.known_logs import LogMismatchError
 from streams.chain.loss import ACCEPTED
@@ -41,7 +41,7 @@ class StreamsApp(FaustApp):
         self._config, self._ports = config, ports
         self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
         self._names: Mapping[TP, TP] = {}
-        self._fuse = Fuse(self)
+        self._fuse = Fuse(self, ports.ends_its_reader)
         self._failures = Failures(ports.metrics.components, ports.clock)
         self._held: set[tuple[ComponentKind, str]] = set()
         self._beside: set[asyncio.Task[None]] = set()
@@ -61,7 +61,8 @@ class StreamsApp(FaustApp):
         take = partial(self.pipeline.take, name, batch.partition)
         try:
             if self._fuse.is_careful(batch.tp):
-                await self._fuse.take(batch.tp, batch, take, partial(self.pipeline.refuse, name, batch.partition))
+                refuse = partial(self.pipeline.refuse, name, batch.partition)
+                await self._fuse.take(batch.tp, event_type(name), batch, take, refuse)
             else:
                 await take(batch)
         except LogUnavailableError:  # Kafka itself ends a process

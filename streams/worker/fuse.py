@@ -3,8 +3,11 @@
 What raises is refused where it raises (`isolation`); this is for what cannot be caught: memory that runs out, a crash
 in a library. What is known is kept in the commit of the partition. While a process reads it, the commit says so; a
 process that ends in order takes that back. Whoever finds it standing hands the first records over one by one, and says
-before each which one it is; a record that has ended two processes in which it was the only one of its partition is a
-dead letter. On the ordinary way nothing is said: one commit when partitions come, none per record.
+before each which one it is. On the ordinary way nothing is said: one commit when partitions come, none per record.
+
+That two processes ended while a record stood alone makes it a suspect and no more: somebody may have killed them, and
+it may have been passed on before, so that a dead letter of it would be its second end. It is read by a process of its
+own then, and refused if that one ends by it: so will everyone have, and nobody has passed it on.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -46,8 +49,8 @@ class _Careful:
 class Fuse:
     """Lifecycle: `begin` when partitions come; `take` their batches where they are `careful`; `end` when they go."""
 
-    def __init__(self, committing: Committing) -> None:
-        self._committing = committing
+    def __init__(self, committing: Committing, ends_its_reader: Callable[[str, bytes], Awaitable[bool]]) -> None:
+        self._committing, self._ends_its_reader = committing, ends_its_reader
         self._careful: dict[TP, _Careful] = {}
 
     def is_careful(self, tp: TP) -> bool:
@@ -90,6 +93,7 @@ class Fuse:
     async def take(
         self,
         tp: TP,
+        type_name: str,
         batch: RecordBatch,
         hand_over: Callable[[RecordBatch], Awaitable[None]],
         refuse: Callable[[PartOfBatch, str], Awaitable[None]],
@@ -98,6 +102,7 @@ class Fuse:
 
         Args:
             tp: Its partition.
+            type_name: What its values should be, a name of `schemas.codec.TYPES`.
             batch: Not open yet.
             hand_over: Takes a batch, or one record of it, to its owner.
             refuse: Makes a dead letter of one record.
@@ -110,13 +115,15 @@ class Fuse:
                 await hand_over(opened.rest())
                 return
             tries = careful.tries if offset == careful.suspect else 0
-            if tries >= MAX_TRIES:
+            if tries >= MAX_TRIES and await self._ends_its_reader(type_name, single.record.value or b""):
                 logger.critical(
                     "record ends processes, and is refused", topic=tp.topic, partition=tp.partition, offset=offset
                 )
                 await refuse(single, f"handling it ended {tries} processes; it was not read again")
                 continue
-            if not await self._committing.stamp_all([tp], {tp: {_ALONE: offset + 1, _TRIES: tries + 1}}):
+            if not await self._committing.stamp_all(
+                [tp], {tp: {_ALONE: offset + 1, _TRIES: min(tries + 1, MAX_TRIES)}}
+            ):
                 return  # it is somebody else's now
             await hand_over(single)
         self._careful.pop(tp, None)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Callable
+from functools import partial
 from random import SystemRandom
 
 import structlog
@@ -22,6 +23,7 @@ from streams.notices import runner as notices_runner
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.worker.gauges import Gauges
+from streams.worker.trial_read import ends_its_reader
 
 logger = structlog.get_logger(__name__)
 _GAUGES_INTERVAL_S = 5.0
@@ -60,7 +62,8 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
         )
         return layers[company]
 
-    ports = Ports(log, codec, clock, random, metrics, service_layer)
+    trial = partial(ends_its_reader, registry_url=config.schema_registry.url)
+    ports = Ports(log, codec, clock, random, metrics, service_layer, ends_its_reader=trial)
     servers = ";".join(f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(","))
     app = StreamsApp(config, ports, broker=servers, broker_credentials=_credentials(config.kafka))
 

@@ -1,4 +1,4 @@
-"""A record that has ended two processes alone is refused unread; on the ordinary way the fuse costs nothing."""
+"""A record that ends whoever reads it is refused after two processes; on the ordinary way the fuse costs nothing."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -27,6 +27,12 @@ class Group:
         self.handled: list[int] = []
         self.refused: list[int] = []
         self.commits = 0
+        self.tried: list[bytes] = []
+
+    async def ends_its_reader(self, type_name: str, value: bytes) -> bool:
+        assert type_name == "order_placed"
+        self.tried.append(value)
+        return int(value) in self.killers
 
     def watermark(self, _tp: TP) -> Start:
         return Start(self.at, dict(self.counts))
@@ -42,15 +48,15 @@ class Group:
 
     async def live(self, *, batch_size: int = 5_000) -> bool:
         """One process, from its start to its end; whether that was in order."""
-        fuse = Fuse(self)
+        fuse = Fuse(self, self.ends_its_reader)
         await fuse.begin([FACTS], self._end_of)
         try:
             while self.at < self.count:
                 batch = FakeBatch(
-                    [raw("order-placed", n, b"x") for n in range(self.at, min(self.at + batch_size, self.count))]
+                    [raw("order-placed", n, b"%d" % n) for n in range(self.at, min(self.at + batch_size, self.count))]
                 )
                 if fuse.is_careful(FACTS):
-                    await fuse.take(FACTS, batch, self._hand_over, self._refuse)
+                    await fuse.take(FACTS, "order_placed", batch, self._hand_over, self._refuse)
                 else:
                     await self._hand_over(batch)
         except ProcessEnded:
@@ -134,3 +140,21 @@ async def test_kills_that_hit_different_records_refuse_none() -> None:
     assert await group.live()
     assert not group.refused
     assert MAX_TRIES == 2
+
+
+async def test_kills_that_hit_one_record_again_and_again_refuse_it_no_more_than_others() -> None:
+    group = Group(3, 0)
+    reads_well = group.ends_its_reader
+
+    async def killed_by_somebody(type_name: str, value: bytes) -> bool:
+        await reads_well(type_name, value)
+        return False
+
+    group.ends_its_reader = killed_by_somebody  # type: ignore[method-assign]
+    for _ in range(6):
+        assert not await group.live()
+    group.killers = ()
+    assert await group.live()
+    assert not group.refused
+    assert group.handled == [0, 1, 2]
+    assert set(group.tried) == {b"0"}
