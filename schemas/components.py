@@ -1,13 +1,13 @@
-"""Why a company, a connector, a partition or a target of notices does not work: the closed list, with who acts and what they do."""
+"""Why a company, a connector, a partition, a target of notices or Kafka does not work: the closed list, with who acts and what they do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-ComponentKind = Literal["company", "connector", "partition", "target"]
+ComponentKind = Literal["company", "connector", "partition", "target", "kafka"]
 #: away: comes back by itself; held: a person must act, it is tried again slowly meanwhile.
 State = Literal["ok", "away", "held"]
-KINDS: tuple[ComponentKind, ...] = ("company", "connector", "partition", "target")
+KINDS: tuple[ComponentKind, ...] = ("company", "connector", "partition", "target", "kafka")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ _ROWS = (
     HoldReason("cursor_bad", "held", "the stored position cannot be used", "integration", "what the detail says"),
     HoldReason("log_lost", "held", "the log is another one, or lacks what was not read yet", "platform", "streams topics accept"),
     HoldReason("foreign_partition", "held", "the queue belongs to another company", "platform", "companies.*.partition as it was"),
+    HoldReason("kafka_away", "away", "Kafka does not answer", "platform", "the brokers, and the way from here to them"),
     HoldReason("registry_away", "away", "the schema registry does not answer", "platform", "the schema registry"),
     HoldReason("target_down", "away", "the target of notices does not take them", "platform", "notices.targets, and the mail server or web server behind it"),
     HoldReason("failed", "held", "an error that nothing here can handle", "platform", "the log of the process"),

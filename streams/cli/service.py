@@ -21,6 +21,7 @@ from streams.notices.components import ComponentNews
 from streams.telemetry import logs
 from streams.telemetry.component_states import TOPIC, ComponentStateWriter
 from streams.telemetry.health import Health
+from streams.telemetry.kafka_watch import KafkaWatch
 from streams.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -91,12 +92,16 @@ async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
                 for name, run in parts.items()
             }
             log.info("started", part=list(parts), config_version=config.version, url=health.url)
-            saying = asyncio.create_task(_component_states(config, kafka, codec, metrics).run())
+            beside = [
+                asyncio.create_task(_component_states(config, kafka, codec, metrics).run()),
+                asyncio.create_task(KafkaWatch(kafka, config.topic(TOPIC), metrics.components, metrics.vitals).run()),
+            ]
             try:
                 await _drain(tasks, stop)
             finally:
-                saying.cancel()
-                await asyncio.gather(saying, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
             log.info("stopped")
 
 

@@ -51,7 +51,7 @@ class Configured(Enum):
     SOURCES = "sources"
     TARGETS = "targets of notices"
     PARTITIONS = "partitions"  # of the topic beside it
-    COMPONENTS = "companies, connectors, targets of notices, and topic/partition"
+    COMPONENTS = "companies, connectors, targets of notices, kafka, and topic/partition"
     BUILD_VERSION = "version of this program"
     PYTHON_VERSION = "version of Python"
     CONFIG_VERSION = "version of the configuration"

@@ -157,8 +157,9 @@ class ComponentStates:
     def _say(self, state: ComponentState, what: str, repeats: int = 0) -> None:
         row = HOLD_REASONS.get(state.reason or "")
         say = logger.info if row is None else logger.error if row.state == "held" else logger.warning
+        name = state.name if state.name == state.kind else f"{state.kind} {state.name}"
         say(
-            f"{state.kind} {state.name} {what}{': ' + row.words if row else ''}",
+            f"{name} {what}{': ' + row.words if row else ''}",
             reason=state.reason,
             owner=state.owner,
             error=state.detail,
@@ -198,12 +199,13 @@ class ComponentStateWriter:
         """
         self._states.changed.clear()
         before = self._published
-        keys = {(state.kind, state.name) for state in self._states.not_working()}
+        keys = {(state.kind, state.name) for state in self._states.not_working() if state.kind != "kafka"}
         if before is None or keys - before.keys():
             published = await read(self._log, self._topic, self._codec)
             self._states.remember(published)
             before = {(state.kind, state.name): state for state in published} | (before or {})
-        states = self._states.all()
+        # Of Kafka each process knows for itself, and while it is away it takes no record that says so.
+        states = [state for state in self._states.all() if state.kind != "kafka"]
         records = [
             Outgoing(topic=self._topic, partition=0, key=key_of(state), value=self._codec.encode(state))
             for state in states

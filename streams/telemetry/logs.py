@@ -16,6 +16,7 @@ import structlog
 
 from connectors.base.errors import ConnectorError, LogError
 from schemas.codec import CodecError
+from streams.telemetry.repeats import RepeatLimit
 from streams.telemetry.text import escape
 
 _FRAMES = 8  # innermost frames of an exception
@@ -32,7 +33,7 @@ ALLOWED = frozenset(
         *("line", "url", "count", "counts", "failures", "moved_to", "members", "lines", "batches", "number", "size"),
         *("bytes", "length_bytes", "rate", "idle", "after_s", "wait_s", "age_s", "seconds", "duration_s", "length_s"),
         *("timeout_s", "since", "until", "at", "config_version", "version", "host", "port", "pid", "signal"),
-        *("command", "tier", "sessions", "limit", "by"),
+        *("command", "tier", "sessions", "limit", "by", "system"),
     }
 )
 #: Libraries that log too much at INFO: httpx writes whole URLs, which hold e-mail addresses in filters.
@@ -67,6 +68,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
             ],
         )
     )
+    handler.addFilter(RepeatLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -136,6 +136,7 @@ class Metrics:
                 *config.companies,
                 *config.connectors,
                 *config.notices.targets,
+                "kafka",
                 *(f"{topic}/{number}" for topic, size in sizes.items() for number in range(size)),
             ),
             Configured.BUILD_VERSION: (_own_version(),),
