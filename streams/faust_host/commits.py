@@ -1,5 +1,6 @@
 """Committing: the watermark with its counts, never an unfinished offset."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from aiokafka.errors import KafkaError
@@ -33,6 +34,7 @@ class Commits:
         self._assignment, self._commit_as = assignment, commit_as
         self._generation, self._on_commit = generation, on_commit
         self._at_kafka: dict[TP, OffsetAndMetadata] = {}
+        self._one_by_one = asyncio.Lock()
 
     def clear(self) -> None:
         self._at_kafka.clear()
@@ -53,15 +55,17 @@ class Commits:
 
     async def commit(self, tps: Iterable[TP]) -> bool:
         """Commit the watermarks of these partitions; False: the group has moved on."""
-        # Offset and counts are read together, here: between Faust's choice of an offset and this call the watermark
-        # may have moved.
-        watermarks = {tp: at for tp in tps if (at := self._watermark(tp)) is not None}
-        generation = self._generation()
-        done = await self._commit_as(watermarks, generation)
-        self._on_commit(done)
-        if done and generation == self._generation():
-            self._at_kafka.update(watermarks)
-        return done
+        # One after the other: a commit that aiokafka tries again would put an older watermark over a newer one.
+        async with self._one_by_one:
+            # Offset and counts are read together, here: between Faust's choice of an offset and this call the
+            # watermark may have moved.
+            watermarks = {tp: at for tp in tps if (at := self._watermark(tp)) is not None}
+            generation = self._generation()
+            done = await self._commit_as(watermarks, generation)
+            self._on_commit(done)
+            if done and generation == self._generation():
+                self._at_kafka.update(watermarks)
+            return done
 
     async def stamp_all(self, tps: Iterable[TP], counts: Mapping[TP, Counts]) -> bool:
         """Commit notes of ours with the watermarks of several partitions; see `App.stamp_all`."""

@@ -80,6 +80,7 @@ class Worker:
         max_open: int,
     ) -> None:
         self.process, self.generation, self.max_open = process, 0, max_open
+        self.last_commit_s = 0.0
         self.pipeline = Pipeline(config, ports)
         self._config, self._ports, self._on_crash = config, ports, crashed
         self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)

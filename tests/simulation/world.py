@@ -372,7 +372,11 @@ class World:
     async def _commit(self, worker: Worker, generation: int, offsets: dict[TP, Committed]) -> bool:
         """As the coordinator takes it: from members of this generation, or from anybody while the group is empty."""
         arrived: asyncio.Future[bool] = self.loop.create_future()
-        self.loop.later(self._random.uniform(0.001, 0.02), self._take_commit, worker, generation, offsets, arrived)
+        # A process has one connection: what it has sent, cancelled or not, comes before what it sends later
+        latest_s = max(worker.last_commit_s, self.loop.time())
+        worker.last_commit_s = latest_s + self._random.uniform(0.001, 0.02)
+        wait_s = worker.last_commit_s - self.loop.time()
+        self.loop.later(wait_s, self._take_commit, worker, generation, offsets, arrived)
         return await arrived
 
     def _take_commit(

@@ -192,6 +192,35 @@ async def test_a_commit_that_is_answered_after_a_rebalance_is_of_another_assignm
     assert group.commits.is_due(A)
 
 
+async def test_a_commit_is_decided_when_the_one_before_it_is_through() -> None:
+    """aiokafka tries one again after a pause, and would put its older watermark over the newer one."""
+    group = Group({A: OffsetAndMetadata(0, "")})
+    await group.assigned(A)
+    progress, answers = group.held.progress[A], [asyncio.Event(), asyncio.Event()]
+    taken = progress.take(range(2))
+    at_broker: list[int] = []
+
+    async def tried_again(watermarks: Mapping[TP, OffsetAndMetadata], generation: int) -> bool:
+        group.asked.append((watermarks, generation))
+        await answers[len(group.asked) - 1].wait()
+        at_broker.append(watermarks[A].offset)
+        return True
+
+    group.commits = Commits(group.held, tried_again, lambda: group.generation, lambda done: None)
+    progress.finish(taken, 0)
+    first = asyncio.create_task(group.commits.stamp(A, {("fuse", "open"): 1}))
+    await asyncio.sleep(0)
+    progress.finish(taken, 1)
+    second = asyncio.create_task(group.commits.commit([A]))
+    for answer in reversed(answers):
+        answer.set()
+        await asyncio.sleep(0)
+    assert await first
+    assert await second
+    assert at_broker == [1, 2]
+    assert not group.commits.is_due(A)
+
+
 async def test_nothing_is_committed_with_another_membership_than_it_was_decided_in() -> None:
     sent: list[Any] = []
 
