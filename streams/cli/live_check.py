@@ -1,19 +1,24 @@
 """What Kafka and every company's B1 have to say against a configuration. Reads only."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from connectors.base.clock import SystemClock
 from connectors.base.errors import ConnectorError, LogError
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
-from connectors.sap_b1.service_layer import ServiceLayer
+from connectors.sap_b1.service_layer import ServiceLayer, quote_literal, read_rows
 from connectors.sap_b1.settings import CompanySettings
 from streams.cli import shell
+from streams.cli.live_start import start_problems
 from streams.config.load import Config
 from streams.config.problems import ConfigProblem
 from streams.kafka import topics
 from streams.kafka.log import Log
+
+#: A page of answers is 20 rows as well.
+_CODES_PER_QUERY = 20
 
 
 async def check_live(config: Config) -> list[ConfigProblem]:
@@ -25,7 +30,8 @@ async def check_live(config: Config) -> list[ConfigProblem]:
 async def _ask_kafka(config: Config) -> list[ConfigProblem]:
     try:
         async with shell.open_log(config) as log:
-            return await topic_problems(log, config)
+            # Where topics are not as they must be, what lies in them cannot be looked at
+            return await topic_problems(log, config) or await start_problems(log, config)
     except LogError as error:
         return [
             ConfigProblem(
@@ -65,7 +71,84 @@ async def company_problems(service_layer: ServiceLayer, name: str, company: Comp
         cards=frozenset([customers.card_code] if customers.card_code else []),
     )
     data = await MasterDataCache(service_layer, SystemClock(), tax_field=tax.field).get(codes)
-    return list(_lacking(f"companies.{name}", company, data))
+    at = f"companies.{name}"
+    return [
+        *_lacking(at, company, data),
+        *await _unknown_codes(service_layer, at, company),
+        *await _other_currency(service_layer, at, company),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _CodeList:
+    """Codes of the configuration, by their path, that must be keys of one of B1's lists."""
+
+    entity: str
+    key: str
+    what: str
+    named: Mapping[str, int | str]
+    also: str = ""  # a property that must be tYES
+
+    @property
+    def paths(self) -> list[str]:
+        is_text = any(isinstance(code, str) for code in self.named.values())
+        codes = sorted({quote_literal(str(code)) if is_text else str(code) for code in self.named.values()})
+        selected = ",".join(filter(None, (self.key, self.also)))
+        chunks = [codes[start : start + _CODES_PER_QUERY] for start in range(0, len(codes), _CODES_PER_QUERY)]
+        asked = [" or ".join(f"{self.key} eq {code}" for code in chunk) for chunk in chunks]
+        return [f"{self.entity}?$select={selected}&$filter={each}" for each in asked]
+
+
+def _code_lists(at: str, company: CompanySettings) -> list[_CodeList]:
+    freight = {
+        f"{at}.freight.expense_code": company.freight.expense_code,
+        f"{at}.refunds.adjustment_expense_code": company.refunds.adjustment_expense_code,
+    }
+    accounts = {
+        f"{at}.warehouses.{code}.gl_account.{reason}": account
+        for code, warehouse in company.warehouses.items()
+        for reason, account in warehouse.gl_account.items()
+    }
+    if company.refunds.adjustment_account:
+        accounts[f"{at}.refunds.adjustment_account"] = company.refunds.adjustment_account
+    carriers = {f"{at}.shipping_types.{name!r}": code for name, code in company.shipping_types.items()}
+    lists = [
+        _CodeList("AdditionalExpenses", "ExpensCode", "additional expense", _given(freight)),
+        _CodeList("ShippingTypes", "Code", "shipping type", carriers),
+        _CodeList("ChartOfAccounts", "Code", "G/L account", accounts, "ActiveAccount"),
+    ]
+    return [each for each in lists if each.named]
+
+
+def _given(named: Mapping[str, int | None]) -> dict[str, int | str]:
+    return {path: code for path, code in named.items() if code is not None}
+
+
+async def _unknown_codes(service_layer: ServiceLayer, at: str, company: CompanySettings) -> list[ConfigProblem]:
+    problems: list[ConfigProblem] = []
+    for each in _code_lists(at, company):
+        pages = await read_rows(service_layer, each.paths)
+        found = {str(row.get(each.key)): row for rows in pages for row in rows}
+        for path, code in each.named.items():
+            row = found.get(str(code))
+            if row is None:
+                remedy = f"define it in B1, or fix the code ({each.entity}.{each.key})"
+                problems.append(ConfigProblem(path, f"B1 has no {each.what} {code}", remedy))
+            elif each.also and row.get(each.also) != "tYES":
+                problems.append(
+                    ConfigProblem(path, f"{each.what} {code} takes no postings in B1", "name an active one")
+                )
+    return problems
+
+
+async def _other_currency(service_layer: ServiceLayer, at: str, company: CompanySettings) -> list[ConfigProblem]:
+    answer = await service_layer.post("CompanyService_GetAdminInfo", {})
+    local = (answer.body or {}).get("LocalCurrency") if answer.ok else None
+    if not isinstance(local, str) or local == company.currency:
+        return []
+    return [
+        ConfigProblem(f"{at}.currency", f"B1 keeps its books in {local}, not in {company.currency}", f"write {local}")
+    ]
 
 
 def _lacking(at: str, company: CompanySettings, data: MasterData) -> Iterator[ConfigProblem]:

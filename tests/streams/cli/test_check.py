@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -5,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from connectors.base.clock import SystemClock
 from connectors.sap_b1.service_layer import B1Answer, UnavailableError
 from connectors.sap_b1.settings import CompanySettings
+from streams.chain.known_logs import KnownLogs
 from streams.cli import shell
+from streams.faust_host.watermarks import encode_counts
+from streams.posting.foreign import queue_of
 from tests.streams.cli.conftest import Streams
 from tests.streams.facts import World
 
@@ -23,7 +28,11 @@ class MasterDataOnly:
                 {"CardCode": "C-WEB", "CardType": "cCustomer", "Valid": "tYES", "Frozen": "tNO", "EmailAddress": None}
             ],
             "Items": [{"ItemCode": "TS001-R", "Valid": "tYES", "Frozen": "tNO"}],
+            "AdditionalExpenses": [{"ExpensCode": 1}, {"ExpensCode": 2}],
+            "ShippingTypes": [{"Code": 3}],
+            "ChartOfAccounts": [{"Code": code, "ActiveAccount": "tYES"} for code in ("4000", "4900", "5100")],
         }
+        self.currency = "GBP"
         self.away = False
 
     async def read(self, paths: Sequence[str]) -> list[B1Answer]:
@@ -31,8 +40,9 @@ class MasterDataOnly:
             raise UnavailableError("B1 does not answer")
         return [B1Answer(200, {"value": self.rows[path.partition("?")[0]]}) for path in paths]
 
-    async def post(self, _path: str, _body: Any) -> B1Answer:
-        return B1Answer(404)
+    async def post(self, path: str, _body: Any) -> B1Answer:
+        assert path == "CompanyService_GetAdminInfo"
+        return B1Answer(200, {"LocalCurrency": self.currency})
 
 
 @pytest.fixture
@@ -91,6 +101,49 @@ def test_live_names_everything_that_b1_lacks(streams: Streams, world: World, b1:
     assert ran.code == 1
     assert "no such warehouse" in ran.out
     assert "no such business partner" in ran.out
+
+
+def test_live_names_every_code_that_only_a_document_would_meet(
+    streams: Streams, world: World, b1: MasterDataOnly
+) -> None:
+    b1.rows |= {"AdditionalExpenses": [{"ExpensCode": 1}], "ShippingTypes": []}
+    b1.rows["ChartOfAccounts"] = [{"Code": "4900", "ActiveAccount": "tNO"}, {"Code": "5100", "ActiveAccount": "tYES"}]
+    b1.currency = "EUR"
+    ran = streams("check", "--live", "--json")
+    assert ran.code == 1
+    at, accounts = "companies.acme", "companies.acme.warehouses.LON1.gl_account"
+    assert {fault["path"]: fault["message"] for fault in ran.data["faults"]} == {
+        f"{at}.refunds.adjustment_expense_code": "B1 has no additional expense 2",
+        f"{at}.refunds.adjustment_account": "B1 has no G/L account 4000",
+        f"{at}.shipping_types.'dpd/next-day'": "B1 has no shipping type 3",
+        f"{accounts}.found": "G/L account 4900 takes no postings in B1",
+        f"{accounts}.count": "G/L account 4900 takes no postings in B1",
+        f"{at}.currency": "B1 keeps its books in EUR, not in GBP",
+    }
+    assert all(fault["remedy"] for fault in ran.data["faults"])
+
+
+def test_live_says_what_a_start_would_say(streams: Streams, world: World, b1: MasterDataOnly) -> None:
+    config, log, place = world.config, world.log, ("order-placed", 0)
+
+    async def past() -> None:
+        await log.send(config.topic("connector-cursors"), 0, b'["old-shop"]', b"a cursor")
+        await world.queued("order_placed", "order-placed", 0)
+        log.commit(config.group, config.topic("erp-orders"), 0, 0, encode_counts(queue_of("globex")))
+        log.commit(config.group, config.topic("erp-orders"), 1, 0, encode_counts(queue_of("initech")))
+        await log.send(config.topic("erp-orders"), 1, b"initech", b"a posting")
+        await KnownLogs(log, world.codec, config, SystemClock()).examine([place])
+
+    asyncio.run(past())
+    log.make_anew(config.topic("order-placed"))
+    ran = streams("check", "--live", "--json")
+    assert ran.code == 1
+    faults = {fault["path"]: fault["message"] for fault in ran.data["faults"]}
+    assert "streams connect retire old-shop" in faults["connectors.old-shop"]
+    assert "'globex' still owes" in faults["companies.acme.partition"]
+    assert "holds 1 postings of initech" in faults["companies.initech"]
+    assert "the topic was made anew" in faults["topic order-placed/0"]
+    assert len(faults) == 4
 
 
 def test_live_tells_of_kafka_and_b1_side_by_side(streams: Streams, world: World, b1: MasterDataOnly) -> None:
