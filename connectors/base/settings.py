@@ -32,26 +32,40 @@ class Secret:
     """A secret, given by reference (`env:NAME` or `file:path`), that shows itself to nobody who does not ask.
 
     `reveal` is the only way to the value; repr, str, format, pickle and JSON show `***`. The reference is resolved when
-    the settings are validated, so that a missing one is found before anything starts.
+    the settings are validated, so that a missing one is found before anything starts; where the settings are read by
+    somebody who has no use for it (`context={"secrets": False}`), it is not.
     """
 
     __slots__ = ("_value", "reference")
 
-    def __init__(self, reference: str, value: str) -> None:
+    def __init__(self, reference: str, value: str | None) -> None:
         self.reference = reference
         self._value = value
 
+    @property
+    def is_resolved(self) -> bool:
+        return self._value is not None
+
     def reveal(self) -> str:
+        """The value.
+
+        Raises:
+            LookupError: It was not resolved: a mistake of ours.
+        """
+        if self._value is None:
+            raise LookupError("the settings were read without their secrets")
         return self._value
 
     @classmethod
-    def resolve(cls, reference: str, folder: Path, environ: Mapping[str, str]) -> Self:
-        """Read what the reference names; the last line break of a file is not part of the secret.
+    def resolve(cls, reference: str, folder: Path, environ: Mapping[str, str], *, needed: bool = True) -> Self:
+        """Read what the reference names, where it is needed; the last line break of a file is not part of the secret.
 
         Raises:
             PydanticCustomError: It is not a reference, or names nothing.
         """
         kind, _, name = reference.partition(":")
+        if kind in ("env", "file") and name and not needed:
+            return cls(reference, None)
         if kind == "env" and name:
             value = environ.get(name, "")
             if not value:
@@ -87,7 +101,8 @@ class Secret:
     def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Self:
         if isinstance(value, cls):
             return value
-        return cls.resolve(value if isinstance(value, str) else "", folder_of(info), _environ_of(info))
+        reference, needed = value if isinstance(value, str) else "", (info.context or {}).get("secrets", True)
+        return cls.resolve(reference, folder_of(info), _environ_of(info), needed=needed)
 
     def __repr__(self) -> str:
         return MASK

@@ -74,8 +74,8 @@ class NoticeTargetSettings(Settings):
     @field_validator("webhook")
     @classmethod
     def _check_webhook(cls, webhook: Secret | None, info: ValidationInfo) -> Secret | None:
-        if webhook is None:
-            return None
+        if webhook is None or not webhook.is_resolved:
+            return webhook
         try:
             url = urlsplit(webhook.reveal())
             usable = url.scheme in ("http", "https") and bool(url.hostname)

@@ -211,7 +211,9 @@ class SekoSettings(ConnectorSettings):
             raise invalid(
                 "no_input", "neither push_secrets nor api_key is set, so nothing would be read; set one, best both"
             )
-        if self.push_auth == "basic" and any(":" not in each.reveal() for each in self.push_secrets):
+        if self.push_auth == "basic" and any(
+            each.is_resolved and ":" not in each.reveal() for each in self.push_secrets
+        ):
             raise invalid("basic", "push_auth is basic, and a secret has no colon; write user:password")
         by_name: dict[str, str] = {}
         for label in ("sellable_types", "segregated_types", "held_types"):

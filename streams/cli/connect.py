@@ -17,7 +17,7 @@ def run(context: typer.Context, config: shell.ConfigOption = shell.CONFIG) -> No
     if context.invoked_subcommand is None:
         from streams.cli import service
 
-        service.serve(shell.read_config(config), {"connect": service.part("streams.connect.runner")})
+        service.serve(shell.read_config(config, "connectors"), {"connect": service.part("streams.connect.runner")})
     elif (source := context.get_parameter_source("config")) is not None and source.name == "COMMANDLINE":
         name = context.invoked_subcommand
         raise shell.CommandError(

@@ -37,7 +37,7 @@ def run(
     from streams.cli.progress import Bar
     from streams.connect import backfill
 
-    settings = shell.read_config(config)
+    settings = shell.read_config(config, f"connectors.{name}")
     if name not in settings.connectors:
         known = ", ".join(sorted(settings.connectors))
         raise shell.CommandError(f"there is no connector {name}", f"write one of: {known}", 2)

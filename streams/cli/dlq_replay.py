@@ -40,7 +40,7 @@ def plan(
     as_json: shell.JsonOption = False,
 ) -> None:
     """Freeze a selection of dead letters and ask B1 what a replay of each would do; nothing is changed."""
-    settings = shell.read_config(config)
+    settings = shell.read_config(config, "companies")
     made = shell.run_async(_plan(settings, selection, shell.person(by)))
     if made is None:
         shell.errors_console().print("nothing is selected that is open; no plan is written", markup=False)

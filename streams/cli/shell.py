@@ -36,6 +36,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; by default your user name")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking")]
 CONFIG = Path("streams.toml")
+#: Of a command that does everything, or looks at everything.
+EVERYBODYS = ("companies", "connectors", "notices")
 _NAME_MAX_CHARS = 100
 _PIPE_WIDTH = 220  # columns where nobody has a terminal: rows stay whole for grep
 
@@ -53,15 +55,19 @@ class CommandError(Exception):
         self.remedy, self.code = remedy, code
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, *secrets: str) -> Config:
     """The configuration in force.
+
+    Args:
+        path: The file.
+        secrets: Whose secrets are needed, beside Kafka's: `companies`, `connectors.shop`, or `EVERYBODYS`.
 
     Raises:
         ConfigError: With every problem at once.
     """
     from streams.config.load import load
 
-    return load(path, os.environ)
+    return load(path, os.environ, secrets)
 
 
 def codec_of(config: Config) -> Codec:

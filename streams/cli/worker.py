@@ -7,4 +7,4 @@ def run(config: shell.ConfigOption = shell.CONFIG) -> None:
     """Run agents and posters, until SIGTERM."""
     from streams.cli import service
 
-    service.serve(shell.read_config(config), {"worker": service.part("streams.worker.main")})
+    service.serve(shell.read_config(config, "companies", "notices"), {"worker": service.part("streams.worker.main")})

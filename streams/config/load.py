@@ -5,7 +5,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ from streams.config.sections import KafkaSettings, MetricsSettings, ReplaySettin
 _M = TypeVar("_M", bound=BaseModel)
 #: Names that become part of K (architecture section 15.11), of Kafka's keys and of the names of environment variables.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
+#: Sections that have secrets, beside Kafka's.
+SECRETS = ("companies", "connectors", "notices")
 #: Errors of pydantic's that `relations` finds as well, with the exact path, also where another problem stops the
 #: settings' own check.
 _FOUND_BY_RELATIONS = {("no_card", ("customers",)), ("twins", ("warehouses",))}
@@ -84,12 +86,14 @@ class Config:
         return max(math.ceil(company.dedupe_horizon_days) for company in self.companies.values())
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
+def load(path: Path, environ: Mapping[str, str], secrets: Collection[str] = SECRETS) -> Config:
     """Read a configuration file and the environment over it.
 
     Args:
         path: The TOML file; relative paths in it start from its folder.
         environ: `STREAMS__A__B` overrides `a.b`; `env:NAME` secrets are looked up here as well.
+        secrets: Sections whose secrets are needed, whole or by name (`connectors.shop`); the others' may be missing.
+            Kafka's always are.
 
     Raises:
         ConfigError: With every problem at once.
@@ -105,10 +109,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         raise ConfigError([ConfigProblem(str(path), "is not UTF-8 text", "save it as UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([ConfigProblem(str(path), f"is not TOML: {error}", "fix the syntax there")]) from None
-    return parse(data, path.absolute().parent, environ)
+    return parse(data, path.absolute().parent, environ, secrets)
 
 
-def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> Config:
+def parse(
+    data: Mapping[str, Any], folder: Path, environ: Mapping[str, str], secrets: Collection[str] = SECRETS
+) -> Config:
     """Validate a configuration that has been read; see `load`.
 
     Raises:
@@ -118,6 +124,10 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     merged, sources = override(data, environ, problems)
     local = str(table_at(merged, "kafka").get("local", False)).lower() in ("true", "1", "yes", "on")
     context = {"folder": folder, "environ": environ, "local": local}
+
+    def context_of(section: str, name: str = "") -> dict[str, Any]:
+        return {**context, "secrets": section in secrets or f"{section}.{name}" in secrets}
+
     problems += [unknown_key((), key, Sections) for key in merged if key not in Sections.model_fields]
     kafka = _validate(KafkaSettings, merged.get("kafka", {}), ("kafka",), context, problems)
     registry = _validate(
@@ -125,16 +135,17 @@ def parse(data: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> 
     )
     metrics = _validate(MetricsSettings, merged.get("metrics", {}), ("metrics",), context, problems)
     webhooks = _validate(WebhookSettings, merged.get("webhooks", {}), ("webhooks",), context, problems)
-    notices = _validate(NoticesSettings, merged.get("notices", {}), ("notices",), context, problems)
+    notices = _validate(NoticesSettings, merged.get("notices", {}), ("notices",), context_of("notices"), problems)
     replay = _validate(ReplaySettings, merged.get("replay", {}), ("replay",), context, problems)
     companies: dict[str, CompanySettings] = {}
     for name, table in _named_tables(merged, "companies", problems):
-        company = _validate(CompanySettings, table, ("companies", name), context, problems)
+        company = _validate(CompanySettings, table, ("companies", name), context_of("companies", name), problems)
         if company is not None:
             companies[name] = company
     connectors: dict[str, ConnectorSettings] = {}
     for name, table in _named_tables(merged, "connectors", problems):
-        connector = _validate(_kind_of(name, table, problems), table, ("connectors", name), context, problems)
+        model = _kind_of(name, table, problems)
+        connector = _validate(model, table, ("connectors", name), context_of("connectors", name), problems)
         if connector is not None:
             connectors[name] = connector
     problems.extend(relations(merged, folder, local=local))

@@ -28,7 +28,7 @@ READERS = 4
 
 
 class KafkaLog:
-    """`Log` on a real broker: one idempotent producer, a few readers, an admin client.
+    """`Log` on a real broker: a few readers, an admin client, and one idempotent producer once something is sent.
 
     Args:
         bootstrap_servers: `host:port`, separated by commas.
@@ -55,7 +55,7 @@ class KafkaLog:
         self._linger_ms = linger_ms
         self._admin = Admin(self._connection)
         self._producer: Any = None
-        self._producer_broken = False
+        self._started = self._producer_broken = False
         self._renewing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
         self._bounds_consumer: Any = None
@@ -66,13 +66,13 @@ class KafkaLog:
         try:
             await self._admin.start()
             self._bounds_consumer = await self._connection.consumer()
-            self._producer = await self._connection.producer(self._linger_ms)
+            self._started = True
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        producer, self._producer = self._producer, None
+        producer, self._producer, self._started = self._producer, None, False
         if producer is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5):
@@ -148,17 +148,18 @@ class KafkaLog:
         return log_error(f"{topics}: not known to be delivered: {error!r}", retriable=not ours)
 
     async def _working_producer(self) -> Any:
-        if self._producer_broken:
+        if not self._started:
+            raise LogRefusedError("the log is not started, or stopped")
+        if self._producer is None or self._producer_broken:
             async with self._renewing:
-                if self._producer_broken:
+                if self._producer is None or self._producer_broken:
                     fresh = await self._connection.producer(self._linger_ms)
                     old, self._producer, self._producer_broken = self._producer, fresh, False
-                    log.warning("producer_renewed")
-                    task = asyncio.create_task(abandon(old))
-                    self._retired.add(task)
-                    task.add_done_callback(self._retired.discard)
-        if self._producer is None:
-            raise LogRefusedError("the log is not started, or stopped")
+                    if old is not None:
+                        log.warning("producer_renewed")
+                        task = asyncio.create_task(abandon(old))
+                        self._retired.add(task)
+                        task.add_done_callback(self._retired.discard)
         return self._producer
 
     # ---- reading
