@@ -19,17 +19,17 @@ async def no_crash(_point: str) -> None:
     """Crash points are for simulations."""
 
 
-async def ends_no_reader(_type_name: str, _value: bytes) -> bool:
+async def none_is_fatal(_topic: str, _values: Sequence[bytes]) -> int | None:
     """Where no record is of the kind that ends whoever reads it."""
-    return False
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Broker, bytes, time, chance, measures and ERP of one worker.
 
-    `service_layer` makes one for a company, for its poster to close; `ends_its_reader` tries a read in a process of its
-    own (`streams.worker.trial_read`).
+    `service_layer` makes one for a company, for its poster to close; `first_fatal` reads values in a process of its
+    own, to see which of them ends it (`streams.worker.trial_read`).
     """
 
     log: Log
@@ -39,7 +39,7 @@ class Ports:
     metrics: Metrics
     service_layer: Callable[[str], ServiceLayer]
     crash_point: Callable[[str], Awaitable[None]] = no_crash
-    ends_its_reader: Callable[[str, bytes], Awaitable[bool]] = ends_no_reader
+    first_fatal: Callable[[str, Sequence[bytes]], Awaitable[int | None]] = none_is_fatal
 
 
 #: Source events that have ended, by (flow, ending).

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from connectors.base.errors import LogUnavailableError
 from schemas.components import ComponentKind
-from schemas.topics import FACTS, ORDER_FACTS, event_type
+from schemas.topics import ORDER_FACTS
 from streams.chain.acceptance import DOCUMENTS
 from streams.chain.known_logs import LogMismatchError
 from streams.chain.loss import ACCEPTED
@@ -27,7 +27,7 @@ from streams.windows.partition import InputLostError, StockPartition
 from streams.worker.failures import Failures
 from streams.worker.fuse import Fuse
 from streams.worker.input_logs import DECISION_POLL_S, READING_POLL_S, InputLogs
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, QUEUES, SEALED, STOCK, Pipeline
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, QUEUES, REFUSABLE, SEALED, STOCK, Pipeline
 
 logger = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class StreamsApp(FaustApp):
         self._config, self._ports = config, ports
         self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
         self._names: Mapping[TP, TP] = {}
-        self._fuse = Fuse(self, ports.ends_its_reader)
+        self._fuse = Fuse(self, ports.first_fatal)
         self._failures = Failures(ports.metrics.components, ports.clock)
         self._held: set[tuple[ComponentKind, str]] = set()
         self._beside: set[asyncio.Task[None]] = set()
@@ -62,7 +62,7 @@ class StreamsApp(FaustApp):
         try:
             if self._fuse.is_careful(batch.tp):
                 refuse = partial(self.pipeline.refuse, name, batch.partition)
-                await self._fuse.take(batch.tp, event_type(name), batch, take, refuse)
+                await self._fuse.take(batch.tp, name, batch, take, refuse)
             else:
                 await take(batch)
         except LogUnavailableError:  # Kafka itself ends a process
@@ -86,7 +86,7 @@ class StreamsApp(FaustApp):
         companies = {tp.partition for tp in names if tp.topic == ERP_ORDERS}
         documents = {TP(self._config.topic(DOCUMENTS), number) for number in companies}
         stale = await self._logs.examine({*tps, *documents})
-        await self._fuse.begin([tp for name, tp in names.items() if name.topic in FACTS], self._end_of)
+        await self._fuse.begin([tp for name, tp in names.items() if name.topic in REFUSABLE], self._end_of)
         stale_facts = [tp for name, tp in names.items() if tp in stale and name.topic in ORDER_FACTS]
         held = {tp.partition for name, tp in names.items() if tp in stale and name.topic in QUEUES}
         held |= {tp.partition for tp in documents & stale}
@@ -258,7 +258,7 @@ class StreamsApp(FaustApp):
         released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
         if released is not None:
             raise released
-        self.note(self._fuse.end([tp for tp in tps if self._config.name_of(tp.topic) in FACTS]))
+        self.note(self._fuse.end([tp for tp in tps if self._config.name_of(tp.topic) in REFUSABLE]))
 
     def on_commit(self, accepted: bool) -> None:
         self._ports.metrics.offset_commits("ok" if accepted else "refused").inc()

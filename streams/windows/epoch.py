@@ -11,7 +11,6 @@ from typing import Any
 from connectors.base.validate import MAX_IDENTITY_CHARS
 from schemas.codec import Codec, CodecError, UnreadableError
 from schemas.decimals import LIMIT, DecimalRangeError, decimal_of
-from schemas.decoder import Run
 from schemas.events import DIGEST_BYTES, BatchQuantity, StockAdjusted
 from schemas.generated import constructor_of
 from schemas.letter_bounds import bounded
@@ -19,6 +18,7 @@ from schemas.letters import REPLAY_HEADER
 from schemas.records import NO_OPS, Header, SealedEpoch, Skipped, StockBatch
 from streams.chain.rule import Head
 from streams.ports import RawRecord
+from streams.windows.columns import STOCK_PARTS
 from streams.windows.rules import COUNTS, DATE_STEP_US, StockRules
 from streams.windows.seen import Seen
 
@@ -26,16 +26,6 @@ from streams.windows.seen import Seen
 _LONG_BYTES = 1_000
 _REUSED = "the same event id, sku and location came before with other content; the first stands"
 
-#: What the hot path reads of a stock event; decimals and times come as ints of millionths and microseconds.
-_PARTS = (
-    Run(("source", "company")),
-    "event_id",
-    "occurred_at",
-    "digest",
-    Run(("sku", "location")),
-    "delta",
-    Run(("reason", "to_location", "batches", "serials")),
-)
 _How = tuple[str, str | None, tuple[object, ...], tuple[str, ...]]
 StockRow = tuple[tuple[str, str], str, int, bytes, tuple[str, str], int, _How | CodecError]
 #: A record with its columns. A tuple, as there are 100,000 of them a second.
@@ -81,7 +71,7 @@ class Composer:
 
     def __init__(self, codec: Codec, rules: StockRules, config_version: str) -> None:
         self._codec, self._rules, self._config_version = codec, rules, config_version
-        self._columns = codec.rows(StockAdjusted, _PARTS, _unreadable)
+        self._columns = codec.rows(StockAdjusted, STOCK_PARTS, _unreadable)
 
     def read(self, records: Sequence[RawRecord]) -> list[Row]:
         values = [record.value or b"" for record in records]

@@ -23,7 +23,7 @@ from streams.notices import runner as notices_runner
 from streams.ports import Ports
 from streams.telemetry.metrics import Metrics
 from streams.worker.gauges import Gauges
-from streams.worker.trial_read import ends_its_reader
+from streams.worker.trial_read import first_fatal
 
 logger = structlog.get_logger(__name__)
 _GAUGES_INTERVAL_S = 5.0
@@ -62,8 +62,8 @@ async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics
         )
         return layers[company]
 
-    trial = partial(ends_its_reader, registry_url=config.schema_registry.url)
-    ports = Ports(log, codec, clock, random, metrics, service_layer, ends_its_reader=trial)
+    trial = partial(first_fatal, registry_url=config.schema_registry.url)
+    ports = Ports(log, codec, clock, random, metrics, service_layer, first_fatal=trial)
     servers = ";".join(f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(","))
     app = StreamsApp(config, ports, broker=servers, broker_credentials=_credentials(config.kafka))
 

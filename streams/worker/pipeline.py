@@ -33,6 +33,8 @@ logger = structlog.get_logger(__name__)
 STOCK, SEALED, ERP_ORDERS, ERP_STOCK = "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock"
 QUEUES = (ERP_ORDERS, ERP_STOCK)
 INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
+#: Whose records a person can be left with. A chain of epochs has no gaps.
+REFUSABLE = (*FACTS, *QUEUES)
 
 
 #: So many records that fail, and no other that does not, are no records that nobody can handle: something else is.

@@ -36,6 +36,7 @@ def test_every_crash_point_is_passed_and_survived(results: list[Result]) -> None
     assert [point for point in POINTS if not passed[point]] == []
     assert [point for point in POINTS if not survived[f"kill {point}"]] == []
     assert [point for point in POINTS if not survived[f"freeze {point}"]] == []
+    assert survived["fatal record"]
 
 
 def test_seeds_differ_and_something_happens_in_them(results: list[Result]) -> None:

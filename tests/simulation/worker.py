@@ -85,7 +85,7 @@ class Worker:
         self._config, self._ports, self._on_crash = config, ports, crashed
         self._logs = InputLogs(self, self.pipeline.logs, config, ports.metrics.vitals, ports.metrics.components)
         self._held: set[Any] = set()
-        self._fuse = Fuse(self, ports.ends_its_reader)
+        self._fuse = Fuse(self, ports.first_fatal)
         self._names: Mapping[TP, TP] = {}
         self._beside: set[asyncio.Task[None]] = set()
         self._revoking = asyncio.Lock()

@@ -31,6 +31,7 @@ from streams.telemetry.metrics import Metrics
 from tests.simulation.broker import Broker, BrokerFaults, WorkerLog
 from tests.simulation.checker import Checker
 from tests.simulation.erp import ErpFaults, Server, SimServiceLayer, company_clock
+from tests.simulation.fatal import FatalCodec, fatal_facts, first_fatal
 from tests.simulation.history import ITEMS, LOT_ITEM, MISSING_ITEM, WAREHOUSES, Fact, History, shape_of
 from tests.simulation.loop import Process, State, StuckError, VirtualLoop
 from tests.simulation.plan import configuration, configured, plan_of
@@ -75,6 +76,7 @@ class World:
             History(random, self._codec, shape_of(random), "acme"),
             History(random, self._codec, shape_of(random, share), "beta"),
         ]
+        self._fatal = fatal_facts(Random(f"{seed} fatal"))
         self.broker = Broker(self.loop, random, wanted(self.config))
         #: Publishers' clocks differ; Kafka's own says what was published first.
         self._publishers_skew_ms = {topic: Random(f"{seed} {topic}").randint(-5_000, 5_000) for topic in FACTS}
@@ -152,7 +154,7 @@ class World:
 
     async def _go(self) -> tuple[bool, str | None]:
         plan, loop = self.plan, self.loop
-        facts = [fact for history in self.histories for fact in history.facts]
+        facts = [*(fact for history in self.histories for fact in history.facts), *self._fatal]
         for fact in facts:
             loop.later(fact.publish_s, self._publish, fact)
         self.broker.faults = plan.broker
@@ -249,12 +251,13 @@ class World:
 
         ports = Ports(
             log,
-            self._codec,
+            FatalCodec(self._end) if self._fatal else self._codec,
             SimClock(self.loop, self.plan.skew_s if number % 2 else 0.0),
             Random(self.seed * 100 + number),
             _metrics(),
             lambda company: SimServiceLayer(self.servers[company], process),
             crash_point,
+            first_fatal,
         )
         self._workers.append(
             process.context.run(
@@ -286,6 +289,11 @@ class World:
             self.checker.report(f"a worker ended though nothing is broken: {error}")
         self._survived["crash"] += 1
         self._kill(worker)
+
+    def _end(self, process: Process) -> None:
+        """A record has ended it."""
+        self._survived["fatal record"] += 1
+        self._kill(next(worker for worker in self._workers if worker.process is process))
 
     def _kill(self, worker: Worker) -> None:
         worker.process.kill()

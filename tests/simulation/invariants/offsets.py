@@ -24,7 +24,8 @@ def _unfinished(view: View, topic: str, partition: int, offset: int) -> str | No
     if topic == "stock-adjusted":
         sealed = view.sealed.get(partition)
         end = sealed.accepted[-1][1].end if sealed is not None and sealed.accepted else 0
-        return None if offset < end else f"sealed up to {end}"
+        done = offset < end or letter_id(topic, partition, offset) in view.letters
+        return None if done else f"sealed up to {end}"
     if topic == "stock-sealed":
         return _unrouted(view, partition, offset)
     posting = view.codec.decode(view.broker.partitions[topic, partition].records[offset].value or b"", Posting)

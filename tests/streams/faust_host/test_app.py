@@ -13,7 +13,7 @@ from streams.faust_host import streams_app
 from streams.faust_host.app import FaustApp
 from streams.faust_host.streams_app import StreamsApp
 from streams.faust_host.watermarks import Start
-from streams.ports import ends_no_reader
+from streams.ports import none_is_fatal
 from streams.posting.foreign import check_queue, queue_of
 from streams.telemetry.metrics import Metrics
 from streams.windows.partition import InputLostError
@@ -192,7 +192,7 @@ class Failing:
         self.metrics = Metrics(config())
         self._failures = Failures(self.metrics.components, Clock())
         self._held: set[Any] = set()
-        self._fuse = Fuse(self, ends_no_reader)  # type: ignore[arg-type]
+        self._fuse = Fuse(self, none_is_fatal)  # type: ignore[arg-type]
         self._config = SimpleNamespace(name_of=str)
         self._logs = SimpleNamespace(settle=_settled)
         self._names = {TP(name, 0): TP(name, 0) for name in INPUTS}
