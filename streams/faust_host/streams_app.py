@@ -135,10 +135,7 @@ class StreamsApp(FaustApp):
         try:
             poster = await self.pipeline.open_poster(partition, counts, orders.offset if orders else 0, stamp, count)
         except ForeignQueueError as error:  # the other companies go on
-            for name in (ERP_ORDERS, ERP_STOCK):
-                self.pause(names[TP(name, partition)])
-            logger.critical("company is held", partition=partition, error=str(error))
-            self._ports.metrics.vitals.expect(f"{ERP_ORDERS}/{partition}", str(error))
+            await self._hold(ERP_ORDERS, partition, error)
             return False
         if poster is not None:
             self._start(self._watch(partition, poster.failed))
@@ -240,6 +237,8 @@ class StreamsApp(FaustApp):
         elif topic in ORDER_FACTS or await self._open_poster(self._names, tps[0].partition):
             for tp in tps:
                 self.resume(tp)
+        else:
+            return
         self._failures.works(kind, name)
 
     # ---- and go

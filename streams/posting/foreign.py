@@ -7,7 +7,7 @@ right to write may put anything there.
 from collections.abc import Collection
 
 from connectors.base.dead_letters import INBOX
-from connectors.base.errors import Refusal
+from connectors.base.errors import ConnectorError, Refusal
 from schemas.events import OrderEvent
 from schemas.records import Header, Posting, StockBatch
 from streams.dead_letters.publisher import Refused
@@ -19,7 +19,7 @@ _QUEUE_OF = "company"
 _DEAD = follow(State.NEW, Trigger.NOT_OURS).to.value
 
 
-class ForeignQueueError(Exception):
+class ForeignQueueError(ConnectorError):
     """The queue was last worked off for another company: nothing of it is taken until a person has decided."""
 
 

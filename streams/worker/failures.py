@@ -6,6 +6,7 @@ import structlog
 
 from connectors.base.clock import Clock
 from schemas.components import ComponentKind
+from streams.posting.foreign import ForeignQueueError
 from streams.telemetry.component_states import ComponentStates
 from streams.worker.isolation import words_of
 
@@ -37,7 +38,8 @@ class Failures:
         self._last[kind, name] = _Failure(now_s, delay_s)
         words = words_of(error)
         logger.error("is held and tried again", kind=kind, name=name, delay_s=delay_s, error=words)
-        self._components.report(kind, name, "failed", f"{words}; tried again after {delay_s:.0f} s")
+        reason = "foreign_partition" if isinstance(error, ForeignQueueError) else "failed"
+        self._components.report(kind, name, reason, f"{words}; tried again after {delay_s:.0f} s")
         return delay_s
 
     def works(self, kind: ComponentKind, name: str) -> None:

@@ -143,40 +143,6 @@ def test_a_partition_that_goes_to_somebody_else_keeps_nobody_from_being_ready() 
     assert worker.waits == {}
 
 
-async def _opened(owner: str) -> tuple[dict[str, str], set[TP], list[int]]:
-    """Two companies' posters are opened; what the commit of the first one's queue names is `owner`."""
-    orders = {number: TP("erp-orders", number) for number in (0, 1)}
-    stock = {number: TP("erp-stock", number) for number in (0, 1)}
-    waits, paused, opened = dict[str, str](), set[TP](), list[int]()
-
-    async def open_poster(partition: int, counts: Any, *_hooks: Any) -> Any:
-        check_queue("acme", partition, counts)
-        opened.append(partition)
-        return SimpleNamespace(failed=asyncio.get_running_loop().create_future())
-
-    worker = SimpleNamespace(
-        pipeline=SimpleNamespace(open_poster=open_poster),
-        watermark=lambda tp: Start(0, queue_of(owner) if tp == orders[0] else {}),
-        pause=paused.add,
-        _start=lambda coroutine: coroutine.close(),
-        _stamp=StreamsApp._stamp,
-        add=FaustApp.add,
-        _watch=lambda _partition, _failed: _settled(()),
-        _ports=SimpleNamespace(metrics=SimpleNamespace(vitals=SimpleNamespace(expect=waits.__setitem__))),
-    )
-    names: Any = {tp: tp for tp in (*orders.values(), *stock.values())}
-    await asyncio.gather(*(StreamsApp._open_poster(worker, names, number) for number in (0, 1)))  # type: ignore[arg-type]  # a worker played
-    return waits, paused, opened
-
-
-async def test_a_company_whose_queue_is_anothers_is_held_alone() -> None:
-    waits, paused, opened = await _opened("other")
-    assert opened == [1]
-    assert paused == {TP("erp-orders", 0), TP("erp-stock", 0)}
-    assert "streams company retire other" in waits["erp-orders/0"]
-    assert await _opened("acme") == ({}, set(), [0, 1])
-
-
 class Failing:
     """A worker whose partitions fail; `said` is what was paused, rewound and resumed, in order."""
 
@@ -291,6 +257,50 @@ def test_what_fails_is_held_alone_said_and_tried_again(topic: str, kind: str, na
         await worker._take(topic, batch)  # type: ignore[misc, arg-type]
         await worker.tasks[1]
         assert asyncio.get_running_loop().time() - began == pytest.approx(60)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(go())
+
+
+class Foreign(Failing):
+    """Its queue has been another company's until a person has ended that one."""
+
+    _open_poster = StreamsApp._open_poster  # type: ignore[assignment]
+    retired: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__(LogRefusedError("too large"))
+        self.pipeline.open_poster = self._checked
+        self._stamp = StreamsApp._stamp
+        self.add = FaustApp.add
+
+    def watermark(self, tp: TP) -> Start:
+        return Start(7, queue_of("other") if tp.topic == "erp-orders" else {})
+
+    async def _checked(self, partition: int, counts: Any, *_hooks: Any) -> Any:
+        check_queue("acme", partition, counts, self.retired)
+        self.said.append(f"open {partition}")
+        return SimpleNamespace(failed=asyncio.get_running_loop().create_future())
+
+
+def test_a_company_whose_queue_is_anothers_is_held_alone_and_goes_on_once_that_one_is_ended() -> None:
+    async def go() -> None:
+        worker = Foreign()
+        assert not await worker._open_poster(worker._names, 0)  # type: ignore[misc, arg-type]  # a worker played
+        assert worker.said == ["pause erp-orders", "pause erp-stock", "release (0,)"]
+        await asyncio.sleep(31)
+        (state,) = worker.metrics.components.not_working()
+        assert (state.kind, state.name, state.reason, state.owner) == (
+            "company",
+            "acme",
+            "foreign_partition",
+            "platform",
+        )
+        assert "streams company retire other" in (state.detail or "")
+        worker.retired = ("other",)
+        await asyncio.sleep(61)
+        assert not worker.metrics.components.not_working()
+        assert worker.said[-3:] == ["open 0", "resume erp-orders", "resume erp-stock"]
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(go())
