@@ -86,7 +86,7 @@ async def test_odd_values_anywhere_stop_neither_the_page_nor_the_good_records_on
     for target, changes in ((bad, orders), (product, products)):
         for path, odd in changes:
             try:
-                put(target, path, odd)
+                put(target, path, copy.deepcopy(odd))  # a later change may be put into it
             except (KeyError, IndexError, TypeError):
                 continue  # an earlier change has taken the place
     answers = {"/orders": [bad, good, row], "/products": [product, row]}
