@@ -255,6 +255,9 @@ class StreamsApp(FaustApp):
             self._ports.metrics.vitals.ready(f"{ERP_ORDERS}/{number}")
         # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
         released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
+        for number in companies:
+            if (company := self.pipeline.company_of(number)) is not None:
+                self._ports.metrics.components.forget("company", company)  # its next worker speaks of it
         if released is not None:
             raise released
         self.note(self._fuse.end([tp for tp in tps if self._config.name_of(tp.topic) in REFUSABLE]))

@@ -199,20 +199,24 @@ class ComponentStateWriter:
         """
         self._states.changed.clear()
         before = self._published
-        keys = {(state.kind, state.name) for state in self._states.not_working() if state.kind != "kafka"}
-        if before is None or keys - before.keys():
+        # Of Kafka each process knows for itself, and while it is away it takes no record that says so.
+        states = [state for state in self._states.all() if state.kind != "kafka"]
+        if before is None or any((state.kind, state.name) not in before for state in states):
             published = await read(self._log, self._topic, self._codec)
             self._states.remember(published)
             before = {(state.kind, state.name): state for state in published} | (before or {})
-        # Of Kafka each process knows for itself, and while it is away it takes no record that says so.
-        states = [state for state in self._states.all() if state.kind != "kafka"]
+            states = [state for state in self._states.all() if state.kind != "kafka"]
         records = [
-            Outgoing(topic=self._topic, partition=0, key=key_of(state), value=self._codec.encode(state))
+            Outgoing(topic=self._topic, partition=0, key=key_of(state), value=self._value(state))
             for state in states
+            if not _is_normal(state) or _is_held(before.get((state.kind, state.name)))
         ]
         news = [self._news(before.get((state.kind, state.name)), state) for state in states]
         await self._log.send_many([*records, *chain.from_iterable(news)])
         self._published = {(state.kind, state.name): state for state in states}
+
+    def _value(self, state: ComponentState) -> bytes | None:
+        return None if _is_normal(state) else self._codec.encode(state)
 
 
 async def read(log: Log, topic: str, codec: Codec) -> list[ComponentState]:
@@ -241,6 +245,15 @@ async def retire(log: Log, topic: str, kind: ComponentKind, name: str) -> None:
         LogError: Kafka did not take it.
     """
     await log.send(topic, 0, f"{kind}/{name}".encode(), None)
+
+
+def _is_normal(state: ComponentState) -> bool:
+    """A partition that is read, as nearly all of them always are: the topic says nothing of it."""
+    return state.kind == "partition" and state.reason is None
+
+
+def _is_held(state: ComponentState | None) -> bool:
+    return state is not None and state.reason is not None
 
 
 def key_of(state: ComponentState) -> bytes:

@@ -47,7 +47,10 @@ class InputLogs:
             LogError: The broker cannot be reached.
         """
         found = await self._logs.examine([(tp.topic, tp.partition) for tp in tps])
-        return {tp for tp in tps if not self._goes_on(tp, found[tp.topic, tp.partition])}
+        stale = {tp for tp in tps if not self._goes_on(tp, found[tp.topic, tp.partition])}
+        for tp in set(tps) - stale:  # whatever its reader before us said of it
+            self._components.report("partition", self._part(tp))
+        return stale
 
     def _goes_on(self, tp: TP, found: Start | LogMismatch) -> bool:
         if self._config.name_of(tp.topic) in _CHAINED:

@@ -195,6 +195,36 @@ def test_what_another_process_has_now_is_not_ours_to_speak_of() -> None:
     run(scene())
 
 
+def test_a_partition_that_its_next_worker_reads_is_not_held_any_more_and_the_topic_keeps_nothing_of_it() -> None:
+    """Its first worker held it, and was killed: without a word of the next one it would read `not_running` for good."""
+
+    async def scene() -> None:
+        log = MemoryLog.of(CONFIG)
+        _, first = memory()
+        first.report("partition", "order-placed/0", "failed", "a bug")
+        await ComponentStateWriter(first, log, CODEC, TOPIC_NAME).publish()
+        later = NOW + timedelta(seconds=2 * STALE_S)
+        (silent,) = await components.held(log, CONFIG, CODEC, later)
+        assert (silent.name, silent.reason) == ("order-placed/0", "not_running")
+        _, second = memory()
+        heard: list[str | None] = []
+        writer = ComponentStateWriter(
+            second, log, CODEC, TOPIC_NAME, lambda before, _now: heard.append(before and before.reason) or ()
+        )
+        await writer.publish()  # a process that has none of the partitions yet
+        second.report("partition", "order-placed/0")
+        second.report("partition", "order-placed/1")
+        await writer.publish()
+        assert heard == ["failed", None]
+        assert await published(log) == {}
+        written = (await log.bounds(TOPIC_NAME, 0))[1]
+        await writer.publish()
+        assert (await log.bounds(TOPIC_NAME, 0))[1] == written
+        assert await components.held(log, CONFIG, CODEC, later) == []
+
+    run(scene())
+
+
 def test_what_is_retired_or_not_configured_any_more_is_not_shown() -> None:
     async def scene() -> None:
         _, states = memory()
