@@ -194,7 +194,7 @@ class DeadLetterState:
     partition: int
     offset: int
     timestamp_ms: int = 0
-    sequence: int = 0  # the posting's offset in the company's queue: the order of arrival
+    sequence: int = 0  # the posting's place in the company's queue, over all of its logs: the order of arrival
     letter_topic: str
     letter_partition: int
     letter_offset: int

@@ -12,6 +12,8 @@ from streams.posting.lifecycle import Trigger
 _REMEMBERED_KS = 50_000
 #: A stock batch's place in its input as one number: the offset, and its index within the epoch.
 _INDEX_BITS = 20
+#: A place in a queue as one number: the number of its log, and the offset. No log holds more records.
+_OFFSET_BITS = 44
 
 
 def judge(
@@ -80,6 +82,14 @@ LogNumber = Callable[[str, int], int]
 def first_log(_topic: str, _partition: int) -> int:
     """The number of a log in place of which none was ever accepted."""
     return 0
+
+
+def sequence_of(log: int, offset: int) -> int:
+    """A place in a company's queue; it grows with arrival, also beyond the end of a log in place of which another came.
+
+    `log` is the number of the queue's log (`streams.chain.known_logs`): its offsets begin again in each.
+    """
+    return log << _OFFSET_BITS | offset
 
 
 class InputPositions:

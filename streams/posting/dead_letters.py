@@ -55,7 +55,7 @@ class CompanyDeadLetters:
         ports: Ports,
         topic: Callable[[str], str],
         order_sources: OrderSources,
-        admitted: Callable[[], int],
+        next_sequence: Callable[[], int],
         park_max_age_s: float,
     ) -> None:
         """Not open yet.
@@ -67,13 +67,13 @@ class CompanyDeadLetters:
             ports: The outside.
             topic: A topic's name on the broker.
             order_sources: See `DeadLetterIndex`.
-            admitted: Up to which offset `erp-orders` has been admitted.
+            next_sequence: The place in the queue of orders of what is admitted next.
             park_max_age_s: How old a wait may become.
         """
         self.index = DeadLetterIndex(order_sources)
         self._company, self._publisher, self._log, self._clock = company, publisher, ports.log, ports.clock
         self._codec = ports.codec
-        self._admitted, self._park_max_age_s = admitted, park_max_age_s
+        self._next_sequence, self._park_max_age_s = next_sequence, park_max_age_s
         self.wait_clock = schedule.WaitClock()
         self._states = StateLog(ports.log, ports.codec, topic(STATES), partition, company)
         self._term = 0
@@ -151,7 +151,7 @@ class CompanyDeadLetters:
         """
         known = self.index.known(letter.id)
         # Before all that will be queued where nothing is yet; 0 is none
-        sequence = letter.sequence or (known.sequence if known else self._admitted() or -1)
+        sequence = letter.sequence or (known.sequence if known else self._next_sequence() or -1)
         placed = replace(letter, sequence=sequence)
         with self._written(letter.id):
             self._take_over(placed)

@@ -12,6 +12,7 @@ from schemas.events import OrderEvent
 from schemas.records import Header, Posting, StockBatch
 from streams.dead_letters.publisher import Refused
 from streams.ports import Counts, RawRecord, RecordBatch
+from streams.posting.admission import sequence_of
 from streams.posting.in_flight import InFlightPosting
 from streams.posting.lifecycle import State, Trigger, follow
 
@@ -69,10 +70,10 @@ def check(company: str, work: InFlightPosting) -> None:
         raise Refusal("foreign", _error(company, work.event.company, work.posting))
 
 
-def posting_of_another(company: str, posting: Posting, event: OrderEvent | StockBatch, record: RawRecord) -> Refused:
+def posting_of_another(company: str, posting: Posting, event: OrderEvent | StockBatch, sequence: int) -> Refused:
     """Another company's posting, as the event that it carries, so that a replay takes it to its own queue.
 
-    `company` is whose queue it lay in; empty: nobody's.
+    `company` is whose queue it lay in; empty: nobody's. `sequence` is its place there (`admission.sequence_of`).
 
     It names no order and no K: it holds nothing of this company, and is not looked for in this company's B1.
     """
@@ -97,12 +98,12 @@ def posting_of_another(company: str, posting: Posting, event: OrderEvent | Stock
         event_id=None if isinstance(event, StockBatch) else event.event_id,
         members=batch.event_ids if batch else (),
         sku=batch.sku if batch else None,
-        sequence=record.offset,
+        sequence=sequence,
     )
 
 
-def record_of_nobody(company: str, batch: RecordBatch, record: RawRecord, error: Exception) -> Refused:
-    """A record that none of our routers wrote."""
+def record_of_nobody(company: str, batch: RecordBatch, record: RawRecord, log: int, error: Exception) -> Refused:
+    """A record that none of our routers wrote, in the queue's log of this number."""
     return Refused(
         reason="foreign",
         state=_DEAD,
@@ -112,11 +113,12 @@ def record_of_nobody(company: str, batch: RecordBatch, record: RawRecord, error:
         topic=batch.topic,
         partition=batch.partition,
         offset=record.offset,
+        log=log,
         timestamp_ms=record.timestamp,
         key=record.key,
         value=record.value,
         headers=tuple(Header(name=name, value=value or b"") for name, value in record.headers),
-        sequence=record.offset,
+        sequence=sequence_of(log, record.offset),
     )
 
 

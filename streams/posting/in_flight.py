@@ -63,7 +63,8 @@ class InFlightPosting:
     """A posting that is admitted and has not ended; K is admitted once (architecture section 15.2).
 
     Attributes:
-        sequence: The posting's offset in the company's queue; a cancellation's, where its barrier let it pass.
+        sequence: The posting's place in the company's queue (`admission.sequence_of`); a cancellation's, where its
+            barrier let it pass.
         letter: Its dead letter, where it comes out of one.
         again: It lies where something was admitted before: routed twice, and then it counts nothing. Should B1 not have
             it after all, it is not the same one, and counts.

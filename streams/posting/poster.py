@@ -28,7 +28,7 @@ from streams.flow_control.slots import Slots
 from streams.notices.blocked import BlockedKeys
 from streams.ports import Counts, Ports, RawRecord, RecordBatch
 from streams.posting import foreign
-from streams.posting.admission import AdmittedKeys, InputPositions, LogNumber, first_log
+from streams.posting.admission import AdmittedKeys, InputPositions, LogNumber, first_log, sequence_of
 from streams.posting.b1_state import NOT_PROVED, report_b1
 from streams.posting.commands import LetterCommands
 from streams.posting.dead_letters import CompanyDeadLetters
@@ -74,6 +74,7 @@ class Poster:
         sink, master = B1Sink(b1), MasterDataCache(b1, ports.clock, tax_field=settings.tax.field)
         self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)
         self._keys, self._inputs = AdmittedKeys(), InputPositions({})
+        self._queue_logs = dict[str, int]()  # the number of the log of each queue
         self._barrier = CancellationBarrier(ports.log, config.topic, config.group, self.partition)
         self._sequencer = Sequencer(
             self._barrier, self._run_order_event, self._end, partial(self._spawn, name="posting")
@@ -85,7 +86,7 @@ class Poster:
             ports,
             config.topic,
             self._order_sources,
-            admitted=lambda: self._barrier.admitted,
+            next_sequence=lambda: self._barrier.next_sequence,
             park_max_age_s=settings.park_max_age_s,
         )
         self._orders = OrderPosting(self._map, self.erp, sink, master, self.lanes, ports)
@@ -141,7 +142,7 @@ class Poster:
             counts: What the commits of the two queues say, the positions reached in each input among it.
             queue_start: The offset of `erp-orders` that is read first.
             stamp: Commits the number of our term; False where the group has moved on, which then cancels us.
-            log_number: Which log of an input is read.
+            log_number: Which log of an input or a queue is read.
             count: Adds to the counts of the commits.
             retired: Companies that a person has ended.
 
@@ -150,6 +151,9 @@ class Poster:
         """
         foreign.check_queue(self.company, self.partition, counts, retired)
         self._barrier.admitted = queue_start
+        queues = [self._topic(name) for name in ("erp-orders", "erp-stock")]
+        self._queue_logs = {queue: log_number(queue, self.partition) for queue in queues}
+        self._barrier.queue_log = self._queue_logs[queues[0]]
         self._inputs = InputPositions(counts, log_number)
         self._barrier.reached = self._inputs.reached
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
@@ -227,6 +231,8 @@ class Poster:
         await self._ports.crash_point("c1")
 
     async def _take_one(self, batch: RecordBatch, record: RawRecord) -> None:
+        log = self._queue_logs[batch.topic]
+        sequence = sequence_of(log, record.offset)
         try:
             posting: Posting | LetterCommand = self._codec.decode(record.value or b"", QUEUED)
             if isinstance(posting, LetterCommand):
@@ -234,15 +240,17 @@ class Poster:
                 return
             event: OrderEvent | StockBatch = self._codec.decode(posting.value, KINDS[posting.kind])
         except (CodecError, KeyError) as exc:
-            await self._refuse_foreign(batch, record, foreign.record_of_nobody(self.company, batch, record, exc))
+            await self._refuse_foreign(batch, record, foreign.record_of_nobody(self.company, batch, record, log, exc))
             return
         if not foreign.is_of(self.company, posting, event):
-            await self._refuse_foreign(batch, record, foreign.posting_of_another(self.company, posting, event, record))
+            await self._refuse_foreign(
+                batch, record, foreign.posting_of_another(self.company, posting, event, sequence)
+            )
             return
         reached = self._inputs.advance(posting)
         events = len(event.event_ids) if isinstance(event, StockBatch) else 1
         finish = partial(_finish, batch, record.offset, reached or {}, flow_of(posting.kind), events)
-        self._admit(InFlightPosting(posting, event, finish, record.offset, again=reached is None))
+        self._admit(InFlightPosting(posting, event, finish, sequence, again=reached is None))
 
     async def _refuse_foreign(self, batch: RecordBatch, record: RawRecord, refused: Refused) -> None:
         """Keep for a person what another company owes its B1, or what none of our routers wrote; never post it."""

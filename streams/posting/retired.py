@@ -16,6 +16,7 @@ from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Log
 from streams.ports import RawRecord, RecordBatch
+from streams.posting.admission import LogNumber, first_log, sequence_of
 from streams.posting.foreign import posting_of_another, queue_of, record_of_nobody
 from streams.posting.in_flight import KINDS
 
@@ -78,8 +79,10 @@ class OwnerlessQueue:
         letters: DeadLetterPublisher,
         codec: Codec,
         retired: Callable[[], Awaitable[Collection[str]]],
+        log_number: LogNumber = first_log,
     ) -> None:
-        self._letters, self._codec, self._retired = letters, codec, retired
+        """`log_number` says which log of a queue is read."""
+        self._letters, self._codec, self._retired, self._log_number = letters, codec, retired, log_number
         self._batches: asyncio.Queue[RecordBatch] = asyncio.Queue()
 
     def take(self, batch: RecordBatch) -> None:
@@ -109,15 +112,16 @@ class OwnerlessQueue:
                 await asyncio.sleep(DECISION_POLL_S)
 
     async def _refuse(self, batch: RecordBatch, record: RawRecord, retired: Collection[str]) -> bool:
+        log = self._log_number(batch.topic, batch.partition)
         try:
             queued: Posting | LetterCommand = self._codec.decode(record.value or b"", QUEUED)
             event: Any = self._codec.decode(queued.value, KINDS[queued.kind]) if isinstance(queued, Posting) else None
         except (CodecError, KeyError) as error:
-            await self._letters.refuse([record_of_nobody("", batch, record, error)])
+            await self._letters.refuse([record_of_nobody("", batch, record, log, error)])
         else:
             if queued.company not in retired:
                 return False
             if isinstance(queued, Posting):  # a command of a person ends with the company
-                await self._letters.refuse([posting_of_another("", queued, event, record)])
+                await self._letters.refuse([posting_of_another("", queued, event, sequence_of(log, record.offset))])
         batch.finish(record.offset)
         return True

@@ -11,7 +11,7 @@ from schemas.events import OrderCancelled
 from schemas.records import DeadLetterState, Posting
 from streams.dead_letters.index import BEHIND_INPUTS
 from streams.kafka.log import Committed, Log
-from streams.posting.admission import InputPositions
+from streams.posting.admission import InputPositions, sequence_of
 from streams.posting.in_flight import InFlightPosting
 
 _POLL_S = 0.25
@@ -50,6 +50,7 @@ class CancellationBarrier:
 
     Attributes:
         admitted: The offset of `erp-orders` up to which the poster has admitted; it keeps this.
+        queue_log: The number of that log.
         reached: Up to which offset an input partition is admitted, as far as it is this company's; it sets this.
     """
 
@@ -58,8 +59,13 @@ class CancellationBarrier:
         self._before = [topic("order-placed"), topic("dispatch-confirmed")]
         self._asking: asyncio.Task[dict[tuple[str, int], Committed]] | None = None
         self._behind: dict[str, InputReading] = {}  # what cancellations wait for, by K
-        self.admitted = 0
+        self.admitted = self.queue_log = 0
         self.reached: Callable[[str, int], int] = InputPositions({}).reached
+
+    @property
+    def next_sequence(self) -> int:
+        """The place of what is admitted next."""
+        return sequence_of(self.queue_log, self.admitted)
 
     async def passed(self, posting: Posting, patience_s: float = BARRIER_PATIENCE_S) -> bool:
         """Return when everything of the order that was published no later than `posting` is admitted (broker time).
@@ -145,7 +151,7 @@ class Sequencer:
 
     async def _add_behind_barrier(self, work: InFlightPosting) -> None:
         if await self._barrier.passed(work.posting, BARRIER_PATIENCE_S if work.letter is None else 0.0):
-            work.sequence = self._barrier.admitted  # it comes after all that it waited for, in its dead letter too
+            work.sequence = self._barrier.next_sequence  # it comes after all that it waited for, in its dead letter too
             self._enqueue(work)
         elif self._accepting:
             error = "waits until what was published before it has been read; it goes on by itself"

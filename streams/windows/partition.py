@@ -345,7 +345,7 @@ class StockPartition:
                     if item.company in self._companies:
                         postings.append(self._queued(posting))
                     else:
-                        refused.append(posting_of_another("", posting, item, record))
+                        refused.append(posting_of_another("", posting, item, record.offset))
         if refused:
             await self._letters.refuse(refused)
         await self._crash_point("w3")

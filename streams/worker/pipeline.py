@@ -136,7 +136,7 @@ class Pipeline:
         """
         company = self.company_of(partition)
         if company is None:
-            self.ownerless[partition] = OwnerlessQueue(self._letters, self._ports.codec, self.retired)
+            self.ownerless[partition] = OwnerlessQueue(self._letters, self._ports.codec, self.retired, self.logs.number)
             return None
         poster = Poster(company, self._config, self._ports, self._letters, self._anchors)
         owners = foreign.owners_of(counts) - {company}

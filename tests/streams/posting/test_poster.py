@@ -23,6 +23,7 @@ from streams.chain.log import ANCHORS, Anchors
 from streams.dead_letters.publisher import DeadLetterPublisher
 from streams.dead_letters.states import TERM
 from streams.ports import Ports
+from streams.posting.admission import LogNumber, first_log
 from streams.posting.forgetting import CountEnded, count_nowhere
 from streams.posting.poster import Poster
 from streams.telemetry.metrics import Metrics
@@ -59,6 +60,7 @@ class PosterUnderTest:
         log: MemoryLog | None = None,
         stamp: Callable[[int], Awaitable[bool]] | None = None,
         count: CountEnded = count_nowhere,
+        log_number: LogNumber = first_log,
     ) -> Poster:
         clock, metrics = Clock(), Metrics(CONFIG)
         ports = Ports(log or self.log, CODEC, clock, Random(1), metrics, lambda _: self.b1)
@@ -69,7 +71,7 @@ class PosterUnderTest:
             self.terms.append(term)
             return True
 
-        await self.poster.open(counts or {}, self.offset, stamp or accept, count=count)
+        await self.poster.open(counts or {}, self.offset, stamp or accept, log_number, count)
         return self.poster
 
     async def close(self) -> None:
@@ -436,6 +438,21 @@ async def test_a_term_is_committed_before_it_begins_and_is_higher_than_all_befor
 
 
 # ---- what a connector refuses, which knows nothing of the queue
+
+
+async def test_what_arrived_in_a_queues_log_before_is_earlier_than_all_of_its_next_one(desk: PosterUnderTest) -> None:
+    """`erp-orders` was made anew and accepted: its offsets begin again, and a dead event still holds the later ones."""
+    await desk.ended(await desk.take(order("1"), order("9"), dispatch("D1", "1", "NEW"), dispatch("D2", "1")))
+    assert {one.event_id: one.state for one in desk.states().values()} == {"D1": "parked", "D2": "held"}
+    await desk.close()
+    desk.log.make_anew("erp-orders")
+    desk.offset = 0
+    await desk.open(log_number=lambda topic, _: int(topic == "erp-orders"))
+    await desk.ended(await desk.take(dispatch("D3", "1")))
+    await asyncio.sleep(200)  # what is held is looked at again and again
+    found = sorted(desk.states().values(), key=lambda one: one.sequence)
+    assert [(one.event_id, one.state) for one in found] == [("D1", "parked"), ("D2", "held"), ("D3", "held")]
+    assert desk.b1.documents("DeliveryNotes") == []
 
 
 async def connector_refuses(desk: PosterUnderTest) -> None:
