@@ -73,7 +73,7 @@ async def test_no_change_of_a_record_is_a_crash_or_slow(play):
                 if draw.random() < 0.2:
                     del at[last]
                 else:
-                    at[last] = draw.choice(ODD)
+                    at[last] = copy.deepcopy(draw.choice(ODD))
             except (KeyError, IndexError, TypeError):
                 continue
         started = time.process_time()
