@@ -365,9 +365,9 @@ class World:
         path = self._folder / f"in/{source}/{next(self._files):06}.jsonl"
         path.write_bytes(b"\n".join(lines) + b"\n")
 
-    async def settled(self) -> None:
+    async def settled(self, every_s: float = 0.7, patience_s: float = _PATIENCE_S) -> None:
         """Until nothing is in flight; parked and dead aside, as `streams status` sees it."""
-        await self._until_true(lambda _: True)
+        await self._until_true(lambda _: True, every_s, patience_s)
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Until nothing is in flight and something is so."""
@@ -379,10 +379,12 @@ class World:
         if self.worker is not None:
             self.worker.check()
 
-    async def _until_true(self, reached: Callable[[status.Status], bool]) -> None:
-        deadline = self.clock.monotonic() + _PATIENCE_S
+    async def _until_true(
+        self, reached: Callable[[status.Status], bool], every_s: float = 0.7, patience_s: float = _PATIENCE_S
+    ) -> None:
+        deadline = self.clock.monotonic() + patience_s
         while True:
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(every_s)
             assert self.worker is not None
             self.worker.check()
             for source in self._sources:
