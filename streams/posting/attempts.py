@@ -73,7 +73,7 @@ class Attempts:
             APPLIED, EXISTS, REJECTED; LOCKED or one of `NOT_DONE` where patience has ended.
         """
         while True:
-            written = await self._send(send, patience)
+            written = await self._send(progress, send, patience)
             pause_s = await self._pause_after(progress, written, patience, resolve)
             if isinstance(pause_s, Written):
                 if patience.document and written.outcome in (OutcomeClass.APPLIED, OutcomeClass.REJECTED):
@@ -83,18 +83,19 @@ class Attempts:
             if pause_s:
                 await self._rest(progress, pause_s, patience.lanes, locked=written.outcome is OutcomeClass.LOCKED)
 
-    async def _send(self, send: Send, patience: Patience) -> Written:
-        """One attempt, as soon as B1 is there and a slot is free."""
+    async def _send(self, progress: WriteInProgress, send: Send, patience: Patience) -> Written:
+        """One attempt, as soon as B1 is there and a slot is free; what has failed already waits behind the rest."""
         metrics, slot = self._metrics, patience.slot
         while True:
             held = slot if slot is not None and slot.held else None
             if held is None:
                 await self._breaker.wait_closed()
-            async with held or self._slots.hold(low_priority=patience.stock):
+            async with held or self._slots.hold(low_priority=patience.stock or progress.failures > 0):
                 if not self._breaker.is_closed:  # it has opened while this one waited for its slot
                     continue
                 await self._crash_point("c2")
                 metrics.erp_inflight_requests.inc()
+                progress.sent_at = self._clock.monotonic()
                 try:
                     written = await send()
                 except FatalError as error:
@@ -122,7 +123,8 @@ class Attempts:
         self._slots.succeeded()
         progress.unknown_in_a_row = 0
         if written.outcome is OutcomeClass.LOCKED:
-            progress.locked_since = progress.locked_since or now
+            # B1 waits for a lock itself, for seconds, before it says so
+            progress.locked_since = progress.locked_since or progress.sent_at
             # While the end of an earlier attempt is not known, the lock may be its own: nobody else gets our lanes
             own = self._in_service_s(progress) > 0
             if now - progress.locked_since >= (max(patience.lock_s, _ABANDONED_REQUEST_S) if own else patience.lock_s):
@@ -155,7 +157,7 @@ class Attempts:
         if not await self._breaker.answers() or self._breaker.opened != opened:
             return 0.0
         self._failures.failed(progress, attended_s(self._breaker, self._clock))
-        if self._failures.all_fail:
+        if self._failures.speaks_for_all(progress):
             self._breaker.trip(f"B1 answers reads and fails at every write: {error}")
         elif self._failures.has_had_its_tries(progress, attended_s(self._breaker, self._clock), own_patience_s):
             return written

@@ -27,6 +27,8 @@ class WriteInProgress:
         locks: Locks met.
         failing_since: When it first failed although B1 answered others, on the clock that stands while B1 is away.
         failures: Such failures.
+        is_its_own: B1 took others between them: it says nothing of B1 any more.
+        sent_at: When its last attempt was sent.
     """
 
     flow: str
@@ -37,6 +39,8 @@ class WriteInProgress:
     locks: int = 0
     failing_since: float | None = None
     failures: int = 0
+    is_its_own: bool = False
+    sent_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class OwnFailures:
 
     def took_one(self) -> None:
         """B1 has taken a document, or has refused one with a reason: its machinery works."""
+        for progress in self._failing:
+            progress.is_its_own = True
         self._failing.clear()
 
     def ended(self, progress: WriteInProgress) -> None:
@@ -57,7 +63,12 @@ class OwnFailures:
         if progress.failing_since is None:
             progress.failing_since = now_s
         progress.failures += 1
-        self._failing.add(progress)
+        if not progress.is_its_own:
+            self._failing.add(progress)
+
+    def speaks_for_all(self, progress: WriteInProgress) -> bool:
+        """Whether it fails as everything does."""
+        return progress in self._failing and self.all_fail
 
     @property
     def all_fail(self) -> bool:

@@ -41,6 +41,9 @@ _LINGER_S = 0.5
 _SHARED_LOCK_PATIENCE_S = 2.0
 #: The same where B1 fails at a document of several batches, and answers otherwise.
 _SHARED_OWN_PATIENCE_S = 5.0
+#: Into how many parts it is taken then: each try takes seconds, so few rounds count more than few documents. What is
+#: refused at once is halved.
+_PARTS_WHERE_SLOW = 64
 
 
 class StockPosting:
@@ -335,7 +338,8 @@ class StockPosting:
                 waits = f"item:{item}" if reason in ITEM_REASONS or reason == "negative_stock" else None
                 refusal = Refusal(reason, refused.error or "B1 refused the document", waits_for=waits)
             return Freed({}, {ks[0]: refusal})
-        limit = ALONE if lines == 1 else max(1, lines // 2)
+        is_slow = refused.outcome is OutcomeClass.LOCKED or refused.reason == "erp_cannot"
+        limit = ALONE if lines == 1 else max(1, lines // (_PARTS_WHERE_SLOW if is_slow else 2))
         await self._master.forget(Codes(items=frozenset(line.item_code for line in document.lines)))
         return Freed(dict.fromkeys(ks, limit), {})
 

@@ -97,9 +97,8 @@ async def test_a_queue_that_was_worked_off_for_another_company_is_not_taken(desk
 
 async def test_a_record_of_nobody_in_a_queues_next_log_is_a_dead_letter_of_its_own(desk: PosterUnderTest) -> None:
     """It lies at the offset of one that was refused in the log before, and would be taken for that one."""
-    nobody = FakeBatch([raw("erp-orders", 0, b"?", b"acme")])
     for number in (0, 1):
         await desk.close()
         poster = await desk.open(log_number=lambda _topic, _partition, number=number: number)  # type: ignore[misc]
-        await poster.take(nobody)
+        await poster.take(FakeBatch([raw("erp-orders", 0, b"?", b"acme")]))
     assert sorted(state.log for state in desk.states().values()) == [0, 1]
