@@ -59,6 +59,8 @@ class KnownLog:
     by: str | None = None  # the person, and the words, of the acceptance
     why: str | None = None
     lost: int | None = None  # records known to have been published and never read; None: nobody can tell
+    before: int = 0  # added to an offset of this log: how many records were published, the logs before included
+    lost_before: int = 0  # the sum of what is known to be lost, up to the acceptance before this one
     at: datetime
 
 

@@ -43,11 +43,21 @@ async def find(log: Log, config: Config, codec: Codec, clock: Clock, topic: str,
 
 
 async def accept(
-    log: Log, config: Config, codec: Codec, clock: Clock, topic: str, partition: int, *, by: str, why: str
+    log: Log,
+    config: Config,
+    codec: Codec,
+    clock: Clock,
+    topic: str,
+    partition: int,
+    *,
+    by: str,
+    why: str,
+    read_up_to: int = 0,
 ) -> Found | None:
     """Go on where the log begins; see `find`.
 
-    `by` names the person and `why` what has happened; both are kept.
+    `by` names the person and `why` what has happened; both are kept. `read_up_to` is what is known of how far the log
+    was read beside its commit, which Kafka forgets with the topic.
 
     Returns:
         What has been accepted; None where there is nothing to accept.
@@ -64,7 +74,16 @@ async def accept(
         found = await loss.accept(log, config, codec, clock, partition, by=by, why=why, is_another=mismatch is not None)
     if mismatch is not None:
         logs = KnownLogs(log, codec, config, clock)
-        await logs.accept(mismatch.topic, partition, mismatch.log_start, mismatch.lost, by=by, why=why)
+        reached = max(read_up_to, mismatch.reached if found is None else found.reached)
+        await logs.accept(
+            mismatch.topic,
+            partition,
+            mismatch.log_start,
+            mismatch.lost,
+            by=by,
+            why=why,
+            reached=reached if mismatch.lost is None else None,
+        )
     return found
 
 

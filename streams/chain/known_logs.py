@@ -97,8 +97,8 @@ def judge(
         flow: Of the facts that it holds: those that are accepted as lost end as no-ops.
     """
     counts = decode_counts(committed.metadata) if committed is not None else {}
-    if flow is not None and known.lost and counts.get(NUMBER, 0) != known.number:
-        counts[flow, "no_op"] = counts.get((flow, "no_op"), 0) + known.lost
+    if flow is not None and (lost := known.lost_before + (known.lost or 0)):
+        counts[flow, "no_op"] = lost  # nothing else ends there as one; Kafka forgets commits of a topic that is deleted
     if committed is not None and counts.get(NUMBER, 0) == known.number:
         reached = at = committed.offset
     elif known.number:  # what is committed, if anything, is of a log before
@@ -134,6 +134,11 @@ class KnownLogs:
         if known is None:
             return 0
         return -1 if _differ(known.log_id, self._ids.get(topic, "")) else known.number
+
+    def records_before(self, topic: str, partition: int) -> int:
+        """What is added to an offset of the log for how many records were ever published, as of the last look."""
+        known = self._known.get((topic, partition))
+        return 0 if known is None else known.before
 
     async def look(self) -> None:
         """Read what was written since the last look.
@@ -208,8 +213,12 @@ class KnownLogs:
                 return topic
         return None
 
-    async def accept(self, topic: str, partition: int, start: int, lost: int | None, *, by: str, why: str) -> KnownLog:
+    async def accept(
+        self, topic: str, partition: int, start: int, lost: int | None, *, by: str, why: str, reached: int | None = None
+    ) -> KnownLog:
         """Read the log that is there now, from an offset on; it has the next number.
+
+        `reached` is up to where another log was read before; None: it is the same one.
 
         Raises:
             LogError: Nobody knows whether it is accepted; look again.
@@ -217,12 +226,14 @@ class KnownLogs:
         await self.look()
         ids = await self._ask_ids({topic})
         place = topic, partition
-        number = 1 + (self._known[place].number if place in self._known else 0)
+        former = self._known.get(place) or self._of(place, ids, number=0, start=0)
         accepted = replace(
-            self._of(place, ids, number=number, start=start),
+            self._of(place, ids, number=former.number + 1, start=start),
             by=by,
             why=short(why),
             lost=lost,
+            before=former.before + (0 if reached is None else reached - start),
+            lost_before=former.lost_before + (former.lost or 0),
         )
         await self._write([accepted])
         return accepted

@@ -79,7 +79,10 @@ def _is_partition(config: Config, topic: str, number: str) -> bool:
 
 async def _accept(config: Config, topic: str, partition: int, by: str, why: str, *, do: bool) -> Found | None:
     from connectors.base.clock import SystemClock
+    from schemas.topics import ORDER_FACTS
     from streams.chain import acceptance
+    from streams.chain.known_logs import LogMismatch
+    from streams.query.inputs import read_up_to
 
     codec, clock = shell.codec_of(config), SystemClock()
     async with shell.open_log(config) as log:
@@ -88,6 +91,11 @@ async def _accept(config: Config, topic: str, partition: int, by: str, why: str,
             return found
         place = f"{topic}/{partition}"
         async with shell.trail_of(log, config, codec).command("topics accept", by=by, what=place, why=why) as running:
-            accepted = await acceptance.accept(log, config, codec, clock, topic, partition, by=by, why=why)
+            known = 0
+            if isinstance(found, LogMismatch) and topic in ORDER_FACTS:
+                known = await read_up_to(log, config, codec, topic, partition, found.known.number)
+            accepted = await acceptance.accept(
+                log, config, codec, clock, topic, partition, by=by, why=why, read_up_to=known
+            )
             running.result = "there was nothing to accept" if accepted is None else str(accepted)
             return accepted

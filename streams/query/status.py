@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from connectors.base.clock import SystemClock
 from connectors.base.dead_letters import INBOX
 from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
 from schemas.records import DeadLetterState, LetterCommand, Posting
 from schemas.topics import FACTS, event_type
+from streams.chain.known_logs import KnownLogs
 from streams.config.load import Config
 from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, flow_of, is_counted, was_never_a_fact
 from streams.dead_letters.commands import QUEUED
@@ -136,6 +138,7 @@ def count(
     states: Iterable[DeadLetterState],
     oldest_s: Mapping[str, float],
     levels: Mapping[str, int] = MappingProxyType({}),
+    before: Mapping[Place, int] = MappingProxyType({}),
 ) -> dict[str, FlowStatus]:
     """The flows. Pure.
 
@@ -145,12 +148,13 @@ def count(
         states: Every dead letter as it stands.
         oldest_s: Age of the oldest event in flight, by flow.
         levels: Levels that ended as no-ops in their connector (baselines, stale and unchanged ones), by flow.
+        before: Records of logs in place of which another was accepted, by partition.
     """
     received: Counter[str] = Counter()
     ended: Counter[tuple[str, str]] = Counter()
-    for (topic, _), end in ends.items():
+    for (topic, partition), end in ends.items():
         if topic in FACTS:
-            received[event_type(topic)] += end
+            received[event_type(topic)] += end + before.get((topic, partition), 0)
     commits: Counter[tuple[str, str]] = Counter()
     for commit in committed:
         commits.update(decode_counts(commit.metadata))
@@ -228,7 +232,10 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
             unmapped[name] = files
     second = await snapshot(log, config)
     oldest_s = {flow: round(max(0, now_ms - stamp_ms) / 1000, 1) for flow, stamp_ms in oldest_ms.items()}
-    flows = count(second.ends, second.committed.values(), letters, oldest_s, levels)
+    logs = KnownLogs(log, codec, config, SystemClock())
+    await logs.look()
+    before = {(name, number): logs.records_before(config.topic(name), number) for name, number in second.ends}
+    flows = count(second.ends, second.committed.values(), letters, oldest_s, levels, before)
     if first != second:
         # Read one after the other while work went on, what ended may be newer than what was published
         flows = {name: replace(flow, in_flight=max(0, flow.in_flight)) for name, flow in flows.items()}

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,10 @@ from schemas.codec import embedded_codec
 from schemas.records import SealedEpoch
 from schemas.topics import TOPICS
 from streams.chain.known_logs import KnownLogs
-from streams.faust_host.watermarks import Start
+from streams.faust_host.watermarks import Start, encode_counts
+from tests import builders
 from tests.streams.cli.conftest import Streams, at_once
-from tests.streams.facts import NOW, World
+from tests.streams.facts import NOW, World, adjustment, order
 from tests.streams.fakes import MemoryLog
 
 
@@ -112,3 +114,68 @@ def test_a_topic_that_was_made_anew_is_read_on_once_that_is_accepted_and_the_aud
     assert after.number(*place) == 1
     told = streams("audit", "--json").data
     assert [(one["by"], one["what"]) for one in told if one["action"] == "topics accept"][-1] == ("ann", f"{topic}/1")
+
+
+@pytest.mark.parametrize("losses_before", [0, 1])
+def test_figures_add_up_after_a_topic_was_made_anew_and_accepted(
+    streams: Streams, world: World, losses_before: int
+) -> None:
+    """Kafka forgets what was committed of a topic that is deleted; the counts of the queues go on."""
+    topic, queue = world.config.topic("order-placed"), world.config.topic("erp-orders")
+    logs = lambda: KnownLogs(world.log, embedded_codec(), world.config, SystemClock())  # noqa: E731
+
+    def worker() -> None:
+        start = at_once(logs().examine([(topic, 0)]))[topic, 0]
+        world.log.commit(world.config.group, topic, 0, start.offset, encode_counts(start.counts or {}))
+
+    def figures() -> tuple[int, ...]:
+        flow = streams("status", "--json").data["flows"]["order_placed"]
+        return tuple(flow[name] for name in ("received", "posted", "no_op", "dead", "in_flight"))
+
+    worker()
+    for number in range(4 + losses_before):
+        at_once(world.fact("order_placed", order(str(number))))
+    if losses_before:  # the first one by retention
+        at_once(world.log.delete_records(topic, 0, 1))
+        assert streams("topics", "accept", "order-placed/0", "--why", "expired", "--yes").code == 0
+        worker()
+    log, end = losses_before, 4 + losses_before
+    at_once(world.letter("order_placed", offset=end - 3, log=log))
+    posting = builders.posting("order_placed", topic=topic, partition=0, offset=end - 2, log=log)
+    for _ in range(2):  # one of them is admitted
+        at_once(world.log.send(queue, 0, b"acme", world.codec.encode(posting)))
+        posting = replace(posting, offset=end - 1)
+    where = f"0.{log}" if log else "0"
+    counts = {("order_placed", "posted"): 2, ("order-placed", where): end - 1}
+    world.log.commit(world.config.group, queue, 0, 1, encode_counts(counts))
+    before = figures()
+    assert before == (end, 2, losses_before, 1, 1)
+    world.log.make_anew(topic)
+    at_once(world.fact("order_placed", order("new")))
+    assert streams("topics", "accept", "order-placed/0", "--why", "restored", "--yes").code == 0
+    worker()
+    assert figures() == (end + 1, 2, losses_before, 1, 2)
+    world.log.commit(world.config.group, queue, 0, 2, encode_counts(counts | {("order_placed", "posted"): 4}))
+    assert figures() == (end + 1, 4, losses_before, 1, 0)
+
+
+def test_figures_of_stock_add_up_after_its_topic_was_made_anew_and_accepted(streams: Streams, world: World) -> None:
+    topic = world.config.topic("stock-adjusted")
+    logs = KnownLogs(world.log, embedded_codec(), world.config, SystemClock())
+    at_once(logs.examine([(topic, 0)]))
+    for number in range(3):
+        at_once(world.fact("stock_adjusted", adjustment(str(number))))
+    epoch = SealedEpoch(
+        number=0, prev_digest=bytes(16), start=0, end=3, sealed_at=NOW, config_version="c", cause="length", batches=(),
+        no_ops=1,
+    )  # fmt: skip
+    at_once(world.log.send(world.config.topic("stock-sealed"), 0, b"0", world.codec.encode(epoch)))
+    world.done("stock-adjusted", 3, {("stock_adjusted", "no_op"): 1})
+    world.done("stock-sealed", 1)
+    world.done("erp-stock", 0, {("stock_adjusted", "posted"): 2})
+    world.log.make_anew(topic)
+    at_once(world.fact("stock_adjusted", adjustment("new")))
+    assert streams("topics", "accept", "stock-adjusted/0", "--why", "restored", "--yes").code == 0
+    world.done("stock-adjusted", 0, {("stock_adjusted", "no_op"): 1})
+    flow = streams("status", "--json").data["flows"]["stock_adjusted"]
+    assert (flow["received"], flow["posted"], flow["no_op"], flow["in_flight"]) == (4, 2, 1, 1)
