@@ -21,6 +21,9 @@ Resolve = Callable[[], Awaitable[Written | None]]
 _LOCK_BASE_S, _LOCK_CAP_S = 0.25, 10.0
 #: Longer than B1 goes on with a request whose client has gone.
 _ABANDONED_REQUEST_S = 45.0
+#: A lost answer is most likely bad luck: so often the identical request is sent soon, its lanes kept; then they are
+#: given back when B1 cannot be at it any more.
+_QUICK_TRIES = 5
 #: What B1 has not done, as far as anybody knows.
 NOT_DONE = frozenset({OutcomeClass.UNKNOWN, OutcomeClass.UNAVAILABLE, OutcomeClass.MACHINERY, OutcomeClass.SESSION})
 
@@ -166,7 +169,7 @@ class Attempts:
     async def _rest(self, progress: WriteInProgress, pause_s: float, lanes: HeldLanes | None, *, locked: bool) -> None:
         """Wait before the next try, without lanes where nothing of ours can be in service."""
         in_service_s = self._in_service_s(progress)
-        if lanes is None or (locked and in_service_s):
+        if lanes is None or (in_service_s and (locked or progress.failures <= _QUICK_TRIES)):
             await asyncio.sleep(pause_s)
             return
         await asyncio.sleep(in_service_s)

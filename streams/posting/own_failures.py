@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 #: So many different requests that fail with none taken between them: B1 is in trouble, whatever its reads say.
 ALL_FAIL = 3
 #: A request is given up after so many failures of its own, and so long after the first.
-_LEAST_FAILURES = 3
+_LEAST_FAILURES = 6
 _PAUSE_BASE_S, _PAUSE_CAP_S = 1.0, 30.0
 
 

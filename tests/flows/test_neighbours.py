@@ -3,7 +3,7 @@ each beside the same hour without it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -16,9 +16,11 @@ from tests.connectors.wire import Wire
 from tests.flows.world import World, order, order_line, stock
 
 OpenWorld = Callable[..., Awaitable[World]]
-ITEMS = tuple(f"ITEM{number:02}" for number in range(40))
+ITEMS = tuple(f"ITEM{number:04}" for number in range(1_500))
+#: Those that sell while something is in somebody's way.
+FAST = ITEMS[:40]
 #: The item that has the trouble; the others' figures are compared.
-TROUBLED = "ITEM00"
+TROUBLED = FAST[0]
 #: Of a real installation: 80 ms a document, 4 ms a line, 28 ms a claim, 5 ms a query, 5 s for a lock.
 REAL = ServiceLayerSettings()
 PROXY_PAGE = b"<!DOCTYPE HTML><html><head><title>502 Proxy Error</title></head><body><h1>Proxy Error</h1></body></html>"
@@ -58,13 +60,15 @@ async def opened(open_world: OpenWorld, **company: Any) -> World:
     return world
 
 
-async def sells(world: World, seconds: int, rate: int, orders: int, seed: int = 5) -> dict[str, float]:
+async def sells(
+    world: World, seconds: int, rate: int, orders: int, items: Sequence[str] = FAST, seed: int = 5
+) -> dict[str, float]:
     """So many events a second, orders among them; when each was written, by its id."""
     random, written = Random(seed), dict[str, float]()
     for second in range(seconds):
         now = world.clock.monotonic()
-        bought = [(f"O{second}-{n}", random.choice(ITEMS)) for n in range(orders)]
-        moved = [(f"S{second}-{n}", random.choice(ITEMS)) for n in range(rate - orders)]
+        bought = [(f"O{second}-{n}", random.choice(items)) for n in range(orders)]
+        moved = [(f"S{second}-{n}", random.choice(items)) for n in range(rate - orders)]
         world.writes("shop", *(order(name, order_line(sku=item)) for name, item in bought))
         world.writes("warehouse", *(stock(name, item, "1") for name, item in moved))
         written |= {name: now for name, item in bought + moved if item != TROUBLED}
@@ -137,3 +141,32 @@ async def test_a_document_that_b1_cannot_digest_makes_nobody_else_slower(
     without = await seconds(breaks=False)
     beside = await seconds(breaks=True)
     assert beside <= 1.1 * without, (beside, without)
+
+
+@pytest.mark.parametrize("minutes", [3, pytest.param(30, marks=pytest.mark.long)])
+async def test_what_an_outage_has_left_is_drained_in_a_tenth_of_a_document_per_item_and_window(
+    open_world: OpenWorld, minutes: int
+) -> None:
+    world = await opened(open_world, window={"length_s": 60})
+    world.faults.outage = "html_503"
+    written = await sells(world, minutes * 60, rate=20, orders=0, items=ITEMS)
+    bought = [order(f"O{n}", order_line(sku=ITEMS[n])) for n in range(20)]
+    world.writes("shop", *bought)
+    await world.passes(70)
+    batches = [batch for epoch in world.epochs() for batch in epoch.batches]
+    world.faults.outage = None
+    await world.settled(every_s=5)
+    made = sorted(
+        ((one.at - flows.NOW).total_seconds(), one.kind) for one in world.outcomes() if one.outcome == "created"
+    )
+    assert sum(len(one.event_ids) for one in world.outcomes() if one.kind == "stock_batch") >= len(written)
+    # Orders first: they are through before the second half of the stock
+    first, last = made[0][0], made[-1][0]
+    assert max(at for at, kind in made if kind == "order_placed") <= (first + last) / 2 + 1
+    drained_s = last - first
+    one_by_one_s = (
+        len(batches) * (REAL.base_s + REAL.row_s + REAL.per_line_s) / world.config.companies["acme"].in_flight
+    )
+    drained = f"{len(batches)} batches drained in {drained_s:.1f} s; {one_by_one_s:.1f} s one by one"
+    print(f"\n{minutes} min at 20/s: {drained}")  # noqa: T201
+    assert drained_s <= one_by_one_s / 10

@@ -187,9 +187,9 @@ async def test_lanes_are_given_back_between_tries_unless_b1_may_still_be_at_one(
     lanes = Lanes()
 
     async def others_wait_s(answered: bool) -> float:
-        bench = Bench(*[Written(OC.UNKNOWN, answered=answered)] * 4, OC.APPLIED)
+        bench = Bench(*[Written(OC.UNKNOWN, answered=answered)] * 8, OC.APPLIED)
         async with lanes.hold(["A"]) as held:
-            writing = asyncio.create_task(bench.write(lanes=held, own_patience_s=180))
+            writing = asyncio.create_task(bench.write(lanes=held, own_patience_s=1000))
             await asyncio.sleep(0.5)
             started = bench.clock.monotonic()
             async with lanes.hold(["A"]):
@@ -199,7 +199,8 @@ async def test_lanes_are_given_back_between_tries_unless_b1_may_still_be_at_one(
         return waited_s
 
     assert await others_wait_s(answered=True) == 0
-    assert 30 <= await others_wait_s(answered=False) <= 60
+    # So many quick tries, and then as long as B1 may be at the last of them
+    assert 60 <= await others_wait_s(answered=False) <= 100
 
 
 @pytest.mark.parametrize("outcome", [OC.NOT_SENT, OC.UNAVAILABLE, OC.SESSION])
