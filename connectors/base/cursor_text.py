@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from connectors.base.errors import FatalError
+from connectors.base.errors import CursorUnusableError
 
 _T = TypeVar("_T")
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError, zlib.error)
@@ -40,8 +40,10 @@ def from_text(text: str, read: Callable[[Any], _T], kind: str, *, backfill: bool
         return read(json.loads(text if text.lstrip()[:1] in ("{", "[") else unpack(text)))
     except _UNREADABLE as error:
         if backfill:
-            raise FatalError(f"the cursor is not one of a {kind} backfill; choose another time range") from error
-        raise FatalError(
+            raise CursorUnusableError(
+                f"the cursor is not one of a {kind} backfill; choose another time range"
+            ) from error
+        raise CursorUnusableError(
             f"the cursor is not one of a {kind} connector; give the connector a new name, or its old kind"
         ) from error
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from connectors.base.clock import Clock
 from connectors.base.dispatches import NO_DISPATCHES, Dispatches
-from connectors.base.errors import ConnectorError, FatalError
+from connectors.base.errors import ConnectorError, CursorUnusableError
 from connectors.base.levels import Level, Pending, Place
 from connectors.base.log import Broker, Outgoing, milliseconds
 from connectors.base.source import TimeRange
@@ -288,7 +288,7 @@ class Cursors:
             else:
                 self._take_level(record)
         except (CodecError, ValueError, TypeError, AttributeError) as error:
-            raise FatalError(
+            raise CursorUnusableError(
                 f"{self._topic}/{self._partition}/{offset} cannot be read as a cursor of {self._connector} "
                 f"({error}); run a version that can, or delete the record to read the source from its beginning "
                 "(repeats are no-ops)"

@@ -11,8 +11,9 @@ Foreign exceptions become these where they are met, once.
     |   +-- Refusal             an event is refused for one of the reasons of the contract
     +-- OutcomeUnknownError     sent, and nobody knows whether it was applied: find out before sending again
     |   +-- AnswerUnknownError  (sap_b1)
-    +-- FatalError              stop the process: a person has to act
+    +-- FatalError              a person has to act; what it happened to is held
     |   +-- LogRefusedError     Kafka refuses what was asked (it is a LogError too)
+    |   +-- CredentialsRefusedError, CursorUnusableError, PasswordRefusedError (sap_b1)
     +-- LogError                Kafka did not do what was asked, or did not say so in time
 
 A module may refine a leaf for its own callers; the handler of the leaf's parent must then still be right. A new branch
@@ -23,7 +24,14 @@ from schemas.letters import REASONS
 
 
 class ConnectorError(Exception):
-    """Anything that goes wrong at the outside world. The message holds no secrets and no personal data."""
+    """Anything that goes wrong at the outside world. The message holds no secrets and no personal data.
+
+    Attributes:
+        hold_reason: What it is where it holds a company or connector, a name of `schemas.components.HOLD_REASONS`;
+            None: as whoever is held by it says.
+    """
+
+    hold_reason: str | None = None
 
 
 class RetriableError(ConnectorError):
@@ -79,6 +87,18 @@ class FatalError(ConnectorError):
     """
 
     retry_in_s: float | None = None
+
+
+class CredentialsRefusedError(FatalError):
+    """The other side knows us not, or does not let us do it."""
+
+    hold_reason = "token_refused"
+
+
+class CursorUnusableError(FatalError):
+    """What is stored of how far a source was read cannot be used."""
+
+    hold_reason = "cursor_bad"
 
 
 class LogError(ConnectorError):

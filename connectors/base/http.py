@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from connectors.base.errors import ConnectorError, FatalError, RetriableError
+from connectors.base.errors import ConnectorError, CredentialsRefusedError, FatalError, RetriableError
 
 #: No page of any vendor comes near it: 100 orders with their histories are some 2 MB.
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -138,7 +138,7 @@ def status_error(
     text = f"{what} answered {status}{cause}{f'; {rule.remedy}' if rule.remedy else ''}"
     if issubclass(rule.error, RetriableError):
         return rule.error(text, retry_after_s=asked_s if asked_s is not None else rule.wait_s)
-    return rule.error(text)
+    return CredentialsRefusedError(text) if status in (401, 403) else rule.error(text)
 
 
 class HttpClient:

@@ -9,7 +9,7 @@ import httpx
 import structlog
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError, RetriableError
+from connectors.base.errors import CredentialsRefusedError, FatalError, RetriableError
 from connectors.base.http import HttpAnswer, HttpClient, StatusRule, raise_for_status
 from connectors.base.settings import Secret
 from connectors.magento.listing import Listing, parse_listing
@@ -168,7 +168,7 @@ class MagentoClient:
                 raise RetriableError(f"{what}, our time is refused; the next request is signed with the shop's")
             raise FatalError(f"{what}, our time is refused; set this machine's clock and the shop's by NTP")
         if any(word in text for word in ("signature", "consumer_key", "consumer key", "specified key", "token")):
-            raise FatalError(
+            raise CredentialsRefusedError(
                 f"{what}: the signature or a key is refused; see that all four credentials are those of one active "
                 "integration (System > Integrations)"
             )

@@ -32,6 +32,12 @@ class UnavailableError(RetriableError):
     """B1 was reached, or could not answer a read, and nothing was written: pause the company's intake."""
 
 
+class NotInstalledError(UnavailableError):
+    """The claim table or a field is missing: nothing is written before a person has made it."""
+
+    hold_reason = "not_installed"
+
+
 class AnswerUnknownError(OutcomeUnknownError):
     """A write was sent and its end is not known: no answer, a cut one, any 5xx. Send the identical request again.
 
@@ -67,6 +73,8 @@ class PasswordRefusedError(FatalError):
     Attributes:
         retry_in_s: When the same login may be tried again.
     """
+
+    hold_reason = "password_refused"
 
     def __init__(self, message: str, retry_in_s: float) -> None:
         super().__init__(message)

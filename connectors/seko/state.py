@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connectors.base.cursor_text import from_text, to_text
-from connectors.base.errors import FatalError
+from connectors.base.errors import CursorUnusableError
 from connectors.base.source import RefusedRecord
 from connectors.seko.places import NightlyStock, moves_of
 from connectors.seko.records import SekoMessage
@@ -246,7 +246,7 @@ def _levels(night: NightCount) -> dict[tuple[str, str], Decimal]:
     try:
         return {(sku, place): Decimal(units) for place, skus in night.levels.items() for sku, units in skus.items()}
     except InvalidOperation as error:
-        raise FatalError("the cursor has a stock that is no number; give the connector a new name") from error
+        raise CursorUnusableError("the cursor has a stock that is no number; give the connector a new name") from error
 
 
 def _units_text(units: Decimal) -> str:

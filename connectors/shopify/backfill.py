@@ -21,7 +21,7 @@ import structlog
 
 from connectors.base import cursor_text
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError
+from connectors.base.errors import CredentialsRefusedError, FatalError
 from connectors.base.source import BackfillBatch, Item, RefusedRecord, TimeRange
 from connectors.shopify.bulk import BulkOperation, BulkOperations
 from connectors.shopify.client import ShopifyClient
@@ -177,7 +177,7 @@ class ShopifyBackfill:
                 await self._sleep(STATUS_POLL_S)
                 return self._waits(at, f"Shopify gathers orders: {bulk.objects} rows so far")
             case "FAILED" if bulk.error == "ACCESS_DENIED":
-                raise FatalError(f"shopify: the bulk operation is denied; {SCOPES}")
+                raise CredentialsRefusedError(f"shopify: the bulk operation is denied; {SCOPES}")
             case "FAILED":
                 return await self._halve(at, bulk.error)
             case status:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from connectors.base.errors import ConnectorError, FatalError, RetriableError
+from connectors.base.errors import ConnectorError, CredentialsRefusedError, FatalError, RetriableError
 from connectors.base.http import StatusRule
 
 FROZEN_WAIT_S = 600.0  # people have to act; we look now and then
@@ -54,7 +54,7 @@ def error_of(errors: object) -> ConnectorError:
     if "ACCESS_DENIED" in codes:
         found = (re.match(r"Access denied for (\w{1,60})", text) for text in texts)
         fields = ", ".join(sorted({each[1] for each in found if each}))
-        return FatalError(f"shopify: access denied{f' to {fields}' if fields else ''}; {SCOPES}")
+        return CredentialsRefusedError(f"shopify: access denied{f' to {fields}' if fields else ''}; {SCOPES}")
     if any("cursor" in text.lower() for text in texts):
         return CursorExpiredError("shopify: the page's cursor is not known any more")
     if codes & {"INTERNAL_SERVER_ERROR", "TIMEOUT", "SHOP_INACTIVE"} or not codes:

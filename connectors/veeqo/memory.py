@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from connectors.base.errors import FatalError
+from connectors.base.errors import CursorUnusableError
 
 #: A cursor record is one Kafka message of at most 1 MiB.
 MAX_TEXT_CHARS = 900_000
@@ -147,7 +147,7 @@ class Memory:
         packed = base64.b85encode(zlib.compress(json.dumps(tables, separators=(",", ":")).encode(), 6)).decode()
         text = json.dumps({"v": 1, **head, "packed": packed}, separators=(",", ":"))
         if len(text) > MAX_TEXT_CHARS:
-            raise FatalError(
+            raise CursorUnusableError(
                 f"veeqo: {len(self.orders)} orders and {len(self.counts)} counts are more than a cursor holds; "
                 "lower memory_days, or read stock and orders by two connectors of fewer warehouses (ignored_warehouses)"
             )
@@ -174,7 +174,7 @@ class Memory:
                 refused=dict.fromkeys(refused),
             )
         except (ValueError, TypeError, KeyError, AttributeError, zlib.error, binascii.Error, InvalidOperation) as error:
-            raise FatalError(
+            raise CursorUnusableError(
                 "the cursor is not one of a veeqo connector; give the connector a new name, or its old kind"
             ) from error
 

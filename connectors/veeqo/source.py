@@ -4,7 +4,7 @@ import httpx
 
 from connectors.base.clock import Clock
 from connectors.base.context import EventContext
-from connectors.base.errors import FatalError
+from connectors.base.errors import CursorUnusableError
 from connectors.base.source import Batch, Item
 from connectors.veeqo.client import VeeqoClient
 from connectors.veeqo.memory import REPORT, REST, SWEEP, WALK, Memory
@@ -67,7 +67,7 @@ class VeeqoSource:
                 if ended:
                     memory.phase = REST
             case phase:
-                raise FatalError(f"veeqo: the cursor names a phase {phase!r} that this version does not know")
+                raise CursorUnusableError(f"veeqo: the cursor names a phase {phase!r} that this version does not know")
         return items
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import CURSORS, Cursors, backfill_name, partition_of
 from connectors.base.dead_letters import DeadLetters
-from connectors.base.errors import FatalError, RejectedError
+from connectors.base.errors import CursorUnusableError, FatalError, RejectedError
 from connectors.base.log import Broker, Outgoing, Record, Sent
 from connectors.base.metrics import NoMetrics
 from connectors.base.publisher import Publisher
@@ -84,7 +84,7 @@ class Tally:
             reached = found.pop("reached")
             return cls(**found, reached=None if reached is None else datetime.fromisoformat(reached))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FatalError("the cursor is not one of a backfill; name another time range") from error
+            raise CursorUnusableError("the cursor is not one of a backfill; name another time range") from error
 
     def as_json(self) -> dict[str, Any]:
         """For machines: without the source's cursor."""

@@ -1,7 +1,6 @@
 """The connectors of one process: what they share, and which of them run here."""
 
 import asyncio
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -39,18 +38,11 @@ RELEASE_S = 5.0
 #: A connector that a person has to mend is tried again after half a minute, then after a minute ... ten minutes;
 #: one that has worked for so long begins anew.
 HELD_BASE_S, HELD_CAP_S, FORGET_S = 15.0, 600.0, 3600.0
-_SECRETS = r"(token|keys?|credentials?|secret|password)"
-_CREDENTIALS = re.compile(rf" answered 40[13]\b|\b{_SECRETS}\b.*\brefuse|\brefuse.*\b{_SECRETS}\b")
 
 
 def hold_reason(error: BaseException) -> str:
     """Why a connector is held: a name of `schemas.components.HOLD_REASONS`."""
-    if not isinstance(error, FatalError):
-        return "failed"
-    text = str(error)
-    if _CREDENTIALS.search(text):
-        return "token_refused"
-    return "cursor_bad" if "cursor" in text else "source_refused"
+    return error.hold_reason or "source_refused" if isinstance(error, FatalError) else "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,13 @@ logger = structlog.get_logger(__name__)
 Probe = Callable[[], Awaitable[bool]]
 """Whether the system answers. A RetriableError is a no with a reason, a FatalError holds the breaker."""
 BreakerState = Literal["closed", "open", "held"]
-Observer = Callable[[BreakerState, str, str], None]
-"""Told of a change: state, reason, owner."""
+Observer = Callable[[BreakerState, str, str | None], None]
+"""Told of a change: state, reason, and its name in `schemas.components.HOLD_REASONS`; None: it has none of its own."""
 
 _PROBE_BASE_S, _PROBE_CAP_S = 0.25, 30.0
 _MAX_DOUBLINGS = 20
 #: What is held without a time of its own is asked again after this.
 _HELD_RETRY_S = 300.0
-_OWNER = "platform"
 
 
 class CircuitBreaker:
@@ -35,7 +34,6 @@ class CircuitBreaker:
     Attributes:
         state: As it stands.
         reason: Why it is not closed; "" where it is.
-        owner: Who acts; "" where it is closed.
         opened: How often it has opened.
         on_failure: Called with what a probe has raised that is no answer: an open breaker that nobody closes must not
             go unseen.
@@ -44,7 +42,7 @@ class CircuitBreaker:
     def __init__(self, name: str, probe: Probe, clock: Clock, random: Random) -> None:
         self._name, self._probe, self._clock, self._random = name, probe, clock, random
         self.state: BreakerState = "closed"
-        self.reason = self.owner = ""
+        self.reason = ""
         self.opened = 0
         self.on_failure: Callable[[BaseException], None] = lambda _: None
         self._observers: list[Observer] = []
@@ -91,34 +89,38 @@ class CircuitBreaker:
     async def _answers(self) -> bool:
         opened = self.opened
         asked_s: float | None = None
+        hold_reason: str | None = None
         try:
             if await self._probe():
                 return self.opened == opened
             why = "it does not answer"
         except RetriableError as error:
-            why, asked_s = str(error), error.retry_after_s
+            why, asked_s, hold_reason = str(error), error.retry_after_s, error.hold_reason
         except FatalError as error:
-            self.hold(str(error), error.retry_in_s)
+            self.hold_for(error)
             return False
-        self.trip(why, asked_s=asked_s)
+        self.trip(why, asked_s=asked_s, hold_reason=hold_reason)
         return False
 
-    def trip(self, why: str, *, asked_s: float | None = None, until: Probe | None = None) -> None:
+    def trip(
+        self, why: str, *, asked_s: float | None = None, until: Probe | None = None, hold_reason: str | None = None
+    ) -> None:
         """Open it.
 
         Args:
             why: For people.
             asked_s: How long the system asked us to wait, in seconds.
             until: What closes it in place of its own probe.
+            hold_reason: See `Observer`.
         """
         if self._closed.is_set():
-            self._open("open", why)
+            self._open("open", why, hold_reason)
             self._probe_after(self._pause_s(asked_s), until or self._probe)
 
-    def hold(self, why: str, retry_in_s: float | None = None) -> None:
-        """Open it until a person has acted; asked again after `retry_in_s` seconds (five minutes)."""
-        self._open("held", why)
-        self._probe_after(_HELD_RETRY_S if retry_in_s is None else max(_PROBE_CAP_S, retry_in_s), self._probe)
+    def hold_for(self, error: FatalError) -> None:
+        """Open it until a person has acted; asked again when the error says that it does no harm (five minutes)."""
+        self._open("held", str(error), error.hold_reason)
+        self._probe_after(_held_pause_s(error), self._probe)
 
     def succeeded(self) -> None:
         """The system has done what it was asked, not only answered a probe."""
@@ -130,21 +132,21 @@ class CircuitBreaker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _open(self, state: BreakerState, why: str) -> None:
+    def _open(self, state: BreakerState, why: str, hold_reason: str | None) -> None:
         if self._opened_at is None:
             self._opened_at = self._clock.monotonic()
             self.opened += 1
             self._closed.clear()
-        self._become(state, why, _OWNER)
+        self._become(state, why, hold_reason)
 
-    def _become(self, state: BreakerState, reason: str, owner: str) -> None:
+    def _become(self, state: BreakerState, reason: str, hold_reason: str | None) -> None:
         if (self.state, self.reason) == (state, reason):
             return
         if self.state != state:
             logger.warning("circuit breaker", system=self._name, state=state, reason=reason)
-        self.state, self.reason, self.owner = state, reason, owner
+        self.state, self.reason = state, reason
         for observer in self._observers:
-            observer(state, reason, owner)
+            observer(state, reason, hold_reason)
 
     def _pause_s(self, asked_s: float | None = None) -> float:
         bound_s = min(_PROBE_CAP_S, _PROBE_BASE_S * 2.0 ** min(self._failures, _MAX_DOUBLINGS))
@@ -166,19 +168,23 @@ class CircuitBreaker:
                     break
             except RetriableError as error:
                 asked_s = error.retry_after_s
-                self._become("open", str(error), _OWNER)
+                self._become("open", str(error), error.hold_reason)
             except FatalError as error:
-                self._become("held", str(error), _OWNER)
-                pause_s = _HELD_RETRY_S if error.retry_in_s is None else max(_PROBE_CAP_S, error.retry_in_s)
+                self._become("held", str(error), error.hold_reason)
+                pause_s = _held_pause_s(error)
                 continue
             pause_s = self._pause_s(asked_s)
         if self._opened_at is not None:
             self._open_s += self._clock.monotonic() - self._opened_at
             self._opened_at = None
         self._probing = None
-        self._become("closed", "", "")
+        self._become("closed", "", None)
         self._closed.set()
 
     def _probed(self, probing: asyncio.Task[None]) -> None:
         if not probing.cancelled() and (error := probing.exception()) is not None:
             self.on_failure(error)
+
+
+def _held_pause_s(error: FatalError) -> float:
+    return _HELD_RETRY_S if error.retry_in_s is None else max(_PROBE_CAP_S, error.retry_in_s)

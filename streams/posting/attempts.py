@@ -102,7 +102,7 @@ class Attempts:
                 try:
                     written = await send()
                 except FatalError as error:
-                    self._breaker.hold(str(error), error.retry_in_s)
+                    self._breaker.hold_for(error)
                     continue
                 finally:
                     metrics.erp_inflight_requests.dec()

@@ -7,15 +7,11 @@ from streams.telemetry.component_states import ComponentStates
 NOT_PROVED = "the claim table is not proved yet"
 
 
-def report_b1(components: ComponentStates, company: str, state: BreakerState, reason: str, _owner: str) -> None:
+def report_b1(
+    components: ComponentStates, company: str, state: BreakerState, reason: str, hold_reason: str | None
+) -> None:
     """Say where the company stands after a change of its breaker; a `CircuitBreaker` observer."""
-    if reason != NOT_PROVED:
-        components.report("company", company, None if state == "closed" else _hold_reason(state, reason), reason)
-
-
-def _hold_reason(state: BreakerState, reason: str) -> str:
-    if "doctor --install" in reason:
-        return "not_installed"
-    if state == "open":
-        return "unreachable"
-    return "password_refused" if "password" in reason else "failed"
+    if state == "closed":
+        components.report("company", company)
+    elif reason != NOT_PROVED:
+        components.report("company", company, hold_reason or ("unreachable" if state == "open" else "failed"), reason)

@@ -21,6 +21,7 @@ from connectors.sap_b1.master_data import MasterDataCache
 from connectors.sap_b1.service_layer import (
     AnswerUnknownError,
     B1Request,
+    NotInstalledError,
     NotSentError,
     QueryRefusedError,
     ServiceLayer,
@@ -67,7 +68,7 @@ class Erp:
         self._attempts = Attempts(breaker, slots, self._failures, ports)
         breaker.observe(self._on_breaker)
 
-    def _on_breaker(self, state: BreakerState, reason: str, owner: str) -> None:
+    def _on_breaker(self, state: BreakerState, _reason: str, _hold_reason: str | None) -> None:
         if state == "closed":
             self.slots.slow_start()
 
@@ -207,7 +208,7 @@ class Erp:
                 if not self.breaker.is_closed or not await self.breaker.answers():
                     continue
             except FatalError as error:
-                self.breaker.hold(str(error), error.retry_in_s)
+                self.breaker.hold_for(error)
                 continue
             failures += 1
             since_s = min(since_s, attended_s(self.breaker, self._clock))
@@ -238,7 +239,7 @@ class Erp:
             if await self.installed():
                 return False
         except (RetriableError, FatalError) as error:
-            self.breaker.trip(str(error), until=self.installed)
+            self.breaker.trip(str(error), until=self.installed, hold_reason=error.hold_reason)
         return True
 
 
@@ -276,5 +277,5 @@ async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metri
         raise UnavailableError(str(error)) from None
     metrics.idempotency_tier(company).set(0 if absent else 1)
     if absent:
-        raise UnavailableError(f"B1 lacks {', '.join(absent)}: run streams doctor --install")
+        raise NotInstalledError(f"B1 lacks {', '.join(absent)}: run streams doctor --install")
     return True

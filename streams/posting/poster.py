@@ -69,7 +69,7 @@ class Poster:
         settings, metrics = self._map.settings, ports.metrics
         b1 = self._service_layer = ports.service_layer(company)
         self._breaker = CircuitBreaker(company, partial(answers_reads, b1), ports.clock, ports.random)
-        self._breaker.observe(lambda state, reason, owner: metrics.intake_paused(company).set(state != "closed"))
+        self._breaker.observe(lambda state, _why, _hold_reason: metrics.intake_paused(company).set(state != "closed"))
         self._breaker.observe(partial(report_b1, metrics.components, company))
         sink, master = B1Sink(b1), MasterDataCache(b1, ports.clock, tax_field=settings.tax.field)
         self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)

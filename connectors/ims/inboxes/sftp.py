@@ -10,7 +10,7 @@ from typing import Any, cast
 import asyncssh
 from asyncssh.constants import FILEXFER_TYPE_REGULAR
 
-from connectors.base.errors import ConnectorError, FatalError, RetriableError
+from connectors.base.errors import ConnectorError, CredentialsRefusedError, FatalError, RetriableError
 from connectors.ims.address import InboxAddress
 from connectors.ims.inboxes.inbox import DONE, MAX_FILES, File, Memory, Spool, done_names, is_plain
 from connectors.ims.settings import ImsSettings
@@ -186,7 +186,7 @@ class SftpInbox:
                 "Only if it has: fix host_key or known_hosts, then restart"
             ) from None
         except (asyncssh.PermissionDenied, asyncssh.IllegalUserName):
-            raise FatalError(
+            raise CredentialsRefusedError(
                 f"{self._address}: the server does not let us in; fix the user, password or key_file, then restart"
             ) from None
 
@@ -210,7 +210,7 @@ class SftpInbox:
             try:
                 found["client_keys"] = [asyncssh.import_private_key(settings.key_file.reveal() + "\n", passphrase)]
             except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
-                raise FatalError(
+                raise CredentialsRefusedError(
                     "key_file is no private key that we can open; write it with ssh-keygen, and add key_passphrase if "
                     "it has "
                     "one. Then it must be PKCS#8: openssl pkcs8 -topk8"

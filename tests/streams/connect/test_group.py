@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.base.errors import FatalError, LogRefusedError
+from connectors.base.errors import CursorUnusableError, FatalError, LogRefusedError
 from connectors.base.http import StatusRule, status_error
 from streams.connect.group import ConnectorGroup, hold_reason
 from streams.telemetry.metrics import Metrics
@@ -56,7 +56,7 @@ def test_a_refused_token_holds_one_connector_and_the_other_goes_on() -> None:
 
 def test_what_is_mended_goes_on_without_a_restart_and_a_mistake_of_ours_is_held_too() -> None:
     async def play() -> None:
-        shop = Connector([KeyError("x"), FatalError("the cursor is damaged"), None])
+        shop = Connector([KeyError("x"), CursorUnusableError("the cursor is damaged"), None])
         made, metrics = group({"shop": shop, "warehouse": Connector([None])})
         made.take(range(fakes.config().kafka.partitions))
         await asyncio.sleep(1)
@@ -83,14 +83,15 @@ def test_what_kafka_refuses_ends_the_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("error", "reason"),
     [
-        ("shopify: graphql answered 401, the token is refused; fix access_token", "token_refused"),
-        ("magento: orders answered 403, we are refused", "token_refused"),
-        ("the cursor is not one of a veeqo connector", "cursor_bad"),
-        ("the inbox is no folder", "source_refused"),
+        (status_error("shop: orders", 401, {401: StatusRule(FatalError)}), "token_refused"),
+        (status_error("shop: orders", 403, {403: StatusRule(FatalError)}), "token_refused"),
+        (status_error("shop: orders", 404, {404: StatusRule(FatalError)}), "source_refused"),
+        (CursorUnusableError("of another kind"), "cursor_bad"),
+        (FatalError("the page's cursor: its token is refused"), "source_refused"),  # the words decide nothing
+        (KeyError("cursor"), "failed"),
     ],
 )
-def test_why_a_connector_is_held(text: str, reason: str) -> None:
-    assert hold_reason(FatalError(text)) == reason
-    assert hold_reason(KeyError(text)) == "failed"
+def test_why_a_connector_is_held(error: Exception, reason: str) -> None:
+    assert hold_reason(error) == reason

@@ -14,7 +14,7 @@ class Scene:
     """A breaker and what it announced."""
 
     def __init__(self) -> None:
-        self.clock, self.up, self.probes, self.announced = Clock(), True, 0, list[tuple[str, str, str]]()
+        self.clock, self.up, self.probes, self.announced = Clock(), True, 0, list[tuple[str, str, str | None]]()
         self.error: Exception | None = None
         self.breaker = CircuitBreaker("acme", self.probe, self.clock, Random(1))
         self.breaker.observe(lambda *change: self.announced.append(change))
@@ -40,7 +40,7 @@ async def test_a_breaker_opened_for_a_reason_closes_when_that_is_so() -> None:
     await asyncio.wait_for(scene.breaker.wait_closed(), 60)
     assert scene.breaker.is_closed
     assert scene.probes == 0
-    assert scene.announced == [("open", "not proved yet", "platform"), ("closed", "", "")]
+    assert scene.announced == [("open", "not proved yet", None), ("closed", "", None)]
     await scene.breaker.stop()
 
 
@@ -106,9 +106,11 @@ async def test_held_it_is_asked_again_when_that_does_no_harm_and_says_so() -> No
     refused = FatalError("wrong password")
     refused.retry_in_s = 1800
     scene.error = refused
-    scene.breaker.hold("wrong password", 1800)
+    refused = FatalError("wrong password")
+    refused.retry_in_s = 1800
+    scene.breaker.hold_for(refused)
     await asyncio.sleep(86_400)
-    assert (scene.breaker.state, scene.breaker.reason, scene.breaker.owner) == ("held", "wrong password", "platform")
+    assert (scene.breaker.state, scene.breaker.reason) == ("held", "wrong password")
     assert 40 <= scene.probes <= 48
     scene.error = None
     await asyncio.wait_for(scene.breaker.wait_closed(), 1801)

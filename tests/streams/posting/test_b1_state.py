@@ -2,6 +2,7 @@
 
 import pytest
 
+from connectors.sap_b1.service_layer import NotInstalledError, PasswordRefusedError
 from streams.flow_control.circuit_breaker import BreakerState
 from streams.posting.b1_state import NOT_PROVED, report_b1
 from streams.telemetry.metrics import Metrics
@@ -9,22 +10,23 @@ from tests.streams import fakes
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "shown"),
+    ("state", "hold_reason", "shown"),
     [
-        ("open", "B1 does not answer", ("away", "unreachable")),
-        ("held", "B1 refused user x, its password or company", ("held", "password_refused")),
-        ("open", "B1 lacks @STREAMS_CLAIM: run streams doctor --install", ("held", "not_installed")),
-        ("held", "something else", ("held", "failed")),
+        ("open", None, ("away", "unreachable")),
+        ("held", PasswordRefusedError.hold_reason, ("held", "password_refused")),
+        ("open", NotInstalledError.hold_reason, ("held", "not_installed")),
+        ("held", None, ("held", "failed")),
     ],
 )
 def test_a_change_of_the_breaker_is_the_companys_state(
-    state: BreakerState, reason: str, shown: tuple[str, str]
+    state: BreakerState, hold_reason: str | None, shown: tuple[str, str]
 ) -> None:
     components = Metrics(fakes.config()).components
-    report_b1(components, "acme", "open", NOT_PROVED, "platform")
+    reason = "a custom text: the password was refused; run streams doctor --install"  # decides nothing
+    report_b1(components, "acme", "open", NOT_PROVED, None)
     assert components.not_working() == []
-    report_b1(components, "acme", state, reason, "platform")
+    report_b1(components, "acme", state, reason, hold_reason)
     (now,) = components.not_working()
     assert (now.kind, now.name, now.state, now.reason, now.detail) == ("company", "acme", *shown, reason)
-    report_b1(components, "acme", "closed", "", "")
+    report_b1(components, "acme", "closed", "", None)
     assert components.not_working() == []
