@@ -1,10 +1,8 @@
 """The webhook server on a port, inside the running loop."""
 
 import asyncio
-import contextlib
 import errno
 import socket
-from collections.abc import Iterator
 from typing import Self
 
 import structlog
@@ -13,20 +11,14 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from connectors.base.errors import FatalError, RetriableError
+from connectors.base.serving import Server, bound, url_of
 from connectors.webhooks.settings import WebhookSettings
 
 log = structlog.get_logger(__name__)
 
 #: Names and values of a request's headers; the longest that vendors send is a JSON web token of 4 KiB.
 MAX_HEADER_BYTES = 16 * 1024
-
-
-class _Uvicorn(uvicorn.Server):
-    """Signals are the command's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+_BACKLOG = 128
 
 
 def _protocol(read_timeout_s: float) -> type[H11Protocol]:
@@ -67,7 +59,7 @@ class WebhookListener:
 
     def __init__(self, app: Starlette, settings: WebhookSettings) -> None:
         self._app, self._settings = app, settings
-        self._server: _Uvicorn | None = None
+        self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self.url = ""
@@ -81,8 +73,7 @@ class WebhookListener:
         """
         settings = self._settings
         self._socket = _listen(settings.host, settings.port)
-        host, port = self._socket.getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = url_of(self._socket)
         config = uvicorn.Config(
             self._app,
             http=_protocol(settings.read_timeout_s),
@@ -98,7 +89,7 @@ class WebhookListener:
             timeout_keep_alive=5,
             timeout_graceful_shutdown=5,
         )
-        self._server = _Uvicorn(config)
+        self._server = Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="webhooks")
         while not self._server.started:
             if self._task.done():
@@ -124,17 +115,7 @@ class WebhookListener:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-            bound.listen(128)
-            bound.setblocking(False)
-        except OSError:
-            bound.close()
-            raise
+        return bound(host, port, _BACKLOG)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else error.strerror or "cannot be had"
         raise FatalError(f"webhooks: {host}:{port} {why}; free it, or set webhooks.port to another one") from error
-    return bound

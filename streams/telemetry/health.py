@@ -1,10 +1,8 @@
 """The one port of a worker for machines that watch it: `/metrics`, `/healthz` (alive), `/readyz` (may take work)."""
 
 import asyncio
-import contextlib
 import errno
 import socket
-from collections.abc import Iterator
 from typing import Self
 
 import structlog
@@ -15,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from connectors.base.serving import Server, bound, url_of
 from streams.config.sections import DEFAULT_METRICS_PORT, MetricsSettings
 from streams.telemetry.held import shown
 from streams.telemetry.metrics import Metrics
@@ -52,14 +51,6 @@ def make_app(metrics: Metrics) -> Starlette:
     )
 
 
-class _MetricsServer(uvicorn.Server):
-    """Signals are the command's business, not the metrics port's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Health:
     """Serves `make_app` inside the running loop, and measures how late that loop is.
 
@@ -68,7 +59,7 @@ class Health:
 
     def __init__(self, metrics: Metrics, settings: MetricsSettings) -> None:
         self._metrics, self._settings = metrics, settings
-        self._server: _MetricsServer | None = None
+        self._server: Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._socket: socket.socket | None = None
         self.url = ""
@@ -80,8 +71,7 @@ class Health:
             PortTakenError: The port is taken and not the default one, or the address is not ours.
         """
         self._socket = _listen(self._settings.host, self._settings.port)
-        host, port = self._socket.getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = url_of(self._socket)
         config = uvicorn.Config(
             make_app(self._metrics),
             log_config=None,
@@ -91,7 +81,7 @@ class Health:
             limit_concurrency=64,
             timeout_graceful_shutdown=2,
         )
-        self._server = _MetricsServer(config)
+        self._server = Server(config)
         self._tasks = [
             asyncio.create_task(self._server.serve(sockets=[self._socket]), name="health"),
             asyncio.create_task(self._tick(), name="loop-lag"),
@@ -126,25 +116,11 @@ class Health:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return _bound(host, port)
+        return bound(host, port, _BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE and port == DEFAULT_METRICS_PORT:
-            return _bound(host, 0)
+            return bound(host, 0, _BACKLOG)
         raise PortTakenError(
             f"metrics: cannot listen on {host}:{port} ({error.strerror}); "
             "free it, or set metrics.port = 0 for any free port"
         ) from error
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, protocol)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(_BACKLOG)
-        bound.setblocking(False)
-    except OSError:
-        bound.close()
-        raise
-    return bound
