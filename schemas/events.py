@@ -7,7 +7,7 @@ vendor's, `observed_at` ours. `source` is the connector's name in the configurat
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -244,6 +244,22 @@ def digest_of(event: FactEvent) -> bytes:
     """
     text = json.dumps(_canonical(event, _NOT_CONTENT), ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
+
+
+def differing_fields(first: FactEvent, second: FactEvent) -> list[str]:
+    """Where two events of one identity differ, as `lines[0].quantity`; names only, for values may be personal."""
+    return list(_differing("", _canonical(first, _NOT_CONTENT), _canonical(second, _NOT_CONTENT)))
+
+
+def _differing(name: str, first: object, second: object) -> Iterator[str]:
+    if isinstance(first, dict) and isinstance(second, dict):
+        for each in dict.fromkeys((*first, *second)):
+            yield from _differing(f"{name}.{each}" if name else each, first.get(each), second.get(each))
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for number, (one, other) in enumerate(zip(first, second, strict=True)):
+            yield from _differing(f"{name}[{number}]", one, other)
+    elif first != second:
+        yield name
 
 
 def _canonical(value: object, leave_out: Iterable[str] = ()) -> object:

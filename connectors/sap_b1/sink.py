@@ -299,17 +299,24 @@ def _adopted(claims: Sequence[Claim], main: Claim, found: Mapping[str, Found], v
         if there is None:
             continue
         if there.kind != claim.kind:
-            error = f"the claim {claim.k} in B1 is of another kind; find out who wrote it"
+            whose = f"a {there.kind} ({there.state}, made from {there.version[2:]})"
+            error = f"the claim {claim.k} in B1 is one of {whose}, ours of a {claim.kind}; find out who wrote it"
             return replace(said, outcome=OutcomeClass.REJECTED, reason="key_conflict", error=error)
         if "void" not in (there.state, claim.state) and there.digest != claim.digest:
-            error = f"the claim {claim.k} in B1 was made for other content under the same identity"
+            error = (
+                f"the claim {claim.k} in B1 was made from {there.version[2:]}, with other content under one identity"
+            )
             return replace(said, outcome=OutcomeClass.REJECTED, reason="id_reuse", error=error)
     if entry.copies > 1:
-        error = f"{entry.copies} documents in B1 carry {main.k}; a person must decide which one stands"
+        one = f", {entry.ref.object} {entry.ref.doc_num} among them" if entry.ref is not None else ""
+        error = f"{entry.copies} documents in B1 carry {main.k}{one}; a person must decide which one stands"
         return replace(said, outcome=OutcomeClass.UNKNOWN, error=error, orphan=True)
     claimed = entry.claim is not None and entry.claim.state == "posted" and main.kind in ENTITIES
     if claimed and entry.ref is None:
-        error = f"the claim {main.k} stands in B1 without its document; look for who deleted it, or restored B1"
+        made = f"{main.kind}, made from {main.version[2:]}"
+        error = (
+            f"the claim {main.k} ({made}) stands in B1 without its document; look for who deleted it, or restored B1"
+        )
         return replace(said, outcome=OutcomeClass.UNKNOWN, error=error, orphan=True)
     return replace(said, document=entry.body, ref=entry.ref, cancelled=entry.cancelled)
 

@@ -65,6 +65,12 @@ class AdmittedKeys:
         """See `judge`."""
         return judge(posting, self.in_flight.get(posting.k), own, letter, self._ended.get(posting.k))
 
+    def origin(self, k: str) -> str | None:
+        """Of what is in flight under this K, or has ended lately."""
+        if (first := self.in_flight.get(k)) is not None:
+            return first.origin
+        return self._ended[k][1] if k in self._ended else None
+
     def leave(self, work: InFlightPosting, *, remember: bool) -> None:
         """It is no longer in flight; `remember` where no dead letter knows its K."""
         if self.in_flight.get(work.k) is work:

@@ -15,9 +15,10 @@ from streams.dead_letters.publisher import Refused, flow_of
 from streams.ports import Ports
 from streams.posting.admission import AdmittedKeys
 from streams.posting.dead_letters import CompanyDeadLetters
-from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result
+from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result, origin_of_letter
 from streams.posting.lifecycle import State, Trigger, follow
 from streams.posting.outcomes import OutcomeLog
+from streams.posting.reuse import FirstEvents
 
 #: How many of its last attempts a dead letter names.
 _TRIES_KEPT = 10
@@ -42,6 +43,7 @@ class Endings:
         ports: Ports,
     ) -> None:
         self._company, self._keys, self._dead_letters, self._outcomes = company, keys, dead_letters, outcomes
+        self._first_events = FirstEvents(ports.log, ports.codec)
         self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
 
     async def end(self, work: InFlightPosting, result: Result) -> Released | None:
@@ -79,10 +81,12 @@ class Endings:
 
     async def refuse_reused(self, work: InFlightPosting) -> Released | None:
         """End a posting whose identity came before with other content; the first goes on as it is."""
+        first = self._dead_letters.index.of_key(work.k)
+        origin = self._keys.origin(work.k) or ("" if first is None else origin_of_letter(first))
+        difference = await self._first_events.difference(work, origin)
         error = (
-            "the same identity came before with other content; the first stands. Send an edited order as "
-            "order_cancelled "
-            "lines, and additions under a new order id"
+            f"the same identity came before with other content: {difference}. The first stands; send an edited order "
+            "as order_cancelled lines, and additions under a new order id"
         )
         await self._write(work, follow(State.NEW, Trigger.ID_REUSE).to, "id_reuse", error, None, None)
         return None if work.posting.order_id is None else Released(work.posting.order_id, ended=False)

@@ -30,6 +30,7 @@ from streams.posting.erp import ITEM_REASONS, OWN_PATIENCE_S, Erp, with_words
 from streams.posting.in_flight import Ended, InFlightPosting
 from streams.posting.lifecycle import Trigger
 from streams.posting.order_memory import OrderMemory
+from streams.posting.reuse import FirstEvents
 
 _SHARED_PATIENCE_S = 2.0
 #: Refusals that need no second try: what they say does not depend on what we remember.
@@ -51,6 +52,7 @@ class OrderPosting:
         self, mapping: CompanyMap, erp: Erp, sink: B1Sink, master: MasterDataCache, lanes: Lanes, ports: Ports
     ) -> None:
         self._map, self._erp, self._sink, self._master, self._lanes = mapping, erp, sink, master, lanes
+        self._first_events = FirstEvents(ports.log, ports.codec)
         self._clock, self._metrics, self._crash_point = ports.clock, ports.metrics, ports.crash_point
         # A reading of several that fails is soon tried one by one: only one of them may be to blame
         self._memory = OrderMemory(
@@ -110,11 +112,12 @@ class OrderPosting:
             if entry.claim is not None and entry.claim.may_be_tried_anew:
                 return None  # withdrawn, because B1 could not do it: as if it had never been sent
             if entry.claim is not None:
-                self._check_claim(work, entry.claim)
+                await self._check_claim(work, entry.claim)
                 if kind in ENTITIES and entry.claim.state == "posted" and entry.ref is None:
                     raise Refusal(
                         "key_conflict",
-                        f"the claim {k} stands in B1 without its document; look for who deleted it, or restored B1",
+                        f"the claim {k} ({kind}, made from {entry.claim.version[2:]}) stands in B1 without its "
+                        "document; look for who deleted it, or restored B1",
                     )
             elif entry.draft:
                 raise Refusal(
@@ -186,7 +189,7 @@ class OrderPosting:
         else:
             found = (await self._look_up([work.k]))[work.k]
             if found.claim is not None:
-                self._check_claim(work, found.claim)
+                await self._check_claim(work, found.claim)
             ours = found.claim is None or found.claim.version == work.origin
             ended = Ended(Trigger.ADOPTED if ours else Trigger.FOUND_OTHERS)
             documents.append(Document(object=delivery.object, doc_entry=delivery.doc_entry, doc_num=delivery.doc_num))
@@ -316,17 +319,20 @@ class OrderPosting:
             case OutcomeClass.APPLIED:
                 return Ended(Trigger.CREATED, (written.ref,) if written.ref else ()), written
             case OutcomeClass.EXISTS:
-                self._check_claim(work, written.claim)
+                await self._check_claim(work, written.claim)
                 refs = [written.ref] if written.ref is not None else []
                 return self._adopted(work, written.claim, written.cancelled, refs), None
             case _:
+                if written.reason == "id_reuse":
+                    await self._check_claim(work, written.claim)
                 raise _refusal(written)
 
-    def _check_claim(self, work: InFlightPosting, claim: Claim | None) -> None:
+    async def _check_claim(self, work: InFlightPosting, claim: Claim | None) -> None:
         if claim is None:
             return
         if claim.digest != work.posting.digest and claim.state != "void":
-            raise Refusal("id_reuse", "B1 has a document of this identity with other content; the first stands")
+            difference = await self._first_events.difference(work, claim.version)
+            raise Refusal("id_reuse", f"B1 has this identity with other content: {difference}. The first stands")
 
     def _adopted(self, work: InFlightPosting, claim: Claim | None, cancelled: bool, refs: Sequence[Document]) -> Ended:
         """A redelivery of the very record that made it is the posting; any other occurrence is a repeat."""

@@ -94,6 +94,8 @@ class TestWrite:
         await sink.write([replace(mine, kind="invoice")], [])
         written = await sink.write([mine], [order(mine.k)])
         assert (written.outcome, written.reason) == (OutcomeClass.REJECTED, "key_conflict")
+        assert "in B1 is one of a " in (written.error or "")  # what is there, and what ours is
+        assert ", ours of a " in (written.error or "")
 
     async def test_a_claim_without_its_document_is_an_orphan(self, sink: B1Sink) -> None:
         mine = claim()
