@@ -16,8 +16,8 @@ _CAUSE_CHARS = 160
 _SUBJECTS = 10
 _ZERO = Decimal(0)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\u201c[^\u201d]*\u201d|\[[^\]]*\]")
-#: SAP's codes, HTTP's and the numbers that a notification procedure gives its own texts tell causes apart.
-_CODES = re.compile(r"(?:\bcode |\bHTTP )-?\d+|(?<![\w.])-\d{1,5}(?![\w.])|(?<!\w)\(\d{1,6}\)")
+#: B1's name; SAP's codes, HTTP's and the numbers that a notification procedure gives its own texts tell causes apart.
+_CODES = re.compile(r"\bB1\b|(?:\bcode |\bHTTP )-?\d+|(?<![\w.])-\d{1,5}(?![\w.])|(?<!\w)\(\d{1,6}\)")
 _NAMES = re.compile(r"[\w.@/+-]*\d[\w.@/+-]*")
 
 

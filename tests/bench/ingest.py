@@ -192,6 +192,7 @@ def run(place: World) -> Outcome:
     absent = ""
     if not place.quick:
         candidates["dict"] = partial(small.plain, "dict")
+        candidates["floor"] = partial(big.plain, "floor")
         python = rivals.install()
         if isinstance(python, Path):
             candidates |= {name: partial(big.rival, str(python), name) for name in RIVALS}
@@ -201,6 +202,7 @@ def run(place: World) -> Outcome:
     expected = {
         "ours": str(on_big.sums),
         "bare": f"{on_big.events} records, {on_big.size_bytes} bytes",
+        "floor": f"{on_big.events} records, {on_big.size_bytes} bytes",
         "table": str(on_small.sums),
         "dict": str(on_small.sums),
         **dict.fromkeys(RIVALS, str(on_big.sums)),
@@ -212,6 +214,7 @@ def run(place: World) -> Outcome:
     notes = {
         "ours": "decode, check, dedupe, window, seal, meter, commit",
         "bare": "aiokafka getmany, values counted",
+        "floor": "aiokafka getmany, each value decoded by fastavro and thrown away",
         "table": "Faust agent, Record, windowed Table; dedupe in a set, no seal, no letters",
         "dict": "Faust agent, Record, dict; the same gaps",
         "bytewax": "fold_window; dedupe in a set, nothing durable, no dead letters",

@@ -52,6 +52,7 @@ def test_a_cause_names_no_identifier_of_its_event() -> None:
     one = letter("a", "Order ABC of customer X: sku MUG cannot ship, K order_placed-xyz", order_id="ABC", sku="MUG")
     assert cause_of(one) == "Order ... of customer X: sku ... cannot ship, K order_placed-xyz"
     assert cause_of(replace(one, k="order_placed-xyz")) == "Order ... of customer X: sku ... cannot ship, K ..."
+    assert cause_of(letter("b", "item 'MUG-1' is not in B1; create it")) == "item ... is not in B1"
     assert cause_of(replace(one, cause="notification (7)")) == "notification (7)"
     assert cause_of(replace(one, error=None)) == ""
 
