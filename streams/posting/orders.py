@@ -133,6 +133,16 @@ class OrderPosting:
         refs = [entry.ref for entry in found.values() if entry.ref is not None]
         return self._adopted(work, first.claim, first.cancelled, refs)
 
+    async def has_nothing_to_do(self, work: InFlightPosting) -> bool:
+        """Whether B1 says now that an event needs no document: of such an end it has no trace."""
+        event = _order_event(work)
+        try:
+            if isinstance(event, OrderCancelled):
+                return (await self._cancellation(work, event))[1].no_op is not None
+            return isinstance(event, RefundIssued) and (await self._refund(work, event))[1].no_op is not None
+        except Refusal:
+            return False
+
     # ---- per event
 
     async def _try(self, work: InFlightPosting) -> Ended:
@@ -218,26 +228,32 @@ class OrderPosting:
         adopted = await self.adopt(work)  # what is cancelled looks like too much being cancelled
         if adopted is not None:
             return adopted
-        known = await self._order(event)
-        plan = order_cancelled.build(event, work.k, known.k, self._map, await self._get(Codes()), known.view)
+        known, plan = await self._cancellation(work, event)
         ended, _ = await self._write(work, work.k, plan)
         self._memory.forget(known.k)
         return ended
 
+    async def _cancellation(self, work: InFlightPosting, event: OrderCancelled) -> tuple[_Known, DocumentPlan]:
+        known = await self._order(event)
+        return known, order_cancelled.build(event, work.k, known.k, self._map, await self._get(Codes()), known.view)
+
     async def _refund_issued(self, work: InFlightPosting, event: RefundIssued) -> Ended:
+        known, plan = await self._refund(work, event)
+        await self._prepare(plan)
+        ended, written = await self._write(work, work.k, plan)
+        if written is None:
+            self._memory.forget(known.k)
+        elif known.view is not None and written.ref is not None:
+            self._memory.put(known.view.with_document(written.ref, written.document or plan.body))
+        return ended
+
+    async def _refund(self, work: InFlightPosting, event: RefundIssued) -> tuple[_Known, DocumentPlan]:
         known = await self._order(event) if event.order_id is not None else _Known("", None)
         view, found = known.view, tuple[DocumentView, ...]()
         if view is not None and refund_issued.needs_invoices(self._map, view):
             found = await self._erp.ask(lambda: self._sink.invoices(view), OWN_PATIENCE_S)
         master = await self._get(refund_issued.codes_needed(event, self._map, view))
-        plan = refund_issued.build(event, work.k, known.k or None, self._map, master, view, found=found)
-        await self._prepare(plan)
-        ended, written = await self._write(work, work.k, plan)
-        if written is None:
-            self._memory.forget(known.k)
-        elif view is not None and written.ref is not None:
-            self._memory.put(view.with_document(written.ref, written.document or plan.body))
-        return ended
+        return known, refund_issued.build(event, work.k, known.k or None, self._map, master, view, found=found)
 
     # ---- steps
 

@@ -309,7 +309,11 @@ class Poster:
             posting.order_id, posting.kind, posting.source or "", work.letter
         )
         if blocker:
-            return await self._orders.adopt(work) or Held(blocker)
+            if (adopted := await self._orders.adopt(work)) is not None:
+                return adopted
+            # Routed twice: its first may have ended so, before the other one became a dead letter
+            is_over = work.again and await self._orders.has_nothing_to_do(work)
+            return Ended(Trigger.NOTHING_TO_DO) if is_over else Held(blocker)
         work.attempts += 1
         return await self._orders.post(work)
 

@@ -15,7 +15,7 @@ from connectors.sap_b1 import claims
 from lab.simulators.sap_b1.state.company import Company
 from lab.simulators.sap_b1.state.messages import Request
 from schemas.codec import embedded_codec
-from schemas.events import DispatchConfirmed, FactEvent, OrderCancelled, OrderPlaced
+from schemas.events import DispatchConfirmed, FactEvent, OrderCancelled, OrderPlaced, RefundIssued
 from schemas.records import DeadLetterState
 from schemas.topics import fact_topic
 from streams.chain.keys import batch_key, event_key
@@ -128,6 +128,7 @@ _TYPES: dict[str, Any] = {
     "order_placed": OrderPlaced,
     "dispatch_confirmed": DispatchConfirmed,
     "order_cancelled": OrderCancelled,
+    "refund_issued": RefundIssued,
 }
 
 
@@ -190,6 +191,28 @@ async def test_a_new_order_at_a_place_that_was_admitted_before_is_posted(desk: P
     assert len(desk.b1.documents("Orders")) == 50
     assert endings(batch) == ["posted"] * 50
     assert not desk.states()
+
+
+async def test_what_needed_no_document_and_comes_again_is_not_held_by_what_is_dead_since(
+    desk: PosterUnderTest,
+) -> None:
+    """B1 has no trace of such an end, and one event would count as a no-op and as a dead letter."""
+    refund = builders.refund("R1", builders.refund_line())
+    await desk.ended(await desk.take(order("1")))
+    (posted,) = desk.b1.documents("Orders")
+    assert (await desk.b1.post(f"Orders({posted['DocEntry']})/Cancel", {})).status == 204
+    first = await desk.take(refund)
+    await desk.ended(first)
+    assert endings(first, "refund_issued") == ["no_op"]
+    await desk.ended(await desk.take(dispatch("D1", "1")))
+    assert [(one.state, one.event_type) for one in desk.states().values()] == [("dead", "dispatch_confirmed")]
+    counts = {key: n for counts in first.finished.values() for key, n in counts.items()}
+    await desk.close()
+    await desk.open(counts)
+    again = await desk.take(refund, again=True)
+    await desk.ended(again)
+    assert list(again.finished.values()) == [{}]
+    assert [one.state for one in desk.states().values()] == ["dead"]
 
 
 async def test_a_redelivery_after_a_crash_counts_as_posted_and_a_repeat_as_no_op(desk: PosterUnderTest) -> None:
