@@ -260,7 +260,10 @@ class Poster:
 
     def _admit(self, work: InFlightPosting) -> None:
         own, letter = self._dead_letters.of_record(work.posting), self._dead_letters.index.of_key(work.k)
-        row = follow(State.NEW, self._keys.judge(work.posting, own, letter))
+        trigger = self._keys.judge(work.posting, own, letter)
+        if trigger is Trigger.ID_REUSE and work.again and not isinstance(work.event, StockBatch):
+            trigger = Trigger.ADMITTED  # what stands there may have come after its first: B1's claim knows
+        row = follow(State.NEW, trigger)
         if row.effect is Effect.SEND:
             self._start(work)
         elif row.effect is Effect.WRITE:
