@@ -128,15 +128,18 @@ class DeadLetterIndex:
             order_id: The order as its source names it.
             event_type: The event's, for its rank.
             source: The event's.
-            before: The event's own dead letter when it is being released: only what arrived earlier holds it.
+            before: The event's own dead letter when it is being released: only what arrived earlier holds it, and
+                a cancellation that its barrier has let pass comes after all of them.
         """
         rank, ours = RANKS[event_type], set(self._order_sources(event_type, source))
         for entry in self.of_order(order_id):
             letter = entry.letter
+            if (
+                letter.waits_for == BEHIND_INPUTS
+            ):  # its place is where its barrier lets it pass, not where it was queued
+                continue
             if before is not None and letter.id == before.id:
                 return None
-            if letter.waits_for == BEHIND_INPUTS:
-                continue
             theirs = self._order_sources(letter.event_type, letter.source or "")
             if holds(letter.reason) and RANKS[letter.event_type] <= rank and not ours.isdisjoint(theirs):
                 return letter

@@ -131,7 +131,7 @@ class OrderPosting:
             elif k == work.k or not first.cancelled:
                 return None
         refs = [entry.ref for entry in found.values() if entry.ref is not None]
-        return self._adopted(work, first.claim, first.cancelled, refs)
+        return _adopted(work, first.claim, first.cancelled, refs)
 
     async def has_nothing_to_do(self, work: InFlightPosting) -> bool:
         """Whether B1 says now that an event needs no document: of such an end it has no trace."""
@@ -259,7 +259,7 @@ class OrderPosting:
 
     async def _order(self, event: DispatchConfirmed | OrderCancelled | RefundIssued) -> _Known:
         """The order among those its sources may mean; found under two it is nobody's (contract section 4)."""
-        ks = self._order_ks(event)
+        ks = _order_ks(event, self._map)
         views = await asyncio.gather(*(self._memory.get(k) for k in ks))
         found = [_Known(k, view) for k, view in zip(ks, views, strict=True) if view is not None]
         if len(found) > 1:
@@ -272,14 +272,8 @@ class OrderPosting:
         return found[0] if found else _Known(ks[0], None)
 
     def _forget(self, event: OrderEvent) -> None:
-        for k in self._order_ks(event):
+        for k in _order_ks(event, self._map):
             self._memory.forget(k)
-
-    def _order_ks(self, event: OrderEvent) -> list[str]:
-        if event.order_id is None:
-            return []
-        sources = (event.source,) if isinstance(event, OrderPlaced) else self._map.order_sources(event.source)
-        return [order_key(event.company, source, event.order_id) for source in sources]
 
     async def _again(self, k: str) -> OrderView | None:
         self._memory.forget(k)
@@ -337,7 +331,7 @@ class OrderPosting:
             case OutcomeClass.EXISTS:
                 await self._check_claim(work, written.claim)
                 refs = [written.ref] if written.ref is not None else []
-                return self._adopted(work, written.claim, written.cancelled, refs), None
+                return _adopted(work, written.claim, written.cancelled, refs), None
             case _:
                 if written.reason == "id_reuse":
                     await self._check_claim(work, written.claim)
@@ -350,11 +344,19 @@ class OrderPosting:
             difference = await self._first_events.difference(work, claim.version)
             raise Refusal("id_reuse", f"B1 has this identity with other content: {difference}. The first stands")
 
-    def _adopted(self, work: InFlightPosting, claim: Claim | None, cancelled: bool, refs: Sequence[Document]) -> Ended:
-        """A redelivery of the very record that made it is the posting; any other occurrence is a repeat."""
-        discarded = claim is not None and claim.state == "discarded"
-        first = not discarded and (claim is None or claim.version == work.origin)
-        return Ended(Trigger.ADOPTED if first else Trigger.FOUND_OTHERS, tuple(refs), cancelled)
+
+def _adopted(work: InFlightPosting, claim: Claim | None, cancelled: bool, refs: Sequence[Document]) -> Ended:
+    """A redelivery of the very record that made it is the posting; any other occurrence is a repeat."""
+    discarded = claim is not None and claim.state == "discarded"
+    first = not discarded and (claim is None or claim.version == work.origin)
+    return Ended(Trigger.ADOPTED if first else Trigger.FOUND_OTHERS, tuple(refs), cancelled)
+
+
+def _order_ks(event: OrderEvent, mapping: CompanyMap) -> list[str]:
+    if event.order_id is None:
+        return []
+    sources = (event.source,) if isinstance(event, OrderPlaced) else mapping.order_sources(event.source)
+    return [order_key(event.company, source, event.order_id) for source in sources]
 
 
 def _order_event(work: InFlightPosting) -> OrderEvent:

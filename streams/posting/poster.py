@@ -312,11 +312,10 @@ class Poster:
             posting.order_id, posting.kind, posting.source or "", work.letter
         )
         if blocker:
-            if (adopted := await self._orders.adopt(work)) is not None:
-                return adopted
-            # Routed twice: its first may have ended so, before the other one became a dead letter
-            is_over = work.again and await self._orders.has_nothing_to_do(work)
-            return Ended(Trigger.NOTHING_TO_DO) if is_over else Held(blocker)
+            # Its first may have ended so, before the other one became a dead letter
+            if work.again and await self._orders.has_nothing_to_do(work):
+                return Ended(Trigger.NOTHING_TO_DO)
+            return await self._orders.adopt(work) or Held(blocker)
         work.attempts += 1
         return await self._orders.post(work)
 

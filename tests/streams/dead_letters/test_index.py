@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.letters import OPEN_STATES, RANKS, REASONS
 from schemas.records import DeadLetterState
-from streams.dead_letters.index import DeadLetterIndex, Retry
+from streams.dead_letters.index import BEHIND_INPUTS, DeadLetterIndex, Retry
 from tests.builders import AT as NOW
 from tests.builders import dead_letter
 
@@ -62,6 +62,19 @@ def test_a_letter_holds_later_events_of_its_order_whose_rank_is_not_lower(
     index.put(letter(1, earlier, REASONS[reason].ends_as, reason))
     holds = later in HELD_BY[earlier] and reason not in HOLD_NOTHING
     assert blocker(index, later) == ("l1" if holds else None)
+
+
+def test_a_cancellation_that_its_barrier_let_pass_comes_after_what_was_parked_while_it_waited() -> None:
+    """A dispatch that was published before it and routed after it is released together with it, and comes first."""
+    index = index_of()
+    cancellation = replace(
+        letter(1, "order_cancelled", "parked", "order_not_found"), waits_for=BEHIND_INPUTS, sequence=1
+    )
+    dispatch = replace(letter(2, "dispatch_confirmed", "parked", "order_not_found"), sequence=2)
+    for one in (cancellation, dispatch):
+        index.put(one)
+    assert blocker(index, "order_cancelled", cancellation) == dispatch.id
+    assert blocker(index, "dispatch_confirmed", dispatch) is None
 
 
 @given(
