@@ -47,13 +47,13 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.
 
 
 @contextmanager
-def worker(folder: Path, name: str, first: str = "") -> Iterator["subprocess.Popen[bytes]"]:
-    """`streams worker`, after some lines of code of the test's."""
+def worker(folder: Path, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`streams worker`, and first of all whatever `sitecustomize.py` lies in the folder."""
     with (folder / name).open("w") as out:
         command = [
             sys.executable,
             "-c",
-            f"{first}\nfrom streams.cli import main; main()",
+            "from streams.cli import main; main()",
             "worker",
             "-c",
             "streams.toml",
