@@ -112,6 +112,13 @@ def test_the_nets_of_all_epochs_are_the_sum_of_what_was_accepted_however_the_inp
     assert [epoch.number for epoch in chain.epochs] == list(range(len(chain.epochs)))
 
 
+def test_an_event_twice_in_a_window_that_has_others_of_its_item_counts_once() -> None:
+    chain, events = Chain(), [event(name, delta) for name, delta in (("1", "2"), ("2", "3"), ("2", "3"), ("1", "2"))]
+    chain.seal(rows_of(CODEC, "stock-adjusted", events))
+    assert list(sums(chain.epochs).values()) == [5]
+    assert [skip.why for skip in chain.epochs[0].skipped] == ["repeat", "repeat"]
+
+
 def members(epoch: SealedEpoch) -> list[int]:
     return [offset for batch in epoch.batches for offset in batch.offsets] + [skip.offset for skip in epoch.skipped]
 
