@@ -134,9 +134,8 @@ class DeadLetterIndex:
         rank, ours = RANKS[event_type], set(self._order_sources(event_type, source))
         for entry in self.of_order(order_id):
             letter = entry.letter
-            if (
-                letter.waits_for == BEHIND_INPUTS
-            ):  # its place is where its barrier lets it pass, not where it was queued
+            # Its place is where its barrier lets it pass, not where it was queued
+            if letter.waits_for == BEHIND_INPUTS:
                 continue
             if before is not None and letter.id == before.id:
                 return None
