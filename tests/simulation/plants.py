@@ -5,7 +5,8 @@ those of the list in the reference on faults.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +14,6 @@ from typing import Any
 from unittest.mock import patch
 
 from connectors.base.errors import LogError
-from connectors.sap_b1 import sink
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.sink import B1Sink, Written
 from streams.chain.keys import key_of
@@ -42,12 +42,26 @@ def _plant(target: Any, name: str, sentence: str) -> Callable[[Callable[[Any], A
     def register(make: Callable[[Any], Any]) -> None:
         @contextmanager
         def planted() -> Iterator[None]:
-            with patch.object(target, name, make(target.__dict__[name])):
+            original = target.__dict__[name]
+            made = make(original)
+            check_takes_the_same(original, made)
+            with patch.object(target, name, made):
                 yield
 
         PLANTS[sentence] = planted
 
     return register
+
+
+def check_takes_the_same(original: Callable[..., Any], made: Callable[..., Any]) -> None:
+    """A TypeError at the call may be taken for the bug: the core catches some, and a worker that ends loses events.
+
+    Raises:
+        TypeError: `made` cannot be called with every argument of `original`.
+    """
+    takes = inspect.signature(original).parameters.values()
+    by_name = {one.name: None for one in takes if one.kind is one.KEYWORD_ONLY}
+    inspect.signature(made).bind(*(one for one in takes if one.kind <= one.POSITIONAL_OR_KEYWORD), **by_name)
 
 
 @_plant(Poster, "_admit", "a posting is finished before its outcome is known")
@@ -61,9 +75,9 @@ def _(original: Any) -> Any:
 
 @_plant(OrderRouter, "route", "records are finished although queueing them failed")
 def _(original: Any) -> Any:
-    async def route(self: OrderRouter, event_type: str, batch: Any) -> None:
+    async def route(self: OrderRouter, event_type: str, batch: Any, log: int = 0) -> None:
         try:
-            await original(self, event_type, batch)
+            await original(self, event_type, batch, log)
         except LogError:
             for record in batch.records:
                 batch.finish(record.offset)
@@ -122,23 +136,23 @@ def _(original: Any) -> Any:
 
 @_plant(OrderRouter, "_posting", "K is made from offsets")
 def _(original: Any) -> Any:
-    def posting(self: OrderRouter, event_type: str, batch: Any, record: Any) -> Any:
+    def posting(self: OrderRouter, event_type: str, batch: Any, record: Any, log: int) -> Any:
         with patch(
             "streams.worker.routing.event_key",
             lambda event: key_of(event_type, event.company, batch.partition, record.offset),
         ):
-            return original(self, event_type, batch, record)
+            return original(self, event_type, batch, record, log)
 
     return posting
 
 
 @_plant(OrderRouter, "_posting", "K is made from the payload")
 def _(original: Any) -> Any:
-    def posting(self: OrderRouter, event_type: str, batch: Any, record: Any) -> Any:
+    def posting(self: OrderRouter, event_type: str, batch: Any, record: Any, log: int) -> Any:
         with patch(
             "streams.worker.routing.event_key", lambda event: key_of(event_type, event.company, event.digest.hex())
         ):
-            return original(self, event_type, batch, record)
+            return original(self, event_type, batch, record, log)
 
     return posting
 
@@ -180,20 +194,20 @@ def _(original: Any) -> Any:
     return refused
 
 
-@_plant(sink, "look_up", "-2035 always means that the document exists")
+@_plant(B1Sink, "_standing", "-2035 always means that the document exists")
 def _(original: Any) -> Any:
-    async def look_up(service_layer: Any, ks: Sequence[str]) -> Mapping[str, Any]:
-        return dict.fromkeys(ks)
+    async def standing(self: B1Sink, claims: Any) -> bool:
+        return True
 
-    return look_up
+    return standing
 
 
-@_plant(sink, "look_up", "-2035 always means that a record is locked")
+@_plant(B1Sink, "_standing", "-2035 always means that a record is locked")
 def _(original: Any) -> Any:
-    async def look_up(service_layer: Any, ks: Sequence[str]) -> Mapping[str, Any]:
-        return {}
+    async def standing(self: B1Sink, claims: Any) -> bool:
+        return False
 
-    return look_up
+    return standing
 
 
 @_plant(OrderPosting, "post", "a refusal is final without a look-up made after it")
@@ -240,7 +254,8 @@ def _(original: Any) -> Any:
 
 @_plant(CancellationBarrier, "passed", "a cancellation does not wait for what its order did before it")
 def _(original: Any) -> Any:
-    async def passed(self: CancellationBarrier, posting: Any) -> None: ...
+    async def passed(self: CancellationBarrier, posting: Any, patience_s: float = 0.0) -> bool:
+        return True
 
     return passed
 
@@ -252,11 +267,12 @@ def _(original: Any) -> Any:
 
 @_plant(InputPositions, "__init__", "what was routed twice is not known again")
 def _(original: Any) -> Any:
-    class Forgetful(dict[Any, int]):
+    class Forgetful(dict[Any, Any]):
         def get(self, key: Any, default: Any = None) -> Any:
             return default
 
-    def init(self: InputPositions, counts: Any) -> None:
+    def init(self: InputPositions, *arguments: Any) -> None:
+        original(self, *arguments)
         self._reached = Forgetful()
 
     return init

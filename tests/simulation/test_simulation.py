@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.many import WITHIN, find_all, run_many
 from tests.simulation.plan import POINTS
-from tests.simulation.plants import PLANTS
+from tests.simulation.plants import PLANTS, check_takes_the_same
 from tests.simulation.world import Result, run
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +49,17 @@ def test_every_planted_bug_is_found() -> None:
     found = {sentence: seed for sentence, seed, _ in find_all()}
     assert [sentence for sentence, seed in found.items() if seed is None] == [], f"within {WITHIN} seeds"
     assert PLANTS.keys() == found.keys()
+
+
+@pytest.mark.parametrize("sentence", PLANTS)
+def test_a_planted_bug_takes_what_it_replaces_is_given(sentence: str) -> None:
+    with PLANTS[sentence]():
+        pass
+
+
+def test_a_plant_that_takes_less_is_refused() -> None:
+    with pytest.raises(TypeError):
+        check_takes_the_same(lambda batch, log=0: None, lambda batch: None)
 
 
 def test_a_seed_replays_exactly_whatever_python_hashes_to() -> None:
