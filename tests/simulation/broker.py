@@ -99,7 +99,7 @@ class Broker:
         return len(self.partitions[topic, partition].records)
 
     def commit(self, offsets: dict[Place, Committed]) -> None:
-        self.trace.append((round(self.loop.time(), 6), *offsets.items()))
+        self.trace.append((round(self.loop.time(), 6), *sorted(offsets.items(), key=lambda item: item[0])))
         self.on_commit(offsets)
         self.committed.update(offsets)
 

@@ -149,7 +149,7 @@ class World:
             trace,
             len(self.facts),
             virtual_s,
-            dict(sum((Counter(company.counters) for company in self.companies.values()), Counter[str]())),
+            sum((Counter(company.counters) for company in self.companies.values()), Counter[str]()),
         )
 
     async def _go(self) -> tuple[bool, str | None]:
