@@ -14,7 +14,7 @@ from tests.simulation.plants import PLANTS, check_takes_the_same
 from tests.simulation.world import Result, run
 
 ROOT = Path(__file__).parents[2]
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
 
 
 @pytest.fixture(scope="module")
