@@ -7,6 +7,7 @@ from typing import Any
 from connectors.base.clock import Clock
 from connectors.base.doctor import Finding
 from connectors.base.settings import ConnectorSettings
+from connectors.base.sink import Sink
 from connectors.base.source import BackfillSource, Source, TimeRange
 from connectors.ims import doctor as ims_doctor
 from connectors.ims.settings import ImsSettings
@@ -52,6 +53,7 @@ class Kind:
         dispatches: Whether it is known to bring dispatches; False where that cannot be known.
         doctor: Looks at what its vendor really lets us see, and writes nothing there: name, settings, the vendor's
             places that the configuration names, clock.
+        sink: Makes what tells its channel what B1 says, of name, settings and clock; None: this kind receives nothing.
     """
 
     settings: type[ConnectorSettings]
@@ -64,6 +66,7 @@ class Kind:
     levels: Callable[[Any], bool] = lambda _settings: False
     dispatches: Callable[[Any], bool] = lambda _settings: False
     doctor: Callable[[str, Any, frozenset[str], Clock], Awaitable[Sequence[Finding]]] | None = None
+    sink: Callable[[str, Any, Clock], Sink] | None = None
 
 
 KINDS: Mapping[str, Kind] = {

@@ -14,6 +14,7 @@ from schemas.decimals import DecimalRangeError, unscaled
 from schemas.decoder import Columns, MalformedError, Run, compile_columns, compile_decoder, compile_rows
 from schemas.encoder import compile_encoder
 from schemas.events import EVENT_TYPES
+from schemas.readings import READING_TYPES, EffectState
 from schemas.records import (
     Anchor,
     AuditRecord,
@@ -50,6 +51,8 @@ TYPES: dict[str, type[Any]] = {
     "audit_record": AuditRecord,
     "letter_command": LetterCommand,
     "component_state": ComponentState,
+    **READING_TYPES,
+    "delivery_state": EffectState,
 }
 _NAMES = {cls: name for name, cls in TYPES.items()}
 #: Read when this module is imported, so that nothing starts on a schema that was edited in place.

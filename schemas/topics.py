@@ -11,6 +11,13 @@ _HOUR_MS = 3_600_000
 _WRAPPED = 2_097_152
 FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
 ORDER_FACTS = FACTS[:4]
+#: What B1 says is so, and what each is about.
+READINGS = {
+    "item-changed": "item",
+    "stock-level": "item / warehouse",
+    "order-status-changed": "DocEntry",
+    "delivery-posted": "DocEntry",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,11 @@ TOPICS: tuple[Topic, ...] = (
     Topic("audit", "audit_record", "company", "one", 400),
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
     Topic("known-logs", "known_log", "topic / partition", "one", compact=True),
+    *(
+        Topic(name, event_type(name), f"company / {subject}", "companies", compact=True)
+        for name, subject in READINGS.items()
+    ),
+    Topic("delivery-state", "delivery_state", "connector / subject", "facts", compact=True),
     Topic("component-state", "component_state", "kind / name", "one", compact=True, segment_ms=_HOUR_MS),
     *(
         Topic(dead_letter_topic(name), event_type(name), "as the original", "facts", max_message_bytes=_WRAPPED)

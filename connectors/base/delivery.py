@@ -7,18 +7,19 @@ from itertools import groupby
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.log import Outgoing
 from connectors.base.metrics import ConnectorMetrics
-from connectors.base.publisher import Publisher
+from connectors.base.publisher import Publisher, name_of
 from connectors.base.source import Origin, RefusedRecord
-from schemas.events import TYPE_NAMES, FactEvent
+from schemas.events import FactEvent
+from schemas.readings import B1Reading
 
 
 async def deliver(
-    items: Sequence[FactEvent | RefusedRecord],
+    items: Sequence[FactEvent | B1Reading | RefusedRecord],
     origin: Origin,
     publisher: Publisher,
     letters: DeadLetters,
     metrics: ConnectorMetrics,
-) -> Sequence[FactEvent | RefusedRecord]:
+) -> Sequence[FactEvent | B1Reading | RefusedRecord]:
     """Return when the broker has all of them; as they went, for an event that its topic cannot take is refused.
 
     Raises:
@@ -36,7 +37,7 @@ async def deliver(
     ]
     for reason, count in Counter(each.reason for each in delivered if isinstance(each, RefusedRecord)).items():
         metrics.refused(origin.name, reason, count)
-    events = Counter(TYPE_NAMES[type(each)] for each in delivered if not isinstance(each, RefusedRecord))
+    events = Counter(name_of(each) for each in delivered if not isinstance(each, RefusedRecord))
     for name, count in events.items():
         metrics.published(origin.name, name, count)
     return delivered

@@ -9,6 +9,7 @@ from connectors.base.dispatches import NO_DISPATCHES, Dispatches
 from connectors.base.log import milliseconds
 from connectors.base.source import Item, RefusedRecord, StockLevel
 from schemas.events import DispatchConfirmed, FactEvent, StockAdjusted, digest_of
+from schemas.readings import B1Reading
 
 #: sku and location, in the source's own names.
 Place = tuple[str, str]
@@ -50,12 +51,14 @@ class Resolved:
         no_ops: Levels that were a baseline, stale or unchanged.
     """
 
-    items: tuple[FactEvent | RefusedRecord, ...]
+    items: tuple[FactEvent | B1Reading | RefusedRecord, ...]
     changes: Mapping[Place, Level]
     no_ops: int
 
 
-def resolve(items: Iterable[Item], known: Mapping[Place, Level], *, net_since: datetime | None = None) -> Resolved:
+def resolve(
+    items: Iterable[Item | B1Reading], known: Mapping[Place, Level], *, net_since: datetime | None = None
+) -> Resolved:
     """Turn the levels of a batch into deltas; everything else passes.
 
     The first level of a place is its baseline; it, a stale one (its sequence is not above the last) and an unchanged
@@ -67,7 +70,7 @@ def resolve(items: Iterable[Item], known: Mapping[Place, Level], *, net_since: d
         net_since: Counts fall with each dispatch from then on, whose units are taken off their change; None: they know
             nothing of dispatches.
     """
-    out: list[FactEvent | RefusedRecord] = []
+    out: list[FactEvent | B1Reading | RefusedRecord] = []
     changes: dict[Place, Level] = {}
     repeated: set[Place] = set()
     no_ops = 0

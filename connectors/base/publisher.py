@@ -1,6 +1,7 @@
 """Events to Kafka: key, encode, send, await the broker."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 
 from pydantic import TypeAdapter
@@ -9,7 +10,8 @@ from connectors.base.clock import Clock
 from connectors.base.log import Broker, Outgoing, milliseconds
 from connectors.base.source import RefusedRecord
 from schemas.codec import Codec, UnencodableError
-from schemas.events import TYPE_NAMES, FactEvent, RefundIssued, StockAdjusted, identity
+from schemas.events import EVENT_TYPES, TYPE_NAMES, FactEvent, RefundIssued, StockAdjusted, identity
+from schemas.readings import READING_NAMES, READING_TYPES, B1Reading, subject_of
 from schemas.topics import fact_topic
 
 
@@ -27,8 +29,18 @@ def key_of(event: FactEvent) -> bytes:
             return (event.order_id or "").encode()
 
 
+def name_of(item: FactEvent | B1Reading) -> str:
+    """The name of its type, which its topic and schema have as well."""
+    return READING_NAMES[type(item)] if isinstance(item, B1Reading) else TYPE_NAMES[type(item)]
+
+
+def reading_key(reading: B1Reading) -> bytes:
+    """The key by which the last reading of one subject remains."""
+    return json.dumps([reading.company, *subject_of(reading)], ensure_ascii=False).encode()
+
+
 class Publisher:
-    """Publishes facts.
+    """Publishes facts and readings.
 
     Events of one key stay in order: the producer is idempotent, keeps the order of a call, and every call is awaited
     before the next.
@@ -38,23 +50,35 @@ class Publisher:
         codec: Makes the bytes.
         clock: A record's timestamp is the time of publishing.
         topic: Gives a topic its prefix.
+        partition: A company's partition of the company topics, which readings lie on.
     """
 
-    def __init__(self, broker: Broker, codec: Codec, clock: Clock, topic: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        codec: Codec,
+        clock: Clock,
+        topic: Callable[[str], str],
+        partition: Callable[[str], int] = lambda _company: 0,
+    ) -> None:
         self._broker = broker
         self._codec = codec
         self._clock = clock
-        self._topics = {cls: topic(fact_topic(name)) for cls, name in TYPE_NAMES.items()}
+        self._topics = {name: topic(fact_topic(name)) for name in (*EVENT_TYPES, *READING_TYPES)}
+        self._partition = partition
 
-    def prepare(self, event: FactEvent) -> Outgoing | RefusedRecord:
+    def prepare(self, item: FactEvent | B1Reading) -> Outgoing | RefusedRecord:
         """Its record; refused where its topic cannot take it, an order of some ten thousand lines, say."""
         try:
-            value = self._codec.encode(event)
+            value = self._codec.encode(item)
         except UnencodableError as error:
-            return _refused(event, str(error))
+            if isinstance(item, B1Reading):
+                return _refused_reading(item, str(error))
+            return _refused(item, str(error))
         return Outgoing(
-            topic=self._topics[type(event)],
-            key=key_of(event),
+            topic=self._topics[name_of(item)],
+            partition=self._partition(item.company) if isinstance(item, B1Reading) else None,
+            key=reading_key(item) if isinstance(item, B1Reading) else key_of(item),
             value=value,
             timestamp_ms=milliseconds(self._clock.now()),
         )
@@ -83,4 +107,17 @@ def _refused(event: FactEvent, error: str) -> RefusedRecord:
         event_id=event.event_id,
         order_id=None if isinstance(event, StockAdjusted) else event.order_id,
         sku=event.sku if isinstance(event, StockAdjusted) else None,
+    )
+
+
+def _refused_reading(reading: B1Reading, error: str) -> RefusedRecord:
+    names = json.dumps([READING_NAMES[type(reading)], reading.company, *subject_of(reading)])
+    return RefusedRecord(
+        event_type=None,
+        reason="invalid_event",
+        error=f"{error} (what B1 says of {names})",
+        value=names.encode(),
+        origin="reading",
+        digest=hashlib.sha256(names.encode()).hexdigest(),
+        number=0,
     )

@@ -3,8 +3,9 @@
 import ipaddress
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self, SupportsIndex
+from typing import Annotated, Literal, Self, SupportsIndex
 from urllib.parse import SplitResult
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationInfo
@@ -181,6 +182,38 @@ def one_to_one(locations: dict[str, str], what: str) -> dict[str, str]:
     return locations
 
 
+class OutSettings(Settings):
+    """`[connectors.<name>.out]`: what the connector receives (contract "Out of B1"); kinds add what they need."""
+
+    mode: Literal["live", "shadow", "off"] = Field(
+        default="live", description="shadow: compute, compare and report, and write nothing"
+    )
+    stock: bool = Field(
+        default=False, description="Sellable stock of the warehouses whose sellable_on names this connector"
+    )
+    levels_by_location: bool = Field(default=False, description="One level per warehouse instead of the sum")
+    interval_s: float = Field(
+        default=120, ge=1, le=86_400, description="At most one level of a sku in it; a fall to zero goes at once"
+    )
+    buffer: Decimal = Field(default=Decimal(0), ge=0, description="Units of each sku that are kept back")
+    reserves: bool = Field(
+        default=True,
+        description="The channel takes its own open orders off the figure itself; false: they are taken off here",
+    )
+    tracking: bool = Field(default=False, description="Deliveries of this connector's orders, with tracking numbers")
+    notify_customer: bool = Field(default=True, description="Whether the channel writes to the customer then")
+    prices: int | None = Field(default=None, ge=1, description="A list of price_lists; none: no prices")
+    items: bool = Field(default=False, description="Item master data")
+    orders: bool = Field(
+        default=False, description="Released orders whose lines leave from this connector's warehouses"
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything goes out, or would."""
+        return self.mode != "off"
+
+
 class ConnectorSettings(Settings):
     """One `[connectors.<name>]`; each kind has a subclass with what it needs beside this."""
 
@@ -200,3 +233,4 @@ class ConnectorSettings(Settings):
     )
     locations: dict[str, str] = Field(default_factory=dict, description="Its own names of places = WhsCode")
     orders: OrdersSettings = OrdersSettings()
+    out: OutSettings | None = Field(default=None, description="What it receives; none: nothing")

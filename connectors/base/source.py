@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from schemas.events import FactEvent
+from schemas.readings import B1Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +66,14 @@ class Batch:
             nothing of dispatches, or the source has taken them off already.
     """
 
-    items: tuple[Item, ...]
+    items: tuple[Item | B1Reading, ...]
     cursor: str | None
     idle: bool = False
     net_since: datetime | None = None
 
     @property
     def events(self) -> tuple[FactEvent, ...]:
-        return tuple(item for item in self.items if not isinstance(item, StockLevel | RefusedRecord))
+        return tuple(item for item in self.items if not isinstance(item, StockLevel | RefusedRecord | B1Reading))
 
     @property
     def levels(self) -> tuple[StockLevel, ...]:

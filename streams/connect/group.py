@@ -77,7 +77,7 @@ class ConnectorFactory:
         return Runtime(
             KINDS[settings.kind].source(name, settings, self.clock),
             cursors=self.cursors(name),
-            publisher=Publisher(self.broker, self.codec, self.clock, topic),
+            publisher=Publisher(self.broker, self.codec, self.clock, topic, self.config.company_partition),
             letters=DeadLetters(self.broker, self.codec, self.clock, topic, self.config.company_partition),
             metrics=self.metrics,
             poll_interval_s=settings.poll_interval_s,

@@ -14,6 +14,7 @@ from schemas.components import HOLD_REASONS
 from schemas.components import KINDS as COMPONENT_KINDS
 from schemas.events import EVENT_TYPES
 from schemas.letters import REASONS
+from schemas.readings import READING_TYPES
 from schemas.topics import FACTS
 
 PREFIX = "b1streams_"
@@ -95,13 +96,17 @@ _PARKED = {**_KIND, "reason": PARKING}
 _BY_OWNER = {"kind": DEAD_LETTER_KINDS, "owner": OWNERS}
 _ERP_ERROR = {"operation": OPERATIONS, "class": CLASSES, "sap_code": SAP_CODES}
 _DIRECTION = {"direction": DIRECTIONS}
-_READ: dict[str, LabelSet] = {**_SOURCE, "kind": (*KINDS, "any"), "result": ("published", "no_op", "refused")}
+_READ: dict[str, LabelSet] = {
+    **_SOURCE,
+    "kind": (*KINDS, *READING_TYPES, "any"),
+    "result": ("published", "no_op", "refused"),
+}
 
 # fmt: off
 CATALOGUE: tuple[MetricRow, ...] = (
     # Sources
     MetricRow("source_events", "source_events_total", "counter", "events", "integration",
-              "What connectors read, by what became of it", _READ),
+              "What connectors read, by what became of it", _READ, first={"kind": (*KINDS, "any")}),
     MetricRow("source_looks", "source_looks_total", "counter", "looks", "integration",
               "Looks at a source", {**_SOURCE, "result": ("read", "idle", "failed")}),
     MetricRow("source_last_look", "source_last_look_timestamp_seconds", "gauge", "Unix seconds", "integration",

@@ -14,9 +14,20 @@ import pytest
 
 from connectors.base.validate import MAX_IDENTITY_CHARS
 from schemas.codec import FACT_MAX_BYTES, TYPES, embedded_codec
-from schemas.events import EVENT_TYPES
+from schemas.events import EVENT_TYPES, Address
 from schemas.letter_bounds import MAX_HEADER_BYTES, MAX_KEY_BYTES, MAX_TEXT_CHARS
 from schemas.notices import of_letter
+from schemas.readings import (
+    CONTENT_BYTES,
+    DeliveryLineRead,
+    DeliveryPosted,
+    EffectState,
+    ItemChanged,
+    ItemPrice,
+    OrderLineRead,
+    OrderStatusChanged,
+    StockLevelRead,
+)
 from schemas.records import (
     Anchor,
     Attempt,
@@ -105,6 +116,7 @@ STATE = fitting(
     )
 )
 AUDIT_TEXT = trail._cut(TEXT)
+READ: dict[str, Any] = {"company": ID, "reading": LONG, "as_of": NOW}
 WORST: dict[str, Any] = {
     "posting": Posting(
         k=K,
@@ -226,6 +238,71 @@ WORST: dict[str, Any] = {
         owner="platform",
         at=NOW,
         worker=NAME,
+    ),
+    # An order or a delivery of more lines is refused by the publisher
+    "item_changed": ItemChanged(
+        **READ,
+        item_code=ID,
+        name=ID,
+        barcode=ID,
+        unit=ID,
+        is_sold=True,
+        is_stocked=True,
+        is_active=True,
+        batch_managed=True,
+        serial_managed=True,
+        prices=(ItemPrice(price_list=LONG, amount=Decimal(LONG) / 10**6, currency=ID),) * 100,
+    ),
+    "stock_level": StockLevelRead(
+        **READ, item_code=ID, warehouse=ID, on_hand=Decimal(1), committed=Decimal(1), ordered=Decimal(1)
+    ),
+    "order_status_changed": OrderStatusChanged(
+        **READ,
+        doc_entry=LONG,
+        doc_num=LONG,
+        k=K,
+        number=ID,
+        status="cancelled",
+        is_released=True,
+        ship_to=Address(name=ID, street=ID, city=ID, postcode=ID, country="GB"),
+        lines=(
+            OrderLineRead(
+                line_num=1, line_id=ID, item_code=ID, warehouse=ID, quantity=Decimal(1), open=Decimal(1), is_closed=True
+            ),
+        )
+        * 500,
+        changed_at=NOW,
+    ),
+    "delivery_posted": DeliveryPosted(
+        **READ,
+        doc_entry=LONG,
+        doc_num=LONG,
+        k=K,
+        is_cancelled=False,
+        tracking_numbers=(ID,) * 100,
+        lines=(DeliveryLineRead(line_id=ID, item_code=ID, warehouse=ID, quantity=Decimal(1)),) * 500,
+        created_at=NOW,
+    ),
+    "delivery_state": EffectState(
+        connector=ID,
+        company=ID,
+        subject=(ID, ID, ID),
+        term=LONG,
+        state="sending",
+        k=K,
+        type="order_withdrawn",
+        content="c" * CONTENT_BYTES,
+        as_of=NOW,
+        sent="c" * CONTENT_BYTES,
+        sent_type="order_released",
+        sent_at=NOW,
+        ref=ID,
+        order_id=ID,
+        sku=ID,
+        reason="order_incomplete",
+        error=CUT,
+        since=NOW,
+        at=NOW,
     ),
 }
 
