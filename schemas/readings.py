@@ -106,6 +106,7 @@ class DeliveryPosted(B1Reading):
     doc_entry: int
     doc_num: int
     k: str | None = None  # U_STREAMS_KEY: the K of its dispatch; None where people keyed it
+    order_k: str | None = None  # U_STREAMS_ORDER
     is_cancelled: bool
     tracking_numbers: tuple[str, ...] = ()
     shipping_type: int | None = None
