@@ -10,6 +10,7 @@ from connectors.base.settings import ConnectorSettings
 from connectors.base.sink import Sink
 from connectors.base.source import BackfillSource, Source, TimeRange
 from connectors.ims import doctor as ims_doctor
+from connectors.ims.outbox import ImsSink
 from connectors.ims.settings import ImsSettings
 from connectors.ims.source import ImsSource, unmapped_files, unread_files
 from connectors.magento import doctor as magento_doctor
@@ -78,6 +79,7 @@ KINDS: Mapping[str, Kind] = {
         levels=lambda settings: settings.maps("stock_adjusted", "level"),
         dispatches=lambda settings: settings.maps("dispatch_confirmed"),
         doctor=ims_doctor.examine,
+        sink=ImsSink,
     ),
     "magento": Kind(
         MagentoSettings,

@@ -34,7 +34,18 @@ class InboxAddress:
 PORTS: Mapping[str, int] = {"sftp": 22, "https": 443, "http": 80}
 
 
-def an_inbox(inbox: object, info: ValidationInfo) -> Path | InboxAddress:
+def an_outbox(outbox: object, info: ValidationInfo) -> Path:
+    """The folder, from where relative paths start."""
+    if isinstance(outbox, Path):
+        return folder_of(info) / outbox
+    if not isinstance(outbox, str) or not outbox.strip() or "://" in outbox:
+        raise invalid("outbox", "is not a folder; write a path, relative to the configuration file")
+    return folder_of(info) / outbox
+
+
+def an_inbox(inbox: object, info: ValidationInfo) -> Path | InboxAddress | None:
+    if inbox is None:
+        return None
     if isinstance(inbox, Path | InboxAddress):
         return folder_of(info) / inbox if isinstance(inbox, Path) else inbox
     if not isinstance(inbox, str) or not inbox.strip():

@@ -1,5 +1,6 @@
-"""Whether an inbox can be looked into, wherever it is."""
+"""Whether an inbox can be looked into, wherever it is, and an outbox written to."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from connectors.ims.settings import ImsSettings
 async def examine(_name: str, settings: ImsSettings, _wanted: frozenset[str], _clock: Clock) -> list[Finding]:
     """Look into the inbox; nothing is opened or moved there. What places a file may name, nobody can be asked."""
     inbox = open_inbox(settings)
+    out = settings.out
 
     async def names() -> str:
         folder = settings.inbox
@@ -24,6 +26,17 @@ async def examine(_name: str, settings: ImsSettings, _wanted: frozenset[str], _c
         return f"answers; {len(await inbox.look())} files wait"
 
     try:
-        return [await look("inbox", names)]
+        findings = [] if settings.inbox is None else [await look("inbox", names)]
+        if out is not None:
+            findings.append(await look("outbox", lambda: asyncio.to_thread(_writable, out.outbox)))
+        return findings
     finally:
         await inbox.close()
+
+
+def _writable(folder: Path) -> str:
+    if not folder.exists():
+        return "not there yet; the first delivery makes it"
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise FatalError("the outbox is no folder that can be written to; make it one, or fix its rights")
+    return "can be written to"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
-from connectors.base.settings import ConnectorSettings, Secret, folder_of, invalid
-from connectors.ims.address import InboxAddress, an_inbox
+from connectors.base.settings import ConnectorSettings, OutSettings, Secret, folder_of, invalid
+from connectors.ims.address import InboxAddress, an_inbox, an_outbox
 from connectors.ims.mappings import CsvSettings, JsonSettings, MappingSettings
 
 #: A look at a server costs it a connection's worth of work; a folder costs nothing.
@@ -28,6 +29,19 @@ _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "max_file_bytes": ("sftp", "https"),
 }
 
+
+def _shown(inbox: Path | InboxAddress | None) -> str | None:
+    return None if inbox is None else str(inbox)
+
+
+class ImsOutSettings(OutSettings):
+    """Where what B1 says is written to."""
+
+    outbox: Annotated[Path, PlainValidator(an_outbox), PlainSerializer(str, when_used="json")] = Field(
+        description="The folder that gets a JSON-lines file for each thing that B1 says; of this connector alone"
+    )
+
+
 # `json` is what one writes in the file; that pydantic has a deprecated method of that name is no reason to call it
 # something else there.
 with warnings.catch_warnings():
@@ -37,8 +51,14 @@ with warnings.catch_warnings():
         """Where the files are, how one gets at them, and what those mean that are not JSON lines."""
 
         kind: Literal["ims"] = Field(description="ims")
-        inbox: Annotated[Path | InboxAddress, PlainValidator(an_inbox), PlainSerializer(str, when_used="json")] = Field(
-            description="The folder that the inventory system writes files into, or sftp://user@host/path, https://host/path/"
+        out: ImsOutSettings | None = Field(default=None, description="What it receives; none: nothing")
+        inbox: Annotated[
+            Path | InboxAddress | None, PlainValidator(an_inbox), PlainSerializer(_shown, when_used="json")
+        ] = Field(
+            default=None,
+            validate_default=True,
+            description="The folder that the inventory system writes files into, or sftp://user@host/path, "
+            "https://host/path/; none: it only receives",
         )
         csv: dict[str, CsvSettings] = Field(
             default_factory=dict, description="Mappings of CSV files, by a name of yours"
@@ -81,6 +101,14 @@ with warnings.catch_warnings():
         def _looks_less_often(cls, table: Any) -> Any:
             is_remote = isinstance(table, Mapping) and "://" in str(table.get("inbox", ""))
             return {"poll_interval_s": REMOTE_POLL_S, **table} if is_remote else table
+
+        @field_validator("inbox")
+        @classmethod
+        def _is_needed(cls, inbox: Path | InboxAddress | None, info: ValidationInfo) -> Path | InboxAddress | None:
+            # A faulty `out` is not in `data`; its own problem is told, and not one of the inbox beside it.
+            if inbox is None and info.data.get("out", True) is None:
+                raise PydanticKnownError("missing")
+            return inbox
 
         @field_validator("known_hosts", "ca_file")
         @classmethod

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -37,7 +38,7 @@ def unread_files(settings: ImsSettings) -> list[str]:
 
     Of an inbox on a server that is nobody's guess: none.
     """
-    if isinstance(settings.inbox, InboxAddress):
+    if not isinstance(settings.inbox, Path):
         return []
     try:
         return sorted(name for name in names_in(settings.inbox) if is_ours(name, settings))
@@ -52,6 +53,8 @@ def unmapped_files(settings: ImsSettings, cursor: str | None) -> list[str]:
     """
     if isinstance(settings.inbox, InboxAddress):
         return list(FilePosition.from_text(cursor).unmapped) if cursor is not None else []
+    if settings.inbox is None:
+        return []
     try:
         return _unmapped(names_in(settings.inbox), settings)
     except FileNotFoundError:

@@ -59,15 +59,27 @@ def relations(data: Mapping[str, Any], folder: Path, *, local: bool) -> Iterator
     yield from _partitions(companies, _number(table_at(data, "kafka").get("company_partitions"), 16))
     for name, company in companies.items():
         yield from _company_relations(name, company, connectors)
-    inboxes: dict[Path | str, str] = {}
     for name, connector in connectors.items():
         yield from _connector_relations(name, connector, companies, connectors)
-        inbox = connector.get("inbox")
-        if isinstance(inbox, str):
-            first = inboxes.setdefault(inbox if "://" in inbox else (folder / inbox).resolve(), name)
-            if first != name:
-                path = path_text(("connectors", name, "inbox"))
-                yield ConfigProblem(path, f"is the inbox of {first} as well", "give each connector a folder of its own")
+    yield from _shared_folders(connectors, folder)
+
+
+def _shared_folders(connectors: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[ConfigProblem]:
+    """A folder is one connector's inbox or one connector's outbox: else what we write is read as if it were new."""
+    users: dict[Path | str, str] = {}
+    for name, connector in connectors.items():
+        inbox, outbox = connector.get("inbox"), table_at(connector, "out").get("outbox")
+        for keys, place, what in ((("inbox",), inbox, "inbox"), (("out", "outbox"), outbox, "outbox")):
+            if not isinstance(place, str):
+                continue
+            at = place if "://" in place else (folder / place).resolve()
+            user = f"the {what} of {name}"
+            first = users.setdefault(at, user)
+            if first == user and what == "inbox" and isinstance(at, Path):
+                first = users.setdefault(at / "done", user)
+            if first != user:
+                path = path_text(("connectors", name, *keys))
+                yield ConfigProblem(path, f"is {first} as well", "give each a folder of its own")
 
 
 def _kafka_relations(kafka: Mapping[str, Any], *, local: bool) -> Iterator[ConfigProblem]:

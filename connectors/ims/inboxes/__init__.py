@@ -1,13 +1,13 @@
-"""Where the files lie: a folder, an SFTP server, an HTTPS server. One interface, one module each."""
+"""Where the files lie: a folder, an SFTP server, an HTTPS server, or nowhere. One interface, one module each."""
 
 from connectors.ims.address import InboxAddress
 from connectors.ims.inboxes.folder import FolderInbox
 from connectors.ims.inboxes.https import HttpsInbox
-from connectors.ims.inboxes.inbox import Inbox
+from connectors.ims.inboxes.inbox import Inbox, NoInbox
 from connectors.ims.inboxes.sftp import SftpInbox
 from connectors.ims.settings import ImsSettings
 
-__all__ = ["FolderInbox", "HttpsInbox", "Inbox", "SftpInbox", "open_inbox"]
+__all__ = ["FolderInbox", "HttpsInbox", "Inbox", "NoInbox", "SftpInbox", "open_inbox"]
 
 
 def open_inbox(settings: ImsSettings) -> Inbox:
@@ -17,5 +17,7 @@ def open_inbox(settings: ImsSettings) -> Inbox:
             return SftpInbox(address, settings)
         case InboxAddress() as address:
             return HttpsInbox(address, settings)
+        case None:
+            return NoInbox()
         case folder:
             return FolderInbox(folder)

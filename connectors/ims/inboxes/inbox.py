@@ -72,6 +72,28 @@ class Inbox(Protocol):
         """Let go of connections."""
 
 
+class NoInbox:
+    """Of a connector that only receives: there is never a file."""
+
+    async def look(self) -> Sequence[str]:
+        return ()
+
+    async def open(self, name: str, memory: Memory) -> File | None:
+        del name, memory
+        return None
+
+    async def finish(self, file: File) -> str | None:
+        del file
+        return None
+
+    def remember(self, memory: Memory, file: File) -> Memory:
+        del file
+        return memory
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 def is_plain(name: str) -> bool:
     """Whether a name is one of a file in the folder itself, and can be shown and stored."""
     return (

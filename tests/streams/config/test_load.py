@@ -42,6 +42,7 @@ ACME, SHOP, WAREHOUSE = ("companies", "acme"), ("connectors", "shop"), ("connect
 
 # what is changed, to what; the problem's path, a word of its message, a word of its remedy
 OWNER, SELLERS = "companies.acme.warehouses.LON1.owner", "companies.acme.warehouses.LON1.sellable_on[0]"
+OUTBOX = "connectors.warehouse.out.outbox"
 B1_URL = "companies.acme.service_layer_url"
 BROKEN = [
     # names of keys
@@ -93,9 +94,22 @@ BROKEN = [
     ((*WAREHOUSE, "locations"), {"A": "LON9"}, "connectors.warehouse.locations.A", "no warehouse", "LON1"),
     ((*WAREHOUSE, "locations"), {"A": "LON1", "B": "LON1"}, "connectors.warehouse.locations.B", "one-to-", "keep one"),
     ((*WAREHOUSE, "inbox"), "in/../in/shop", "connectors.warehouse.inbox", "inbox of shop", "folder of its own"),
+    ((*WAREHOUSE, "out"), {"outbox": "in/warehouse"}, OUTBOX, "the inbox of warehouse", "folder of its own"),
+    ((*WAREHOUSE, "out"), {"outbox": "in/shop/done"}, OUTBOX, "the inbox of shop", "folder of its own"),
+    ((*WAREHOUSE, "out"), {"outbox": "x", "outbux": "y"}, OUTBOX[:-2] + "ux", "not a key", "outbox?"),
     (("connectors", "order-placed"), ANOTHER, "connectors.order-placed", "topic", "name"),
     (("connectors", "a b"), ANOTHER, 'connectors."a b"', "name", "letters"),
 ]
+
+
+def test_two_connectors_never_share_an_outbox() -> None:
+    out = {"outbox": "out/x"}
+    (problem,) = problems_of(changed(((*SHOP, "out"), out), ((*WAREHOUSE, "out"), {"outbox": "out/../out/x"})))
+    assert (problem.path, problem.message) == (OUTBOX, "is the outbox of shop as well")
+
+
+def test_a_connector_that_only_receives_needs_no_inbox() -> None:
+    parse(changed(((*SHOP, "inbox"), GONE), ((*SHOP, "out"), {"outbox": "out/x"})), ROOT, ENVIRON)
 
 
 @pytest.mark.parametrize(
