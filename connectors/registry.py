@@ -21,6 +21,7 @@ from connectors.seko import doctor as seko_doctor
 from connectors.seko.backfill import SekoBackfill
 from connectors.seko.hook import hook_of as seko_hook
 from connectors.seko.settings import SekoSettings
+from connectors.seko.sink import SekoSink
 from connectors.seko.source import SekoSource
 from connectors.shopify import doctor as shopify_doctor
 from connectors.shopify.backfill import ShopifyBackfill
@@ -95,6 +96,7 @@ KINDS: Mapping[str, Kind] = {
         backfill=SekoBackfill,
         dispatches=lambda _settings: True,
         doctor=seko_doctor.examine,
+        sink=SekoSink,
     ),
     "shopify": Kind(
         ShopifySettings,

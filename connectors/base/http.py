@@ -20,7 +20,13 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from connectors.base.errors import ConnectorError, CredentialsRefusedError, FatalError, RetriableError
+from connectors.base.errors import (
+    ConnectorError,
+    CredentialsRefusedError,
+    FatalError,
+    OutcomeUnknownError,
+    RetriableError,
+)
 
 #: No page of any vendor comes near it: 100 orders with their histories are some 2 MB.
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -29,9 +35,23 @@ MAX_RETRY_AFTER_S = 3600.0
 CONNECT_TIMEOUT_S = 10.0
 #: For one whole answer: `timeout_s` alone would let a server send a byte now and then for ever.
 ANSWER_DEADLINE_S = 600.0
+#: httpx's errors of requests that did not leave; after any other nobody knows what the server did.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 Params = Mapping[str, str | int]
+
+
+class NoAnswerError(RetriableError):
+    """There was no answer.
+
+    Attributes:
+        was_sent: Whether the request may have reached the server.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class AnswerTooLargeError(RetriableError):
@@ -219,7 +239,7 @@ class HttpClient:
 
         Raises:
             AnswerTooLargeError: It has more than `max_body_bytes`.
-            RetriableError: There was no answer, or not all of it in time.
+            NoAnswerError: There was no answer, or not all of it in time.
         """
         try:
             async with (
@@ -228,11 +248,40 @@ class HttpClient:
             ):
                 body = await read_capped(response, self._max_body_bytes)
         except TimeoutError:
-            raise RetriableError(f"{self._name}: {what} did not answer in {ANSWER_DEADLINE_S:.0f} s") from None
+            error = f"{self._name}: {what} did not answer in {ANSWER_DEADLINE_S:.0f} s"
+            raise NoAnswerError(error, was_sent=True) from None
         if body is None:
             remedy = f"; {self._too_large_remedy}" if self._too_large_remedy else ""
             raise AnswerTooLargeError(f"{self._name}: {what} answers more than {self._max_body_bytes} bytes{remedy}")
         return HttpAnswer(response.status_code, response.headers, body)
+
+    async def write(
+        self,
+        method: str,
+        url: str,
+        *,
+        what: str,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> HttpAnswer:
+        """`request` for what changes something at the server; a 5xx is no answer: it may have been done before.
+
+        Raises:
+            RetriableError: It never left.
+            OutcomeUnknownError: It did, and what became of it is not known.
+        """
+        try:
+            answer = await self.request(method, url, what=what, params=params, headers=headers, content=content)
+        except NoAnswerError as error:
+            if not error.was_sent:
+                raise
+            raise OutcomeUnknownError(str(error)) from None
+        except AnswerTooLargeError as error:
+            raise OutcomeUnknownError(str(error)) from None
+        if answer.status >= 500:
+            raise OutcomeUnknownError(f"{self._name}: {what} answered {answer.status}, and may have been done")
+        return answer
 
     @asynccontextmanager
     async def stream(
@@ -254,7 +303,9 @@ class HttpClient:
                 yield response
         except httpx.HTTPError as error:
             # By its class: its text may hold the address.
-            raise RetriableError(f"{self._name}: {what} did not answer ({type(error).__name__})") from None
+            was_sent = not isinstance(error, _NEVER_SENT)
+            text = f"{self._name}: {what} did not answer ({type(error).__name__})"
+            raise NoAnswerError(text, was_sent=was_sent) from None
 
 
 async def read_capped(response: httpx.Response, max_bytes: int) -> bytes | None:

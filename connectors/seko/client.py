@@ -28,11 +28,11 @@ class SekoServiceError(RetriableError):
     """One service does not answer as documented; the others may."""
 
 
-_WRONG_KEY = StatusRule(FatalError, "the key is wrong, or not allowed to read it", "fix api_key, then restart")
-_BUSY = StatusRule(wait_s=THROTTLED_WAIT_S)
+WRONG_KEY = StatusRule(FatalError, "the key is wrong, or not allowed to read it", "fix api_key, then restart")
+BUSY = StatusRule(wait_s=THROTTLED_WAIT_S)
 
 
-class _KeyedTransport(httpx.AsyncBaseTransport):
+class KeyedTransport(httpx.AsyncBaseTransport):
     """Adds the key to each request on its way out; whoever made the request never sees it."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, name: str, key: Secret) -> None:
@@ -68,7 +68,7 @@ class SekoClient:
             timeout_s=settings.timeout_s,
             too_large_remedy="make slice_s smaller",
             transport=transport,
-            wrap=lambda inner: _KeyedTransport(inner, settings.key_parameter, key),
+            wrap=lambda inner: KeyedTransport(inner, settings.key_parameter, key),
         )
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ class SekoClient:
         path = getattr(self._settings.paths, service).replace("{from}", _time(since)).replace("{to}", _time(until))
         for dc in self._settings.dc_codes or (None,):
             refused = StatusRule(SekoServiceError, "", f"fix url, or paths.{service}", REFUSED_WAIT_S)
-            rules = {401: _WRONG_KEY, 403: _WRONG_KEY, 429: _BUSY, 3: refused, 4: refused, 5: _BUSY}
+            rules = {401: WRONG_KEY, 403: WRONG_KEY, 429: BUSY, 3: refused, 4: refused, 5: BUSY}
             answer = await self._http.get(path, what=service, params={} if dc is None else {"dc": dc})
             raise_for_status(f"seko: {service}", answer, rules, self._clock.now())
             found += [replace(message, asked_dc=dc) for message in _messages(service, answer.body)]

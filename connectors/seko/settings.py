@@ -1,13 +1,31 @@
 """`[connectors.<name>]` with `kind = "seko"`."""
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings, invalid, is_bare_http, listed, one_to_one
+from connectors.base.settings import (
+    ConnectorSettings,
+    OutSettings,
+    Secret,
+    Settings,
+    invalid,
+    is_bare_http,
+    listed,
+    one_to_one,
+)
 from connectors.seko.journal import PushJournal
 from connectors.seko.records import FIELDS
 
@@ -38,10 +56,106 @@ class PathSettings(Settings):
         return value
 
 
+def _safe_url(value: str, info: ValidationInfo) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise invalid("url", "is not the hub's address; write https://hub.supplystream.com/hub/api")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise invalid("url", "carries more than an address; the key belongs in api_key")
+    if is_bare_http(parts, info):
+        raise invalid("plain_http", "would send the key unencrypted; use https://")
+    return value.rstrip("/")
+
+
+HubUrl = Annotated[str, AfterValidator(_safe_url)]
+CancelCode = Literal["001", "002", "003", "004", "005", "006"]
+
+
+class OutPathSettings(Settings):
+    """Where iHub takes what, below `out.url`."""
+
+    order: str = Field(default="salesorders/v4/websubmit")
+    cancel: str = Field(default="salesorders/v3/{number}/cancel", pattern=r"\{number\}")
+    status: str = Field(
+        default="salesorders/v1/{guid}/status.json",
+        description="Where an order is looked for by our own id; empty: nowhere",
+        pattern=r"^$|\{guid\}",
+    )
+    product_submit: str = Field(default="products/v4/submit")
+    product_update: str = Field(default="products/v4/update")
+
+
+class SekoOutSettings(OutSettings):
+    """What SEKO receives: orders and items. Its stock is its own, and what was dispatched it says itself."""
+
+    url: HubUrl = Field(default="https://ihub.supplystream.com:8081/api", description="Below it `paths`")
+    api_key: Secret | None = Field(default=None, description="Key of iHub; none: the connector's")
+    key_parameter: Literal["api_key", "token"] = Field(default="api_key", description="Its name in the query")
+    paths: OutPathSettings = OutPathSettings()
+    request_root: bool = Field(default=False, description="Whether a body stands under Request, as in v1")
+    order_number: str = Field(
+        default="{order_id}",
+        description="SalesOrderNumber, of {order_id}, {order_number}, {doc_entry}; unique at SEKO for ever",
+    )
+    order_type: str = Field(default="Web", description="OrderType of every order")
+    couriers: dict[str, str] = Field(
+        default_factory=dict, description='carrier, or carrier/service, = SEKO\'s names of them, as "DPD/Next Day"'
+    )
+    cancel_codes: dict[str, CancelCode] = Field(
+        default={"cancelled": "001", "not_released": "002"}, description="Why an order is withdrawn = SEKO's code"
+    )
+    cancel_code: CancelCode = Field(default="006", description="Of reasons that cancel_codes does not name")
+    transliterate: bool = Field(default=False, description="Names, addresses and texts in ASCII: Zoë is Zoe")
+    sku_pattern: str = Field(default="", description="Pattern that the whole of each sku must match; empty: any")
+    product: dict[str, bool | int | float | str] = Field(
+        default_factory=dict,
+        description="Fields of each product that B1 says nothing of; GrossWeight and GrossWeightUOM are needed",
+    )
+    supplier: str = Field(default="", description="SupplierCode of each product")
+
+    @field_validator("order_number")
+    @classmethod
+    def _names_an_order(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]*\{(order_id|order_number|doc_entry)\}[A-Za-z0-9._-]*", value):
+            raise invalid("order_number", 'names no order; write "{order_id}", and letters, digits, . _ - around it')
+        return value
+
+    @field_validator("sku_pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        return _pattern(value)
+
+    @model_validator(mode="after")
+    def _fits_seko(self) -> Self:
+        for name, why in (
+            ("stock", "SEKO's stock is its own"),
+            ("tracking", "what SEKO dispatched it knows"),
+            ("prices", "SEKO keeps no prices"),
+        ):
+            if getattr(self, name):
+                raise invalid("out", f"{name} is set, and {why}; take it out")
+        if self.items and not {"GrossWeight", "GrossWeightUOM"} <= self.product.keys():
+            raise invalid(
+                "product",
+                "SEKO takes no product without a weight, and B1's is not read; write "
+                'product = { GrossWeight = 0.1, GrossWeightUOM = "KG" }',
+            )
+        return self
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error:
+        raise invalid("pattern", 'is no regular expression; write one such as "TR-.*"') from None
+    return value
+
+
 class SekoSettings(ConnectorSettings):
     """How SEKO is read. `locations` maps facilities (DC codes) to WhsCodes, one to one; every `*_s` is in seconds."""
 
     kind: Literal["seko"] = Field(description="seko")
+    out: SekoOutSettings | None = Field(default=None, description="What it receives; none: nothing")
 
     push_secrets: Annotated[tuple[Secret, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=2, description="What iHub sends with each push, or two while it rotates; none: no pushes"
@@ -52,7 +166,7 @@ class SekoSettings(ConnectorSettings):
     push_header: str = Field(default="X-Api-Key", description="Header of the key", pattern=r"^[A-Za-z0-9-]{1,100}$")
     push_path: str = Field(default="", description="Its path at our webhook server; empty: / and the connector's name")
 
-    url: str = Field(default="https://hub.supplystream.com/hub/api", description="Below it the paths of the polls")
+    url: HubUrl = Field(default="https://hub.supplystream.com/hub/api", description="Below it the paths of the polls")
     api_key: Secret | None = Field(default=None, description="Key of the hub's API; none: nothing is polled")
     key_parameter: Literal["token", "api_key"] = Field(default="token", description="Its name in the query")
     paths: PathSettings = PathSettings()
@@ -74,7 +188,8 @@ class SekoSettings(ConnectorSettings):
     integration_id: str = Field(default="", description="Our client code: a message of another one is refused")
     dcs: Names = Field(default=(), description="DC codes to poll; none: those that locations names")
     order_id: Literal["SalesOrderNumber", "SalesOrderReference", "InterfaceRecordId"] = Field(
-        default="SalesOrderNumber", description="Which of SEKO's fields is the order id of order_source"
+        default="SalesOrderNumber",
+        description="Which of SEKO's fields is the order id of order_source; with out.orders SalesOrderReference",
     )
     shipment_id: Literal["DispatchId", "DispatchNumber"] = Field(
         default="DispatchId", description="Which of SEKO's fields makes a dispatch one"
@@ -154,18 +269,6 @@ class SekoSettings(ConnectorSettings):
         names: tuple[Service, ...] = ("dispatch", "receipt", "adjustment", "movement")
         return tuple(name for name in names if getattr(self.paths, name))
 
-    @field_validator("url")
-    @classmethod
-    def _safe_url(cls, value: str, info: ValidationInfo) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise invalid("url", "is not the hub's address; write https://hub.supplystream.com/hub/api")
-        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise invalid("url", "carries more than an address; the key belongs in api_key")
-        if is_bare_http(parts, info):
-            raise invalid("plain_http", "would send the key unencrypted; use https://")
-        return value.rstrip("/")
-
     @field_validator("locations")
     @classmethod
     def _one_to_one(cls, value: dict[str, str]) -> dict[str, str]:
@@ -186,11 +289,7 @@ class SekoSettings(ConnectorSettings):
     @field_validator("known_deliveries")
     @classmethod
     def _is_a_pattern(cls, value: str) -> str:
-        try:
-            re.compile(value)
-        except re.error:
-            raise invalid("pattern", 'is no regular expression; write one such as "TR-.*"') from None
-        return value
+        return _pattern(value)
 
     @field_validator("timezone")
     @classmethod
@@ -201,13 +300,23 @@ class SekoSettings(ConnectorSettings):
             raise invalid("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
         return name
 
+    @model_validator(mode="before")
+    @classmethod
+    def _answers_with_what_was_loaded(cls, table: Any) -> Any:
+        """Where we load the orders, the reference is the order's id; the number may have a revision."""
+        out = table.get("out") if isinstance(table, Mapping) else None
+        is_loading = isinstance(out, Mapping) and bool(out.get("orders"))
+        return {"order_id": "SalesOrderReference", **table} if is_loading else table
+
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
         if self.slice_s < 2 * self.overlap_s:
             raise invalid(
                 "slice", "slice_s is below twice overlap_s, so that a look would hardly move on; make it longer"
             )
-        if not self.push_secrets and not self.polled:
+        if self.out is not None and self.out.api_key is None and self.api_key is None:
+            raise invalid("no_key", "neither api_key nor out.api_key is set, and out needs one; set it")
+        if not self.push_secrets and not self.polled and self.out is None:
             raise invalid(
                 "no_input", "neither push_secrets nor api_key is set, so nothing would be read; set one, best both"
             )

@@ -19,7 +19,8 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from lab.simulators.seko.faults import HubFaults
-from lab.simulators.seko.state import AVAILABLE, HubMessage, Row, SekoWarehouse, stamp_of
+from lab.simulators.seko.loads import Row, body_of, check_order
+from lab.simulators.seko.state import AVAILABLE, HubMessage, SekoWarehouse, stamp_of
 from lab.simulators.seko.wire import failure, push_body, rendered, success, without_number
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
@@ -167,6 +168,8 @@ class Hub(SekoWarehouse):
                     return 502, b"<html>Bad gateway</html>", {}
                 case "refused":
                     return 200, failure("An error has occurred."), {}
+                case "lost" | "pass":
+                    pass
                 case _:
                     return fault.status, {"Message": "Later."}, fault.headers
         if len(query) > 2048:
@@ -179,7 +182,9 @@ class Hub(SekoWarehouse):
         try:
             answer = self._serve(scope["method"], found[1] if found else "", params, body)
         except ValueError as error:
-            return 200, failure(str(error)), {}
+            answer = failure(str(error))
+        if fault is not None and fault.kind == "lost":
+            raise ConnectionDroppedError
         if answer is None:
             return 404, b"<html>Not found</html>", {}
         return 200, answer, {}
@@ -192,22 +197,29 @@ class Hub(SekoWarehouse):
                     return self._between(service, found[1], found[2], params)
             if path == "stock/v3/quantity":
                 return self._quantity(params)
+            asked = re.fullmatch(r"salesorders/v1/([^/]+)/status\.json", path)
+            if asked:
+                return self._status(asked[1])
             if path.startswith("echo/v1"):
                 return success()
             return None
-        found = re.fullmatch(r"salesorders/v3/([^/]+)/cancel", path)
-        if method != "POST" or not (found or path in ("salesorders/v4/websubmit", "receipts/v3/submit")):
+        if method != "POST":
             return None
+        found = re.fullmatch(r"salesorders/v3/([^/]+)/cancel", path)
         if found:
             if params.get("reasonCode") not in _CANCEL_CODES:
                 raise ValueError("The reasonCode field is required.")
             self.cancel_order(found[1])
             return success()
-        try:
-            given = json.loads(body)
-        except ValueError:
-            raise ValueError("The JSON cannot be processed.") from None
-        return self._submit(given) if path.startswith("salesorders") else self._announce(given)
+        if path == "salesorders/v4/websubmit":
+            return self._submit(body_of(body))
+        if path == "receipts/v3/submit":
+            return self._announce(body_of(body))
+        if path in ("products/v4/submit", "products/v4/update"):
+            call = self.products.submit if path.endswith("submit") else self.products.update
+            call(body_of(body))
+            return success()
+        return None
 
     def _between(self, service: str, since: str, until: str, params: dict[str, str]) -> Row:
         status = params.pop("status", None)
@@ -250,21 +262,38 @@ class Hub(SekoWarehouse):
         ]
         return {**success(), "List": {"StockQuantityLineItem": rows}}
 
-    def _submit(self, given: Any) -> Row:
-        try:
-            order, rows = given["WebSalesOrder"], given["List"]["SalesOrderLineItem"]
-            number, dc = str(order["SalesOrderNumber"]), str(given["SalesOrderHeader"]["DCCode"])
-            lines = [(str(row["ProductCode"]), row["Quantity"]) for row in rows]
-        except (KeyError, TypeError):
-            raise ValueError("The SalesOrderNumber field is required.; The DCCode field is required.") from None
-        if len(number) > 50:
-            raise ValueError("The field SalesOrderNumber must be a string with a maximum length of 50.")
-        if len({sku.casefold() for sku, _ in lines}) < len(lines) or any(type(units) is not int for _, units in lines):
+    def _submit(self, given: Row) -> Row:
+        check_order(given)
+        order, rows = given["WebSalesOrder"], given["List"]["SalesOrderLineItem"]
+        number, dc = order["SalesOrderNumber"], given["SalesOrderHeader"]["DCCode"]
+        if dc not in self.dcs:
+            raise ValueError(f"Error Submitting SalesOrder: {number} - Error. DC {dc} does not exist.")
+        codes = [row["ProductCode"] for row in rows]
+        numbers = [row["LineNumber"] for row in rows]
+        if (
+            len({code.casefold() for code in codes}) < len(rows)
+            or len(set(numbers)) < len(rows)
+            or any(row["Quantity"] <= 0 for row in rows)
+        ):
             raise ValueError(f"Error Submitting SalesOrder: {number} - Error. Its lines are not valid.")
-        self.load_order(number, dict(lines), reference=str(order.get("SalesOrderReference") or ""), dc=dc)
-        return {**success(), "GUID": self.orders[number].record_id}
+        loaded = self.load_order(
+            number,
+            {row["ProductCode"]: row["Quantity"] for row in rows},
+            reference=order.get("SalesOrderReference") or "",
+            dc=dc,
+            record_id=order.get("GUID") or "",
+            numbers=dict(zip(codes, numbers, strict=True)),
+        )
+        loaded.body = given
+        return {**success(), "GUID": loaded.record_id}
 
-    def _announce(self, given: Any) -> Row:
+    def _status(self, guid: str) -> Row:
+        order = next((each for each in self.orders.values() if each.record_id == guid), None)
+        if order is None:
+            raise ValueError("Error Retrieving SalesOrder Status - Error. Sales Order does not exist.")
+        return {**success(), "SalesOrder": {"SalesOrderNumber": order.number, "Status": order.status}}
+
+    def _announce(self, given: Row) -> Row:
         try:
             number = str(given["Receipt"]["ASNNumber"])
             codes = [str(row["ProductCode"]) for row in given["List"]["ReceiptLineItem"]]

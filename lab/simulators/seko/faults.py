@@ -8,7 +8,11 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class HubFault:
-    """What happens to the next request: `http` (a status), `drop`, `html` (502), `refused` (200 and not success)."""
+    """What happens to the next request.
+
+    `http` (a status), `drop`, `html` (502), `refused` (200 and not success): nothing is done. `lost`: it is done, and
+    the connection drops before the answer. `pass`: nothing goes wrong.
+    """
 
     kind: str
     status: int = 503
@@ -20,6 +24,7 @@ _BY_RATE = {
     "down": HubFault("http", 503),
     "html": HubFault("html"),
     "drop": HubFault("drop"),
+    "lost_answer": HubFault("lost"),
     "refused": HubFault("refused"),
 }
 
@@ -27,8 +32,8 @@ _BY_RATE = {
 class HubFaults:
     """Lifecycle: set `rates` (0 to 1, by name) and append to `next` at any time.
 
-    Names of rates: those of requests (throttle, down, html, drop, refused) and those of pushes (lost: never sent;
-    twice; reorder; no_answer: taken, and the hub does not know).
+    Names of rates: those of requests (throttle, down, html, drop, lost_answer, refused) and those of pushes (lost:
+    never sent; twice; reorder; no_answer: taken, and the hub does not know).
     """
 
     def __init__(self, random: Random) -> None:

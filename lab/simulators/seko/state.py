@@ -6,9 +6,9 @@ Fields of messages are those of SEKO's documentation and no others, so that what
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-Row: TypeAlias = dict[str, Any]
+from lab.simulators.seko.loads import ProductCatalogue, Row
 
 AVAILABLE: Final = "Available Stock"
 TYPES: Final = frozenset({AVAILABLE, "Web Stock", "Quarantine", "Query", "QC", "Returns", "Cross Dock", "Put Away"})
@@ -19,6 +19,13 @@ ENTITIES: Final = {
     "movement": "StockStatusMovement",
     "summary": "StockOvernightSummary",
     "tracking": "TrackingDetails",
+}
+#: Columns of the nightly stock, and the location types that they count.
+_COLUMNS: Final = {
+    "QuantityInCrossDock": "Cross Dock",
+    "QuantityInQuarantine": "Quarantine",
+    "QuantityInReturns": "Returns",
+    "QuantityInPutAway": "Put Away",
 }
 
 
@@ -56,6 +63,7 @@ class SekoOrder:
     lines: dict[str, int]  # units by sku; SEKO refuses two lines of one
     numbers: dict[str, int]  # line numbers by sku
     status: str = "Confirmed"
+    body: Row | None = None  # as it was loaded; None: within the building
 
 
 class SekoWarehouse:
@@ -74,6 +82,7 @@ class SekoWarehouse:
         self.stock: dict[tuple[str, str, str, str], int] = {}
         self.allocated: dict[tuple[str, str], int] = {}
         self.orders: dict[str, SekoOrder] = {}
+        self.products = ProductCatalogue()
         self.announced: dict[str, Row] = {}
         self.messages: list[HubMessage] = []
         self._sequences: dict[str, int] = {}
@@ -88,7 +97,16 @@ class SekoWarehouse:
 
     # ---- what happens in the building
 
-    def load_order(self, number: str, lines: Mapping[str, int], *, reference: str = "", dc: str = "") -> None:
+    def load_order(
+        self,
+        number: str,
+        lines: Mapping[str, int],
+        *,
+        reference: str = "",
+        dc: str = "",
+        record_id: str = "",
+        numbers: Mapping[str, int] | None = None,
+    ) -> SekoOrder:
         """An order is loaded; every line needs free stock, or the whole order is refused.
 
         Raises:
@@ -98,14 +116,15 @@ class SekoWarehouse:
         if number in self.orders:
             raise ValueError(f"Error Submitting SalesOrder: {number} - Error. Sales Order already exists.")
         for sku, units in lines.items():
-            if not any(each[2] == sku for each in self.stock):
+            if sku.casefold() not in self.products.records and not any(each[2] == sku for each in self.stock):
                 raise ValueError(f"Error Submitting SalesOrder: {number} - Error. Product {sku} does not exist.")
             if units > self.on_hand(dc, AVAILABLE, sku) - self.allocated.get((dc, sku), 0):
                 raise ValueError(f"Error Submitting SalesOrder: {number} - Error. Product {sku} has no free stock.")
         for sku, units in lines.items():
             self.allocated[dc, sku] = self.allocated.get((dc, sku), 0) + units
-        numbers = {sku: position for position, sku in enumerate(lines, start=1)}
-        self.orders[number] = SekoOrder(number, reference or number, self._id("rec"), dc, dict(lines), numbers)
+        at = dict(numbers or {sku: position for position, sku in enumerate(lines, start=1)})
+        order = SekoOrder(number, reference or number, record_id or self._id("rec"), dc, dict(lines), at)
+        return self.orders.setdefault(number, order)
 
     def cancel_order(self, number: str) -> None:
         """Raises ValueError as the hub would say it."""
@@ -276,12 +295,6 @@ class SekoWarehouse:
     def end_day(self, day: str, *, dc: str = "", lines: int = 100) -> list[HubMessage]:
         """The nightly stock: what there is now, as at the end of a day, in parts of at most 100 lines."""
         dc = dc or self.dcs[0]
-        columns = {
-            "QuantityInCrossDock": "Cross Dock",
-            "QuantityInQuarantine": "Quarantine",
-            "QuantityInReturns": "Returns",
-            "QuantityInPutAway": "Put Away",
-        }
         rows: list[Row] = []
         for sku in sorted({each[2] for each in self.stock}):
             taken = self.allocated.get((dc, sku), 0)
@@ -290,7 +303,7 @@ class SekoWarehouse:
                 "QuantityOnHand": max(0, self.on_hand(dc, AVAILABLE, sku) - taken),
                 "QuantityInPick": 0,
                 "QuantityInAllocated": taken,
-                **{column: self.on_hand(dc, name, sku) for column, name in columns.items()},
+                **{column: self.on_hand(dc, name, sku) for column, name in _COLUMNS.items()},
             }
             if any(value for name, value in row.items() if name != "ProductCode"):
                 rows.append(row)

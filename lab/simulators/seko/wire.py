@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lab.simulators.seko.state import ENTITIES, HubMessage, Row
+from lab.simulators.seko.loads import Row
+from lab.simulators.seko.state import ENTITIES, HubMessage
 
 
 def push_body(messages: Iterable[HubMessage], *, artefacts: bool) -> bytes:

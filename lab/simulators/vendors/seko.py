@@ -22,7 +22,9 @@ class SekoVendor(BaseVendor):
     It is told of parcels, not of orders: one that leaves in two is two of SEKO's orders with the same reference.
     """
 
-    _RATES = frozenset({"lost", "twice", "reorder", "no_answer", "throttle", "down", "html", "drop", "refused"})
+    _RATES = frozenset(
+        {"lost", "twice", "reorder", "no_answer", "throttle", "down", "html", "drop", "refused", "lost_answer"}
+    )
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
@@ -73,6 +75,12 @@ class SekoVendor(BaseVendor):
         return {
             "messages": [{"service": each.service, "dc": each.dc, **each.row} for each in self.hub.messages],
             "stock": now,
+            "orders": [
+                {"number": each.number, "reference": each.reference, "guid": each.record_id, "dc": each.dc}
+                | {"status": each.status, "body": each.body}
+                for each in self.hub.orders.values()
+            ],
+            "products": list(self.hub.products.records.values()),
         }
 
     async def push(self, url: str, client: httpx.AsyncClient) -> None:

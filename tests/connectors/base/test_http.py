@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from connectors.base import http
-from connectors.base.errors import FatalError, RetriableError
+from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
 from connectors.base.http import (
     MAX_RETRY_AFTER_S,
     AnswerTooLargeError,
@@ -172,3 +172,36 @@ def test_what_the_server_asks_goes_before_the_rule_and_nothing_is_an_answer_too(
             raise_for_status("shop: orders", HttpAnswer(429, httpx.Headers({"retry-after": asked})), RULES, NOW)
         assert caught.value.retry_after_s == seconds
     raise_for_status("shop: orders", HttpAnswer(200, httpx.Headers()), RULES, NOW)
+
+
+@pytest.mark.parametrize(
+    ("happens", "error"),
+    [
+        (httpx.ConnectError("x"), RetriableError),
+        (httpx.ConnectTimeout("x"), RetriableError),
+        (httpx.PoolTimeout("x"), RetriableError),
+        (httpx.ReadTimeout("x"), OutcomeUnknownError),
+        (httpx.WriteError("x"), OutcomeUnknownError),
+        (httpx.RemoteProtocolError("x"), OutcomeUnknownError),
+        (httpx.Response(503), OutcomeUnknownError),
+        (httpx.Response(200, content=bytes(2000)), OutcomeUnknownError),
+    ],
+)
+async def test_a_write_that_may_have_reached_the_server_is_unknown_and_one_that_never_left_is_not(happens, error):
+    def answer(_request: httpx.Request) -> httpx.Response:
+        if isinstance(happens, Exception):
+            raise happens
+        return happens
+
+    client = client_of(answer, max_body_bytes=1000)
+    with pytest.raises(error) as caught:
+        await client.write("POST", "orders", what="orders", content=b"{}")
+    assert CANARY not in str(caught.value)
+    assert isinstance(caught.value, OutcomeUnknownError) == (error is OutcomeUnknownError)
+    await client.close()
+
+
+async def test_a_write_that_is_answered_is_the_answer_whatever_it_says():
+    client = client_of(lambda _: httpx.Response(429))
+    assert (await client.write("POST", "orders", what="orders")).status == 429
+    await client.close()

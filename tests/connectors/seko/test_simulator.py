@@ -89,7 +89,13 @@ async def test_an_order_is_refused_whole_with_status_200(hub, call):
         return {
             "WebSalesOrder": {"SalesOrderNumber": number},
             "SalesOrderHeader": {"DCCode": "DC1"},
-            "List": {"SalesOrderLineItem": [{"ProductCode": sku, "Quantity": units} for sku, units in lines]},
+            "DeliveryDetails": {"Line1": "4 Lime Row", "City": "Leeds", "CountryCode": "GB"},
+            "List": {
+                "SalesOrderLineItem": [
+                    {"LineNumber": at, "ProductCode": sku, "Quantity": units}
+                    for at, (sku, units) in enumerate(lines, start=1)
+                ]
+            },
         }
 
     async def load(*given):
@@ -146,3 +152,38 @@ def test_the_night_has_parts_of_100_lines_and_no_sku_that_is_nowhere(hub):
 def test_its_clock_may_be_off(hub):
     hub.skew_s = 90
     assert hub.now() == datetime(2026, 11, 21, 12, 1, 30, tzinfo=UTC)
+
+
+async def test_every_fault_of_a_field_is_told_and_what_the_field_lists_lack_is_refused(call):
+    given = {
+        "WebSalesOrder": {"SalesOrderNumber": "W" * 51, "Colour": "red"},
+        "SalesOrderHeader": {"DCCode": "DC1"},
+        "DeliveryDetails": {"Line1": "4 Lime Row"},
+        "List": {"SalesOrderLineItem": [{"LineNumber": "1", "ProductCode": "A", "Quantity": 1.5}]},
+    }
+    _, answer = await call("salesorders/v4/websubmit", "POST", given)
+    assert answer.json()["CallStatus"]["Message"].split("; ") == [
+        "The Colour field is not known.",
+        "The field SalesOrderNumber must be a string with a maximum length of 50.",
+        "The City field is required.",
+        "The CountryCode field is required.",
+        "The LineNumber field must be an integer.",
+        "The Quantity field must be an integer.",
+    ]
+
+
+async def test_an_update_clears_what_it_leaves_out_and_controls_stay(hub, call):
+    record = {"ProductCode": "T", "ProductDescription": "Tea", "GrossWeight": 1, "GrossWeightUOM": "KG"}
+
+    async def told(path, **changes):
+        _, answer = await call(f"products/v4/{path}", "POST", {"ProductMaster": record | changes, "List": {}})
+        return answer.json()["CallStatus"]["Message"]
+
+    assert "does not exist" in await told("update")
+    assert await told("submit", EAN="5") == ""
+    assert "already exists" in await told("submit", ProductCode="t")
+    assert "EAN is another product's" in await told("submit", ProductCode="U", EAN="5")
+    assert "GrossWeightUOM field must be" in await told("update", GrossWeightUOM="ST")
+    assert "controls cannot be changed" in await told("update", LotControlled=True)
+    assert await told("update") == ""
+    assert hub.products.records["t"] == record
