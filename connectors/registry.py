@@ -27,6 +27,7 @@ from connectors.shopify import doctor as shopify_doctor
 from connectors.shopify.backfill import ShopifyBackfill
 from connectors.shopify.hook import hook_of as shopify_hook
 from connectors.shopify.settings import ShopifySettings
+from connectors.shopify.sink import ShopifySink
 from connectors.shopify.source import ShopifySource
 from connectors.veeqo import doctor as veeqo_doctor
 from connectors.veeqo.backfill import VeeqoBackfill
@@ -106,6 +107,7 @@ KINDS: Mapping[str, Kind] = {
         counts=lambda place, settings: place in settings.stock_locations,
         dispatches=lambda settings: "dispatch_confirmed" in settings.events,
         doctor=shopify_doctor.examine,
+        sink=ShopifySink,
     ),
     "veeqo": Kind(
         VeeqoSettings,

@@ -12,10 +12,10 @@ import httpx
 import structlog
 
 from connectors.base.clock import Clock
-from connectors.base.errors import FatalError, RetriableError
+from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
 from connectors.base.http import HttpAnswer, HttpClient, raise_for_status
 from connectors.base.json_numbers import NotJsonError, read_json
-from connectors.shopify.errors import STATUS_RULES, TooCostlyError, codes_of, error_of
+from connectors.shopify.errors import STATUS_RULES, TooCostlyError, UncertainWriteError, codes_of, error_of
 from connectors.shopify.pages import next_page, page_of
 from connectors.shopify.settings import ShopifySettings
 
@@ -27,6 +27,8 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 THROTTLED_TRIES = 8
 #: Before a query whose answer got lost is asked again; then the runtime's back-off takes over likewise.
 LOST_PAUSES_S = (0.2, 1.0)
+#: A time-out and a conflict inside Shopify: neither says how far it came.
+_UNCERTAIN_STATUSES = frozenset({408, 409})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,7 @@ class ShopifyClient:
             CursorExpiredError: `after` is not known any more.
         """
         for _ in range(THROTTLED_TRIES):
-            wait_s = self._wait_s(document)
-            if wait_s > 0:
-                # With jitter: other apps and processes draw from other buckets, but ours may have two askers.
-                await self._sleep(wait_s * (1 + random.random() / 10))  # noqa: S311 -- no secret
+            await self._await_points(document)
             body, now = await self._ask(document, variables)
             is_cost_known = self._note_cost(document, body)
             errors = body.get("errors")
@@ -126,6 +125,42 @@ class ShopifyClient:
             if not is_cost_known:
                 await self._sleep(1.0)
         raise RetriableError("shopify: throttled", retry_after_s=self._wait_s(document) or 1.0)
+
+    async def mutate(self, document: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write, once: what the only field of a mutation answers.
+
+        Shopify promises nowhere that a throttled mutation was not executed, nor one that failed inside.
+
+        Raises:
+            RetriableError: Nothing was done.
+            OutcomeUnknownError: It may have been done.
+            FatalError: Never, without a person: token, scopes, a mutation that this version does not know.
+        """
+        await self._await_points(document)
+        content = json.dumps({"query": document, "variables": variables}).encode()
+        answer = await self._http.write("POST", "graphql.json", what="the Admin API", content=content)
+        self._check_version(answer)
+        if answer.status in _UNCERTAIN_STATUSES:
+            raise OutcomeUnknownError(f"shopify: a mutation was answered by {answer.status}")
+        raise_for_status(f"shopify: {self._settings.shop}", answer, STATUS_RULES, self._clock.now())
+        try:
+            body = json_of(answer.body)
+        except RetriableError as error:
+            raise OutcomeUnknownError(str(error)) from None
+        if not isinstance(body, Mapping):
+            raise OutcomeUnknownError("shopify: a mutation was answered by something that is no object")
+        self._note_cost(document, body)
+        if errors := body.get("errors"):
+            if "THROTTLED" in codes_of(errors):
+                raise UncertainWriteError("shopify: a mutation was throttled", self._wait_s(document) or 1.0)
+            found = error_of(errors)
+            raise found if isinstance(found, FatalError) else OutcomeUnknownError(str(found))
+        data = body.get("data")
+        fields = list(data.values()) if isinstance(data, Mapping) else []
+        if len(fields) != 1 or not isinstance(fields[0], Mapping):
+            raise OutcomeUnknownError("shopify: a mutation was answered without data")
+        payload: Mapping[str, Any] = fields[0]
+        return payload
 
     async def pages(
         self, document: str, variables: Mapping[str, Any], path: Sequence[str], first: int, *, after: str | None = None
@@ -154,6 +189,12 @@ class ShopifyClient:
                 if first <= 1:
                     raise FatalError("shopify: one row costs more than a query may; report this version") from error
                 first //= 2
+
+    async def _await_points(self, document: str) -> None:
+        wait_s = self._wait_s(document)
+        if wait_s > 0:
+            # With jitter: other apps and processes draw from other buckets, but ours may have two askers.
+            await self._sleep(wait_s * (1 + random.random() / 10))  # noqa: S311 -- no secret
 
     async def _ask(self, document: str, variables: Mapping[str, Any]) -> tuple[Mapping[str, Any], datetime]:
         """Ask again where an answer got lost.

@@ -83,9 +83,10 @@ def _check_scopes(exam: Examination, scopes: set[str], settings: ShopifySettings
     needed = {"read_orders", "read_all_orders", "read_locations"}
     if settings.stock_locations:
         needed |= {"read_inventory", "read_products"}
+    needed |= settings.scopes_to_write
     # Who may write may read.
     lacking = sorted(each for each in needed - scopes if each.replace("read_", "write_", 1) not in scopes)
-    more = sorted(each for each in scopes if each.startswith("write_"))
+    more = sorted(each for each in scopes - needed if each.startswith("write_"))
     if lacking:
         exam.fail("scopes", f"lacking: {', '.join(lacking)}", _APP)
     else:
@@ -110,7 +111,8 @@ async def _check_places(
         exam.failed("places", error, _APP)
         return
     there = {str(row.get("id")).rpartition("/")[2]: row for row in rows if isinstance(row, Mapping)}
-    asked = {*wanted, *settings.stock_locations} - {NO_LOCATION}
+    told = {settings.out.location} if settings.out is not None and settings.out.location is not None else set()
+    asked = {*wanted, *settings.stock_locations, *told} - {NO_LOCATION}
     inactive = sorted(each for each in asked if each in there and there[each].get("isActive") is False)
     if inactive:
         exam.fail("places", f"not active: {', '.join(inactive)}", "activate them at Shopify, or take them out")

@@ -3,7 +3,13 @@
 import re
 from collections.abc import Mapping
 
-from connectors.base.errors import ConnectorError, CredentialsRefusedError, FatalError, RetriableError
+from connectors.base.errors import (
+    ConnectorError,
+    CredentialsRefusedError,
+    FatalError,
+    OutcomeUnknownError,
+    RetriableError,
+)
 from connectors.base.http import StatusRule
 
 FROZEN_WAIT_S = 600.0  # people have to act; we look now and then
@@ -33,6 +39,18 @@ class CursorExpiredError(ConnectorError):
 
 class BulkGoneError(ConnectorError):
     """The result of a bulk operation is not there any more: start another one."""
+
+
+class UncertainWriteError(OutcomeUnknownError):
+    """A mutation of which nobody knows whether it was executed.
+
+    Attributes:
+        retry_after_s: When Shopify will have points again; None: that is not why.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 def codes_of(errors: object) -> set[str]:

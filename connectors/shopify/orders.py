@@ -76,6 +76,12 @@ class Orders:
         for raw in raws:
             await self._add_agreements(raw)
 
+    async def fulfillments(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Fulfilments with all their lines."""
+        heads, documents, document, name, rows = _PARTS[0]
+        parts = await self._fetch_parts(heads, documents, document, name, rows, ids)
+        return [parts[gid] for gid in ids if gid in parts]
+
     async def _add_agreements(self, raw: dict[str, Any]) -> None:
         """Sales beyond the order's first: what edits and exchanges sold. Most orders have none."""
         heads = raw.get("agreements")

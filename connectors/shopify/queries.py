@@ -1,5 +1,8 @@
 """What Shopify's GraphQL Admin API is asked."""
 
+#: The order's metafield that says which of its shipments we report (`marks`).
+MARK_NAMESPACE, MARK_KEY = "b1_streams", "shipments"
+
 _MONEY = "{ shopMoney { amount currencyCode } }"
 _TAXES = f"taxLines {{ title rate priceSet {_MONEY} }}"
 _CUT = f"discountAllocations {{ allocatedAmountSet {_MONEY} }}"
@@ -13,13 +16,14 @@ _FREIGHT = f"title code source originalPriceSet {_MONEY} {_CUT} {_TAXES}"  # of 
 #: By their reasons one sees whether an order has more sales than its first.
 _REASONS = "id reason"
 _HEADS = "fulfillments(first: 50) { id status createdAt updatedAt } refunds(first: 50) { id createdAt }"
+_MARK = f'metafield(namespace: "{MARK_NAMESPACE}", key: "{MARK_KEY}") {{ value compareDigest }}'
 _ORDER = f"""
   id name createdAt processedAt updatedAt cancelledAt cancelReason test edited taxesIncluded displayFinancialStatus
   sourceName email note tags
   totalPriceSet {_MONEY} totalTaxSet {_MONEY} originalTotalDutiesSet {_MONEY} originalTotalAdditionalFeesSet {_MONEY}
   additionalFees {{ price {_MONEY} {_TAXES} }}
   customer {{ id displayName }} shippingAddress {{ {_ADDRESS} }} billingAddress {{ {_ADDRESS} }}
-  transactions(first: 50) {{ {_TRANSACTION} }} {_HEADS}"""
+  transactions(first: 50) {{ {_TRANSACTION} }} {_HEADS} {_MARK}"""
 _FULFILLMENT = f"""id status createdAt updatedAt location {{ id }} trackingInfo(first: 10) {{ company number }}
     fulfillmentLineItems(first: $first, after: $after) {{ nodes {{ quantity lineItem {{ id }} }} {_PAGE} }}"""
 _REFUND = f"""id createdAt note duties {{ amountSet {_MONEY} }}
@@ -68,3 +72,23 @@ RUN_BULK = """mutation Run($query: String!) { bulkOperationRunQuery(query: $quer
   bulkOperation { id status } userErrors { field message } } }"""
 BULK_STATUS = """query BulkStatus($id: ID!) { node(id: $id) { ... on BulkOperation {
   id status errorCode objectCount url partialDataUrl } } }"""
+
+# ---- for what is written; the mutations are in `outbound.documents`
+
+VARIANTS = f"""query Variants($query: String, $first: Int!, $after: String) {{
+  productVariants(first: $first, after: $after, query: $query) {{
+    nodes {{ id sku product {{ id }} inventoryItem {{ id }} }} {_PAGE} }} }}"""
+VARIANT_FIELDS = """query VariantFields($ids: [ID!]!) {
+  nodes(ids: $ids) { ... on ProductVariant { id price barcode inventoryItem { tracked } } } }"""
+QUANTITIES = """query Quantities($ids: [ID!]!, $location: ID!, $names: [String!]!) {
+  nodes(ids: $ids) { ... on InventoryItem { id tracked
+    inventoryLevel(locationId: $location) { quantities(names: $names) { name quantity } } } } }"""
+CURRENCY = "query Currency { shop { currencyCode } }"
+MARKED_ORDER = f"""query MarkedOrder($id: ID!) {{ order(id: $id) {{ id {_HEADS} {_MARK} }} }}"""
+FULFILLMENT_ORDERS = f"""query FulfillmentOrders($id: ID!, $first: Int!, $after: String) {{
+  order(id: $id) {{ fulfillmentOrders(first: $first, after: $after) {{
+    nodes {{ id status assignedLocation {{ location {{ id }} }}
+      lineItems(first: 50) {{ nodes {{ id remainingQuantity lineItem {{ id sku }} }} {_PAGE} }} }} {_PAGE} }} }} }}"""
+FULFILLMENT_ORDER_LINES = f"""query FulfillmentOrderLines($id: ID!, $first: Int!, $after: String) {{
+  fulfillmentOrder(id: $id) {{ lineItems(first: $first, after: $after) {{
+    nodes {{ id remainingQuantity lineItem {{ id sku }} }} {_PAGE} }} }} }}"""

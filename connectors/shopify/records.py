@@ -239,6 +239,10 @@ class Agreement(_Record):
     sales: Annotated[list[Sale], BeforeValidator(_nodes)]
 
 
+class Metafield(_Record):
+    value: Text = None
+
+
 class Order(_Record):
     id: Id
     name: Text = None
@@ -268,6 +272,8 @@ class Order(_Record):
     transactions: list[Transaction]
     fulfillments: list[Fulfillment]
     refunds: list[Refund]
+    #: Of our shipments, see `marks`.
+    metafield: Metafield | None = None
     #: Empty: no sales but the order's first; None: nobody has asked.
     agreements: Annotated[list[Agreement] | None, BeforeValidator(_nodes)] = None
 

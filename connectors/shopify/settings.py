@@ -7,10 +7,14 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.base.settings import ConnectorSettings, Secret, Settings, is_bare_http, listed
+from connectors.base.settings import ConnectorSettings, OutSettings, Secret, Settings, invalid, is_bare_http, listed
 
 EventName = Literal["order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued"]
 EVENTS: tuple[EventName, ...] = ("order_placed", "order_cancelled", "dispatch_confirmed", "refund_issued")
+
+
+#: Compared quantities and idempotency keys are mandatory from then on (shopify.dev changelog, 2026-04).
+FIRST_OUT_VERSION = "2026-04"
 
 
 class SkuSettings(Settings):
@@ -20,8 +24,25 @@ class SkuSettings(Settings):
     custom: str | None = Field(default=None, description="For goods typed in by hand, that are no product")
 
 
+class ShopifyOutSettings(OutSettings):
+    """What the shop is told."""
+
+    location: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]{1,20}$",
+        description="Id of the location whose figure is set, where levels_by_location is false",
+    )
+    carriers: dict[str, str] = Field(
+        default_factory=dict, description="Carrier as in shipping_types = how Shopify spells it; none: as it is"
+    )
+    item_fields: Annotated[tuple[Literal["barcode", "tracked"], ...], BeforeValidator(listed)] = Field(
+        default=("barcode",), description="What of a variant B1 owns; nothing else of it is ever written"
+    )
+
+
 class ShopifySettings(ConnectorSettings):
     kind: Literal["shopify"] = Field(description="shopify")
+    out: ShopifyOutSettings | None = Field(default=None, description="What it receives; none: nothing")
     shop: str = Field(description="The shop's own domain", pattern=r"^[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com$")
     url: str = Field(default="", description="Where its API is; empty: https:// and the shop's domain")
     access_token: Secret = Field(description="The app's Admin API token")
@@ -97,6 +118,39 @@ class ShopifySettings(ConnectorSettings):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise PydanticCustomError("url", "url has more than host, port and path; take it out")
         return self
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        out = self.out
+        if out is None or not out.is_on:
+            return self
+        if self.api_version < FIRST_OUT_VERSION:
+            raise invalid("out_version", f"out needs api_version {FIRST_OUT_VERSION} or later; write it")
+        if out.orders:
+            raise invalid("out_orders", "a shop is told of no orders; take out.orders out")
+        if out.stock and not out.levels_by_location and out.location is None:
+            raise invalid("out_location", "out.stock sets a figure at one location; name it as out.location")
+        if out.stock and out.location in self.stock_locations:
+            raise invalid(
+                "out_counted",
+                f"Shopify owns the count of location {out.location}; take it out of stock_locations, or set another",
+            )
+        return self
+
+    @property
+    def scopes_to_write(self) -> frozenset[str]:
+        """Of the app, for what `out` names."""
+        out = self.out
+        if out is None or not out.is_on:
+            return frozenset()
+        wanted = {
+            "read_products": out.stock or out.items or out.prices is not None,
+            "write_inventory": out.stock,
+            "write_products": out.items or out.prices is not None,
+            "write_orders": out.tracking,
+            "write_merchant_managed_fulfillment_orders": out.tracking,
+        }
+        return frozenset(scope for scope, is_wanted in wanted.items() if is_wanted)
 
     @property
     def base_url(self) -> str:

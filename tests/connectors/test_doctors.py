@@ -106,7 +106,7 @@ async def test_a_wrong_token_is_the_one_finding():
 
 async def test_a_shop_names_what_is_lacking():
     shop = a_shop(skew_s=400)
-    shop.scopes -= {"read_all_orders", "read_products"}
+    shop.scopes -= {"read_all_orders", "read_products", "write_products"}
     shop.versions = ("2026-07",)
     shop.subscriptions = {"orders/create"}
     found, _ = await examine("shopify", shopify, shop, {"31", "77"}, **SHOP)

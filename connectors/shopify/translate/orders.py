@@ -11,6 +11,7 @@ from connectors.base.money import smallest_unit
 from connectors.base.source import RefusedRecord
 from connectors.base.validate import exactly
 from connectors.shopify import records
+from connectors.shopify.marks import MadeFulfillment, marks_of, reported
 from connectors.shopify.settings import ShopifySettings
 from connectors.shopify.translate.balance import Balance, UnexplainedMoneyError
 from connectors.shopify.translate.context import (
@@ -83,6 +84,7 @@ class OrderEventBuilder:
         lines = {line.id: line for line in order.line_items}
         self._dispatches = DispatchBuilder(lines, self._parts, context)
         self._refunds = RefundBuilder(order, self._parts, self._taxes, context)
+        self._ours = _ours(order)
 
     def changes(self) -> list[OrderChange]:
         """All of them, in no order."""
@@ -163,7 +165,10 @@ class OrderEventBuilder:
     def _fulfilled(self, step: records.Fulfillment, ledger: UnitLedger) -> OrderChange:
         key = f"f{step.id}"
         if step.status == "SUCCESS":
-            return OrderChange(key, step.created_at, tuple(self._dispatches.dispatched(step, ledger)))
+            items = tuple(self._dispatches.dispatched(step, ledger))
+            if step.id in self._ours:  # B1 told us; what the count takes off with it is still to be evened out
+                items = tuple(item for item in items if not isinstance(item, DispatchConfirmed))
+            return OrderChange(key, step.created_at, items)
         if step.status != "CANCELLED" or step.updated_at <= step.created_at:
             return OrderChange(key, step.created_at, final=step.status not in _OPEN_STATES)
         key = f"f{step.id}-cancelled"
@@ -173,8 +178,8 @@ class OrderEventBuilder:
             "then discard this"
         )
         letter = self._refusal("dispatch_confirmed", key, what, self._order.id)
-        items: list[FactEvent | RefusedRecord] = [letter, *self._dispatches.counted(step, -1)]
-        return OrderChange(key, step.updated_at, tuple(items), undoes=(f"f{step.id}", step.created_at))
+        undone: list[FactEvent | RefusedRecord] = [letter, *self._dispatches.counted(step, -1)]
+        return OrderChange(key, step.updated_at, tuple(undone), undoes=(f"f{step.id}", step.created_at))
 
     def _refunded(self, step: records.Refund, ledger: UnitLedger, balance: Balance) -> OrderChange:
         key = f"r{step.id}"
@@ -197,6 +202,24 @@ class OrderEventBuilder:
     ) -> RefusedRecord:
         digest = f"order-{self._order.id}-{key}"
         return refused(event_type, digest, self._raw, f"the order {what}", reason=reason, order_id=order_id)
+
+
+def _ours(order: records.Order) -> frozenset[str]:
+    """Ids of the fulfilments that we made ourselves; a metafield that is not as we write it names none."""
+    made = [
+        MadeFulfillment(
+            each.id,
+            each.status,
+            tuple(info.number for info in each.tracking_info if info.number),
+            {row.line_item.id: row.quantity for row in each.fulfillment_line_items if row.quantity > 0},
+        )
+        for each in order.fulfillments
+    ]
+    try:
+        marks = marks_of(order.metafield.value if order.metafield else None)
+    except ValueError:
+        return frozenset()
+    return frozenset(one.id for each in reported(marks, made).values() for one in each.fulfillments)
 
 
 def _is_wanted(item: FactEvent | RefusedRecord, context: ShopifyContext) -> bool:

@@ -3,7 +3,7 @@
 What it does as the real one: the token and scopes; versions (a retired one is answered by the oldest live one); the
 bucket of points with THROTTLED and MAX_COST_EXCEEDED; the schema (`schema`), against which graphql-core checks each
 query; keyset cursors that expire; an index that lags behind; whole seconds, a clock of its own; bulk operations
-(`bulk`); webhooks (`webhooks`). `state` is what people do in the shop.
+(`bulk`); mutations (`mutations`); webhooks (`webhooks`). `state` is what people do in the shop.
 
 A dropped connection is `ConnectionDroppedError`, raised out of the app; a test's transport maps it.
 """
@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from lab.simulators.shopify.bulk import BulkOperationStore
 from lab.simulators.shopify.faults import InjectedAnswer, RefusedQueryError
+from lab.simulators.shopify.mutations import ShopMutations, fulfillment_orders
 from lab.simulators.shopify.queries import RunningQuery, checked, fields_of
 from lab.simulators.shopify.rows import Row
 from lab.simulators.shopify.schema import SCOPES
@@ -80,6 +81,7 @@ class Shop(ShopState):
         self.calls: list[str] = []
         self.throttled = 0
         self.leaked: list[str] = []
+        self.mutations = ShopMutations(self)
         self.bulk = BulkOperationStore(self, self.rows, domain)
         self._cursor_epoch = 0
         self._indexed: dict[str, tuple[str, str]] = {}
@@ -116,7 +118,7 @@ class Shop(ShopState):
         match = re.fullmatch(r"/admin/api/(\d{4}-\d\d)/graphql\.json", path)
         if match is None or method != "POST":
             return _json(404 if match is None else 406, {"errors": "Not Found"})
-        fault = self._fault()
+        fault = self._fault(body)
         if fault is not None and fault.kind in ("http", "html"):
             text = {"errors": "Exceeded 2 calls per second for api client."}
             return _json(fault.status, text, fault.headers) if fault.kind == "http" else (fault.status, {}, b"<html>")
@@ -140,10 +142,12 @@ class Shop(ShopState):
             return _json(400, {"errors": "Bad Request"})
         if fault is not None and fault.kind == "late":
             raise ConnectionDroppedError
+        if fault is not None and fault.kind == "throttled_late":
+            answer = {"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]}
         return _json(200, answer, {"x-shopify-api-version": self.version})
 
-    def _fault(self) -> InjectedAnswer | None:
-        if self.faults:
+    def _fault(self, body: bytes) -> InjectedAnswer | None:
+        if self.faults and f" {self.faults[0].operation}(".encode() in (body if self.faults[0].operation else b" ("):
             return self.faults.popleft()
         if self._random.random() < self.rates.get("html", 0):
             return InjectedAnswer("html", 502)
@@ -234,6 +238,15 @@ class Shop(ShopState):
                 ]
             case "nodes":
                 return [self._node(str(each)) for each in arguments["ids"]]
+            case "shop":
+                return {"currencyCode": self.rows.currency}
+            case "productVariants":
+                return self.products.search(arguments.get("query"))
+            case "fulfillmentOrder":
+                orders = (one for each in self.orders.values() for one in fulfillment_orders(each, self.locations))
+                return next((one for one in orders if one["id"] == gid), None)
+            case name if name != "bulkOperationRunQuery":
+                return self.mutations.run(name, arguments, self.version)
             case _:
                 grouped = arguments.get("groupObjects")
                 return self.bulk.start(str(arguments["query"]), self.version, self.stamp(), grouped=grouped)
@@ -245,6 +258,10 @@ class Shop(ShopState):
             case ["Fulfillment"] | ["Refund"] as kind:
                 part: Row | None = self.root(kind[0].lower(), {"id": gid})
                 return part
+            case ["InventoryItem"]:
+                return next((row for row in self.products.items.values() if row["id"] == gid), None)
+            case ["ProductVariant"]:
+                return next((row for row in self.products.variants if row["id"] == gid), None)
             case _:
                 return None
 
@@ -269,6 +286,19 @@ class Shop(ShopState):
             for row in sorted(self.levels.values(), key=lambda row: str(row["id"]))
             if row["location"] is location and (since is None or _time(row["updatedAt"]) >= since)
         ]
+
+    def belonging(self, name: str, row: Row, arguments: Mapping[str, Any]) -> Any:
+        """A level of an item, the fulfilment orders of an order."""
+        if name == "fulfillmentOrders":
+            return fulfillment_orders(row, self.locations)
+        return next(
+            (
+                level
+                for level in self.levels.values()
+                if level["item"] is row and level["location"]["id"] == arguments["locationId"]
+            ),
+            None,
+        )
 
     def cursor(self, key: object) -> str:
         """A page's end, opaque."""

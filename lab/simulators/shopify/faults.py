@@ -17,13 +17,16 @@ class InjectedAnswer:
     """What happens to the next request.
 
     Attributes:
-        kind: `http` (a status), `graphql` (an error code), `drop`, `html`, `late` (carried out, then dropped).
+        kind: `http` (a status), `graphql` (an error code), `drop`, `html`, `late` (carried out, then dropped),
+            `throttled_late` (carried out, then answered by THROTTLED).
         status: Of `http` and `html`.
         code: Of `graphql`.
         headers: Of `http`.
+        operation: It waits for a request of this operation; "": the next one.
     """
 
     kind: str
     status: int = 503
     code: str = "INTERNAL_SERVER_ERROR"
     headers: Mapping[str, str] = field(default_factory=dict)
+    operation: str = ""

@@ -51,6 +51,9 @@ class RowSource(Protocol):
     def levels_of(self, location: Row, query: str | None) -> list[Row]:
         """The counts of a location."""
 
+    def belonging(self, name: str, row: Row, arguments: Mapping[str, Any]) -> Any:
+        """What is made of an object only when it is asked for: a level, fulfilment orders."""
+
     def cursor(self, key: object) -> str:
         """A page's end, opaque."""
 
@@ -201,6 +204,9 @@ class RunningQuery:
         parent, name = info.parent_type.name, info.field_name
         if parent.endswith(("Connection", "Edge")):
             return row[name]
+        if parent == "Mutation":
+            # Directives reach no resolver as arguments.
+            arguments["_key"] = _idempotency_key(info.field_nodes[0], self._variables)
         value = self.find(parent, name, row, arguments)
         named = get_named_type(info.return_type)
         if value is None or not is_composite_type(named):
@@ -224,6 +230,8 @@ class RunningQuery:
         if (parent, name) == ("InventoryLevel", "quantities"):
             known = {"on_hand": row["on_hand"], "available": row["on_hand"] - row.get("committed", 0)}
             return [{"name": one, "quantity": known[one], "updatedAt": row["updatedAt"]} for one in arguments["names"]]
+        if (parent, name) in (("InventoryItem", "inventoryLevel"), ("Order", "fulfillmentOrders")):
+            return self._rows.belonging(name, row, arguments)
         return row[name]
 
     def _page(self, rows: Sequence[Row], arguments: Mapping[str, Any]) -> Row:
@@ -239,6 +247,15 @@ class RunningQuery:
             "edges": [{"node": row, "cursor": self._rows.cursor(_key_of(row))} for row in page],
             "pageInfo": {"hasNextPage": len(rows) > first, "endCursor": end},
         }
+
+
+def _idempotency_key(field: FieldNode, variables: Mapping[str, Any]) -> Any:
+    """The key of `@idempotent`; None: there is none."""
+    for directive in field.directives or ():
+        for argument in directive.arguments or ():
+            if (directive.name.value, argument.name.value) == ("idempotent", "key"):
+                return value_from_ast_untyped(argument.value, dict(variables))
+    return None
 
 
 def project(kind: str, selections: SelectionSetNode | None, row: Any) -> Any:

@@ -58,7 +58,7 @@ class RowMaker:
     """
 
     def __init__(self, currency: str, stamp: Callable[[], str]) -> None:
-        self._currency, self._stamp = currency, stamp
+        self.currency, self._stamp = currency, stamp
         self._ids = itertools.count(5_000_000_001)
 
     def number(self) -> str:
@@ -72,7 +72,7 @@ class RowMaker:
     def bag(self, amount: Decimal | str | int) -> Row:
         """An amount in both currencies."""
         text = str(Decimal(amount).quantize(CENT, ROUND_HALF_UP))
-        money = {"amount": text, "currencyCode": self._currency}
+        money = {"amount": text, "currencyCode": self.currency}
         return {"shopMoney": money, "presentmentMoney": dict(money)}
 
     def taxes(self, rate: Decimal, amount: Decimal) -> list[Row]:

@@ -20,12 +20,16 @@ _CONNECTIONS = (
     "InventoryLevel",
     "Location",
     "WebhookSubscription",
+    "ProductVariant",
+    "FulfillmentOrder",
+    "FulfillmentOrderLineItem",
 )
 _PAGE = "first: Int, after: String"
 _SALE = "id: ID actionType: Value lineType: Value quantity: Value totalAmount: MoneyBag totalTaxAmount: MoneyBag"
 _AGREEMENT = f"id: ID happenedAt: Value reason: Value sales({_PAGE}): SaleConnection"
 _SDL = f"""
 scalar Value
+directive @idempotent(key: String!) on FIELD
 enum OrderSortKeys {{ UPDATED_AT CREATED_AT ID }}
 interface Node {{ id: ID }}
 type PageInfo {{ hasNextPage: Boolean! endCursor: String }}
@@ -41,8 +45,64 @@ type Query {{
   nodes(ids: [ID!]!): [Node]
   currentAppInstallation: AppInstallation
   webhookSubscriptions({_PAGE}): WebhookSubscriptionConnection
+  productVariants({_PAGE}, query: String): ProductVariantConnection
+  fulfillmentOrder(id: ID!): FulfillmentOrder
+  shop: Shop!
 }}
-type Mutation {{ bulkOperationRunQuery(query: String!, groupObjects: Boolean): BulkOperationRunQueryPayload }}
+type Mutation {{
+  bulkOperationRunQuery(query: String!, groupObjects: Boolean): BulkOperationRunQueryPayload
+  inventorySetQuantities(input: InventorySetQuantitiesInput!): InventorySetQuantitiesPayload
+  productVariantsBulkUpdate(
+    productId: ID!, variants: [ProductVariantsBulkInput!]!, allowPartialUpdates: Boolean
+  ): ProductVariantsBulkUpdatePayload
+  metafieldsSet(metafields: [MetafieldsSetInput!]!): MetafieldsSetPayload
+  fulfillmentCreate(fulfillment: FulfillmentInput!, message: String): FulfillmentCreatePayload
+  fulfillmentTrackingInfoUpdate(
+    fulfillmentId: ID!, trackingInfoInput: FulfillmentTrackingInput!, notifyCustomer: Boolean
+  ): FulfillmentTrackingInfoUpdatePayload
+}}
+
+input InventoryQuantityInput {{ inventoryItemId: ID! locationId: ID! quantity: Int! changeFromQuantity: Int }}
+input InventorySetQuantitiesInput {{
+  name: String! reason: String! referenceDocumentUri: String quantities: [InventoryQuantityInput!]!
+}}
+type InventoryAdjustmentGroup implements Node {{ id: ID }}
+type InventorySetQuantitiesPayload {{
+  inventoryAdjustmentGroup: InventoryAdjustmentGroup userErrors: [UserError!]!
+}}
+input InventoryItemInput {{ tracked: Boolean }}
+input ProductVariantsBulkInput {{ id: ID price: String barcode: String inventoryItem: InventoryItemInput }}
+type ProductVariantsBulkUpdatePayload {{ productVariants: [ProductVariant!] userErrors: [UserError!]! }}
+input MetafieldsSetInput {{
+  ownerId: ID! namespace: String key: String! type: String value: String! compareDigest: String
+}}
+type Metafield implements Node {{ id: ID namespace: Value key: Value value: Value compareDigest: Value }}
+type MetafieldsSetPayload {{ metafields: [Metafield!] userErrors: [UserError!]! }}
+input FulfillmentOrderLineItemInput {{ id: ID! quantity: Int! }}
+input FulfillmentOrderLineItemsInput {{
+  fulfillmentOrderId: ID! fulfillmentOrderLineItems: [FulfillmentOrderLineItemInput!]
+}}
+input FulfillmentTrackingInput {{ company: String number: String numbers: [String!] url: String urls: [String!] }}
+input FulfillmentInput {{
+  lineItemsByFulfillmentOrder: [FulfillmentOrderLineItemsInput!]! notifyCustomer: Boolean
+  trackingInfo: FulfillmentTrackingInput
+}}
+type FulfillmentCreatePayload {{ fulfillment: Fulfillment userErrors: [UserError!]! }}
+type FulfillmentTrackingInfoUpdatePayload {{ fulfillment: Fulfillment userErrors: [UserError!]! }}
+
+type Shop {{ currencyCode: Value }}
+type Product implements Node {{ id: ID }}
+type ProductVariant implements Node {{
+  id: ID sku: Value price: Value barcode: Value product: Product inventoryItem: InventoryItem
+}}
+type FulfillmentOrderAssignedLocation {{ location: Location }}
+type FulfillmentOrder implements Node {{
+  id: ID status: Value assignedLocation: FulfillmentOrderAssignedLocation
+  lineItems({_PAGE}): FulfillmentOrderLineItemConnection
+}}
+type FulfillmentOrderLineItem implements Node {{
+  id: ID totalQuantity: Value remainingQuantity: Value lineItem: LineItem
+}}
 
 type AppInstallation {{ accessScopes: [AccessScope!]! }}
 type AccessScope {{ handle: Value }}
@@ -118,13 +178,16 @@ type Order implements Node {{
   shippingAddress: MailingAddress billingAddress: MailingAddress lineItems({_PAGE}): LineItemConnection
   shippingLines({_PAGE}): ShippingLineConnection transactions(first: Int): [OrderTransaction!]
   fulfillments(first: Int): [Fulfillment!] refunds(first: Int): [Refund!] agreements({_PAGE}): SalesAgreementConnection
+  fulfillmentOrders({_PAGE}): FulfillmentOrderConnection metafield(namespace: String, key: String!): Metafield
 }}
 
 type Location implements Node {{
   id: ID name: Value isActive: Value inventoryLevels({_PAGE}, query: String): InventoryLevelConnection
 }}
 type InventoryQuantity {{ name: Value quantity: Value updatedAt: Value }}
-type InventoryItem implements Node {{ id: ID sku: Value tracked: Value duplicateSkuCount: Value }}
+type InventoryItem implements Node {{
+  id: ID sku: Value tracked: Value duplicateSkuCount: Value inventoryLevel(locationId: ID!): InventoryLevel
+}}
 type InventoryLevel {{
   id: ID updatedAt: Value quantities(names: [String!]!): [InventoryQuantity!] item: InventoryItem location: Location
 }}
@@ -142,6 +205,14 @@ SCOPES = {
     "currentAppInstallation": "",
     "webhookSubscriptions": "",
     "node": "",
+    "shop": "",
+    "productVariants": "read_products",
+    "fulfillmentOrder": "read_merchant_managed_fulfillment_orders",
+    "inventorySetQuantities": "write_inventory",
+    "productVariantsBulkUpdate": "write_products",
+    "metafieldsSet": "write_orders",
+    "fulfillmentCreate": "write_merchant_managed_fulfillment_orders",
+    "fulfillmentTrackingInfoUpdate": "write_merchant_managed_fulfillment_orders",
 }
 #: The object of a sale, by its line type.
 SALES = {

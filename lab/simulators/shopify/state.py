@@ -8,6 +8,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from lab.simulators.shopify.products import ProductShelf
 from lab.simulators.shopify.refunds import RefundLine, refund_row
 from lab.simulators.shopify.rows import ADDRESS, Row, RowMaker, gross_of, number_of, tax_of
 from lab.simulators.shopify.webhooks import Webhook, WebhookOutbox
@@ -41,8 +42,8 @@ class ShopState(WebhookOutbox):
         self.orders: dict[str, Row] = {}
         self.levels: dict[tuple[str, str], Row] = {}
         self.locations: dict[str, Row] = {}
-        self.items: dict[str, Row] = {}
         self.rows = RowMaker(currency, self.stamp)
+        self.products = ProductShelf(self.rows)
         self.bag = self.rows.bag
         self._numbers = itertools.count(1001)
 
@@ -289,15 +290,8 @@ class ShopState(WebhookOutbox):
             self.set_level(sku, location, self.levels[sku, location]["on_hand"] + delta)
 
     def _level(self, sku: str, location: str) -> Row:
-        if sku not in self.items:
-            self.items[sku] = {
-                "id": self.rows.gid("InventoryItem"),
-                "sku": sku,
-                "tracked": True,
-                "duplicateSkuCount": 0,
-            }
+        item = self.products.item(sku)
         if (sku, location) not in self.levels:
-            item = self.items[sku]
             self.levels[sku, location] = {
                 "id": f"{self.rows.gid('InventoryLevel')}?inventory_item_id={number_of(item)}",
                 "item": item,
@@ -336,6 +330,7 @@ def _order_row(gid: str, name: str, now: str, *, at_till: bool) -> Row:
         "note": None,
         "tags": [],
         "additionalFees": [],
+        "metafield": None,
         "originalTotalAdditionalFeesSet": None,
         "customer": None,
         "shippingAddress": address,

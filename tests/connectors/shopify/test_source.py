@@ -326,7 +326,7 @@ async def test_an_item_that_shares_its_sku_or_has_none_is_a_letter_until_it_is_n
     play.shop.set_level("OFF", "31", 1, tracked=False)
     said = await play.look()
     assert [(type(each), each.event_type) for each in said] == [(RefusedRecord, "stock_adjusted")] * 2
-    item = play.shop.items["TEA"]["id"].rpartition("/")[2]
+    item = play.shop.products.items["TEA"]["id"].rpartition("/")[2]
     named = make_play(shop=play.shop, stock_locations=["31"], inventory_skus={item: "TEA-1"})
     named.time.at = play.time.at
     said = await named.look()
