@@ -32,6 +32,7 @@ from connectors.shopify.source import ShopifySource
 from connectors.veeqo import doctor as veeqo_doctor
 from connectors.veeqo.backfill import VeeqoBackfill
 from connectors.veeqo.settings import VeeqoSettings
+from connectors.veeqo.sink import VeeqoSink
 from connectors.veeqo.source import VeeqoSource
 from connectors.webhooks.hook import Hook
 
@@ -114,7 +115,8 @@ KINDS: Mapping[str, Kind] = {
         VeeqoSource,
         backfill=VeeqoBackfill,
         dispatches=lambda settings: "dispatches" in settings.reads,
-        counts=lambda place, settings: "stock" in settings.reads and place not in settings.ignored_warehouses,
+        counts=lambda place, settings: settings.counts(place),
         doctor=veeqo_doctor.examine,
+        sink=VeeqoSink,
     ),
 }

@@ -51,6 +51,29 @@ class VeeqoPage:
     per_page: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class VeeqoAnswer:
+    """What Veeqo said of a write.
+
+    Attributes:
+        status: HTTP's, below 500.
+        fields: The object that it answered with, or what it says is wrong; empty where it says nothing.
+    """
+
+    status: int
+    fields: Mapping[str, Any]
+
+    @property
+    def is_done(self) -> bool:
+        return self.status < 300
+
+    @property
+    def message(self) -> str:
+        """Veeqo's words, where it refuses; they may quote what was sent."""
+        found = next((self.fields[name] for name in ("error_messages", "error", "errors") if name in self.fields), "")
+        return "; ".join(map(str, found)) if isinstance(found, list) else str(found)
+
+
 class LeakyBucket:
     """A leaky bucket: `burst` requests at once, `rate` a second after that. Nothing is held while it waits."""
 
@@ -69,13 +92,16 @@ class LeakyBucket:
 
 
 class VeeqoClient:
-    """Reads lists of Veeqo. Lifecycle: `page` again and again, by one caller; `close` once."""
+    """Reads and writes Veeqo. Lifecycle: any of the calls again and again, by one caller; `close` once."""
 
     def __init__(
         self, settings: VeeqoSettings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._clock = clock
-        self._bucket = LeakyBucket(settings.requests_per_s, settings.burst, clock)
+        # A connector that also writes has two clients, for one bucket of Veeqo's.
+        shares = 1 if settings.out is None else 2
+        burst = max(1, settings.burst // shares)
+        self._bucket = LeakyBucket(settings.requests_per_s / shares, burst, clock)
         self._http = HttpClient(
             "veeqo",
             base_url=settings.url,
@@ -91,9 +117,7 @@ class VeeqoClient:
             RetriableError: Throttled, down, or not to be understood now.
             FatalError: Veeqo does not take the key.
         """
-        wait_s = self._bucket.take()
-        if wait_s:
-            await asyncio.sleep(wait_s)
+        await self._wait()
         answer = await self._http.get(path, params=params)
         raise_for_status(f"veeqo: {path}", answer, _RULES, self._clock.now())
         return VeeqoPage(
@@ -102,6 +126,44 @@ class VeeqoClient:
             total=_count(answer, "x-total-count"),
             per_page=_count(answer, "x-per-page"),
         )
+
+    async def show(self, path: str) -> dict[str, Any] | None:
+        """Get one object; None: there is none.
+
+        Raises:
+            RetriableError, FatalError: As `page`.
+        """
+        await self._wait()
+        answer = await self._http.get(path)
+        if answer.status == 404:
+            return None
+        raise_for_status(f"veeqo: {path}", answer, _RULES, self._clock.now())
+        found = _object(answer.body)
+        if found is None:
+            raise RetriableError(f"veeqo: {path} answered no object; a proxy?", retry_after_s=_NO_LIST_WAIT_S)
+        return found
+
+    async def write(self, method: str, path: str, body: Mapping[str, Any]) -> VeeqoAnswer:
+        """Change something.
+
+        Raises:
+            RetriableError: It was not done: throttled, or it never left.
+            OutcomeUnknownError: It may have been. A 500 is also what an attribute that Veeqo does not know leads to.
+            FatalError: Veeqo does not take the key, or the user may not write this.
+        """
+        await self._wait()
+        # Money as texts, which Veeqo takes as well as numbers: nothing is rounded on the way.
+        content = json.dumps(body, default=str).encode()
+        headers = {"content-type": "application/json"}
+        answer = await self._http.write(method, path, what=path, content=content, headers=headers)
+        if answer.status in (401, 403, 429) or not 200 <= answer.status < 500:
+            raise_for_status(f"veeqo: {path}", answer, _RULES, self._clock.now())
+        return VeeqoAnswer(answer.status, _object(answer.body) or {})
+
+    async def _wait(self) -> None:
+        wait_s = self._bucket.take()
+        if wait_s:
+            await asyncio.sleep(wait_s)
 
     async def close(self) -> None:
         await self._http.close()
@@ -121,6 +183,14 @@ def _rows(path: str, body: bytes) -> tuple[Any, ...]:
     if not isinstance(found, list):
         raise RetriableError(f"veeqo: {path} answered no list", retry_after_s=_NO_LIST_WAIT_S)
     return tuple(found)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body.decode("utf-8"), parse_float=exact, parse_int=whole, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _no_constant(_text: str) -> object:

@@ -46,7 +46,7 @@ async def examine(
         findings.append(heard.skew(clock))
         findings.append(
             places(
-                {*wanted, *settings.ignored_warehouses},
+                {*wanted, *settings.ignored_warehouses, *(settings.out.written if settings.out else ())},
                 there,
                 f"connectors.{name}.locations and ignored_warehouses, or the warehouses that {name} owns",
             )

@@ -53,7 +53,7 @@ def _is_ours(settings: VeeqoSettings, order: VeeqoOrder) -> bool:
 
 def _is_relayed(settings: VeeqoSettings, order: VeeqoOrder) -> bool:
     channel = order.channel
-    return channel is not None and bool({channel.id, channel.type_code} & set(settings.relayed_channels))
+    return channel is not None and settings.relays(channel.id, channel.type_code)
 
 
 def _order_id(settings: VeeqoSettings, order: VeeqoOrder) -> str:
@@ -102,7 +102,7 @@ def _shipments(
         there.add(str(shipment.get("id")) if isinstance(shipment, Mapping) else "")
         try:
             allocation = validate(VeeqoAllocation, row)
-            if allocation.shipment.id in state.shipments:
+            if allocation.shipment.id in state.shipments or not reading.settings.ships(allocation.warehouse.id):
                 continue
             reading.check_ahead("shipment.created_at", allocation.shipment.created_at)
             event = dispatch_confirmed(allocation, order, _order_id(reading.settings, order), reading.context)

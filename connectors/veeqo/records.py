@@ -59,7 +59,7 @@ def _country_or_none(value: object) -> str | None:
     return text.upper() if text is not None else None
 
 
-def _first(value: object) -> object:
+def first_of(value: object) -> object:
     """Where Veeqo sometimes has a list of one instead of an object."""
     if isinstance(value, list):
         return value[0] if value else None
@@ -67,7 +67,7 @@ def _first(value: object) -> object:
 
 
 def _noted(value: object) -> object:
-    return {"text": value} if isinstance(value, str) else _first(value)
+    return {"text": value} if isinstance(value, str) else first_of(value)
 
 
 def _numbered(value: object) -> object:
@@ -122,7 +122,7 @@ class VeeqoChannel(VendorRecord):
 class VeeqoCustomer(VendorRecord):
     id: Identity
     email: OptionalText = None
-    billing_address: Annotated[VeeqoAddress | None, BeforeValidator(_first)] = None
+    billing_address: Annotated[VeeqoAddress | None, BeforeValidator(first_of)] = None
 
 
 class VeeqoDeliveryMethod(VendorRecord):
@@ -170,9 +170,9 @@ class VeeqoOrder(VeeqoOrderHead):
     currency_code: OptionalCurrency = None
     channel: VeeqoChannel | None = None
     customer: VeeqoCustomer | None = None
-    deliver_to: Annotated[VeeqoAddress | None, BeforeValidator(_first)] = None
+    deliver_to: Annotated[VeeqoAddress | None, BeforeValidator(first_of)] = None
     delivery_method: VeeqoDeliveryMethod | None = None
-    payment: Annotated[VeeqoPayment | None, BeforeValidator(_first)] = None
+    payment: Annotated[VeeqoPayment | None, BeforeValidator(first_of)] = None
     customer_note: Annotated[VeeqoNote | None, BeforeValidator(_noted)] = None
     line_items: Annotated[tuple[VeeqoOrderLine, ...], BeforeValidator(listed)] = Field(min_length=1)
 
@@ -189,7 +189,7 @@ class VeeqoShipment(VendorRecord):
     id: Identity
     created_at: Moment
     carrier_id: OptionalText = None
-    carrier: Annotated[VeeqoCarrier | None, BeforeValidator(_first)] = None
+    carrier: Annotated[VeeqoCarrier | None, BeforeValidator(first_of)] = None
     tracking_number: Annotated[tuple[VeeqoTracking, ...], BeforeValidator(_numbered)] = ()
 
 

@@ -1,11 +1,11 @@
 """`[connectors.<name>]` with `kind = "veeqo"`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from connectors.base.settings import ConnectorSettings, Secret, invalid, is_bare_http, one_to_one
+from connectors.base.settings import ConnectorSettings, OutSettings, Secret, invalid, is_bare_http, one_to_one
 
 
 def _names(value: object) -> object:
@@ -17,10 +17,63 @@ def _names(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
+Name = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+class VeeqoOutSettings(OutSettings):
+    """What Veeqo receives. What we write there must not come back: each kind of write names where it goes."""
+
+    warehouse: Name = Field(default="", description="Warehouse id that gets the level; none with levels_by_location")
+    channel: Name = Field(default="", description="Channel id of the orders that we make: one of its own")
+    customer_id: int = Field(default=0, ge=0, description="Veeqo's customer of the orders that we make")
+    payment_type: Literal["none", "cash", "credit_card", "bank_transfer", "paypal", "checkmo", "online_finance"] = (
+        Field(
+            default="bank_transfer", description="Of the orders that we make: B1 releases what is paid, or on account"
+        )
+    )
+    delivery_methods: dict[str, int] = Field(
+        default_factory=dict, description="carrier/service, or carrier, = Veeqo's delivery method id"
+    )
+    allocates: bool = Field(
+        default=True, description="Reserve an order's lines in B1's warehouse, unless Veeqo has by its own rules"
+    )
+    ships_from: Names = Field(
+        default=(), description="Warehouse ids whose deliveries B1 brings to Veeqo: their shipments are not reported"
+    )
+    update_remote_order: bool = Field(
+        default=False, description="Whether Veeqo tells the shop of a shipment; false where we do"
+    )
+    creates: bool = Field(default=True, description="Whether an item that Veeqo lacks is made there")
+    owned: tuple[Literal["title", "upc_code"], ...] = Field(
+        default=("title", "upc_code"), description="Fields of a product that are B1's; no other is touched"
+    )
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Warehouse ids whose stock moves by what we write."""
+        return (
+            *((self.warehouse,) if self.stock and self.warehouse else ()),
+            *(self.ships_from if self.tracking else ()),
+        )
+
+    @model_validator(mode="after")
+    def _names_where_it_goes(self) -> Self:
+        if self.stock and bool(self.warehouse) == self.levels_by_location:
+            raise invalid(
+                "warehouse", 'stock goes to one warehouse id, warehouse = "11", or by levels_by_location = true'
+            )
+        if self.orders and not (self.channel and self.customer_id):
+            raise invalid("channel", "orders need a channel of their own and a customer; add channel and customer_id")
+        if self.tracking and not self.ships_from:
+            raise invalid("ships_from", 'tracking needs the warehouses that B1 ships from; add ships_from = ["11"]')
+        return self
+
+
 class VeeqoSettings(ConnectorSettings):
     """How Veeqo is read. `locations` maps warehouse ids to WhsCodes, one to one; every `*_s` is in seconds."""
 
     kind: Literal["veeqo"] = Field(description="veeqo")
+    out: VeeqoOutSettings | None = Field(default=None, description="What it receives; none: nothing")
     url: str = Field(default="https://api.veeqo.com", description="Where the API is, without a path")
     api_key: Secret = Field(description="Of a Veeqo user made for this connector, as env:NAME or file:path")
     auth: Literal["key", "bearer"] = Field(
@@ -91,6 +144,21 @@ class VeeqoSettings(ConnectorSettings):
     burst: int = Field(
         default=50, ge=1, le=100, description="Our part of Veeqo's bucket of 100: other apps may share the key"
     )
+
+    def counts(self, warehouse: str) -> bool:
+        """Whether the stock of a warehouse is reported: not where we write it ourselves."""
+        written = self.out.written if self.out is not None and self.out.is_on else ()
+        return "stock" in self.reads and warehouse not in (*self.ignored_warehouses, *written)
+
+    def ships(self, warehouse: str) -> bool:
+        """Whether what leaves from a warehouse is reported: not where B1 brings it to Veeqo."""
+        is_ours = self.out is not None and self.out.is_on and self.out.tracking and warehouse in self.out.ships_from
+        return not is_ours
+
+    def relays(self, channel_id: str, type_code: str | None) -> bool:
+        """Whether a channel's orders come from elsewhere: another connector brings them, or we made them."""
+        ours = (self.out.channel,) if self.out is not None and self.out.is_on and self.out.orders else ()
+        return not {channel_id, type_code}.isdisjoint((*self.relayed_channels, *ours))
 
     @field_validator("url")
     @classmethod

@@ -60,7 +60,7 @@ def _sellable(reading: Reading, row: object, at_ms: int) -> list[Item]:
                 "a stock entry names no warehouse",
                 sku=sellable.sku_code,
             )
-        elif warehouse not in reading.settings.ignored_warehouses and not entry.infinite:
+        elif reading.settings.counts(warehouse) and not entry.infinite:
             items += _counted(reading, sellable, warehouse, entry, at_ms)
     return items
 

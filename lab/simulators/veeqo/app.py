@@ -26,9 +26,19 @@ from lab.simulators.veeqo.wire import (
     query_time,
     time_of,
 )
+from lab.simulators.veeqo.writes import (
+    change_allocation,
+    create_order,
+    create_product,
+    sellable_of,
+    units_of,
+    update_product,
+)
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
-_ORDER_FILTERS: Final = frozenset({"updated_at_min", "created_at_min", "status", "created[before]", "created[after]"})
+_ORDER_FILTERS: Final = frozenset(
+    {"updated_at_min", "created_at_min", "status", "query", "created[before]", "created[after]"}
+)
 _SHIPMENT_FIELDS: Final = frozenset(
     {"tracking_number_attributes", "carrier_id", "notify_customer", "update_remote_order"}
 )
@@ -96,7 +106,7 @@ class VeeqoServer:
     def _answer(
         self, method: str, path: str, query: dict[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
-        fault = self._fault(path)
+        fault = self._fault(method, path)
         if fault == "drop":
             raise ConnectionDroppedError("the simulator dropped the connection")
         if fault in ("html_500", "html_503"):
@@ -112,15 +122,19 @@ class VeeqoServer:
         except VeeqoRefusedError as error:
             if error.status == 404:
                 return 404, [], b'{"status":"404","error":"Not Found"}'
+            if error.status == 500:
+                return 500, [], b"<html><body><h1>We're sorry, but something went wrong.</h1></body></html>"
             return error.status, [], dump({"error_messages": [error.text]}).encode()
+        if fault == "lost":
+            raise ConnectionDroppedError("the simulator dropped the connection")
         if fault == "not_a_list":
             value = {"unexpected": True}
         text = b"" if value is None else dump(self._drifted(value)).encode()
         return status, extra, text[: len(text) // 2] if fault == "cut" else text
 
-    def _fault(self, path: str) -> FaultKind | None:
+    def _fault(self, method: str, path: str) -> FaultKind | None:
         for fault in self.faults:
-            if path.startswith(fault.path):
+            if path.startswith(fault.path) and fault.method in ("", method):
                 if fault.skip:
                     fault.skip -= 1
                     return None
@@ -147,8 +161,15 @@ class VeeqoServer:
         match method, path.strip("/").split("/"):
             case "GET", ["orders"]:
                 return self._list(path, query, self._orders(query), _ORDER_FILTERS)
+            case "POST", ["orders"]:
+                order = create_order(self.account, body_of(body))
+                return 201, [("Location", f"/orders/{order['id']}")], order
             case "GET", ["products"]:
-                return self._list(path, query, self.account.products, frozenset())
+                return self._list(path, query, self._products(query), frozenset({"query"}))
+            case "POST", ["products"]:
+                return 201, [], create_product(self.account, body_of(body))
+            case "PUT", ["products", product_id]:
+                return 200, [], update_product(self.account, number_of(product_id), body_of(body))
             case "GET", ["warehouses"]:
                 rows = [{"id": number, "name": name} for number, name in self.account.warehouses.items()]
                 return self._list(path, query, rows, frozenset())
@@ -156,16 +177,24 @@ class VeeqoServer:
                 return 200, [], self._order(order_id)
             case "POST", ["orders", order_id, "allocations"]:
                 asked = object_in(body_of(body), "allocation", frozenset({"warehouse_id", "line_items_attributes"}))
-                units = {self._sku(each["sellable_id"]): each["quantity"] for each in asked["line_items_attributes"]}
+                units = units_of(self.account, asked)
                 self.account.allocate(self._order(order_id)["id"], asked["warehouse_id"], units)
                 return 201, [], self._order(order_id)
+            case "PUT", ["orders", order_id, "allocations", allocation_id]:
+                number = self._order(order_id)["id"]
+                change_allocation(self.account, number, number_of(allocation_id), body_of(body))
+                return 200, [], self._order(order_id)
             case "POST", ["shipments"]:
                 asked = body_of(body)
                 how = object_in(asked, "shipment", _SHIPMENT_FIELDS)
-                number = (how.get("tracking_number_attributes") or {}).get("tracking_number")
                 order = self._order(str(asked.get("order_id")))
                 shipment = self.account.ship(
-                    order["id"], asked.get("allocation_id", 0), carrier=how.get("carrier_id", 3), tracking=number
+                    order["id"],
+                    asked.get("allocation_id", 0),
+                    carrier=how.get("carrier_id", 3),
+                    tracking=(how.get("tracking_number_attributes") or {}).get("tracking_number"),
+                    notifies=how.get("notify_customer", False),
+                    updates_shop=how.get("update_remote_order", True),
                 )
                 return 201, [], {"id": shipment}
             case "DELETE", ["shipments", shipment_id]:
@@ -175,7 +204,8 @@ class VeeqoServer:
                 self.account.cancel(self._order(order_id)["id"], body_of(body).get("cancel_reason"))
                 return 200, [], self._order(order_id)
             case "PUT" | "GET", ["sellables", sellable_id, "warehouses", warehouse, "stock_entry"]:
-                sku, number = self._sku(number_of(sellable_id)), number_of(warehouse)
+                sku = str(sellable_of(self.account, number_of(sellable_id))["sku_code"])
+                number = number_of(warehouse)
                 if method == "PUT":
                     found = body_of(body)
                     found = found.get("stock_entry", found)
@@ -192,12 +222,14 @@ class VeeqoServer:
             raise VeeqoRefusedError(404, "Not Found")
         return order
 
-    def _sku(self, sellable_id: int) -> str:
-        for product in self.account.products:
-            for sellable in product["sellables"]:
-                if sellable["id"] == sellable_id:
-                    return str(sellable["sku_code"])
-        raise VeeqoRefusedError(404, "Not Found")
+    def _products(self, query: Mapping[str, str]) -> list[Json]:
+        """All, or those in which the text is found somewhere: near hits are among them."""
+        text = query.get("query", "").casefold()
+        return [
+            product
+            for product in self.account.products
+            if any(text in f"{product['title']} {each['sku_code']}".casefold() for each in product["sellables"])
+        ]
 
     def _orders(self, query: Mapping[str, str]) -> list[Json]:
         rows = list(self.account.orders.values())
@@ -213,6 +245,9 @@ class VeeqoServer:
             rows = [row for row in rows if time_of(row["created_at"]) > after]
         if before is not None and self.behaviour.before_filter:
             rows = [row for row in rows if time_of(row["created_at"]) < before]
+        if "query" in query:
+            text = query["query"].casefold()
+            rows = [row for row in rows if text in f"{row['number']} {row['id']}".casefold()]
         if "status" in query:
             rows = [row for row in rows if row["status"] == query["status"]]
         return sorted(rows, key=lambda row: (time_of(row["created_at"]), row["id"]), reverse=True)

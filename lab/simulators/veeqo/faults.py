@@ -3,17 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-FaultKind: TypeAlias = Literal["throttle", "html_500", "html_503", "unauthorized", "drop", "cut", "not_a_list"]
+FaultKind: TypeAlias = Literal["throttle", "html_500", "html_503", "unauthorized", "drop", "lost", "cut", "not_a_list"]
 
 
 @dataclass(slots=True)
 class VeeqoFault:
-    """One thing that goes wrong, for the next `times` requests whose path begins so, after `skip` of them."""
+    """One thing that goes wrong, for the next `times` requests whose path begins so, after `skip` of them.
+
+    `drop`: nothing is done; `lost`: it is done, and the connection drops before the answer. `method`: only of requests
+    with it; "": of all.
+    """
 
     kind: FaultKind
     path: str = "/"
     times: int = 1
     skip: int = 0
+    method: str = ""
 
 
 @dataclass(slots=True)

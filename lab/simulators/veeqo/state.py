@@ -23,6 +23,20 @@ _CARRIERS: Final = {
     14: "Yodel",
 }
 
+_ADDRESS: Final[Json] = {
+    "first_name": "Mia",
+    "last_name": "Odum",
+    "company": None,
+    "address1": "4 Lime Row",
+    "address2": None,
+    "city": "Leeds",
+    "state": "",
+    "zip": "LS1 4XX",
+    "country": "GB",
+    "phone": None,
+    "email": "mia@example.test",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -103,19 +117,7 @@ class Account:
         now = self.now()
         items = [self._line(line) for line in lines]
         channel = self.channels[changes.pop("channel_id", 31)]
-        address = {
-            "first_name": "Mia",
-            "last_name": "Odum",
-            "company": None,
-            "address1": "4 Lime Row",
-            "address2": None,
-            "city": "Leeds",
-            "state": "",
-            "zip": "LS1 4XX",
-            "country": "GB",
-            "phone": None,
-            "email": "mia@example.test",
-        }
+        address = dict(_ADDRESS)
         order: Json = {
             "id": order_id,
             "number": f"P-{order_id}",
@@ -166,7 +168,13 @@ class Account:
     def delete_order(self, order_id: int) -> None:
         del self.orders[order_id]
 
-    def allocate(self, order_id: int, warehouse: int, units: Mapping[str, int]) -> int:
+    def release(self, allocation: Json) -> None:
+        """End what an allocation reserves."""
+        self._reserve(allocation, -1)
+
+    def allocate(
+        self, order_id: int, warehouse: int, units: Mapping[str, int], *, allocation_id: int | None = None
+    ) -> int:
         """Reserve units of an order in a warehouse."""
         if warehouse not in self.warehouses:
             raise VeeqoRefusedError(404, "Not Found")
@@ -174,7 +182,7 @@ class Account:
         for sku, quantity in units.items():
             if quantity <= 0 or quantity > self._unallocated(order, sku):
                 raise VeeqoRefusedError(400, "Allocation exceeds what is ordered")
-        allocation_id = 5_000 + next(self._ids)
+        allocation_id = allocation_id or 5_000 + next(self._ids)
         allocation: Json = {
             "id": allocation_id,
             "order_id": order_id,
@@ -196,7 +204,16 @@ class Account:
         self.touch(order_id)
         return allocation_id
 
-    def ship(self, order_id: int, allocation_id: int, *, carrier: int = 4, tracking: str | None = "155") -> int:
+    def ship(
+        self,
+        order_id: int,
+        allocation_id: int,
+        *,
+        carrier: int = 4,
+        tracking: str | None = "155",
+        notifies: bool = False,
+        updates_shop: bool = True,
+    ) -> int:
         """What is allocated leaves: stock falls, the reservation ends."""
         order = self.orders[order_id]
         allocation = next((each for each in order["allocations"] if each["id"] == allocation_id), None)
@@ -215,8 +232,8 @@ class Account:
             "carrier": {"id": carrier, "name": _CARRIERS.get(carrier, "Other")},
             "tracking_number": number,
             "outbound_label_charges": [],
-            "notify_customer": False,
-            "update_remote_order": True,
+            "notify_customer": notifies,
+            "update_remote_order": updates_shop,
         }
         self._reserve(allocation, -1)
         self._move(allocation, -1)

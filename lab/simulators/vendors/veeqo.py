@@ -23,7 +23,7 @@ class VeeqoVendor(BaseVendor):
     `seed`, `key`, `warehouses` {id: name}, `products` [[sku, {warehouse id: level}]], `behaviour` (of the server).
     """
 
-    _KINDS = frozenset({"throttle", "html_500", "html_503", "drop", "cut"})
+    _KINDS = frozenset({"throttle", "html_500", "html_503", "drop", "lost", "cut"})
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
@@ -123,4 +123,5 @@ class VeeqoVendor(BaseVendor):
             "counts": self._counts,
             "opening": self._opening,
             "stock": now,
+            "products": self.account.products,
         }
