@@ -17,6 +17,9 @@ from connectors.magento import doctor as magento_doctor
 from connectors.magento.backfill import MagentoBackfill
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
+from connectors.sap_b1.reading import doctor as sap_b1_doctor
+from connectors.sap_b1.reading.settings import SapB1Settings
+from connectors.sap_b1.reading.source import SapB1Source
 from connectors.seko import doctor as seko_doctor
 from connectors.seko.backfill import SekoBackfill
 from connectors.seko.hook import hook_of as seko_hook
@@ -91,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
         dispatches=lambda settings: "shipments" in settings.flows,
         doctor=magento_doctor.examine,
     ),
+    "sap_b1": Kind(SapB1Settings, SapB1Source, doctor=sap_b1_doctor.examine),
     "seko": Kind(
         SekoSettings,
         SekoSource,

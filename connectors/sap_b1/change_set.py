@@ -85,11 +85,12 @@ def encode_change_set(requests: Sequence[B1Request], root: str) -> bytes:
     ).encode()
 
 
-def encode_reads(paths: Sequence[str], root: str) -> bytes:
-    """A batch of GETs."""
+def encode_reads(paths: Sequence[str], root: str, page_rows: int | None = None) -> bytes:
+    """A batch of GETs; `page_rows` is what a page may hold at most, B1's own setting where it is None."""
+    headers = () if page_rows is None else (("Prefer", f"odata.maxpagesize={page_rows}"),)
     parts = [
         f"--{_BATCH}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
-        f"Content-ID: {number}\r\n\r\n{_http(B1Request('GET', path), root)}\r\n"
+        f"Content-ID: {number}\r\n\r\n{_http(B1Request('GET', path, headers=headers), root)}\r\n"
         for number, path in enumerate(paths, 1)
     ]
     return f"{''.join(parts)}--{_BATCH}--\r\n".encode()

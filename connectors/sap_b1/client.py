@@ -48,6 +48,7 @@ class HttpServiceLayer:
         transport: In place of the network, for tests.
         sleep: Awaited between tries of a login.
         on_call: Told of every call: operation, label of its result, seconds.
+        page_rows: What a page may hold at most; None: B1's own setting.
 
     Raises:
         FatalError: The file of certificate authorities cannot be used.
@@ -67,7 +68,9 @@ class HttpServiceLayer:
         random: random_module.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_call: OnCall | None = None,
+        page_rows: int | None = None,
     ) -> None:
+        self._page_rows = page_rows
         root = url.rstrip("/")
         parts = urlsplit(root)
         self._path = parts.path
@@ -130,7 +133,7 @@ class HttpServiceLayer:
     async def _read_batch(self, paths: Sequence[str]) -> list[B1Answer]:
         try:
             response = await self._sessions.send(
-                Exchange("read", "$batch", encode_reads(paths, self._path), CONTENT_TYPE, 120)
+                Exchange("read", "$batch", encode_reads(paths, self._path, self._page_rows), CONTENT_TYPE, 120)
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSentError(unreachable(error)) from None

@@ -151,7 +151,7 @@ class MasterDataCache:
                     if card.customer and _fold(card.email) in by_email:
                         by_email[_fold(card.email)][card.code] = card
                     continue
-                entry = _item(row) if kind == "item" else _other(kind, row)
+                entry = item_of(row) if kind == "item" else _other(kind, row)
                 # SQL Server compares codes without regard to case, and B1 then means one record
                 for key in wanted_keys.get((kind, entry.code.casefold()), ()):
                     if key[1] == entry.code or found[key] is None:
@@ -303,7 +303,8 @@ def _day(row: Mapping[str, object], name: str) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
-def _item(row: Mapping[str, object]) -> Item:
+def item_of(row: Mapping[str, object]) -> Item:
+    """A row of `Items`."""
     return Item(
         code=_text(row, "ItemCode"),
         name=_text(row, "ItemName"),

@@ -16,10 +16,12 @@ from connectors.base.settings import ConnectorSettings
 from connectors.notices.settings import NoticesSettings
 from connectors.registry import KINDS
 from connectors.sap_b1.mapping import CompanyMap
+from connectors.sap_b1.reading.settings import SapB1Settings
 from connectors.sap_b1.settings import CompanySettings
 from connectors.webhooks.settings import WebhookSettings
 from streams.config.counted_stock import counted_dispatches
 from streams.config.environment import override
+from streams.config.outbound import outbound
 from streams.config.problems import ConfigError, ConfigProblem, in_order, nearest, path_text, problem_of, unknown_key
 from streams.config.relations import counted_returns, relations, table_at
 from streams.config.sections import KafkaSettings, MetricsSettings, ReplaySettings, SchemaRegistrySettings, Sections
@@ -125,8 +127,11 @@ def parse(
     local = str(table_at(merged, "kafka").get("local", False)).lower() in ("true", "1", "yes", "on")
     context = {"folder": folder, "environ": environ, "local": local}
 
+    # Who reads B1 logs in with the company's password
+    wanted = {*secrets, *_read_companies(merged, secrets)}
+
     def context_of(section: str, name: str = "") -> dict[str, Any]:
-        return {**context, "secrets": section in secrets or f"{section}.{name}" in secrets}
+        return {**context, "secrets": section in wanted or f"{section}.{name}" in wanted}
 
     problems += [unknown_key((), key, Sections) for key in merged if key not in Sections.model_fields]
     kafka = _validate(KafkaSettings, merged.get("kafka", {}), ("kafka",), context, problems)
@@ -148,7 +153,11 @@ def parse(
         connector = _validate(model, table, ("connectors", name), context_of("connectors", name), problems)
         if connector is not None:
             connectors[name] = connector
+    for connector in connectors.values():
+        if isinstance(connector, SapB1Settings) and connector.company in companies:
+            connector.bind(companies[connector.company])
     problems.extend(relations(merged, folder, local=local))
+    problems.extend(outbound(companies, connectors))
     problems.extend(counted_returns(companies, connectors))
     problems.extend(counted_dispatches(companies, connectors))
     if (
@@ -189,6 +198,15 @@ def parse(
         maps={name: CompanyMap(name, company, connectors) for name, company in companies.items()},
         version=hashlib.sha256(text.encode()).hexdigest()[:12],
     )
+
+
+def _read_companies(data: Mapping[str, Any], secrets: Collection[str]) -> Iterator[str]:
+    """The companies, as `companies.acme`, whose B1 is read by a connector whose secrets are needed."""
+    connectors = table_at(data, "connectors")
+    for name in connectors:
+        connector = table_at(connectors, name)
+        if ("connectors" in secrets or f"connectors.{name}" in secrets) and connector.get("kind") == "sap_b1":
+            yield f"companies.{connector.get('company')}"
 
 
 def _named_tables(

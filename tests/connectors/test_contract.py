@@ -197,4 +197,5 @@ class TestEveryKind(ConnectorConformance):
 
 
 def test_every_row_has_a_case():
-    assert {case.settings["kind"] for case in CASES.values()} == KINDS.keys()
+    """B1's has its own in `sap_b1/reading/test_runtime.py`: readings replace one another and are no events."""
+    assert {case.settings["kind"] for case in CASES.values()} | {"sap_b1"} == KINDS.keys()

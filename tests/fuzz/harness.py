@@ -37,6 +37,7 @@ from schemas.events import (
     digest_of,
 )
 from schemas.letters import REASONS
+from schemas.readings import B1Reading
 from schemas.records import Cursor
 from tests.fuzz.mutation import CANARY
 
@@ -100,9 +101,9 @@ class Outlet:
         self.publisher = Publisher(self.sink, CODEC, CLOCK, str)
         self.letters = DeadLetters(self.sink, CODEC, CLOCK, str, lambda _company: 0)
 
-        self._items: list[Item] = []
+        self._items: list[Item | B1Reading] = []
 
-    async def take(self, items: Iterable[Item]) -> None:
+    async def take(self, items: Iterable[Item | B1Reading]) -> None:
         """Keep items until what made them has been timed."""
         self._items += items
 
@@ -117,6 +118,7 @@ class Outlet:
         """
         found, self._items = tuple(self._items), []
         facts: list[FactEvent] = []
+        readings: list[B1Reading] = []
         for item in found:
             match item:
                 case RefusedRecord():
@@ -124,13 +126,15 @@ class Outlet:
                     self.sink.letters += 1
                 case StockLevel():
                     facts += _of_level(item)
+                case B1Reading():
+                    readings.append(item)
                 case _:
                     facts.append(item)
         for event in facts:
             check_event(event)
             self.sink.events += 1
         refused = [each for each in found if isinstance(each, RefusedRecord)]
-        await deliver([*facts, *refused], _Sender(), self.publisher, self.letters, NoMetrics())
+        await deliver([*facts, *readings, *refused], _Sender(), self.publisher, self.letters, NoMetrics())
 
 
 def _of_level(item: StockLevel) -> list[FactEvent]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,8 @@ from connectors.magento.cursor import ListProgress, MagentoCursor
 from connectors.magento.reading import LISTS
 from connectors.magento.settings import MagentoSettings
 from connectors.magento.source import MagentoSource
+from connectors.sap_b1.change_set import B1Answer, decode_body
+from connectors.sap_b1.reading.cursor import ReadingCursor
 from connectors.seko.settings import SekoSettings
 from connectors.seko.source import SekoSource
 from connectors.shopify.client import QueryAnswer
@@ -38,12 +41,14 @@ from connectors.veeqo.source import VeeqoSource
 from lab.simulators.magento.prices import BundlePart, CartItem
 from lab.simulators.magento.state import MagentoShop
 from lab.simulators.magento.wire import encoded as magento_encoded
+from lab.simulators.sap_b1.wire.replies import encode
 from lab.simulators.seko import app as seko_simulator
 from lab.simulators.shopify import app as shopify_simulator
 from lab.simulators.veeqo.state import Account as VeeqoAccount
 from lab.simulators.veeqo.state import Line as VeeqoLine
 from lab.simulators.veeqo.wire import dump
 from schemas.events import EVENT_TYPES
+from tests.connectors.sap_b1.reading.stage import B1
 from tests.fuzz.harness import CLOCK, NOW, Outlet, Violation, check_message
 from tests.fuzz.mutation import CANARY, Mutator
 
@@ -523,6 +528,57 @@ async def _recorded(hub: seko_simulator.Hub, settings: SekoSettings) -> list[tup
     return found
 
 
+# ---- sap_b1: rows of what it is asked for
+
+
+class Rows(Texts):
+    def __init__(self, name: str, outlet: Outlet) -> None:
+        b1 = B1()
+        entry = b1.order(CardName=PERSON, Comments=MAIL)
+        b1.deliver(entry, 1)
+        self._rows = [
+            (entity, encode(answer.body["value"][0]).encode())
+            for entity in ("Orders", "DeliveryNotes", "Items")
+            if (answer := b1.company.read(entity)).status == 200
+        ]
+        super().__init__(name, Mutator([row for _, row in self._rows]), outlet)
+        self._source = b1.source()
+
+    def draw(self, random: Random) -> Any:
+        at = random.randrange(len(self._rows))
+        return self._rows[at][0], self.mutator.mutate(random, self.mutator.examples[at])
+
+    async def feed(self, given: tuple[str, bytes]) -> None:
+        changed, row = given
+        try:
+            body = decode_body(b'{"value":[' + row + b"]}")
+        except ValueError:
+            return
+
+        class Layer:
+            async def read(self, paths: Sequence[str]) -> list[B1Answer]:
+                return [B1Answer(200, body if path.startswith(f"{changed}?") else {"value": []}) for path in paths]
+
+        self._source._b1 = Layer()  # type: ignore[assignment]  # only what it asks of one
+        cursor = ReadingCursor(random_number(row)).to_text()
+        for _ in range(12):
+            try:
+                batch = await self._source.read(cursor)
+            except (RetriableError, FatalError) as error:
+                check_message(str(error))
+                return
+            await self.outlet.take(batch.items)
+            if batch.idle:
+                return
+            cursor = batch.cursor or ""
+        raise Violation("never idle")
+
+
+def random_number(row: bytes) -> int:
+    """Of the row, so that each is another process's cursor: all is read anew."""
+    return 1 + zlib.crc32(row)
+
+
 def targets(outlet: Outlet) -> list[tuple[Any, float]]:
     """Every parser, with its share of the inputs."""
     return [
@@ -531,4 +587,5 @@ def targets(outlet: Outlet) -> list[tuple[Any, float]]:
         (Account("veeqo", outlet), 2.0),
         (Store("shopify", outlet), 2.0),
         (Facility("seko", outlet), 2.0),
+        (Rows("sap_b1", outlet), 1.0),
     ]

@@ -33,7 +33,6 @@ def patch_document(
         if name in DOCUMENT_DATES and value is not None:
             value = day_stamp(read_day(value, name))  # noqa: PLW2901 - the date in B1's form
         db.set(document, name, value)
-    db.set(document, "UpdateDate", day_stamp(db.today))
     sent = body.get(kind.lines)
     if sent is None and "DocumentAdditionalExpenses" not in body and "DiscountPercent" not in body:
         return

@@ -11,7 +11,7 @@ from lab.simulators.sap_b1.state.kinds import KINDS
 from lab.simulators.sap_b1.state.messages import Json, Key, RefusedError
 from lab.simulators.sap_b1.state.metadata import INDEXED, LENGTHS, MASTERS, PARTS, READ_ONLY, property_names
 from lab.simulators.sap_b1.state.rules import Period, Rules
-from lab.simulators.sap_b1.state.values import utf16_units
+from lab.simulators.sap_b1.state.values import day_stamp, utf16_units
 
 MISSING: Final = object()
 #: What `$select` answers with instead of an ETag (live note, 2511).
@@ -154,8 +154,14 @@ class Database:
         return f'W/"{hashlib.sha1(version, usedforsecurity=False).hexdigest().upper()}"'
 
     def touch(self, entity: str, key: Key) -> None:
-        """A row has changed: it gets another ETag."""
+        """A row has changed: it gets another ETag, and a document or an item the date and time of it."""
         self.set(self.versions, (entity, key), self.versions.get((entity, key), 0) + 1)
+        if entity in KINDS or entity == "Items":
+            now, row = self.clock(), self.rows(entity)[key]
+            self.set(row, "UpdateDate", day_stamp(now.date()))
+            # SAP's type of a transfer has no time of a change
+            if entity != "StockTransfers":
+                self.set(row, "UpdateTime", now.strftime("%H:%M:%S"))
 
     def index_document(self, entity: str, document: Json) -> None:
         """Put a document into the index of its reference fields."""

@@ -37,10 +37,9 @@ def create_document(db: Database, kind: DocumentKind, body: Mapping[str, Any]) -
     document["Cancelled"] = "tNO"
     document["CancelStatus"] = "csNo"
     set_dates(db, kind, document)
-    today = day_stamp(db.today)
-    document["CreationDate"] = document["UpdateDate"] = today
+    document["CreationDate"] = day_stamp(db.today)
     if not kind.transfer:
-        document["UpdateTime"] = db.clock().strftime("%H:%M:%S")
+        document["DocTime"] = db.clock().strftime("%H:%M:%S")
     if kind.partner:
         check_partner(db, kind, document)
     _check_references(db, document)

@@ -100,9 +100,15 @@ def patch_master(db: Database, entity: str, key: Key, body: Mapping[str, Any]) -
         if name == "BPAddresses":
             for address in value:
                 patch_address(db, row, address)
+        elif name == "ItemPrices":
+            # A price is known by its list; B1 adds lists by themselves only
+            prices = {each["PriceList"]: each for each in row.get(name) or ()}
+            for price in value:
+                prices[price["PriceList"]] = {**prices.get(price["PriceList"], {}), **price}
+            db.set(row, name, [prices[number] for number in sorted(prices)])
         elif name != key_name and name not in READ_ONLY.get(type_name, ()):
             db.set(row, name, value)
-    if type_name in ("Item", "BusinessPartner"):
+    if type_name == "BusinessPartner":
         db.set(row, "UpdateDate", day_stamp(db.today))
         db.set(row, "UpdateTime", db.clock().strftime("%H:%M:%S"))
 
@@ -140,7 +146,7 @@ def create_master(db: Database, entity: str, body: Mapping[str, Any]) -> Key:
             address.update(BPCode=key, RowNum=index)
     if entity in ("Items", "BusinessPartners"):
         row["CreateDate"] = row["UpdateDate"] = day_stamp(db.today)
-        row["UpdateTime"] = db.clock().strftime("%H:%M:%S")
+        row["CreateTime"] = row["UpdateTime"] = db.clock().strftime("%H:%M:%S")
     db.set(db.masters[entity], key, row)
     db.touch(entity, key)
     return key

@@ -1,0 +1,361 @@
+"""Reads a company's B1: polls of what changed, sweeps of stock and open orders; emits what differs."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import httpx
+import structlog
+
+from connectors.base.clock import Clock
+from connectors.base.errors import RecordError
+from connectors.base.source import Batch
+from connectors.sap_b1.change_set import B1Answer
+from connectors.sap_b1.client import HttpServiceLayer
+from connectors.sap_b1.reading.cursor import ReadingCursor
+from connectors.sap_b1.reading.published import Published, Subject, key_of
+from connectors.sap_b1.reading.rows import (
+    DELIVERY_FIELDS,
+    ITEM_FIELDS,
+    Look,
+    Row,
+    deleted_item,
+    items_of,
+    order_fields,
+    orders_of,
+    records_of,
+    stamp_of,
+)
+from connectors.sap_b1.reading.settings import SapB1Settings
+from connectors.sap_b1.reading.walks import MOVING, Walk, after, changed_since, newest, with_keys
+from connectors.sap_b1.refused_logins import state_file
+from connectors.sap_b1.service_layer import QueryRefusedError, ServiceLayer, UnavailableError, describe
+from schemas.readings import B1Reading, ItemChanged, OrderStatusChanged
+
+log = structlog.get_logger(__name__)
+
+#: Of one batch.
+MAX_RECORDS = 400
+#: Items and orders that are read again by key in one round trip.
+MAX_NAMED = 100
+#: Round trips of one read: it ends within the five seconds that a connector has to let go.
+STEPS_PER_READ = 8
+#: Ended orders and deliveries of which nothing was heard for so long are not read again.
+ENDED_DAYS = 90
+#: Rows of a page that B1 may be asked for at once.
+_PAGE_ROWS = 100
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """A full reading that comes round.
+
+    Attributes:
+        due_s: When the next one begins, by the monotonic clock.
+        walk: The one under way.
+        known: The keys that the last whole one found, and what was found since.
+    """
+
+    due_s: float = 0.0
+    started_s: float = 0.0
+    walk: Walk | None = None
+    known: set[str | int] = field(default_factory=set)
+
+    def end(self, interval_s: float, now_s: float) -> None:
+        """At most half of the time is spent in sweeps, however long one takes."""
+        self.walk = None
+        self.due_s = max(self.started_s + interval_s, now_s + (now_s - self.started_s))
+
+
+class SapB1Source:
+    """A company's B1 as a `Source` of readings.
+
+    What was found waits in `_queue` until it is acknowledged; nothing new is asked before the queue is empty, so that
+    an older reading of a subject never follows a newer one. All but the cursor is remembered in this process only:
+    whoever takes over sweeps everything at once.
+    """
+
+    def __init__(
+        self, name: str, settings: SapB1Settings, clock: Clock, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self.name = name
+        self.company = settings.company
+        self._settings = settings
+        self._clock = clock
+        self._zone = ZoneInfo(settings.b1.timezone)
+        self._warehouses = tuple(settings.b1.warehouses)
+        self._order_fields = order_fields(settings.release)
+        self._b1 = open_session(settings, clock, transport)
+        self._offered: tuple[str, tuple[B1Reading, ...]] | None = None
+        self._begin(None)
+
+    async def read(self, cursor: str | None) -> Batch:
+        """As `Source.read`; the records of an unacknowledged batch come again under the same reading.
+
+        Raises:
+            UnavailableError, NotSentError: B1 cannot be read now.
+            FatalError: A person has to act: the password, the configuration.
+        """
+        self._settle(cursor)
+        if not self._queue:
+            await self._look()
+        return self._offer(cursor)
+
+    async def close(self) -> None:
+        await self._b1.close()
+
+    # ---- what was acknowledged
+
+    def _begin(self, cursor: str | None) -> None:
+        self._cursor, self._at = cursor, ReadingCursor.from_text(cursor)
+        self._marks: dict[str, datetime] = dict(self._at.marks)
+        self._published = Published(self._clock, self._settings.sweep_interval_s)
+        self._queue: dict[Subject, B1Reading] = {}
+        self._poll_due_s = 0.0
+        self._changes: list[Walk] = []
+        self._newest: dict[str, int | None] = dict.fromkeys(MOVING)
+        self._items_named: dict[str, None] = {}
+        self._orders_named: dict[int, None] = {}
+        self._items, self._orders = _Sweep(), _Sweep()
+        self._gone: set[str] = set()
+
+    def _settle(self, cursor: str | None) -> None:
+        """What comes back as the cursor says whether the last batch counts."""
+        offered, self._offered = self._offered, None
+        if offered is not None and cursor == offered[0]:
+            for record in offered[1]:
+                self._published.add(record)
+                self._queue.pop(key_of(record), None)
+            self._cursor, self._at = cursor, ReadingCursor.from_text(cursor)
+        elif cursor != self._cursor:
+            self._begin(cursor)
+
+    def _offer(self, cursor: str | None) -> Batch:
+        some = list(islice(self._queue.values(), MAX_RECORDS))
+        idle = len(some) == len(self._queue) and not self._pending()
+        if not some:
+            return Batch((), cursor, idle=idle)
+        whole = len(some) == len(self._queue) and not self._orders_named and not self._changes
+        reading = self._at.reading + 1
+        records = tuple(replace(record, reading=reading) for record in some)
+        text = ReadingCursor(reading, dict(self._marks) if whole else self._at.marks).to_text()
+        self._offered = text, records
+        return Batch(records, text, idle=idle)
+
+    # ---- what is asked
+
+    def _pending(self) -> bool:
+        """Whether there is something to ask now."""
+        now_s = self._clock.monotonic()
+        return bool(
+            self._changes
+            or self._orders_named
+            or self._items_named
+            or now_s >= self._poll_due_s
+            or any(sweep.walk is not None or now_s >= sweep.due_s for sweep in (self._items, self._orders))
+        )
+
+    async def _look(self) -> None:
+        """Ask until there is something to say, and the stock of what it names is among it."""
+        for _ in range(STEPS_PER_READ):
+            named = bool(self._orders_named or self._items_named)
+            if not self._pending() or len(self._queue) >= MAX_RECORDS or (self._queue and not named):
+                return
+            if self._clock.monotonic() >= self._poll_due_s and not self._changes:
+                await self._poll()
+            elif self._changes:
+                await self._read_changes(self._changes)
+            elif named:
+                await self._read_named()
+            else:
+                await self._sweep()
+
+    def _look_now(self) -> Look:
+        return Look(self.company, self._clock.now(), self._zone)
+
+    def _since(self, entity: str, look: Look) -> datetime:
+        """From when on changes are read: the clock may have been set back, by an hour once a year."""
+        local = look.as_of.astimezone(self._zone).replace(tzinfo=None)
+        start = self._settings.start_at
+        first = local if start is None else start.astimezone(self._zone).replace(tzinfo=None)
+        oldest = local - timedelta(days=ENDED_DAYS)
+        return max(min(self._marks.setdefault(entity, first), local), oldest)
+
+    async def _poll(self) -> None:
+        """Changed documents and items, and what moved stock, in one round trip."""
+        look, started_s = self._look_now(), self._clock.monotonic()
+        walks = [
+            Walk("Orders", self._order_fields, changed_since(self._since("Orders", look))),
+            Walk("DeliveryNotes", DELIVERY_FIELDS, changed_since(self._since("DeliveryNotes", look))),
+            Walk("Items", ITEM_FIELDS, changed_since(self._since("Items", look), items=True)),
+        ]
+        moving = dict(self._newest)
+        paths = [newest(entity) if entry is None else after(entity, entry) for entity, entry in moving.items()]
+        answers = await self._b1.read([*(walk.path() for walk in walks), *paths])
+        # Nothing of a poll counts before all of it can be read
+        pages = [rows_of(answer, walk.entity) for walk, answer in zip(walks, answers, strict=False)]
+        for (entity, entry), answer in zip(moving.items(), answers[len(walks) :], strict=True):
+            self._moved(entity, entry, answer)
+        self._take_changes(walks, pages, look)
+        self._poll_due_s = started_s + self._settings.poll_interval_s
+
+    def _moved(self, entity: str, entry: int | None, answer: B1Answer) -> None:
+        if not answer.ok:
+            # The sweep sees what it moves; asking again each time would cost a round trip each time
+            log.warning("b1_documents_not_read", connector=self.name, error=f"{entity}: {describe(answer)}")
+            self._newest.pop(entity)
+            return
+        rows = rows_of(answer, entity)
+        if entry is not None:
+            for row in rows:
+                self._name(row)
+        self._newest[entity] = max((int(row["DocEntry"]) for row in rows), default=entry or 0)
+
+    async def _read_changes(self, walks: Sequence[Walk]) -> None:
+        look = self._look_now()
+        answers = await self._b1.read([walk.path() for walk in walks])
+        self._take_changes(walks, [rows_of(a, walk.entity) for walk, a in zip(walks, answers, strict=True)], look)
+
+    def _take_changes(self, walks: Sequence[Walk], pages: Sequence[Sequence[Row]], look: Look) -> None:
+        self._changes = []
+        for walk, rows in zip(walks, pages, strict=True):
+            for row in rows:
+                if self._take(walk.entity, row, look):
+                    self._name(row)
+            stamps = [stamp for row in rows if (stamp := stamp_of(row)) is not None]
+            self._marks[walk.entity] = max([self._marks[walk.entity], *stamps])
+            if walk.take(rows):
+                self._changes.append(walk)
+
+    async def _read_named(self) -> None:
+        """Items and orders that something else named, by key."""
+        look = self._look_now()
+        orders, items = list(islice(self._orders_named, MAX_NAMED)), list(islice(self._items_named, MAX_NAMED))
+        paths = [*with_keys("Orders", self._order_fields, orders), *with_keys("Items", ITEM_FIELDS, items)]
+        found: set[str] = set()
+        for path, answer in zip(paths, await self._b1.read(paths), strict=True):
+            entity = path.partition("?")[0]
+            for row in rows_of(answer, entity):
+                found.add(str(row.get("ItemCode")))
+                self._take(entity, row, look)
+        for order in orders:
+            self._orders_named.pop(order, None)
+        for item in items:
+            self._items_named.pop(item, None)
+        self._bury([item for item in items if item in self._gone], found, look)
+
+    async def _sweep(self) -> None:
+        """A page of each sweep that is due."""
+        look, now_s = self._look_now(), self._clock.monotonic()
+        if self._items.walk is None and now_s >= self._items.due_s:
+            self._items.walk, self._items.started_s = Walk("Items", ITEM_FIELDS), now_s
+        if self._orders.walk is None and now_s >= self._orders.due_s:
+            is_open = "DocumentStatus eq 'bost_Open'"
+            self._orders.walk, self._orders.started_s = Walk("Orders", self._order_fields, is_open), now_s
+        under_way = [(s, s.walk) for s in (self._orders, self._items) if s.walk is not None]
+        answers = await self._b1.read([walk.path() for _, walk in under_way])
+        pages = [rows_of(answer, walk.entity) for (_, walk), answer in zip(under_way, answers, strict=True)]
+        for (sweep, walk), rows in zip(under_way, pages, strict=True):
+            for row in rows:
+                self._take(walk.entity, row, look)
+            if not walk.take(rows):
+                self._swept(sweep, walk)
+
+    def _swept(self, sweep: _Sweep, walk: Walk) -> None:
+        """A sweep is whole: what it did not meet has ended, or is gone; each is asked for by its key."""
+        sweep.end(self._settings.sweep_interval_s, self._clock.monotonic())
+        missing = sweep.known - walk.seen
+        if walk.entity == "Orders":
+            self._orders_named |= dict.fromkeys(int(key) for key in sorted(missing))
+            sweep.known -= missing
+        elif len(missing) <= max(1, len(sweep.known) // 10):
+            self._gone |= {str(key) for key in missing}
+            # One that is there is asked for with them: an answer without it says nothing
+            witness = islice(walk.seen, 1 if missing else 0)
+            self._items_named |= dict.fromkeys(str(key) for key in (*sorted(missing), *witness))
+        else:
+            log.warning("b1_items_missing", connector=self.name, count=len(missing))
+        self._published.forget_old()
+
+    def _bury(self, gone: Iterable[str], found: set[str], look: Look) -> None:
+        for code in gone:
+            self._gone.discard(code)
+            if found and code not in found:
+                self._items.known.discard(code)
+                item, levels = deleted_item(code, look, self._warehouses)
+                self._put(item)
+                for level in levels:
+                    self._put(level)
+
+    # ---- what was found
+
+    def _take(self, entity: str, row: Row, look: Look) -> bool:
+        """Queue what a row says that was not published yet; whether the row itself was news."""
+        try:
+            record, *levels = records_of(entity, row, look, self._settings)
+        except RecordError as error:
+            log.warning("b1_row_unreadable", connector=self.name, error=str(error))
+            return False
+        match record:
+            case ItemChanged():
+                self._items.known.add(record.item_code)
+            case OrderStatusChanged(status="open"):
+                self._orders.known.add(record.doc_entry)
+            case OrderStatusChanged():
+                self._orders.known.discard(record.doc_entry)
+            case _:
+                pass
+        is_news = self._put(record)
+        for level in levels:
+            self._put(level)
+        return is_news
+
+    def _name(self, row: Row) -> None:
+        self._items_named |= dict.fromkeys(items_of(row))
+        self._orders_named |= dict.fromkeys(orders_of(row))
+
+    def _put(self, record: B1Reading) -> bool:
+        key = key_of(record)
+        self._queue.pop(key, None)
+        if self._published.has(record):
+            return False
+        self._queue[key] = record
+        return True
+
+
+def rows_of(answer: B1Answer, entity: str) -> list[Row]:
+    """The rows of a page.
+
+    Raises:
+        UnavailableError: B1 refused it, or its answer is none.
+    """
+    if not answer.ok or answer.body is None:
+        raise QueryRefusedError(f"B1 does not list {entity}: {describe(answer)}", 0, answer.status)
+    value, (key, kind) = answer.body.get("value"), ("ItemCode", str) if entity == "Items" else ("DocEntry", int)
+    if not isinstance(value, list) or not all(isinstance(r, Mapping) and isinstance(r.get(key), kind) for r in value):
+        raise UnavailableError(
+            f"B1 answered a query of {entity} with something that is no list of rows with their keys"
+        )
+    return value
+
+
+def open_session(
+    settings: SapB1Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+) -> ServiceLayer:
+    """A company's B1 in one session of its own, beside those of the poster."""
+    company = settings.b1
+    return HttpServiceLayer(
+        company.service_layer_url,
+        company.company_db,
+        company.username,
+        company.password,
+        verify=company.verify_tls,
+        session_limit=1,
+        refused_logins=state_file(os.environ),
+        transport=transport,
+        clock=clock,
+        page_rows=_PAGE_ROWS,
+    )
