@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def line_of(effect: ChannelEffect) -> bytes:
     """
     fields: dict[str, Any] = {"type": effect.type, **effect.content}
     if effect.type in _LATEST_WINS:
-        fields["as_of"] = effect.as_of.isoformat()
+        fields["as_of"] = effect.as_of.astimezone(UTC).isoformat()
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 import httpx
 
@@ -11,8 +12,9 @@ from connectors.base.doctor import Examination, Finding, examination
 from connectors.base.errors import RetriableError
 from connectors.base.source import RefusedRecord
 from connectors.seko.client import SekoClient
+from connectors.seko.hub import SekoHub
 from connectors.seko.identities import lacks_identity, with_stand_ins
-from connectors.seko.settings import SekoSettings, Service
+from connectors.seko.settings import SekoOutSettings, SekoSettings, Service
 from connectors.seko.translate import translate
 from schemas.events import DispatchConfirmed, StockAdjusted
 
@@ -48,7 +50,23 @@ async def examine(
             exam.note("webhooks", f"taken at {path}; where iHub sends to, no call shows: look at its push services")
         else:
             exam.note("webhooks", f"none configured: a change is seen within {settings.poll_interval_s:g} s")
+        if settings.out is not None:
+            await exam.check("out", partial(_out, settings, settings.out, clock, transport))
         return exam.findings
+
+
+async def _out(
+    settings: SekoSettings, out: SekoOutSettings, clock: Clock, transport: httpx.AsyncBaseTransport | None
+) -> str:
+    """Ask iHub for an order that nobody has loaded."""
+    hub = SekoHub(settings, out, clock, transport)
+    try:
+        is_there = await hub.has_order(str(UUID(int=0)))
+    finally:
+        await hub.close()
+    if is_there is None:
+        return 'answers; orders cannot be looked for by our id: see out.paths.status, or write paths = { status = "" }'
+    return "answers, and can be asked for an order by our id"
 
 
 async def _service(

@@ -261,6 +261,19 @@ async def test_a_hub_names_what_cannot_be_taken_and_what_nothing_maps():
     assert bad(found) == {"dispatch", "adjustment", "movement"}
 
 
+@pytest.mark.parametrize(
+    ("paths", "told"), [({}, "can be asked for an order"), ({"status": "orders/{guid}"}, "cannot be looked for")]
+)
+async def test_a_hub_that_we_write_to_is_asked_whether_it_finds_our_orders(paths, told):
+    out = {"orders": True, "paths": paths}
+    found, reads = await examine("seko", seko, a_hub(), {"DCCL01"}, **SEKO, out=out)
+    assert told in found["out"].detail
+    assert {method for method, _ in reads.asked} == {"GET"}
+    hub = a_hub()
+    hub.key = "another"
+    assert "out" in bad((await examine("seko", seko, hub, {"DCCL01"}, **SEKO, out=out))[0])
+
+
 # ---- ims
 
 

@@ -72,7 +72,7 @@ async def test_an_effect_is_one_file_of_one_line_with_its_content_as_it_is(tmp_p
     fields = json.loads(line)
     as_of = fields.pop("as_of", None)
     assert fields == {"type": type_, **CONTENTS[type_]}
-    assert as_of == ("2026-11-30T10:15:00.250000+01:00" if type_.endswith(("changed", "level")) else None)
+    assert as_of == ("2026-11-30T09:15:00.250000+00:00" if type_.endswith(("changed", "level")) else None)
 
 
 async def test_a_repetition_is_the_same_file_also_when_the_receiver_has_taken_it(
@@ -82,6 +82,7 @@ async def test_a_repetition_is_the_same_file_also_when_the_receiver_has_taken_it
     await first.deliver([effect()])
     before = files(tmp_path)
     assert [each.outcome for each in await first.deliver([effect(doubtful=True)])] == ["sent"]
+    assert [each.outcome for each in await first.deliver([effect(as_of=AT.astimezone(UTC))])] == ["sent"]
     assert files(tmp_path) == before
     (tmp_path / "out/wms/stock_level-level-1.jsonl").unlink()
     assert [each.outcome for each in await sink_of(tmp_path).deliver([effect(doubtful=True)])] == ["sent"]
@@ -91,11 +92,11 @@ async def test_a_repetition_is_the_same_file_also_when_the_receiver_has_taken_it
 async def test_a_file_with_other_content_is_never_rewritten_and_the_rest_goes_on(tmp_path: Path) -> None:
     sink = sink_of(tmp_path)
     await sink.deliver([effect("a"), effect("b")])
-    told = {each.k: each for each in await sink.deliver([effect("a", as_of=AT.astimezone(UTC)), effect("c")])}
+    told = {each.k: each for each in await sink.deliver([effect("a", as_of=AT + timedelta(seconds=1)), effect("c")])}
     assert (told["a"].outcome, told["a"].reason) == ("refused", "channel_refused")
     assert "stock_level-a.jsonl is there with other content" in str(told["a"].error)
     assert told["c"].outcome == "sent"
-    assert json.loads(files(tmp_path)["stock_level-a.jsonl"])["as_of"].endswith("+01:00")
+    assert json.loads(files(tmp_path)["stock_level-a.jsonl"])["as_of"].endswith("00.250000+00:00")
 
 
 async def test_an_identity_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -152,6 +153,23 @@ async def test_a_full_disk_delivers_what_has_room_and_leaves_nothing_half_writte
     assert {each.outcome for each in await sink.deliver([effect(f"l-{number}") for number in range(5)])} == {"sent"}
 
 
+async def test_no_name_shows_before_all_of_its_file_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, fsync = sink_of(tmp_path), os.fsync
+    await sink.deliver([])
+    seen: list[list[str]] = []
+
+    def looking(descriptor: int) -> None:
+        seen.append([name for name in files(tmp_path) if not name.endswith(".part")])
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", looking)
+    await sink.deliver([effect()])
+    # Of the file, then of the folder.
+    assert seen == [[], ["stock_level-level-1.jsonl"]]
+
+
 async def test_names_that_the_disk_may_forget_are_not_said_to_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,9 +200,8 @@ async def test_two_processes_that_write_the_same_effects_at_once_leave_each_file
     # The second one clears away at its start what the first is writing; that one is told to try again.
     assert {each.outcome for told in both for each in told} <= {"sent", "away"}
     assert {each.outcome for each in await one.deliver(effects)} == {"sent"}
-    line = json.dumps(
-        {"type": "stock_level", **CONTENTS["stock_level"], "as_of": AT.isoformat()}, separators=(",", ":")
-    )
+    fields = {"type": "stock_level", **CONTENTS["stock_level"], "as_of": AT.astimezone(UTC).isoformat()}
+    line = json.dumps(fields, separators=(",", ":"))
     assert files(tmp_path) == {f"stock_level-l-{number}.jsonl": f"{line}\n".encode() for number in range(100)}
 
 
