@@ -8,7 +8,8 @@ from lab.simulators.sap_b1.state.changes import patch_document
 from lab.simulators.sap_b1.state.database import Database
 from lab.simulators.sap_b1.state.documents import create_document
 from lab.simulators.sap_b1.state.drafts import keep_draft, preview
-from lab.simulators.sap_b1.state.kinds import KINDS
+from lab.simulators.sap_b1.state.guard import refuse_probe, refuse_second
+from lab.simulators.sap_b1.state.kinds import KIND_BY_ENUM, KINDS
 from lab.simulators.sap_b1.state.locks import refuse_locked, work_of
 from lab.simulators.sap_b1.state.master_data import create_master, patch_master
 from lab.simulators.sap_b1.state.messages import (
@@ -28,7 +29,7 @@ from lab.simulators.sap_b1.state.views import view_of, view_of_master
 
 
 def apply(db: Database, requests: Sequence[Request], holder: str | None = None) -> list[LedgerAnswer]:
-    """Run one change set (or one request on its own), atomically.
+    """Run one change set (or one request on its own), atomically unless `Rules.atomic_change_sets` says otherwise.
 
     Args:
         db: The company.
@@ -52,6 +53,8 @@ def apply(db: Database, requests: Sequence[Request], holder: str | None = None) 
         for request in requests:
             answer = _run(db, request, made, alone=len(requests) == 1)
             answers.append(answer)
+            if not db.rules.atomic_change_sets:
+                db.journal.clear()
             if request.content_id is not None and (place := answer.headers.get("Location")):
                 made[request.content_id] = place
     except RefusedError as error:
@@ -121,6 +124,8 @@ def _create(
             return LedgerAnswer(204, None, {"Preference-Applied": "return-no-content"})
         row = create_document(db, kind, body)
         _notify(db, entity, body, alone=alone)
+        if db.rules.guard:
+            refuse_second(db, entity, row)
         place, row = f"{entity}({row['DocEntry']})", None if silent else view_of(db, entity, row)
         etag = db.etag(entity, db.numbers[entity])
     elif entity in db.tables:
@@ -133,6 +138,11 @@ def _create(
             view_of_master(db, entity, key),
             db.etag(entity, key),
         )
+    elif entity == "Drafts":
+        if db.rules.guard:
+            refuse_probe(body)
+        entry = keep_draft(db, KIND_BY_ENUM[body["DocObjectCode"]].entity, body)
+        place, row, etag = f"Drafts({entry})", {"DocEntry": entry}, db.etag("Drafts", entry)
     else:
         return call_service(db, entity, body)
     result = {"Location": place, "ETag": etag}

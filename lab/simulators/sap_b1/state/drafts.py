@@ -18,7 +18,8 @@ def preview(db: Database, kind: DocumentKind, body: Mapping[str, Any]) -> Json:
     return shown
 
 
-def keep_draft(db: Database, entity: str, body: Mapping[str, Any]) -> None:
+def keep_draft(db: Database, entity: str, body: Mapping[str, Any]) -> int:
+    """Make a draft; its DocEntry."""
     kind = KINDS[entity]
     entry = db.numbers.get("Drafts", 0) + 1
     draft = preview(db, kind, body)
@@ -34,3 +35,4 @@ def keep_draft(db: Database, entity: str, body: Mapping[str, Any]) -> None:
     db.set(db.documents["Drafts"], entry, draft)
     db.touch("Drafts", entry)
     db.index_document("Drafts", draft)
+    return entry

@@ -45,6 +45,10 @@ class Rules:
         keys_on_documents: whether user keys may be made on document tables (SAP's sample has one on a system table; its
             documentation speaks of user tables only).
         credit_on_delivery: whether a credit memo may be based on a delivery.
+        atomic_change_sets: whether a change set is applied whole or not at all; else each of its requests is committed
+            on its own, up to the first that fails (no public source shows such a build; the doctor looks for it).
+        guard: whether the notification procedure has our block, which refuses a second document of one
+            `U_STREAMS_KEY` (`docs/guard-procedure.md`).
         notification: what the customer's notification procedure refuses.
         approval: entity sets whose new documents become drafts.
         approval_keeps_draft: whether the draft survives when its change set is rolled back (sources are silent).
@@ -63,6 +67,8 @@ class Rules:
     amounts_in_document_currency: bool = True
     keys_on_documents: bool = True
     credit_on_delivery: bool = True
+    atomic_change_sets: bool = True
+    guard: bool = False
     notification: tuple[NotificationRule, ...] = ()
     approval: frozenset[str] = frozenset()
     approval_keeps_draft: bool = True
