@@ -74,7 +74,8 @@ def _away(effects: Iterable[ChannelEffect], error: str, retry_after_s: float | N
 def channel_words(text: str, effect: ChannelEffect) -> str:
     """What a channel said of an effect, without what it may quote about a person, at most `MAX_WORDS` characters."""
     said = _E_MAIL.sub("***", " ".join(text.split()))
-    for value in sorted(_personal_values(effect.content), key=len, reverse=True):
+    personal = _personal_values(effect.content) | _personal_values(effect.before or {})
+    for value in sorted(personal, key=len, reverse=True):
         said = re.sub(re.escape(value), "***", said, flags=re.IGNORECASE)
     return said[:MAX_WORDS] or "nothing that says why"
 

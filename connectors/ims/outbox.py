@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
@@ -41,6 +42,7 @@ class _Draft:
     """One file that is to be.
 
     Attributes:
+        is_there: Whether it was there before, with this content.
         error: Why it will not be; None: it may.
         is_refused: Whether it never will.
     """
@@ -49,6 +51,7 @@ class _Draft:
     target: Path
     part: Path
     line: bytes
+    is_there: bool = False
     error: str | None = None
     is_refused: bool = False
 
@@ -94,7 +97,7 @@ class ImsSink:
 
     async def close(self) -> None:
         if self._threads is not None:
-            self._threads.shutdown()
+            await asyncio.to_thread(self._threads.shutdown)
             self._threads = None
 
     def _deliver(self, effects: Sequence[ChannelEffect]) -> list[Delivered]:
@@ -147,23 +150,23 @@ class ImsSink:
             present = _content(draft.target)
             if present is None:
                 _write_durably(draft.part, draft.line)
-            elif present != draft.line:
-                error = (
-                    f"{draft.target.name} is there with other content, and no file is rewritten; look who writes there"
-                )
-                return draft.failed(error, is_refused=True)
+            elif present == draft.line:
+                return replace(draft, is_there=True)
+            else:
+                what = f"{draft.target.name} is there with other content, and no file is rewritten"
+                return draft.failed(f"{what}; look who writes there", is_refused=True)
         except OSError as error:
-            draft.part.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.part.unlink(missing_ok=True)
             return draft.failed(self._words(error))
         return draft
 
     def _revealed(self, draft: _Draft) -> _Draft:
-        if draft.error is not None or not draft.part.exists():
-            # It was there before; where the `.part` was cleared away by a process that took over, it is not there.
-            return draft if draft.error is not None or draft.target.exists() else draft.failed(self._taken_over())
+        if draft.error is not None or draft.is_there:
+            return draft
         try:
             draft.part.replace(draft.target)
-        except OSError as error:
+        except OSError as error:  # also where a process that takes over has cleared the `.part` away
             return draft.failed(self._words(error))
         return draft
 
@@ -171,9 +174,6 @@ class ImsSink:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"outbox-{self._name}")
         return list(self._threads.map(self._write, drafts))
-
-    def _taken_over(self) -> str:
-        return f"{self._name}: the outbox was cleared by another process while it was written to"
 
     def _words(self, error: OSError) -> str:
         what = error.strerror or type(error).__name__

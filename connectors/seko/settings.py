@@ -1,8 +1,7 @@
 """`[connectors.<name>]` with `kind = "seko"`."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -33,6 +32,7 @@ Service = Literal["dispatch", "receipt", "adjustment", "movement", "summary"]
 Reason = Literal["receipt", "return", "damaged", "lost", "found", "count", "other"]
 
 
+OrderField = Literal["SalesOrderNumber", "SalesOrderReference", "InterfaceRecordId"]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
@@ -187,9 +187,10 @@ class SekoSettings(ConnectorSettings):
 
     integration_id: str = Field(default="", description="Our client code: a message of another one is refused")
     dcs: Names = Field(default=(), description="DC codes to poll; none: those that locations names")
-    order_id: Literal["SalesOrderNumber", "SalesOrderReference", "InterfaceRecordId"] = Field(
-        default="SalesOrderNumber",
-        description="Which of SEKO's fields is the order id of order_source; with out.orders SalesOrderReference",
+    order_id: OrderField | None = Field(
+        default=None,
+        description="Which of SEKO's fields is the order id of order_source; none: SalesOrderNumber, and where we load "
+        "the orders SalesOrderReference",
     )
     shipment_id: Literal["DispatchId", "DispatchNumber"] = Field(
         default="DispatchId", description="Which of SEKO's fields makes a dispatch one"
@@ -262,6 +263,12 @@ class SekoSettings(ConnectorSettings):
         return self.dcs or tuple(sorted({name.partition("/")[0] for name in self.locations}))
 
     @property
+    def order_field(self) -> OrderField:
+        """Which of SEKO's fields is the order's id; the number of one that we load may have a revision."""
+        is_loading = self.out is not None and self.out.orders and self.out.mode == "live"
+        return self.order_id or ("SalesOrderReference" if is_loading else "SalesOrderNumber")
+
+    @property
     def polled(self) -> tuple[Service, ...]:
         """The services that a look at the hub covers."""
         if self.api_key is None:
@@ -299,14 +306,6 @@ class SekoSettings(ConnectorSettings):
         except (OSError, ValueError, LookupError):
             raise invalid("timezone", "is no time zone; write one of the IANA names, such as Europe/London") from None
         return name
-
-    @model_validator(mode="before")
-    @classmethod
-    def _answers_with_what_was_loaded(cls, table: Any) -> Any:
-        """Where we load the orders, the reference is the order's id; the number may have a revision."""
-        out = table.get("out") if isinstance(table, Mapping) else None
-        is_loading = isinstance(out, Mapping) and bool(out.get("orders"))
-        return {"order_id": "SalesOrderReference", **table} if is_loading else table
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:

@@ -21,6 +21,7 @@ from connectors.seko.settings import SekoSettings
 _EXISTS = re.compile(r"already\s+exist|duplicate", re.IGNORECASE)
 _UNKNOWN = re.compile(r"does\s+not\s+exist|not\s+found", re.IGNORECASE)
 _IS_CANCELLED = re.compile(r"(already|is|been)\s+cancel", re.IGNORECASE)
+_HAS_LEFT = re.compile(r"dispatched", re.IGNORECASE)
 
 
 class SekoSink:
@@ -85,7 +86,10 @@ class SekoSink:
         code = self._out.cancel_codes.get(str(effect.content.get("reason")), self._out.cancel_code)
         answer = await self._hub.cancel_order(number, code)
         # What is to be: SEKO does not send it. It may never have had it, or know already.
-        if answer.is_success or _UNKNOWN.search(answer.message) or _IS_CANCELLED.search(answer.message):
+        is_so = any(words.search(answer.message) for words in (_UNKNOWN, _IS_CANCELLED))
+        # An order that was dispatched short is closed in B1 for that: there is nothing left of it at SEKO either.
+        is_over = effect.content.get("reason") == "closed" and _HAS_LEFT.search(answer.message)
+        if answer.is_success or is_so or is_over:
             return Delivered(k=effect.k, outcome="sent", ref=number)
         raise _refused(f"cancellation of order {number}", answer, effect)
 

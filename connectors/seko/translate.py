@@ -103,9 +103,9 @@ def _dispatch(found: records.SekoDispatch, context: SekoContext) -> list[FactEve
         "SalesOrderNumber": found.order_number,
         "SalesOrderReference": found.order_reference,
         "InterfaceRecordId": found.interface_record_id,
-    }[settings.order_id]
+    }[settings.order_field]
     if order_id is None:
-        raise RecordError(f"the dispatch has no {settings.order_id}, so that nobody knows its order; fix order_id")
+        raise RecordError(f"the dispatch has no {settings.order_field}, so that nobody knows its order; fix order_id")
     shipment_id = found.dispatch_id if settings.shipment_id == "DispatchId" else found.dispatch_number
     if shipment_id is None:
         raise RecordError(f"the dispatch has no {settings.shipment_id}; fix shipment_id")

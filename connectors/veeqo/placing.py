@@ -82,6 +82,8 @@ class OrderPlacing:
         order = await self._client.show(f"/orders/{order_id}")
         if order is None or order.get("status") == "cancelled":
             return
+        if order.get("status") == "shipped" and reason == "closed":
+            return  # all that Veeqo had of it has left; B1 has closed the rest
         if any(each.get("shipment") for each in order.get("allocations") or ()):
             raise ChannelRefusedError(f"order {order_id} has left Veeqo, in whole or in part; book its return")
         body = {"id": order_id, "send_veeqo_email": False, "cancel_reason": reason}

@@ -54,4 +54,8 @@ def test_the_channels_words_are_shown_without_what_is_about_a_person():
     said = channel_words('Order W-1:\n MIA  of "4 Lime Row" <mia@example.test> GB is no good ' + "x" * 400, one)
     assert said.startswith('Order W-1: *** of "***" <***> GB is no good')
     assert len(said) == 300
+    withdrawn = ChannelEffect(
+        k="1", type="order_withdrawn", content={}, as_of=one.as_of, before={"ship_to": {"name": "Mia Odum"}}
+    )
+    assert channel_words("W-1 of Odum is unknown", withdrawn) == "W-1 of *** is unknown"
     assert channel_words(" ", one) == "nothing that says why"

@@ -319,6 +319,8 @@ async def test_an_order_that_seko_never_had_needs_no_cancelling_and_one_that_lef
     told = await door.tell(withdrawal())
     assert (told.outcome, told.reason) == ("refused", "channel_refused")
     assert "It is Dispatched" in str(told.error)
+    # One that was dispatched short is closed in B1, and over at SEKO.
+    assert (await door.tell(withdrawal("closed"))).outcome == "sent"
 
 
 # ---- products
@@ -459,9 +461,10 @@ def test_settings_that_do_not_fit_are_refused(fields: dict[str, Any], message: s
 
 def test_what_only_receives_needs_no_pushes_and_answers_are_known_by_the_reference() -> None:
     settings = settings_of(push_secrets=[], api_key=None, out={**OUT, "api_key": "env:KEY"})
-    assert settings.order_id == "SalesOrderReference"
-    assert settings_of(out=OUT, order_id="InterfaceRecordId").order_id == "InterfaceRecordId"
-    assert settings_of().order_id == "SalesOrderNumber"
+    assert settings.order_field == "SalesOrderReference"
+    assert settings_of(out=OUT, order_id="InterfaceRecordId").order_field == "InterfaceRecordId"
+    assert settings_of(out={**OUT, "mode": "shadow"}).order_field == "SalesOrderNumber"
+    assert settings_of().order_field == "SalesOrderNumber"
 
 
 def test_a_sink_of_a_connector_that_receives_nothing_is_a_fault_of_the_configuration() -> None:

@@ -75,8 +75,8 @@ def item(**changes: Any) -> ChannelEffect:
     return effect("item_changed", {**ITEM, **changes})
 
 
-def withdrawal(ref: str | None = None) -> ChannelEffect:
-    content = {"order_id": "1001", "doc_entry": 12, "company": "acme", "reason": "cancelled"}
+def withdrawal(ref: str | None = None, reason: str = "cancelled") -> ChannelEffect:
+    content = {"order_id": "1001", "doc_entry": 12, "company": "acme", "reason": reason}
     return effect("order_withdrawn", content, before=ORDER, ref=ref)
 
 
@@ -397,7 +397,11 @@ async def test_an_order_that_has_left_cannot_be_withdrawn_and_one_that_is_gone_n
     ref = (await tell(stand, order())).ref
     (made,) = stand.account.orders.values()
     stand.account.ship(made["id"], made["allocations"][0]["id"])
+    stand.account.touch(made["id"], status="awaiting_fulfillment")
     assert "has left Veeqo" in str((await tell(stand, withdrawal(ref))).error)
+    assert (await tell(stand, withdrawal(ref, "closed"))).outcome == "refused"  # a part of it is still there
+    stand.account.touch(made["id"], status="shipped")
+    assert (await tell(stand, withdrawal(ref, "closed"))).outcome == "sent"
     stand.account.delete_order(made["id"])
     assert (await tell(stand, withdrawal(ref))).outcome == "sent"
 
