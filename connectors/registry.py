@@ -16,6 +16,7 @@ from connectors.ims.source import ImsSource, unmapped_files, unread_files
 from connectors.magento import doctor as magento_doctor
 from connectors.magento.backfill import MagentoBackfill
 from connectors.magento.settings import MagentoSettings
+from connectors.magento.sink import MagentoSink
 from connectors.magento.source import MagentoSource
 from connectors.sap_b1.reading import doctor as sap_b1_doctor
 from connectors.sap_b1.reading.settings import SapB1Settings
@@ -93,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
         backfill=MagentoBackfill,
         dispatches=lambda settings: "shipments" in settings.flows,
         doctor=magento_doctor.examine,
+        sink=MagentoSink,
     ),
     "sap_b1": Kind(SapB1Settings, SapB1Source, doctor=sap_b1_doctor.examine),
     "seko": Kind(

@@ -1,12 +1,13 @@
 """What the sinks of all vendors share: one effect after the other, and the channel's words without anybody's name."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from connectors.base.errors import FatalError, OutcomeUnknownError, RejectedError, RetriableError
 from connectors.base.sink import ChannelEffect, Delivered
 
+T = TypeVar("T")
 #: After so many writes in a row of which nobody knows the end, the channel is taken to be away; one alone may be the
 #: fault of its own effect, and must not stand in the way of those behind it.
 MAX_UNKNOWN_IN_A_ROW = 3
@@ -65,6 +66,32 @@ async def one_by_one(
                 raise
             return [*told, *_away(effects[at:], str(error))]  # the next call meets it first
     return told
+
+
+def sent(effect: ChannelEffect, ref: str | None = None) -> Delivered:
+    """The channel has it; `ref` is its own name of the subject."""
+    return Delivered(k=effect.k, outcome="sent", ref=ref)
+
+
+def refused(effect: ChannelEffect, error: ChannelRefusedError | str) -> Delivered:
+    """It never will be taken as it is."""
+    reason = error.reason if isinstance(error, ChannelRefusedError) else "channel_refused"
+    return Delivered(k=effect.k, outcome="refused", reason=reason, error=channel_words(str(error), effect))
+
+
+def unknown(effect: ChannelEffect, error: OutcomeUnknownError, *, retry_after_s: float | None = None) -> Delivered:
+    """It may have been done."""
+    return Delivered(k=effect.k, outcome="unknown", error=str(error), retry_after_s=retry_after_s)
+
+
+def away(effect: ChannelEffect, error: RetriableError) -> Delivered:
+    """Nothing of it was done."""
+    return Delivered(k=effect.k, outcome="away", error=str(error), retry_after_s=error.retry_after_s)
+
+
+def chunks(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The rows, so many at a time."""
+    return (rows[at : at + size] for at in range(0, len(rows), size))
 
 
 def _away(effects: Iterable[ChannelEffect], error: str, retry_after_s: float | None = None) -> list[Delivered]:

@@ -1,16 +1,19 @@
-"""HTTP to one shop: signed or bearer GET requests, searches, and what a failure means."""
+"""HTTP to one shop: signed or bearer requests, searches, writes, and what a failure means."""
 
 import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import httpx
 import structlog
 
 from connectors.base.clock import Clock
-from connectors.base.errors import CredentialsRefusedError, FatalError, RetriableError
+from connectors.base.errors import CredentialsRefusedError, FatalError, OutcomeUnknownError, RetriableError
 from connectors.base.http import HttpAnswer, HttpClient, StatusRule, raise_for_status
+from connectors.base.json_numbers import NotJsonError, read_json
+from connectors.base.sending import ChannelRefusedError
 from connectors.base.settings import Secret
 from connectors.magento.listing import Listing, parse_listing
 from connectors.magento.oauth import authorization, encoded, signature
@@ -25,6 +28,14 @@ Filter = tuple[str, str, str]
 _MIN_SKEW_S = 30.0
 _RESOURCES = re.compile(r"[A-Za-z0-9_:, ]{1,200}")
 _PROBLEM_BYTES = 65_536
+#: By which the shop says that it does not do what it understood.
+_REFUSALS = frozenset({400, 404, 409, 422})
+_MAX_WORDS = 300
+_PLACEHOLDER = re.compile(r"%(\w{1,40})")
+
+
+class ShopRefusedError(ChannelRefusedError):
+    """The shop does not do it, by its own words."""
 
 
 def search_params(
@@ -45,7 +56,7 @@ def search_params(
 class MagentoClient:
     """One shop.
 
-    Lifecycle: `search` as often as wanted; `close` once.
+    Lifecycle: `search` and `write` as often as wanted; `close` once.
 
     Args:
         name: The connector's, for messages.
@@ -66,7 +77,6 @@ class MagentoClient:
     ) -> None:
         self._name, self._settings, self._clock, self._nonce = name, settings, clock, nonce
         self._skew_s = 0.0  # how far the shop's clock is ahead of ours, once it has refused our time
-        self._root = f"{settings.base_url}/rest/{settings.store_code}/V1"
         self._http = HttpClient(
             name,
             timeout_s=settings.timeout_s,
@@ -83,17 +93,23 @@ class MagentoClient:
         await self._http.close()
 
     async def search(
-        self, path: str, groups: Sequence[Sequence[Filter]], sort: Sequence[str], page_size: int
+        self,
+        path: str,
+        groups: Sequence[Sequence[Filter]],
+        sort: Sequence[str],
+        page_size: int,
+        *,
+        store: str | None = None,
     ) -> Listing:
-        """The first page of a search.
+        """The first page of a search; `store` is another store view than the configured one.
 
         Raises:
             RetriableError: The shop cannot answer now.
             FatalError: It never will: credentials, rights, address.
         """
-        url, params = f"{self._root}/{path}", search_params(groups, sort, page_size)
+        url, params = f"{self._root(store)}/{path}", search_params(groups, sort, page_size)
         query = "&".join(f"{encoded(name)}={encoded(value)}" for name, value in params)
-        headers = {"Authorization": self._authorization(url, params)}
+        headers = {"Authorization": self._authorization("GET", url, params)}
         answer = await self._http.get(f"{url}?{query}", what=path, headers=headers)
         if answer.status != 200:
             self._fail(f"{self._name}: {path}", answer)
@@ -105,7 +121,34 @@ class MagentoClient:
                 "if it stays so, see what answers at base_url"
             ) from None
 
-    def _authorization(self, url: str, params: Sequence[tuple[str, str]]) -> str:
+    async def write(self, method: str, path: str, body: object = None) -> Any:
+        """Change something, for all store views; what the shop answers.
+
+        Raises:
+            ShopRefusedError: The shop does not do it; nothing was done.
+            RetriableError: Nothing was done.
+            OutcomeUnknownError: It may have been done.
+            FatalError: It never will be: credentials, rights, address.
+        """
+        url = f"{self._root('all')}/{path}"
+        headers = {"Authorization": self._authorization(method, url, ()), "Content-Type": "application/json"}
+        content = json.dumps(body).encode() if body is not None else None
+        answer = await self._http.write(method, url, what=path, headers=headers, content=content)
+        if answer.status != 200:
+            problem = _problem_of(answer.body)
+            is_about_us = "oauth" in problem.text or "any route" in problem.text
+            if answer.status in _REFUSALS and problem.is_json and not is_about_us:
+                raise ShopRefusedError(problem.words)
+            self._fail(f"{self._name}: {path}", answer)
+        try:
+            return read_json(answer.body)
+        except NotJsonError:
+            raise OutcomeUnknownError(f"{self._name}: {path} was answered by something that is no JSON") from None
+
+    def _root(self, store: str | None) -> str:
+        return f"{self._settings.base_url}/rest/{store or self._settings.store_code}/V1"
+
+    def _authorization(self, method: str, url: str, params: Sequence[tuple[str, str]]) -> str:
         settings = self._settings
         if settings.auth == "bearer":
             return f"Bearer {_revealed(settings.token)}"
@@ -118,7 +161,7 @@ class MagentoClient:
             "oauth_version": "1.0",
         }
         consumer, token = _revealed(settings.consumer_secret), _revealed(settings.access_token_secret)
-        return authorization(oauth, signature("GET", url, [*params, *oauth.items()], consumer, token))
+        return authorization(oauth, signature(method, url, [*params, *oauth.items()], consumer, token))
 
     # ---- what went wrong
 
@@ -180,11 +223,33 @@ class _Problem:
     def __init__(self, text: str, found: object) -> None:
         fields: Mapping[str, object] = found if isinstance(found, dict) else {}
         self.is_json = isinstance(found, dict)
+        self.words = _words_of(fields)
         message, parameters = fields.get("message"), fields.get("parameters")
         shown = message if isinstance(message, str) else "" if self.is_json else text[:500]
         self.text = shown.lower().replace("+", " ")
         resources = parameters.get("resources") if isinstance(parameters, dict) else None
         self.resources = resources if isinstance(resources, str) and _RESOURCES.fullmatch(resources) else ""
+
+
+def _words_of(fields: Mapping[str, object]) -> str:
+    """The message and those of its rows, with their parameters in them, as the shop's people would see them."""
+    errors = fields.get("errors")
+    rows = [fields, *(each for each in (errors if isinstance(errors, list) else ()) if isinstance(each, dict))]
+    return "; ".join(filled(each) for each in rows)[:_MAX_WORDS] or "nothing that says why"
+
+
+def filled(fields: Mapping[str, object]) -> str:
+    """A message of the shop's with its parameters: `%1` or `%name`, whose names a list of them has lost."""
+    text, parameters = str(fields.get("message") or ""), fields.get("parameters")
+    by_name = parameters if isinstance(parameters, dict) else {}
+    values = parameters if isinstance(parameters, list) else []
+    names = list(dict.fromkeys(_PLACEHOLDER.findall(text)))
+    for at, name in enumerate(names):
+        place = int(name) - 1 if name.isdigit() else at
+        value = by_name.get(name, values[place] if 0 <= place < len(values) else None)
+        if value is not None:
+            text = re.sub(rf"%{name}\b", lambda _, shown=str(value): shown, text)  # type: ignore[misc]  # bound
+    return " ".join(text.split())
 
 
 def _problem_of(body: bytes) -> _Problem:

@@ -34,6 +34,8 @@ async def examine(
     ):
         lists = [*settings.flows, *(["invoices"] if settings.virtual_source is not None else [])]
         readable = [await exam.check(each, lambda each=each: _list(client, each, settings)) for each in lists]  # type: ignore[misc]  # the loop's value, bound
+        for each in _read_to_write(settings):
+            await exam.check(each, lambda each=each: _readable(client, each))  # type: ignore[misc]  # as above
         exam.check_clock()
         if any(readable):
             await _check_sources(exam, client, name, settings, wanted)
@@ -51,6 +53,20 @@ async def _list(client: MagentoClient, name: str, settings: MagentoSettings) -> 
         )
     total = "an unknown number" if listing.total is None else str(listing.total)
     return f"may be read, {total} in all, {settings.page_size} at a time"
+
+
+def _read_to_write(settings: MagentoSettings) -> list[str]:
+    """What is read before `out` writes; whether it may be written shows at the first write."""
+    out = settings.out
+    if out is None or not out.is_on:
+        return []
+    products = out.stock or out.items or out.prices is not None
+    return [*(["products"] if products else []), *(["inventory/source-items"] if out.stock else [])]
+
+
+async def _readable(client: MagentoClient, name: str) -> str:
+    listing = await client.search(name, [], (), 1, store="all")
+    return f"may be read, {'an unknown number' if listing.total is None else listing.total} in all"
 
 
 def _number(value: object) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from connectors.base.settings import ConnectorSettings, Secret, invalid, is_bare_http
+from connectors.base.settings import ConnectorSettings, OutSettings, Secret, invalid, is_bare_http
 
 Role = Literal["wait", "placed", "cancelled"]
 Flow = Literal["orders", "shipments", "creditmemos"]
@@ -37,8 +37,49 @@ def _numbers(value: object) -> object:
     return (value,) if isinstance(value, int) else value
 
 
+#: What the shop's own people write (R9): no setting can make it ours.
+_CONTENT = re.compile(
+    r"name|sku|price|.*description|.*image.*|thumbnail|media_gallery|url_.*|meta_.*|status|visibility"
+)
+
+
+class MagentoOutSettings(OutSettings):
+    """What the shop is told."""
+
+    source: str | None = Field(
+        default=None, description="Code of the source whose quantity is set, where levels_by_location is false"
+    )
+    backorders: bool = Field(
+        default=False, description="At a quantity of zero the status stays as it is, instead of out of stock"
+    )
+    price_currency: str | None = Field(
+        default=None, pattern=r"^[A-Z]{3}$", description="The shop's base currency; prices in another are refused"
+    )
+    item_attributes: dict[Literal["barcode", "unit", "item_code"], str] = Field(
+        default_factory=dict, description="Field of an item = code of the attribute that B1 owns; no other is written"
+    )
+    carrier_titles: dict[str, str] = Field(
+        default_factory=dict, description="Carrier as in shipping_types = title of a track; none: as it is"
+    )
+    carrier_codes: dict[str, str] = Field(
+        default_factory=dict, description="Carrier as in shipping_types = code of an installed carrier; none: custom"
+    )
+    bundles: Literal["together", "separately"] = Field(
+        default="together", description="How the shop ships bundles: by their own row, or by those of their parts"
+    )
+
+    @field_validator("item_attributes")
+    @classmethod
+    def _are_not_content(cls, attributes: dict[str, str]) -> dict[str, str]:
+        taken = ", ".join(sorted(code for code in attributes.values() if _CONTENT.fullmatch(code)))
+        if taken:
+            raise invalid("item_attributes", f"names {taken}, which the shop owns; name attributes made for B1's data")
+        return attributes
+
+
 class MagentoSettings(ConnectorSettings):
     kind: Literal["magento"] = Field(description="magento")
+    out: MagentoOutSettings | None = Field(default=None, description="What it receives; none: nothing")
     poll_interval_s: float = Field(
         default=30, gt=0, le=86_400, description="Seconds between two looks at a shop that had nothing new"
     )
@@ -197,4 +238,19 @@ class MagentoSettings(ConnectorSettings):
         missing = ", ".join(name for name in needed if getattr(self, name) is None)
         if missing:
             raise invalid("auth", f"{self.auth} needs {missing}; add it as env:NAME or file:path")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        out = self.out
+        if out is None or not out.is_on:
+            return self
+        if out.orders:
+            raise invalid("out_orders", "a shop is told of no orders; take out.orders out")
+        if out.stock and not out.levels_by_location and not out.source:
+            raise invalid("out_source", "out.stock sets the quantity of one source; name it as out.source")
+        if out.items and not out.item_attributes:
+            raise invalid(
+                "out_items", "out.items writes out.item_attributes, and names none; name them, or take it out"
+            )
         return self

@@ -53,6 +53,11 @@ class UncertainWriteError(OutcomeUnknownError):
         self.retry_after_s = retry_after_s
 
 
+def wait_s_of(error: OutcomeUnknownError) -> float | None:
+    """How long Shopify asked us to wait."""
+    return error.retry_after_s if isinstance(error, UncertainWriteError) else None
+
+
 def codes_of(errors: object) -> set[str]:
     """The codes of an answer's `errors`."""
     if not isinstance(errors, list):

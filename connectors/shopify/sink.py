@@ -7,13 +7,12 @@ import httpx
 
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
-from connectors.base.sending import one_by_one
+from connectors.base.sending import one_by_one, refused, unknown
 from connectors.base.sink import ChannelEffect, Delivered
 from connectors.shopify.client import ShopifyClient
 from connectors.shopify.outbound.fields import FieldWriter
 from connectors.shopify.outbound.fulfillments import FulfillmentWriter
 from connectors.shopify.outbound.levels import LevelWriter
-from connectors.shopify.outbound.results import refused, unknown
 from connectors.shopify.outbound.variants import Variants
 from connectors.shopify.settings import ShopifySettings
 

@@ -212,6 +212,18 @@ async def test_a_magento_shop_is_well_and_nothing_is_written():
     assert "wh-us (US)" in found["places"].detail
 
 
+async def test_what_a_shop_is_told_needs_more_that_is_looked_at_too():
+    out = {"stock": True, "source": "default"}
+    found, reads = await examine("magento", magento, a_magento(), {"wh-uk"}, **MAGENTO, out=out)
+    assert {"products", "inventory/source-items"} <= found.keys()
+    assert {method for method, _ in reads.asked} == {"GET"}
+    shop = a_shop()
+    shop.scopes -= {"write_inventory", "read_inventory"}
+    found, _ = await examine("shopify", shopify, shop, {"31"}, **SHOP, out={"stock": True, "location": "77"})
+    assert "write_inventory" in found["scopes"].detail
+    assert "77" in found["places"].detail
+
+
 async def test_refused_lists_pages_that_are_too_large_and_places_that_nothing_maps_are_named():
     found, _ = await examine("magento", magento, a_magento(page_limit=50), {"other"}, **MAGENTO)
     assert bad(found) == {"orders", "shipments", "creditmemos"}

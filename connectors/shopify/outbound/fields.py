@@ -11,12 +11,12 @@ from typing import Any
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, OutcomeUnknownError, RetriableError
 from connectors.base.money import rounded
-from connectors.base.sending import ChannelRefusedError
+from connectors.base.sending import ChannelRefusedError, away, chunks, refused, sent, unknown
 from connectors.base.sink import ChannelEffect, Delivered
 from connectors.shopify.client import ShopifyClient
+from connectors.shopify.errors import wait_s_of
 from connectors.shopify.outbound.documents import UPDATE_VARIANTS, UserError, user_errors
-from connectors.shopify.outbound.results import away, refused, sent, unknown
-from connectors.shopify.outbound.variants import REMEMBERED_S, Variant, Variants, chunks
+from connectors.shopify.outbound.variants import REMEMBERED_S, Variant, Variants
 from connectors.shopify.queries import CURRENCY, VARIANT_FIELDS
 from connectors.shopify.settings import ShopifyOutSettings, ShopifySettings
 
@@ -156,7 +156,7 @@ class FieldWriter:
                 UPDATE_VARIANTS, {"product": product_id, "variants": list(rows.values())}
             )
         except OutcomeUnknownError as error:
-            return [unknown(each.effect, error) for each in changes]
+            return [unknown(each.effect, error, retry_after_s=wait_s_of(error)) for each in changes]
         except RetriableError as error:
             return [away(each.effect, error) for each in changes]
         places = {variant_id: at for at, variant_id in enumerate(rows)}

@@ -18,9 +18,10 @@ from typing import Any
 
 from connectors.base.clock import Clock
 from connectors.base.errors import OutcomeUnknownError, RetriableError
-from connectors.base.sending import ChannelRefusedError
+from connectors.base.sending import ChannelRefusedError, sent, unknown
 from connectors.base.sink import ChannelEffect, Delivered
 from connectors.shopify.client import ShopifyClient
+from connectors.shopify.errors import wait_s_of
 from connectors.shopify.marks import MadeFulfillment, Reported, ShipmentMark, marks_of, reported, text_of
 from connectors.shopify.orders import Orders
 from connectors.shopify.outbound.documents import (
@@ -29,7 +30,6 @@ from connectors.shopify.outbound.documents import (
     UPDATE_TRACKING,
     user_errors,
 )
-from connectors.shopify.outbound.results import sent, unknown
 from connectors.shopify.pages import next_page
 from connectors.shopify.queries import (
     FULFILLMENT_ORDER_LINES,
@@ -190,7 +190,7 @@ class FulfillmentWriter:
             errors = user_errors(await self._client.mutate(SET_MARK, {"metafields": [row]}))
         except OutcomeUnknownError as error:
             # Nothing is fulfilled by it; the next try reads what there is.
-            raise RetriableError(str(error), retry_after_s=getattr(error, "retry_after_s", None)) from None
+            raise RetriableError(str(error), retry_after_s=wait_s_of(error)) from None
         if any(each.code == "STALE_OBJECT" for each in errors):
             raise RetriableError("shopify: the order's mark was changed by somebody else; it is read again")
         if errors:

@@ -13,12 +13,12 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from connectors.base.errors import OutcomeUnknownError, RetriableError
-from connectors.base.sending import ChannelRefusedError
+from connectors.base.sending import ChannelRefusedError, away, chunks, refused, sent, unknown
 from connectors.base.sink import ChannelEffect, Delivered
 from connectors.shopify.client import ShopifyClient
+from connectors.shopify.errors import wait_s_of
 from connectors.shopify.outbound.documents import SET_QUANTITIES, UserError, user_errors
-from connectors.shopify.outbound.results import away, refused, sent, unknown
-from connectors.shopify.outbound.variants import Variant, Variants, chunks
+from connectors.shopify.outbound.variants import Variant, Variants
 from connectors.shopify.queries import QUANTITIES
 from connectors.shopify.settings import ShopifyOutSettings, ShopifySettings
 
@@ -161,7 +161,7 @@ class LevelWriter:
             try:
                 errors = user_errors(await self._client.mutate(SET_QUANTITIES, self._request(due)))
             except OutcomeUnknownError as error:
-                return [*results, *(unknown(row.effect, error) for row, _ in due)]
+                return [*results, *(unknown(row.effect, error, retry_after_s=wait_s_of(error)) for row, _ in due)]
             if not errors:
                 return [*results, *(sent(row.effect, row.variant.item_id) for row, _ in due)]
             if any(each.code == _CONCURRENT for each in errors):

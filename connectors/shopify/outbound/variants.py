@@ -1,18 +1,17 @@
 """What a sku is called in the shop."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from connectors.base.clock import Clock
-from connectors.base.sending import ChannelRefusedError
+from connectors.base.sending import ChannelRefusedError, chunks
 from connectors.shopify.client import ShopifyClient
 from connectors.shopify.pages import id_of
 from connectors.shopify.queries import VARIANTS
 from connectors.shopify.settings import ShopifySettings
 
-T = TypeVar("T")
 #: A search is for words: so many skus, and rows enough for those that only look like them.
 SKUS_AT_ONCE = 20
 ROWS = 40
@@ -98,8 +97,3 @@ def quoted(text: str) -> str:
     r"""A text in Shopify's search syntax; `'` and `\` are escaped by `\`."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def chunks(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The rows, so many at a time."""
-    return (rows[at : at + size] for at in range(0, len(rows), size))

@@ -14,11 +14,12 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from lab.simulators.magento.catalogue import ShopCatalogue
 from lab.simulators.magento.faults import IntegrationCredentials, MagentoFault, MagentoFaultKind, MagentoHabits
 from lab.simulators.magento.search import search
 from lab.simulators.magento.state import LISTS, MagentoShop
 from lab.simulators.magento.wire import Authorization, MagentoReply, encoded, html, message, not_authorized
-from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send
+from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
 
 @dataclass
@@ -29,6 +30,7 @@ class MagentoApi:
         faults: What will happen; used up as it does.
         on_request: Called with each path before it is answered: tests change rows there.
         requests: Paths with their queries, in order of arrival.
+        catalogue: Products, quantities, and what is written.
     """
 
     shop: MagentoShop
@@ -39,6 +41,10 @@ class MagentoApi:
     on_request: Callable[[str], None] = lambda _path: None
     requests: list[str] = field(default_factory=list)
     nonces: set[tuple[str, str]] = field(default_factory=set)
+    catalogue: ShopCatalogue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.catalogue = ShopCatalogue(self.shop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -47,15 +53,18 @@ class MagentoApi:
             await send({"type": "lifespan.shutdown.complete"})
             return
         path, query = scope["path"], scope["query_string"].decode("ascii")
+        body = await whole_body(receive)
         self.requests.append(f"{path}?{unquote(query)}")
         self.on_request(path)
         try:
             fault = self._fault(path)
             if fault is not None:
                 self._fail(fault)
-            reply = MagentoReply(200, self._answer(scope, path, query))
+            reply = MagentoReply(200, self._answer(scope, path, query, body))
         except MagentoReply as refused:
             reply = refused
+        if fault is not None and fault.kind is MagentoFaultKind.LATE:
+            raise ConnectionDroppedError
         if reply.status == 200 and fault is not None and fault.kind is MagentoFaultKind.TRUNCATED:
             reply = MagentoReply(200, reply.body[: len(reply.body) // 2])
         headers = [("content-type", reply.content_type), ("date", format_datetime(self.shop.clock(), usegmt=True))]
@@ -90,21 +99,30 @@ class MagentoApi:
                 raise html(200)
             case MagentoFaultKind.EXPIRED:
                 raise not_authorized()
-            case MagentoFaultKind.TRUNCATED:
+            case MagentoFaultKind.TRUNCATED | MagentoFaultKind.LATE:
                 return
 
     def _authorize(self, scope: Scope, query: str) -> None:
         check = Authorization(self.credentials, self.nonces).check
         check(scope, query, self.shop.clock(), bearer=self.settings.bearer)
 
-    def _answer(self, scope: Scope, path: str, query: str) -> bytes:
-        match = re.fullmatch(r"/rest/([A-Za-z0-9_]+)/V1/([a-z/]+)", path)
+    def _answer(self, scope: Scope, path: str, query: str, body: bytes) -> bytes:
+        match = re.fullmatch(r"/rest/([A-Za-z0-9_]+)/V1/([a-z0-9/-]+)", path)
         if match is not None and match[2] == "inventory/sources" and self.settings.sources is not None:
             self._authorize(scope, query)
             rows = [
                 {"source_code": code, "name": name, "enabled": True} for code, name in self.settings.sources.items()
             ]
             return encoded({"items": rows, "search_criteria": {}, "total_count": len(rows)})
+        if match is not None and scope["method"] != "GET":
+            self._authorize(scope, query)
+            written = self.catalogue.write(scope["method"], match[2], body, self.settings)
+            if written is not None:
+                return written
+        if match is not None and scope["method"] == "GET" and (listed := self.catalogue.rows(match[2])) is not None:
+            self._authorize(scope, query)
+            params = parse_qsl(query, keep_blank_values=True)
+            return search(listed[0], params, self.settings, self.random, listed[1])
         if match is None or match[2] not in LISTS or scope["method"] != "GET":
             raise message(404, "Request does not match any route.")
         self._authorize(scope, query)

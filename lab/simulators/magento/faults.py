@@ -16,6 +16,8 @@ class MagentoFaultKind(StrEnum):
     """500 with a report id: a deadlock in the database."""
     DROPPED = "dropped"
     """The connection is gone before the answer."""
+    LATE = "late"
+    """The same, after it was carried out."""
     TRUNCATED = "truncated"
     """Half of the answer, as if it were all."""
     HTML_200 = "html_200"
@@ -54,11 +56,15 @@ class MagentoHabits:
         repeat_last_page: What older versions do beyond the end.
         page_limit: The optional limit of pageSize; None: none.
         rates: How often a kind of fault happens by chance.
+        array_limit: The optional limit of rows that one call may write; None: none.
+        orphans: Whether a quantity of a sku that is not there is taken, as most versions do.
         sources: Of its multi-source inventory, where the integration may see them: code = name.
     """
 
     bearer: bool = False
     repeat_last_page: bool = True
     page_limit: int | None = 300
+    array_limit: int | None = None
+    orphans: bool = True
     sources: Mapping[str, str] | None = None
     rates: Mapping[MagentoFaultKind, float] = field(default_factory=dict)

@@ -27,7 +27,13 @@ _CONDITIONS: Mapping[str, Callable[[Any, Any], bool]] = {
 _COLUMNS = ("entity_id", "increment_id", "order_id", "store_id", "state", "status", "created_at", "updated_at")
 
 
-def search(rows: list[Fields], params: Sequence[tuple[str, str]], habits: MagentoHabits, random: Random) -> bytes:
+def search(
+    rows: list[Fields],
+    params: Sequence[tuple[str, str]],
+    habits: MagentoHabits,
+    random: Random,
+    columns: Sequence[str] = _COLUMNS,
+) -> bytes:
     groups: dict[int, dict[int, dict[str, str]]] = {}
     sorts: dict[int, dict[str, str]] = {}
     numbers: dict[str, int] = {}
@@ -42,10 +48,10 @@ def search(rows: list[Fields], params: Sequence[tuple[str, str]], habits: Magent
         else:
             raise message(400, "One or more input exceptions have occurred.")
     for group in groups.values():
-        rows = [row for row in rows if any(_fits(row, each) for each in group.values())]
+        rows = [row for row in rows if any(_fits(row, each, columns) for each in group.values())]
     random.shuffle(rows)
     for _, sort in sorted(sorts.items(), reverse=True):
-        if sort.get("field") not in _COLUMNS:
+        if sort.get("field") not in columns:
             raise message(500, "Internal Error. Details are available in Magento log file. Report ID: webapi-1")
         rows.sort(key=lambda row: row.get(sort["field"]) or "", reverse=sort.get("direction", "DESC") != "ASC")
     told = [{**row, **row.get("_as", {})} for row in _page(rows, numbers, habits)]
@@ -66,9 +72,9 @@ def _page(rows: list[Fields], numbers: Mapping[str, int], habits: MagentoHabits)
     return rows[(page - 1) * size : page * size]
 
 
-def _fits(row: Fields, condition: Mapping[str, str]) -> bool:
+def _fits(row: Fields, condition: Mapping[str, str], columns: Sequence[str]) -> bool:
     name, how, wanted = condition.get("field", ""), condition.get("condition_type", "eq"), condition.get("value", "")
-    if name not in _COLUMNS:
+    if name not in columns:
         raise message(500, "Internal Error. Details are available in Magento log file. Report ID: webapi-2")
     value = row.get(name)
     if how in ("null", "notnull"):
@@ -76,6 +82,8 @@ def _fits(row: Fields, condition: Mapping[str, str]) -> bool:
     if value is None:
         return False
     number = isinstance(value, int)
+    if name == "sku":  # the database compares without regard to case
+        value, wanted = str(value).lower(), wanted.lower()
     if how in ("in", "nin"):
         among = [int(each) if number else each for each in wanted.split(",")]
         return (value in among) == (how == "in")

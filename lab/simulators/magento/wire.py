@@ -100,14 +100,15 @@ class Authorization:
         host = headers.get("host", "").lower()
         signed = given.pop("oauth_signature", "")
         if not hmac.compare_digest(
-            self._signature(f"{scope['scheme']}://{host}{scope['path']}", query, given).encode(), signed.encode()
+            self._signature(scope["method"], f"{scope['scheme']}://{host}{scope['path']}", query, given).encode(),
+            signed.encode(),
         ):
             raise message(401, "The signature is invalid. Verify and try again.")
 
-    def _signature(self, url: str, query: str, oauth: Mapping[str, str]) -> str:
+    def _signature(self, method: str, url: str, query: str, oauth: Mapping[str, str]) -> str:
         pairs = [*parse_qsl(query, keep_blank_values=True), *oauth.items()]
         names = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)
         text = "&".join(f"{name}={value}" for name, value in names)
-        base = f"GET&{quote(url, safe='~')}&{quote(text, safe='~')}"
+        base = f"{method}&{quote(url, safe='~')}&{quote(text, safe='~')}"
         key = f"{quote(self.credentials.consumer_secret, safe='~')}&{quote(self.credentials.token_secret, safe='~')}"
         return base64.b64encode(hmac.new(key.encode(), base.encode(), hashlib.sha256).digest()).decode()
