@@ -61,6 +61,7 @@ class Kind:
         dispatches: Whether it is known to bring dispatches; False where that cannot be known.
         doctor: Looks at what its vendor really lets us see, and writes nothing there: name, settings, the vendor's
             places that the configuration names, clock.
+        install: Makes at its vendor what it does better with, by settings and clock; the doctor finds what came of it.
         sink: Makes what tells its channel what B1 says, of name, settings and clock; None: this kind receives nothing.
     """
 
@@ -74,6 +75,7 @@ class Kind:
     levels: Callable[[Any], bool] = lambda _settings: False
     dispatches: Callable[[Any], bool] = lambda _settings: False
     doctor: Callable[[str, Any, frozenset[str], Clock], Awaitable[Sequence[Finding]]] | None = None
+    install: Callable[[Any, Clock], Awaitable[None]] | None = None
     sink: Callable[[str, Any, Clock], Sink] | None = None
 
 
@@ -96,7 +98,7 @@ KINDS: Mapping[str, Kind] = {
         doctor=magento_doctor.examine,
         sink=MagentoSink,
     ),
-    "sap_b1": Kind(SapB1Settings, SapB1Source, doctor=sap_b1_doctor.examine),
+    "sap_b1": Kind(SapB1Settings, SapB1Source, doctor=sap_b1_doctor.examine, install=sap_b1_doctor.install),
     "seko": Kind(
         SekoSettings,
         SekoSource,

@@ -1,8 +1,10 @@
 """What B1, Kafka, the registry and the vendors really do, part by part; with `install` it also makes what B1 lacks."""
 
+from contextlib import suppress
+
 from connectors.base.clock import SystemClock
 from connectors.base.doctor import Finding
-from connectors.base.errors import LogError
+from connectors.base.errors import ConnectorError, LogError
 from connectors.registry import KINDS
 from connectors.sap_b1 import doctor
 from schemas.codec import CodecError
@@ -21,7 +23,10 @@ async def examine(config: Config, *, install: bool) -> dict[str, list[Finding]]:
             diagnosis = await doctor.run(service_layer, company, install)
         found[name] = list(diagnosis.findings)
     for name, settings in config.connectors.items():
-        doctor_of = KINDS[settings.kind].doctor
+        doctor_of, install_of = KINDS[settings.kind].doctor, KINDS[settings.kind].install
+        if install and settings.enabled and install_of is not None:
+            with suppress(ConnectorError):  # the doctor meets it as well, and says so
+                await install_of(settings, SystemClock())
         if settings.enabled and doctor_of is not None:
             found[f"connectors.{name}"] = list(
                 await doctor_of(name, settings, locations_of(config, name), SystemClock())

@@ -31,11 +31,12 @@ from schemas.readings import (
 
 Row = Mapping[str, Any]
 
-ITEM_FIELDS = (
+BARE_ITEM_FIELDS = (
     "ItemCode,ItemName,BarCode,InventoryUOM,Valid,ValidFrom,ValidTo,Frozen,FrozenFrom,FrozenTo,InventoryItem,SalesItem,"
     "ManageBatchNumbers,ManageSerialNumbers,SRIAndBatchManageMethod,SalesItemsPerUnit,TreeType,UpdateDate,UpdateTime,"
-    "CreateDate,CreateTime,ItemPrices,ItemWarehouseInfoCollection"
+    "CreateDate,CreateTime,ItemPrices"
 )
+ITEM_FIELDS = f"{BARE_ITEM_FIELDS},ItemWarehouseInfoCollection"
 _DOCUMENT_FIELDS = (
     "DocEntry,DocNum,NumAtCard,CardName,DocumentStatus,Cancelled,CancelStatus,TransportationCode,TrackingNumber,"
     "CreationDate,DocTime,UpdateDate,UpdateTime,U_STREAMS_KEY,U_STREAMS_ORDER,DocumentLines"
@@ -58,8 +59,9 @@ class Look:
     zone: ZoneInfo
 
     @property
-    def today(self) -> date:
-        return self.as_of.astimezone(self.zone).date()
+    def local(self) -> datetime:
+        """When it was asked, as the company's clocks show it."""
+        return self.as_of.astimezone(self.zone).replace(tzinfo=None)
 
     def moment(self, stamp: datetime | None) -> datetime:
         """A local time of B1's as UTC; where B1 has none, when it was asked."""
@@ -70,7 +72,7 @@ def records_of(entity: str, row: Row, look: Look, settings: SapB1Settings) -> tu
     """All that a row says: the record of the row itself first, the stock of an item behind it.
 
     Args:
-        entity: `Orders`, `DeliveryNotes` or `Items`.
+        entity: `Orders`, `DeliveryNotes`, `Items`, or `OITW` for rows of the stored query.
         row: As JSON has it.
         look: When it was asked for.
         settings: The connector's: its release rule, price lists and its company's warehouses.
@@ -84,6 +86,8 @@ def records_of(entity: str, row: Row, look: Look, settings: SapB1Settings) -> tu
                 return (order_record(row, look, settings.release),)
             case "DeliveryNotes":
                 return (delivery_record(row, look),)
+            case "OITW":
+                return (stock_record(str(row["ItemCode"]), str(row["WhsCode"]), _level(row), look),)
             case _:
                 item = item_record(row, look, settings.price_lists)
                 return item, *stock_records(row, look, settings.b1.warehouses)
@@ -109,7 +113,7 @@ def item_record(row: Row, look: Look, price_lists: Iterable[int]) -> ItemChanged
         unit=_text(row, "InventoryUOM"),
         is_sold=item.sales_item,
         is_stocked=item.inventory_item and not item.kit,
-        is_active=item.active_on(look.today),
+        is_active=item.active_on(look.local.date()),
         batch_managed=item.batch_managed,
         serial_managed=item.serial_managed,
         prices=tuple(sorted(prices, key=lambda price: price.price_list)),
@@ -282,6 +286,11 @@ def _ship_to(row: Row) -> Address:
         region=text("State") or text("County"),
         country=text("Country"),
     )
+
+
+def _level(row: Row) -> Row:
+    """A row of OITW, with the names of `ItemWarehouseInfoCollection`."""
+    return {"InStock": row["OnHand"], "Committed": row["IsCommited"], "Ordered": row["OnOrder"]}
 
 
 def _quantity(line: Row, inventory: str, own: str) -> Decimal:

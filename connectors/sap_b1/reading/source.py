@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.reading.cursor import ReadingCursor
 from connectors.sap_b1.reading.published import Published, Subject, key_of
 from connectors.sap_b1.reading.rows import (
+    BARE_ITEM_FIELDS,
     DELIVERY_FIELDS,
     ITEM_FIELDS,
     Look,
@@ -30,7 +31,18 @@ from connectors.sap_b1.reading.rows import (
     stamp_of,
 )
 from connectors.sap_b1.reading.settings import SapB1Settings
-from connectors.sap_b1.reading.walks import MOVING, Walk, after, changed_since, newest, with_keys
+from connectors.sap_b1.reading.stock_query import StockWalk, is_installed
+from connectors.sap_b1.reading.sweeps import RECHECK_DAYS, RECHECK_INTERVAL_S, Sweep
+from connectors.sap_b1.reading.walks import (
+    BARE_ITEMS_PER_PAGE,
+    ITEMS_PER_PAGE,
+    MOVING,
+    Walk,
+    after,
+    changed_since,
+    newest,
+    with_keys,
+)
 from connectors.sap_b1.refused_logins import state_file
 from connectors.sap_b1.service_layer import QueryRefusedError, ServiceLayer, UnavailableError, describe
 from schemas.readings import B1Reading, ItemChanged, OrderStatusChanged
@@ -46,28 +58,7 @@ STEPS_PER_READ = 8
 #: Ended orders and deliveries of which nothing was heard for so long are not read again.
 ENDED_DAYS = 90
 #: Rows of a page that B1 may be asked for at once.
-_PAGE_ROWS = 100
-
-
-@dataclass(slots=True)
-class _Sweep:
-    """A full reading that comes round.
-
-    Attributes:
-        due_s: When the next one begins, by the monotonic clock.
-        walk: The one under way.
-        known: The keys that the last whole one found, and what was found since.
-    """
-
-    due_s: float = 0.0
-    started_s: float = 0.0
-    walk: Walk | None = None
-    known: set[str | int] = field(default_factory=set)
-
-    def end(self, interval_s: float, now_s: float) -> None:
-        """At most half of the time is spent in sweeps, however long one takes."""
-        self.walk = None
-        self.due_s = max(self.started_s + interval_s, now_s + (now_s - self.started_s))
+_PAGE_ROWS = 1000
 
 
 class SapB1Source:
@@ -111,16 +102,19 @@ class SapB1Source:
 
     def _begin(self, cursor: str | None) -> None:
         self._cursor, self._at = cursor, ReadingCursor.from_text(cursor)
-        self._marks: dict[str, datetime] = dict(self._at.marks)
+        self._marks: dict[str, datetime] = {name: mark for name, mark in self._at.marks.items() if name != "Items"}
         self._published = Published(self._clock, self._settings.sweep_interval_s)
         self._queue: dict[Subject, B1Reading] = {}
-        self._poll_due_s = 0.0
+        now_s, every_s = self._clock.monotonic(), self._settings.sweep_interval_s
+        self._poll_due_s = now_s
         self._changes: list[Walk] = []
         self._newest: dict[str, int | None] = dict.fromkeys(MOVING)
         self._items_named: dict[str, None] = {}
         self._orders_named: dict[int, None] = {}
-        self._items, self._orders = _Sweep(), _Sweep()
+        self._orders, self._items = Sweep(every_s, due_s=now_s), Sweep(every_s, due_s=now_s)
+        self._ended = Sweep(RECHECK_INTERVAL_S, due_s=now_s + RECHECK_INTERVAL_S)
         self._gone: set[str] = set()
+        self._may_query = True
 
     def _settle(self, cursor: str | None) -> None:
         """What comes back as the cursor says whether the last batch counts."""
@@ -155,7 +149,7 @@ class SapB1Source:
             or self._orders_named
             or self._items_named
             or now_s >= self._poll_due_s
-            or any(sweep.walk is not None or now_s >= sweep.due_s for sweep in (self._items, self._orders))
+            or any(sweep.is_due(now_s) for sweep in (self._orders, self._items, self._ended))
         )
 
     async def _look(self) -> None:
@@ -178,11 +172,10 @@ class SapB1Source:
 
     def _since(self, entity: str, look: Look) -> datetime:
         """From when on changes are read: the clock may have been set back, by an hour once a year."""
-        local = look.as_of.astimezone(self._zone).replace(tzinfo=None)
-        start = self._settings.start_at
-        first = local if start is None else start.astimezone(self._zone).replace(tzinfo=None)
-        oldest = local - timedelta(days=ENDED_DAYS)
-        return max(min(self._marks.setdefault(entity, first), local), oldest)
+        start = self._settings.start_at if entity != "Items" else None  # those are swept after each start
+        first = look.local if start is None else start.astimezone(self._zone).replace(tzinfo=None)
+        oldest = look.local - timedelta(days=ENDED_DAYS)
+        return max(min(self._marks.setdefault(entity, first), look.local), oldest)
 
     async def _poll(self) -> None:
         """Changed documents and items, and what moved stock, in one round trip."""
@@ -190,13 +183,13 @@ class SapB1Source:
         walks = [
             Walk("Orders", self._order_fields, changed_since(self._since("Orders", look))),
             Walk("DeliveryNotes", DELIVERY_FIELDS, changed_since(self._since("DeliveryNotes", look))),
-            Walk("Items", ITEM_FIELDS, changed_since(self._since("Items", look), items=True)),
+            Walk("Items", ITEM_FIELDS, changed_since(self._since("Items", look), items=True), ITEMS_PER_PAGE),
         ]
         moving = dict(self._newest)
         paths = [newest(entity) if entry is None else after(entity, entry) for entity, entry in moving.items()]
         answers = await self._b1.read([*(walk.path() for walk in walks), *paths])
         # Nothing of a poll counts before all of it can be read
-        pages = [rows_of(answer, walk.entity) for walk, answer in zip(walks, answers, strict=False)]
+        pages = [rows_of(answer, walk) for walk, answer in zip(walks, answers, strict=False)]
         for (entity, entry), answer in zip(moving.items(), answers[len(walks) :], strict=True):
             self._moved(entity, entry, answer)
         self._take_changes(walks, pages, look)
@@ -208,7 +201,7 @@ class SapB1Source:
             log.warning("b1_documents_not_read", connector=self.name, error=f"{entity}: {describe(answer)}")
             self._newest.pop(entity)
             return
-        rows = rows_of(answer, entity)
+        rows = rows_of(answer, Walk(entity, ""))
         if entry is not None:
             for row in rows:
                 self._name(row)
@@ -217,7 +210,7 @@ class SapB1Source:
     async def _read_changes(self, walks: Sequence[Walk]) -> None:
         look = self._look_now()
         answers = await self._b1.read([walk.path() for walk in walks])
-        self._take_changes(walks, [rows_of(a, walk.entity) for walk, a in zip(walks, answers, strict=True)], look)
+        self._take_changes(walks, [rows_of(answer, walk) for walk, answer in zip(walks, answers, strict=True)], look)
 
     def _take_changes(self, walks: Sequence[Walk], pages: Sequence[Sequence[Row]], look: Look) -> None:
         self._changes = []
@@ -238,7 +231,7 @@ class SapB1Source:
         found: set[str] = set()
         for path, answer in zip(paths, await self._b1.read(paths), strict=True):
             entity = path.partition("?")[0]
-            for row in rows_of(answer, entity):
+            for row in rows_of(answer, Walk(entity, "")):
                 found.add(str(row.get("ItemCode")))
                 self._take(entity, row, look)
         for order in orders:
@@ -248,36 +241,56 @@ class SapB1Source:
         self._bury([item for item in items if item in self._gone], found, look)
 
     async def _sweep(self) -> None:
-        """A page of each sweep that is due."""
-        look, now_s = self._look_now(), self._clock.monotonic()
-        if self._items.walk is None and now_s >= self._items.due_s:
-            self._items.walk, self._items.started_s = Walk("Items", ITEM_FIELDS), now_s
-        if self._orders.walk is None and now_s >= self._orders.due_s:
-            is_open = "DocumentStatus eq 'bost_Open'"
-            self._orders.walk, self._orders.started_s = Walk("Orders", self._order_fields, is_open), now_s
-        under_way = [(s, s.walk) for s in (self._orders, self._items) if s.walk is not None]
+        """A page of each walk of each sweep that is due, in one round trip."""
+        now_s = self._clock.monotonic()
+        if not self._orders.walks and self._orders.is_due(now_s):
+            self._orders.start([Walk("Orders", self._order_fields, "DocumentStatus eq 'bost_Open'")], now_s)
+        if not self._items.walks and self._items.is_due(now_s):
+            self._items.start(await self._item_walks(), now_s)
+        look = self._look_now()
+        if not self._ended.walks and self._ended.is_due(now_s):
+            lately = changed_since(look.local - timedelta(days=RECHECK_DAYS))
+            self._ended.start(
+                [Walk("Orders", self._order_fields, lately), Walk("DeliveryNotes", DELIVERY_FIELDS, lately)], now_s
+            )
+        under_way = [(sweep, w) for sweep in (self._orders, self._items, self._ended) for w in sweep.walks]
         answers = await self._b1.read([walk.path() for _, walk in under_way])
-        pages = [rows_of(answer, walk.entity) for (_, walk), answer in zip(under_way, answers, strict=True)]
+        if any(isinstance(w, StockWalk) and not may_run(a) for (_, w), a in zip(under_way, answers, strict=True)):
+            log.warning("b1_stock_query_refused", connector=self.name)
+            self._may_query, self._items.walks = False, []
+            return
+        pages = [rows_of(answer, walk) for (_, walk), answer in zip(under_way, answers, strict=True)]
         for (sweep, walk), rows in zip(under_way, pages, strict=True):
             for row in rows:
                 self._take(walk.entity, row, look)
+            if walk.entity in ("Items", "Orders"):
+                sweep.seen.update(row[walk.key] for row in rows)
             if not walk.take(rows):
-                self._swept(sweep, walk)
+                sweep.walks.remove(walk)
+                if not sweep.walks:
+                    self._swept(sweep)
 
-    def _swept(self, sweep: _Sweep, walk: Walk) -> None:
+    async def _item_walks(self) -> list[Walk]:
+        """Stock by the stored query where B1 has it and lets us run it; else with the items, at ten times the bytes."""
+        if self._may_query and await is_installed(self._b1):
+            items = Walk("Items", BARE_ITEM_FIELDS, page_rows=BARE_ITEMS_PER_PAGE)
+            return [items, *(StockWalk(code) for code in self._warehouses)]
+        return [Walk("Items", ITEM_FIELDS, page_rows=ITEMS_PER_PAGE)]
+
+    def _swept(self, sweep: Sweep) -> None:
         """A sweep is whole: what it did not meet has ended, or is gone; each is asked for by its key."""
-        sweep.end(self._settings.sweep_interval_s, self._clock.monotonic())
-        missing = sweep.known - walk.seen
-        if walk.entity == "Orders":
-            self._orders_named |= dict.fromkeys(int(key) for key in sorted(missing))
-            sweep.known -= missing
-        elif len(missing) <= max(1, len(sweep.known) // 10):
+        sweep.end(self._clock.monotonic())
+        missing = sweep.missing()
+        if sweep is self._orders:
+            self._orders_named |= dict.fromkeys(int(key) for key in missing)
+            sweep.known.difference_update(missing)
+        elif sweep is self._items and len(missing) > max(1, len(sweep.known) // 10):
+            log.warning("b1_items_missing", connector=self.name, count=len(missing))
+        elif sweep is self._items:
             self._gone |= {str(key) for key in missing}
             # One that is there is asked for with them: an answer without it says nothing
-            witness = islice(walk.seen, 1 if missing else 0)
-            self._items_named |= dict.fromkeys(str(key) for key in (*sorted(missing), *witness))
-        else:
-            log.warning("b1_items_missing", connector=self.name, count=len(missing))
+            witness = islice(sweep.seen, 1 if missing else 0)
+            self._items_named |= dict.fromkeys(str(key) for key in (*missing, *witness))
         self._published.forget_old()
 
     def _bury(self, gone: Iterable[str], found: set[str], look: Look) -> None:
@@ -326,20 +339,33 @@ class SapB1Source:
         return True
 
 
-def rows_of(answer: B1Answer, entity: str) -> list[Row]:
+def may_run(answer: B1Answer) -> bool:
+    """Whether B1 ran the stored query; without rows it answers as if there were none of that name."""
+    return answer.ok or _is_empty(answer)
+
+
+def rows_of(answer: B1Answer, walk: Walk) -> list[Row]:
     """The rows of a page.
 
     Raises:
         UnavailableError: B1 refused it, or its answer is none.
     """
+    if isinstance(walk, StockWalk) and _is_empty(answer):
+        return []
     if not answer.ok or answer.body is None:
-        raise QueryRefusedError(f"B1 does not list {entity}: {describe(answer)}", 0, answer.status)
-    value, (key, kind) = answer.body.get("value"), ("ItemCode", str) if entity == "Items" else ("DocEntry", int)
-    if not isinstance(value, list) or not all(isinstance(r, Mapping) and isinstance(r.get(key), kind) for r in value):
-        raise UnavailableError(
-            f"B1 answered a query of {entity} with something that is no list of rows with their keys"
-        )
+        raise QueryRefusedError(f"B1 does not list {walk.entity}: {describe(answer)}", 0, answer.status)
+    value, kind = answer.body.get("value"), str if walk.key == "ItemCode" else int
+    if not isinstance(value, list) or not all(
+        isinstance(row, Mapping) and isinstance(row.get(walk.key), kind) for row in value
+    ):
+        raise UnavailableError(f"B1 answered a query of {walk.entity} with something that is no list of rows with keys")
+    if "@odata.nextLink" in answer.body:
+        raise UnavailableError(f"B1 cuts a page of {walk.entity} short, although it was asked for that many rows")
     return value
+
+
+def _is_empty(answer: B1Answer) -> bool:
+    return answer.status == 404 and answer.error[0] == "-2028"
 
 
 def open_session(

@@ -1,7 +1,7 @@
 """The queries: pages of one entity set by key, so that what comes and goes meanwhile shifts nothing. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connectors.base.errors import FatalError
@@ -11,6 +11,8 @@ from connectors.sap_b1.service_layer import quote_literal
 #: A line of a document is some 7 kB, an item with ten warehouses 33 kB (live): a page stays near a megabyte.
 DOCUMENTS_PER_PAGE = 20
 ITEMS_PER_PAGE = 40
+#: Of items without their stock, some 3 kB each.
+BARE_ITEMS_PER_PAGE = 200
 #: So many codes keep a query's URL under 2 kB.
 CODES_PER_QUERY = 20
 #: Changes become visible when their transaction ends, and carry the time at which it began. B1 waits less for a lock.
@@ -34,26 +36,22 @@ MOVING = (
 
 @dataclass(slots=True)
 class Walk:
-    """A walk over one entity set.
+    """A walk over one entity set, by key.
 
     Attributes:
+        page_rows: A page with fewer rows is the last one.
         after: The key behind which the next page begins; None: at the first.
-        seen: Keys of the pages so far.
     """
 
     entity: str
     fields: str
     condition: str = ""
+    page_rows: int = DOCUMENTS_PER_PAGE
     after: str | int | None = None
-    seen: set[str | int] = field(default_factory=set)
 
     @property
     def key(self) -> str:
         return "ItemCode" if self.entity == "Items" else "DocEntry"
-
-    @property
-    def page_rows(self) -> int:
-        return ITEMS_PER_PAGE if self.entity == "Items" else DOCUMENTS_PER_PAGE
 
     def path(self) -> str:
         """The query of the next page."""
@@ -71,9 +69,8 @@ class Walk:
             FatalError: B1 does not go on where it was told to: it would be asked the same for ever.
         """
         keys = [row[self.key] for row in rows]
-        if self.seen.intersection(keys):
-            raise FatalError(f"B1 repeats {self.entity} although it was asked for those after the last one")
-        self.seen.update(keys)
+        if self.after in keys or len(set(keys)) < len(keys):
+            raise FatalError(f"B1 repeats rows of {self.entity} although it was asked for those after the last one")
         self.after = keys[-1] if keys else self.after
         return len(rows) >= self.page_rows
 

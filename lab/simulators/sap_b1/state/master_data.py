@@ -8,6 +8,7 @@ from lab.simulators.sap_b1.state.messages import Json, Key, RefusedError
 from lab.simulators.sap_b1.state.metadata import DEFAULTS, MASTERS, PARTS, READ_ONLY
 from lab.simulators.sap_b1.state.partners import patch_address
 from lab.simulators.sap_b1.state.rules import Period
+from lab.simulators.sap_b1.state.sql_queries import check_query
 from lab.simulators.sap_b1.state.user_tables import check_key, create_field, create_table
 from lab.simulators.sap_b1.state.values import ZERO, day_stamp, read_day, read_number
 
@@ -96,6 +97,8 @@ def patch_master(db: Database, entity: str, key: Key, body: Mapping[str, Any]) -
     type_name, key_name = MASTERS[entity]
     row = db.found(entity, key)
     db.check(type_name, body)
+    if entity == "SQLQueries":
+        check_query(db, {**row, **body})
     for name, value in body.items():
         if name == "BPAddresses":
             for address in value:
@@ -137,6 +140,8 @@ def create_master(db: Database, entity: str, body: Mapping[str, Any]) -> Key:
                     -10, f"1320000140 - Business partner code '{key}' already assigned to a business partner"
                 )
             raise RefusedError(-2035, "This entry already exists in the following tables (ODBC -2035)")
+        if entity == "SQLQueries":
+            check_query(db, row)
         if entity == "UserTablesMD":
             create_table(db, str(key), row)
     for part in PARTS.get(type_name, ()):

@@ -12,10 +12,12 @@ from lab.simulators.sap_b1.state.kinds import KINDS
 from lab.simulators.sap_b1.state.messages import Json, Key, LedgerAnswer, RefusedError, refusal
 from lab.simulators.sap_b1.state.metadata import INDEXED, MASTERS
 from lab.simulators.sap_b1.state.paths import key_of, split_path
+from lab.simulators.sap_b1.state.sql_queries import run_query
 from lab.simulators.sap_b1.state.values import read_integer
 from lab.simulators.sap_b1.state.views import view_of
 
 PAGE_SIZE: Final = 20
+_ASKED_ROWS: Final = re.compile(r"odata\.maxpagesize=(\d+)")
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -48,6 +50,13 @@ def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[
     if "$expand" in options or "$apply" in options:
         raise odata.ODataError("Query string error - option is not supported for this entity")
     known = functools.partial(_known, db, entity)
+    if entity == "SQLQueries" and tail == "List":
+        size = _page_rows(headers)
+        found, skip = run_query(db, key, options), int(options.get("$skip", 0))
+        body: Json = {"@odata.context": "$metadata#SAPB1.SQLQueryResult", "value": found[skip : skip + size]}
+        if len(found) >= skip + size:
+            body["@odata.nextLink"] = f"{path}?&$skip={skip + size}"
+        return LedgerAnswer(200, body)
     if key is not None:
         if tail is not None or key not in rows:
             raise RefusedError(-2028, "No matching records found (ODBC -2028)", 404)
@@ -64,21 +73,27 @@ def _read(db: Database, path: str, options: Mapping[str, str], headers: Mapping[
     if tail is not None:
         raise RefusedError(-1000, f"Unrecognized resource path '{path}'", 404)
     counted = options.get("$count") == "true" or options.get("$inlinecount") == "allpages"
-    asked = re.search(r"odata\.maxpagesize=(\d+)", headers.get("prefer", ""))
-    size = int(asked[1]) if asked else int(headers.get("b1s-pagesize", PAGE_SIZE))
+    size = _page_rows(headers)
     page = odata.page(selected, options, size, known, counted)
     trimmed = bool(options.get("$select"))
     value = [
         {"@odata.etag": WRONG_ETAG if trimmed else db.etag(entity, key_of(entity, row)), **row} for row in page.rows
     ]
-    body: Json = {"@odata.context": f"$metadata#{entity}"}
+    body = {"@odata.context": f"$metadata#{entity}"}
     if page.count is not None:
         body["@odata.count"] = page.count
     body["value"] = value
     if page.next_options is not None:
         body["@odata.nextLink"] = f"{entity}?{page.next_options}"
-    applied = {"Preference-Applied": f"odata.maxpagesize={size}"} if asked else {}
+    applied = (
+        {"Preference-Applied": f"odata.maxpagesize={size}"} if _ASKED_ROWS.search(headers.get("prefer", "")) else {}
+    )
     return LedgerAnswer(200, body, applied)
+
+
+def _page_rows(headers: Mapping[str, str]) -> int:
+    asked = _ASKED_ROWS.search(headers.get("prefer", ""))
+    return int(asked[1]) if asked else int(headers.get("b1s-pagesize", PAGE_SIZE))
 
 
 def _select(

@@ -49,6 +49,8 @@ class Rules:
             on its own, up to the first that fails (no public source shows such a build; the doctor looks for it).
         guard: whether the notification procedure has our block, which refuses a second document of one
             `U_STREAMS_KEY` (`docs/guard-procedure.md`).
+        may_make_queries: whether our user may store queries ("Modify SQL Queries in Service Layer").
+        may_run_queries: whether it may run them.
         notification: what the customer's notification procedure refuses.
         approval: entity sets whose new documents become drafts.
         approval_keeps_draft: whether the draft survives when its change set is rolled back (sources are silent).
@@ -69,6 +71,8 @@ class Rules:
     credit_on_delivery: bool = True
     atomic_change_sets: bool = True
     guard: bool = False
+    may_make_queries: bool = True
+    may_run_queries: bool = True
     notification: tuple[NotificationRule, ...] = ()
     approval: frozenset[str] = frozenset()
     approval_keeps_draft: bool = True

@@ -1,6 +1,7 @@
 """B1 as a source against the simulated Service Layer: what changes is emitted once, and nothing else."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from connectors.base.errors import RetriableError
 from connectors.sap_b1.reading.cursor import ReadingCursor
 from lab.simulators.sap_b1.faults import FaultKind
+from tests.connectors.sap_b1.conftest import START
 from tests.connectors.sap_b1.reading.stage import B1, Reader, kinds
 
 POLL_S, SWEEP_S = 30.0, 300.0
@@ -67,7 +69,6 @@ async def test_a_delivery_comes_with_its_stock_and_its_order_and_again_when_its_
     b1.clock.seconds += POLL_S
     delivery = b1.deliver(entry, 2)
     await reader.look()
-    assert reader.delivery(delivery).tracking_numbers == ()
     assert [(line.order_entry, line.order_line) for line in reader.delivery(delivery).lines] == [(entry, 0)]
     assert reader.order(entry).lines[0].open == 1
     assert reader.level("A1") == (Decimal(98), Decimal(1))
@@ -279,3 +280,35 @@ async def test_b1_away_raises_and_nothing_is_forgotten(b1: B1) -> None:
     b1.app.server.faults.outage = None
     await reader.look()
     assert reader.level("A1")[0] == Decimal(101)
+
+
+async def test_once_a_day_deliveries_and_ended_orders_are_read_again(b1: B1) -> None:
+    delivery = b1.deliver(b1.order())
+    reader = await reader_of(b1)
+    b1.clock.seconds += 600
+    b1.deliver(b1.order())
+    await reader.look()
+    b1.company.rows("DeliveryNotes")[delivery]["TrackingNumber"] = "TN"  # as by a program that leaves no date behind
+    for _ in range(2):
+        await reader.look()
+        assert reader.delivery(delivery).tracking_numbers == ()
+        b1.clock.seconds += POLL_S
+    b1.clock.seconds += 86_400
+    await reader.look()
+    assert reader.delivery(delivery).tracking_numbers == ("TN",)
+
+
+async def test_the_hour_that_comes_twice_hides_no_change(b1: B1) -> None:
+    """Europe/London, 2026-10-25: at 02:00 clocks show 01:00 again, and B1 writes such times."""
+    delivery = b1.deliver(b1.order())
+    row = b1.company.rows("DeliveryNotes")[delivery]
+    row["CreationDate"] = "2026-10-01T00:00:00Z"
+    b1.clock.seconds = (datetime(2026, 10, 25, 0, 55, tzinfo=UTC) - START).total_seconds()
+    row.update(UpdateDate="2026-10-25T00:00:00Z", UpdateTime="01:54:50", TrackingNumber="one")
+    heir = Reader(b1.source(), ReadingCursor(9, {"DeliveryNotes": datetime(2026, 10, 25, 1, 50)}).to_text())  # noqa: DTZ001
+    await heir.look()
+    assert heir.delivery(delivery).tracking_numbers == ("one",)
+    b1.clock.seconds += 600  # 01:05 in winter time
+    row.update(UpdateTime="01:04:50", TrackingNumber="two")
+    await heir.look()
+    assert heir.delivery(delivery).tracking_numbers == ("two",)
