@@ -35,6 +35,7 @@ _ROWS = (
     HoldReason("tier_too_low", "held", "B1 keeps doubles out less well than configured", "platform", "streams doctor"),
     HoldReason("token_refused", "held", "the vendor refuses our credentials", "integration", "the connector's credentials and their rights"),
     HoldReason("source_away", "away", "the source does not answer", "integration", "the vendor's status page, our network"),
+    HoldReason("channel_away", "away", "the channel does not take what it is told", "integration", "the vendor's status page, our network; what the detail says"),
     HoldReason("source_refused", "held", "the source cannot be read", "integration", "what the detail says"),
     HoldReason("cursor_bad", "held", "the stored position cannot be used", "integration", "what the detail says"),
     HoldReason("log_lost", "held", "the log is another one, or lacks what was not read yet", "platform", "streams topics accept"),

@@ -137,6 +137,7 @@ class EffectState:
     revision: int = 0  # of an order: how often it was released again with other lines
     ref: str | None = None  # the channel's own name of it
     order_id: str | None = None
+    order_source: str | None = None  # the connector whose order it is; None: people keyed it
     sku: str | None = None
     attempts: int = 0
     reason: str | None = None  # a name of `schemas.letters.REASONS`; None: nothing is wrong

@@ -1,5 +1,6 @@
 """The one table of topics: who writes what where, and how long it is kept (architecture section 2)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +12,13 @@ _HOUR_MS = 3_600_000
 _WRAPPED = 2_097_152
 FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
 ORDER_FACTS = FACTS[:4]
-#: What B1 says is so, and what each is about.
-READINGS = {
-    "item-changed": "item",
-    "stock-level": "item / warehouse",
-    "order-status-changed": "DocEntry",
-    "delivery-posted": "DocEntry",
+#: What B1 says is so: what each is about, and the days after which one that is not said again is forgotten. What still
+#: is so is said again within the hour (`connectors/sap_b1/reading`).
+READINGS: Mapping[str, tuple[str, int]] = {
+    "item-changed": ("item", 14),
+    "stock-level": ("item / warehouse", 14),
+    "order-status-changed": ("DocEntry", 100),
+    "delivery-posted": ("DocEntry", 100),
 }
 
 
@@ -39,7 +41,7 @@ class Topic:
         # Postings of a queue may come again for as long as it is kept, and are known by what was sealed of them
         days = max(horizon_days, QUEUE_DAYS) + 7 if self.retention_days == "horizon" else self.retention_days
         return {
-            "cleanup.policy": "compact" if self.compact else "delete",
+            "cleanup.policy": "delete" if not self.compact else "compact" if days is None else "compact,delete",
             "retention.ms": "-1" if days is None else str(days * DAY_MS),
             "max.message.bytes": str(self.max_message_bytes),
             "message.timestamp.type": "LogAppendTime" if self.broker_time else "CreateTime",
@@ -77,8 +79,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("chain-anchors", "anchor", "topic / partition", "one", compact=True),
     Topic("known-logs", "known_log", "topic / partition", "one", compact=True),
     *(
-        Topic(name, event_type(name), f"company / {subject}", "companies", compact=True)
-        for name, subject in READINGS.items()
+        Topic(name, event_type(name), f"company / {subject}", "companies", days, compact=True)
+        for name, (subject, days) in READINGS.items()
     ),
     Topic("delivery-state", "delivery_state", "connector / subject", "facts", compact=True),
     Topic("component-state", "component_state", "kind / name", "one", compact=True, segment_ms=_HOUR_MS),

@@ -34,6 +34,8 @@ from schemas.records import Cursor
 CURSORS = "connector-cursors"
 #: Between a connector's name and the time range of a backfill, which has a chain of its own; no name has a slash.
 _BACKFILL = "/backfill/"
+#: And its writing side (`streams.delivery`).
+_OUT = "/out"
 _GENESIS = bytes(16)
 
 
@@ -97,9 +99,14 @@ def backfill_name(connector: str, span: TimeRange) -> str:
     return f"{connector}{_BACKFILL}{span.since.isoformat()}/{span.until.isoformat()}"
 
 
+def out_name(connector: str) -> str:
+    """The name under which a connector's writing side keeps its cursor."""
+    return f"{connector}{_OUT}"
+
+
 def owner_of(name: str) -> str:
     """The connector that a cursor's name belongs to."""
-    return name.partition(_BACKFILL)[0]
+    return name.partition(_BACKFILL)[0].removesuffix(_OUT)
 
 
 def connector_of(key: bytes) -> str | None:
@@ -163,6 +170,11 @@ class Cursors:
         """
         await self.look()
         await self._write_cursor(self.position)
+
+    @property
+    def number(self) -> int:
+        """Of the last accepted cursor record: it grows with each, also across processes; -1: there is none."""
+        return -1 if self._head is None else self._head[0]
 
     @property
     def unconfirmed(self) -> list[StockAdjusted]:

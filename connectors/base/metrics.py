@@ -19,6 +19,9 @@ class ConnectorMetrics(Protocol):
     def failed(self, connector: str, error: str) -> None:
         """A look or a delivery has failed and is tried again; `error` is the name of the error's class."""
 
+    def delivered(self, connector: str, effect_type: str, outcome: str, count: int) -> None:
+        """Effects that a channel has taken (`sent`) or never will (`refused`)."""
+
 
 class NoMetrics:
     """Counts nothing."""
@@ -28,3 +31,4 @@ class NoMetrics:
     def refused(self, connector: str, reason: str, count: int) -> None: ...
     def looked(self, connector: str, idle: bool) -> None: ...
     def failed(self, connector: str, error: str) -> None: ...
+    def delivered(self, connector: str, effect_type: str, outcome: str, count: int) -> None: ...

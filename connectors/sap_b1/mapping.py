@@ -156,6 +156,11 @@ class CompanyMap:
         """The day it happened on, in the company's time zone."""
         return occurred_at.astimezone(self.zone).date()
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The connectors that feed the company."""
+        return tuple(name for name, each in self._connectors.items() if each.company == self.company)
+
     def order_sources(self, source: str) -> tuple[str, ...]:
         """Whose order ids `source` names, in the order to search them."""
         connector = self._connectors.get(source)

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from connectors.base.clock import Clock
-from connectors.base.cursors import CURSORS, Cursors, LostRaceError, partition_of
+from connectors.base.cursors import CURSORS, Cursors, LostRaceError, out_name, partition_of
 from connectors.base.dead_letters import DeadLetters
 from connectors.base.errors import FatalError, LogRefusedError
 from connectors.base.log import Broker
@@ -23,6 +24,10 @@ from connectors.webhooks.listener import WebhookListener
 from connectors.webhooks.server import WebhookServer
 from schemas.codec import Codec
 from streams.config.load import Config
+from streams.delivery.deliverer import Deliverer
+from streams.delivery.feed import CompanyFeed
+from streams.delivery.names import ReceiverNames
+from streams.delivery.states import STATES, EffectStates
 from streams.telemetry.component_states import ComponentStates
 from streams.worker.isolation import words_of
 
@@ -84,9 +89,51 @@ class ConnectorFactory:
             on_state=partial(self._show, name),
         )
 
-    def _show(self, name: str, why: str | None) -> None:
+    def deliverer(self, name: str, settings: ConnectorSettings, feeds: "CompanyFeeds") -> Deliverer:
+        """What keeps the connector's channel as B1 says it ought to be; it has an `out` table that is on."""
+        make, out, topic = KINDS[settings.kind].sink, settings.out, self.config.topic
+        assert make is not None and out is not None  # noqa: S101 -- the configuration was checked
+        company, partition = self.config.companies[settings.company], partition_of(name, self.config.kafka.partitions)
+        cursor, codec = out_name(name), self.codec
+        return Deliverer(
+            name,
+            settings.company,
+            out,
+            ReceiverNames(name, settings, company),
+            feed=feeds.of(settings.company),
+            sink=make(name, settings, self.clock),
+            states=EffectStates(name, self.broker, codec, topic=topic(STATES), partition=partition),
+            cursors=Cursors(cursor, self.broker, codec, self.clock, topic=topic(CURSORS), partition=partition),
+            clock=self.clock,
+            start_at=settings.start_at,
+            currency=company.currency,
+            on_state=partial(self._show, cursor, reason="channel_away"),
+            on_ended=partial(self.metrics.delivered, name),
+        )
+
+    def _show(self, name: str, why: str | None, reason: str = "source_away") -> None:
         if self.components is not None:
-            self.components.report("connector", name, None if why is None else "source_away", why)
+            self.components.report("connector", name, None if why is None else reason, why)
+
+
+class CompanyFeeds:
+    """One feed a company and process, whoever of its connectors needs it."""
+
+    def __init__(self, factory: ConnectorFactory) -> None:
+        self._factory = factory
+        self._feeds: dict[str, CompanyFeed] = {}
+
+    def of(self, company: str) -> CompanyFeed:
+        if company not in self._feeds:
+            made = self._factory
+            self._feeds[company] = CompanyFeed(company, made.config, made.broker, made.codec, made.clock)
+        return self._feeds[company]
+
+
+class Runs(Protocol):
+    """A `Runtime` or a `Deliverer`."""
+
+    async def run(self, stop: asyncio.Event) -> None: ...
 
 
 class ConnectorGroup:
@@ -99,9 +146,14 @@ class ConnectorGroup:
     """
 
     def __init__(
-        self, config: Config, runtime: Callable[[str, ConnectorSettings], Runtime], components: ComponentStates
+        self,
+        config: Config,
+        runtime: Callable[[str, ConnectorSettings], Runtime],
+        components: ComponentStates,
+        deliverer: Callable[[str, ConnectorSettings], Runs] | None = None,
     ) -> None:
         self._components = components
+        self._deliverer = deliverer
         self._connectors: Mapping[str, ConnectorSettings] = config.connectors
         self._partitions = config.kafka.partitions
         self._runtime = runtime
@@ -116,11 +168,20 @@ class ConnectorGroup:
             return
         for name, settings in self._connectors.items():
             if settings.enabled and partition_of(name, self._partitions) in partitions and name not in self._running:
-                stop = asyncio.Event()
-                task = asyncio.create_task(self._tend(name, settings, stop), name=f"connector {name}")
-                task.add_done_callback(self._look_at)
-                self._running[name] = stop, task
-                log.info("connector_started", connector=name)
+                self._start(name, partial(self._source, name, settings))
+                if self._deliverer is not None and settings.out is not None and settings.out.is_on:
+                    self._start(out_name(name), partial(self._deliverer, name, settings))
+
+    def _start(self, name: str, make: Callable[[], Runs]) -> None:
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._tend(name, make, stop), name=f"connector {name}")
+        task.add_done_callback(self._look_at)
+        self._running[name] = stop, task
+        log.info("connector_started", connector=name)
+
+    def _source(self, name: str, settings: ConnectorSettings) -> Runtime:
+        self._runtimes[name] = self._runtime(name, settings)
+        return self._runtimes[name]
 
     def wake(self, name: str) -> None:
         """Let a connector look now, if it runs here; elsewhere its poll comes to it."""
@@ -146,7 +207,7 @@ class ConnectorGroup:
         self._closed = True
         await self.release()
 
-    async def _tend(self, name: str, settings: ConnectorSettings, stop: asyncio.Event) -> None:
+    async def _tend(self, name: str, make: Callable[[], Runs], stop: asyncio.Event) -> None:
         """Run one connector; what it cannot handle holds it alone: said, and tried again slowly.
 
         Raises:
@@ -156,8 +217,7 @@ class ConnectorGroup:
         while not stop.is_set():
             started_s = asyncio.get_running_loop().time()
             try:
-                self._runtimes[name] = self._runtime(name, settings)
-                await self._runtimes[name].run(stop)
+                await make().run(stop)
             except LostRaceError as error:
                 # Whoever has it now runs it. If the group still says that it is ours by then, we take it back.
                 log.warning("connector_taken_over", connector=name, error=str(error))

@@ -17,7 +17,7 @@ from connectors.base.cursors import CURSORS
 from connectors.base.errors import FatalError, RetriableError
 from schemas.codec import Codec, embedded_codec
 from streams.config.load import Config
-from streams.connect.group import SESSION_S, ConnectorFactory, ConnectorGroup
+from streams.connect.group import SESSION_S, CompanyFeeds, ConnectorFactory, ConnectorGroup
 from streams.connect.retire import check_orphans
 from streams.kafka.connection import slow_down_refused_updates
 from streams.kafka.log import Log
@@ -56,7 +56,10 @@ async def run(
     stage = ConnectorFactory(
         config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources, metrics.components
     )
-    crew = ConnectorGroup(config, stage.runtime, metrics.components)
+    feeds = CompanyFeeds(stage)
+    crew = ConnectorGroup(
+        config, stage.runtime, metrics.components, lambda name, settings: stage.deliverer(name, settings, feeds)
+    )
     door = stage.door(crew.wake)
     metrics.vitals.expect("connect", "waits for its share of the connectors")
     listener = _Listener(crew, lambda: metrics.vitals.ready("connect"))

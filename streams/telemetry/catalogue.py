@@ -7,8 +7,9 @@ wants them: base units, `_total` on counters. `streams.telemetry.metrics.Metrics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Literal, get_args
 
+from connectors.base.sink import EffectType
 from connectors.sap_b1.error_codes import OutcomeClass
 from schemas.components import HOLD_REASONS
 from schemas.components import KINDS as COMPONENT_KINDS
@@ -50,6 +51,7 @@ class Configured(Enum):
 
     COMPANIES = "companies"
     SOURCES = "sources"
+    RECEIVERS = "connectors that receive"
     TARGETS = "targets of notices"
     PARTITIONS = "partitions"  # of the topic beside it
     COMPONENTS = "companies, connectors, targets of notices, kafka, and topic/partition"
@@ -101,6 +103,11 @@ _READ: dict[str, LabelSet] = {
     "kind": (*KINDS, *READING_TYPES, "any"),
     "result": ("published", "no_op", "refused"),
 }
+_TOLD: dict[str, LabelSet] = {
+    "connector": Configured.RECEIVERS,
+    "type": get_args(EffectType),
+    "result": ("sent", "refused"),
+}
 
 # fmt: off
 CATALOGUE: tuple[MetricRow, ...] = (
@@ -111,6 +118,8 @@ CATALOGUE: tuple[MetricRow, ...] = (
               "Looks at a source", {**_SOURCE, "result": ("read", "idle", "failed")}),
     MetricRow("source_last_look", "source_last_look_timestamp_seconds", "gauge", "Unix seconds", "integration",
               "Unix time of the last look that succeeded", _SOURCE),
+    MetricRow("channel_effects", "channel_effects_total", "counter", "effects", "integration",
+              "What channels were told of B1, by what became of it", _TOLD),
 
     # Consuming
     MetricRow("events_consumed", "events_consumed_total", "counter", "events", "platform",

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 
 from connectors.base.clock import Clock, SystemClock
+from connectors.base.cursors import out_name
 from schemas.topics import BY_NAME
 from streams.config.load import Config
 from streams.telemetry.catalogue import CATALOGUE, CONSUMED, PREFIX, Configured, LabelSet, MetricRow
@@ -32,8 +33,10 @@ from streams.telemetry.vitals import Vitals
 class SourceMeter:
     """What connectors count; `connectors.base.metrics.ConnectorMetrics`."""
 
-    def __init__(self, events: Family[Counter], looks: Family[Counter], looked_at: Family[Gauge]) -> None:
-        self._events, self._looks, self._looked_at = events, looks, looked_at
+    def __init__(
+        self, events: Family[Counter], looks: Family[Counter], looked_at: Family[Gauge], effects: Family[Counter]
+    ) -> None:
+        self._events, self._looks, self._looked_at, self._effects = events, looks, looked_at, effects
 
     def published(self, connector: str, event_type: str, count: int) -> None:
         self._events(connector, event_type, "published").inc(count)
@@ -50,6 +53,9 @@ class SourceMeter:
 
     def failed(self, connector: str, error: str) -> None:
         self._looks(connector, "failed").inc()
+
+    def delivered(self, connector: str, effect_type: str, outcome: str, count: int) -> None:
+        self._effects(connector, effect_type, outcome).inc(count)
 
 
 class Metrics:
@@ -69,6 +75,7 @@ class Metrics:
     source_events: Family[Counter]
     source_looks: Family[Counter]
     source_last_look: Family[Gauge]
+    channel_effects: Family[Counter]
     events_consumed: Family[Counter]
     events_deduplicated: Family[Counter]
     events_quarantined: Family[Counter]
@@ -130,11 +137,13 @@ class Metrics:
         sets = {
             Configured.COMPANIES: tuple(config.companies),
             Configured.SOURCES: tuple(config.connectors),
+            Configured.RECEIVERS: tuple(name for name, each in config.connectors.items() if each.out is not None),
             Configured.TARGETS: tuple(config.notices.targets),
             Configured.PARTITIONS: tuple(map(str, range(max(sizes.values())))),
             Configured.COMPONENTS: (
                 *config.companies,
                 *config.connectors,
+                *(out_name(name) for name, each in config.connectors.items() if each.out is not None),
                 *config.notices.targets,
                 "kafka",
                 *(f"{topic}/{number}" for topic, size in sizes.items() for number in range(size)),
@@ -146,7 +155,7 @@ class Metrics:
         for row in CATALOGUE:
             setattr(self, row.attribute, self._made(row, sets, sizes))
 
-        self.sources = SourceMeter(self.source_events, self.source_looks, self.source_last_look)
+        self.sources = SourceMeter(self.source_events, self.source_looks, self.source_last_look, self.channel_effects)
         self.vitals = Vitals(self.last_progress)
         self.components = ComponentStates(self.component_held, clock or SystemClock())
         for topic, size in sizes.items():

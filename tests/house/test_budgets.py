@@ -341,6 +341,7 @@ COMPOSERS = {
     "streams/dead_letters/desk.py": "an event, a command",
     "streams/dead_letters/publisher.py": "bounded, fitting",
     "streams/dead_letters/republish.py": "an event that its topic took",
+    "streams/delivery/states.py": "CONTENT_BYTES",
     "streams/posting/documents.py": "MAX_NUMBERS_BYTES, MAX_BATCHES; halved where it does not fit",
     "streams/posting/outcomes.py": "the members of one window",
     "streams/telemetry/component_states.py": "DETAIL_BYTES",

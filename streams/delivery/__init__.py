@@ -1,0 +1,1 @@
+"""From what B1 says to what its channels are told."""
