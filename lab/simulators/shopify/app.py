@@ -142,6 +142,8 @@ class Shop(ShopState):
             return _json(400, {"errors": "Bad Request"})
         if fault is not None and fault.kind == "late":
             raise ConnectionDroppedError
+        if fault is None and (rate := self.rates.get("late", 0)) and self._random.random() < rate:
+            raise ConnectionDroppedError
         if fault is not None and fault.kind == "throttled_late":
             answer = {"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]}
         return _json(200, answer, {"x-shopify-api-version": self.version})

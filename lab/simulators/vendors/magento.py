@@ -16,7 +16,11 @@ LATE_COMMIT_S: Final = 1.0
 
 
 class MagentoVendor(BaseVendor):
-    """`data`: `seed`, `credentials` (of IntegrationCredentials), `late` (share of orders that show up later)."""
+    """Its `data`, all optional.
+
+    `seed`, `credentials` (of IntegrationCredentials), `late` (share of orders that show up later), `products`
+    [[sku, price, {source code: quantity}]].
+    """
 
     def __init__(self, data: Mapping[str, Any], clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
@@ -25,6 +29,11 @@ class MagentoVendor(BaseVendor):
         self.shop = MagentoShop(clock)
         credentials = IntegrationCredentials(**data.get("credentials", {}))
         self._api = build_app(self.shop, credentials=credentials, random=self._random, settings=MagentoHabits(rates={}))
+        for sku, price, quantities in data.get("products", ()):
+            self._api.catalogue.add(sku, price=price)
+            for source, quantity in quantities.items():
+                self._api.catalogue.sources.add(source)
+                self._api.catalogue.quantities[sku, source] = (Decimal(quantity), 1)
         self.app: App = self._api
 
     def order(self, action: Action) -> object:
@@ -69,4 +78,16 @@ class MagentoVendor(BaseVendor):
         self._api.settings.rates = {MagentoFaultKind(kind): rate for kind, rate in rates.items()}
 
     def ledger(self) -> Json:
-        return {name: list(rows.values()) for name, rows in self.shop.lists.items()}
+        catalogue = self._api.catalogue
+        return {
+            **{name: list(rows.values()) for name, rows in self.shop.lists.items()},
+            "products": list(catalogue.products.values()),
+            "stock": [
+                {"sku": sku, "place": source, "level": quantity, "status": status}
+                for (sku, source), (quantity, status) in catalogue.quantities.items()
+            ],
+            "written": [
+                {"what": what, "subject": subject, "times": times} for (what, subject), times in catalogue.done.items()
+            ],
+            "notified": {str(order): times for order, times in catalogue.notified.items()},
+        }

@@ -16,10 +16,11 @@ from lab.simulators.vendors.actions import Action, App, BaseVendor, Json
 class ShopifyVendor(BaseVendor):
     """Its `data`, all optional.
 
-    `seed`, `domain`, `token`, `secret`, `bucket`, `restore` (per second), `index_lag_s`, `locations` {id: name}.
+    `seed`, `domain`, `token`, `secret`, `bucket`, `restore` (per second), `index_lag_s`, `locations` {id: name},
+    `products` [[sku, price, {id of a location: level}]].
     """
 
-    _RATES = frozenset({"html", "drop", "twice", "lost"})
+    _RATES = frozenset({"html", "drop", "late", "twice", "lost"})
     _TOPICS = frozenset(
         {
             "orders/create",
@@ -46,6 +47,10 @@ class ShopifyVendor(BaseVendor):
         self.shop.index_lag_s = float(data.get("index_lag_s", 0))
         for number, name in data.get("locations", {}).items():
             self.shop.add_location(number, name)
+        for sku, price, levels in data.get("products", ()):
+            self.shop.products.add(sku, price=price)
+            for place, level in levels.items():
+                self.shop.set_level(sku, place, int(level))
         self.shop.subscriptions = set(self._TOPICS)
         self.app: App = self.shop
 
@@ -107,7 +112,19 @@ class ShopifyVendor(BaseVendor):
         return self.counters | Counter(throttled=self.shop.throttled, queries=len(self.shop.calls))
 
     def ledger(self) -> Json:
-        return {"orders": list(self.shop.orders.values())}
+        shop = self.shop
+        return {
+            "orders": list(shop.orders.values()),
+            "variants": [{name: each[name] for name in ("sku", "price", "barcode")} for each in shop.products.variants],
+            "stock": [
+                {"sku": sku, "place": place, "level": row["on_hand"]} for (sku, place), row in shop.levels.items()
+            ],
+            "written": [
+                {"what": what, "subject": subject, "times": times}
+                for (what, subject), times in shop.mutations.done.items()
+            ],
+            "notified": dict(shop.mutations.notified),
+        }
 
     async def push(self, url: str, client: httpx.AsyncClient) -> None:
         async def post(headers: Mapping[str, str], body: bytes) -> int:

@@ -406,6 +406,18 @@ async def test_a_shipment_of_ours_does_not_come_back_and_the_shops_own_does(told
     assert [line.quantity for line in refund.lines] == [1]
 
 
+async def test_the_shops_own_history_of_an_order_is_not_rewritten(told, cart_item):
+    order = told.place(cart_item(quantity="3"))
+    told.stall.clock.passes(seconds=60)
+    before = {**told.stall.shop.order(order), "items": [dict(each) for each in told.stall.shop.order(order)["items"]]}
+    await told.deliver(told.shipment(order, {"TEA-250": "1"}), told.level("TEA-250", "4"), told.price("TEA-250", "9"))
+    after = told.stall.shop.order(order)
+    # What a shipment moves is all that has changed.
+    assert {name for name in after if after[name] != before[name]} == {"items", "updated_at"}
+    (changed,) = [set(new) for new, old in zip(after["items"], before["items"], strict=True) if new != old]
+    assert {name for name in changed if after["items"][0][name] != before["items"][0][name]} == {"qty_shipped"}
+
+
 # ---- the whole
 
 

@@ -505,6 +505,15 @@ async def test_everything_of_a_call_has_a_result_though_the_shop_goes_away_in_be
     assert on_hand(told) == 9
 
 
+async def test_a_throttled_mutation_may_have_been_carried_out(told):
+    told.play.shop.faults.append(InjectedAnswer("throttled_late", operation="SetQuantities"))
+    effect = told.level("TEA", "9")
+    result = (await told.deliver(effect))[effect.k]
+    assert result.outcome == "unknown"
+    assert result.retry_after_s is not None
+    assert on_hand(told) == 9
+
+
 async def test_a_scope_that_lacks_needs_a_person(told):
     told.play.shop.scopes.remove("write_inventory")
     with pytest.raises(CredentialsRefusedError, match="inventorySetQuantities"):

@@ -71,6 +71,16 @@ async def test_a_refund_gives_a_part_back(name: str) -> None:
     assert '"6.12"' in text  # 2 x 2.55 and a fifth
 
 
+@pytest.mark.parametrize("name", ["magento", "shopify"])
+async def test_a_shop_has_products_with_prices_and_levels_and_says_what_was_written(name: str) -> None:
+    _, client = served(name, products=[["A", "2.55", {PLACES[name]: "50"}]])
+    async with client:
+        ledger = (await client.get("/_simulator/ledger")).json()
+    assert [(each["sku"], each["place"], str(each["level"])) for each in ledger["stock"]] == [("A", PLACES[name], "50")]
+    assert [each["price"] for each in ledger["variants" if name == "shopify" else "products"]] == ["2.55"]
+    assert (ledger["written"], ledger["notified"]) == ([], {})
+
+
 @pytest.mark.parametrize("name", ["veeqo", "seko"])
 async def test_a_count_moves_the_shelf_by_so_much(name: str) -> None:
     _, client = served(name)
