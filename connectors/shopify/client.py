@@ -27,6 +27,9 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 THROTTLED_TRIES = 8
 #: Before a query whose answer got lost is asked again; then the runtime's back-off takes over likewise.
 LOST_PAUSES_S = (0.2, 1.0)
+#: Points beyond its cost that a mutation waits for: the source draws from the same bucket unseen, its queries cost 10
+#: to 100, and a throttled mutation costs a look at everything that was in it.
+MUTATION_SPARE = 200.0
 #: A time-out and a conflict inside Shopify: neither says how far it came.
 _UNCERTAIN_STATUSES = frozenset({408, 409})
 
@@ -136,7 +139,7 @@ class ShopifyClient:
             OutcomeUnknownError: It may have been done.
             FatalError: Never, without a person: token, scopes, a mutation that this version does not know.
         """
-        await self._await_points(document)
+        await self._await_points(document, MUTATION_SPARE)
         content = json.dumps({"query": document, "variables": variables}).encode()
         answer = await self._http.write("POST", "graphql.json", what="the Admin API", content=content)
         self._check_version(answer)
@@ -190,8 +193,8 @@ class ShopifyClient:
                     raise FatalError("shopify: one row costs more than a query may; report this version") from error
                 first //= 2
 
-    async def _await_points(self, document: str) -> None:
-        wait_s = self._wait_s(document)
+    async def _await_points(self, document: str, spare: float = 0.0) -> None:
+        wait_s = self._wait_s(document, spare)
         if wait_s > 0:
             # With jitter: other apps and processes draw from other buckets, but ours may have two askers.
             await self._sleep(wait_s * (1 + random.random() / 10))  # noqa: S311 -- no secret
@@ -228,8 +231,8 @@ class ShopifyClient:
             remedy = f"this version of ours asks for {self._settings.api_version}, which Shopify has retired"
             log.warning("api_version_differs", version=served[:10], remedy=remedy)
 
-    def _wait_s(self, document: str) -> float:
-        return self._bucket.wait_s(self._costs.get(document, 0.0), self._clock.monotonic())
+    def _wait_s(self, document: str, spare: float = 0.0) -> float:
+        return self._bucket.wait_s(self._costs.get(document, 0.0) + spare, self._clock.monotonic())
 
     def _note_cost(self, document: str, body: Mapping[str, Any]) -> bool:
         """Learn from an answer what the query costs and what is left."""

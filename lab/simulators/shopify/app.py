@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from math import floor
 from random import Random
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from lab.simulators.shopify.state import ShopState
 from lab.simulators.wire import ConnectionDroppedError, Receive, Scope, Send, whole_body
 
 MAX_QUERY_COST: Final = 1000
+MUTATION_COST: Final = 10
 _WORD: Final = re.compile(r"(updated_at|created_at):(>=|<)'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)'")
 
 
@@ -171,7 +173,8 @@ class Shop(ShopState):
         self.before(name)
         query = RunningQuery(self, document, variables)
         root = "Mutation" if operation.operation.value == "mutation" else "Query"
-        cost = query.requested(root, operation.selection_set)
+        base = MUTATION_COST if root == "Mutation" else 0
+        cost = base + query.requested(root, operation.selection_set)
         if cost > MAX_QUERY_COST:
             raise RefusedQueryError(
                 f"Query cost is {cost}, which exceeds the single query max cost limit ({MAX_QUERY_COST}).",
@@ -187,8 +190,8 @@ class Shop(ShopState):
                 raise RefusedQueryError(f"Access denied for {field.name.value} field.", "ACCESS_DENIED")
         self.calls.append(name)
         data = query.run()
-        self.available -= query.actual
-        return {"data": data, "extensions": self._cost(cost, query.actual)}
+        self.available -= base + query.actual
+        return {"data": data, "extensions": self._cost(cost, base + query.actual)}
 
     def _refill(self) -> float:
         now = self._clock()
@@ -200,7 +203,7 @@ class Shop(ShopState):
     def _cost(self, requested: int, actual: int | None) -> Row:
         status = {
             "maximumAvailable": self.maximum,
-            "currentlyAvailable": int(self.available),
+            "currentlyAvailable": floor(self.available),
             "restoreRate": self.restore,
         }
         return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}

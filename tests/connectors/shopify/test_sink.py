@@ -514,6 +514,17 @@ async def test_a_throttled_mutation_may_have_been_carried_out(told):
     assert on_hand(told) == 9
 
 
+async def test_a_mutation_waits_for_points_instead_of_being_throttled(make_told):
+    told = make_told()
+    skus = [f"SKU-{number}" for number in range(100)]
+    for sku in skus:
+        told.play.shop.products.add(sku)
+    told.play.shop.available = 150
+    results = await told.deliver(*(told.price(sku, "3") for sku in skus))
+    assert {each.outcome for each in results.values()} == {"sent"}
+    assert told.play.shop.calls.count("UpdateVariants") == 100
+
+
 async def test_a_scope_that_lacks_needs_a_person(told):
     told.play.shop.scopes.remove("write_inventory")
     with pytest.raises(CredentialsRefusedError, match="inventorySetQuantities"):
