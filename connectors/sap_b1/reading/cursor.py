@@ -13,8 +13,8 @@ class ReadingCursor:
     """Where the reading of a company's B1 is.
 
     Attributes:
-        reading: Of the last batch; each has the next number, so a process that takes over has higher ones than the
-            process before.
+        reading: Of the last batch; each has the next number. The first one after a start leaves one number out: a
+            paused process may still publish under it.
         marks: By entity set, the newest change that was read, in the company's local time as B1 writes it.
     """
 

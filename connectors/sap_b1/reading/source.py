@@ -35,6 +35,7 @@ from connectors.sap_b1.reading.stock_query import StockWalk, is_installed
 from connectors.sap_b1.reading.sweeps import RECHECK_DAYS, RECHECK_INTERVAL_S, Sweep
 from connectors.sap_b1.reading.walks import (
     BARE_ITEMS_PER_PAGE,
+    DOCUMENTS_PER_PAGE,
     ITEMS_PER_PAGE,
     MOVING,
     Walk,
@@ -102,6 +103,8 @@ class SapB1Source:
 
     def _begin(self, cursor: str | None) -> None:
         self._cursor, self._at = cursor, ReadingCursor.from_text(cursor)
+        # One more than the batch that a paused process may still hold: ours counts, however the two clocks stand
+        self._step = 2
         self._marks: dict[str, datetime] = {name: mark for name, mark in self._at.marks.items() if name != "Items"}
         self._published = Published(self._clock, self._settings.sweep_interval_s)
         self._queue: dict[Subject, B1Reading] = {}
@@ -123,7 +126,7 @@ class SapB1Source:
             for record in offered[1]:
                 self._published.add(record)
                 self._queue.pop(key_of(record), None)
-            self._cursor, self._at = cursor, ReadingCursor.from_text(cursor)
+            self._cursor, self._at, self._step = cursor, ReadingCursor.from_text(cursor), 1
         elif cursor != self._cursor:
             self._begin(cursor)
 
@@ -133,7 +136,7 @@ class SapB1Source:
         if not some:
             return Batch((), cursor, idle=idle)
         whole = len(some) == len(self._queue) and not self._orders_named and not self._changes
-        reading = self._at.reading + 1
+        reading = self._at.reading + self._step
         records = tuple(replace(record, reading=reading) for record in some)
         text = ReadingCursor(reading, dict(self._marks) if whole else self._at.marks).to_text()
         self._offered = text, records
@@ -190,22 +193,26 @@ class SapB1Source:
         answers = await self._b1.read([*(walk.path() for walk in walks), *paths])
         # Nothing of a poll counts before all of it can be read
         pages = [rows_of(answer, walk) for walk, answer in zip(walks, answers, strict=False)]
-        for (entity, entry), answer in zip(moving.items(), answers[len(walks) :], strict=True):
+        full = [
             self._moved(entity, entry, answer)
+            for (entity, entry), answer in zip(moving.items(), answers[len(walks) :], strict=True)
+        ]
         self._take_changes(walks, pages, look)
-        self._poll_due_s = started_s + self._settings.poll_interval_s
+        self._poll_due_s = started_s if any(full) else started_s + self._settings.poll_interval_s
 
-    def _moved(self, entity: str, entry: int | None, answer: B1Answer) -> None:
+    def _moved(self, entity: str, entry: int | None, answer: B1Answer) -> bool:
+        """Name what documents moved; whether there may be more of them."""
         if not answer.ok:
             # The sweep sees what it moves; asking again each time would cost a round trip each time
             log.warning("b1_documents_not_read", connector=self.name, error=f"{entity}: {describe(answer)}")
             self._newest.pop(entity)
-            return
+            return False
         rows = rows_of(answer, Walk(entity, ""))
         if entry is not None:
             for row in rows:
                 self._name(row)
         self._newest[entity] = max((int(row["DocEntry"]) for row in rows), default=entry or 0)
+        return len(rows) >= DOCUMENTS_PER_PAGE
 
     async def _read_changes(self, walks: Sequence[Walk]) -> None:
         look = self._look_now()

@@ -1,14 +1,18 @@
 """B1 as a source against the simulated Service Layer: what changes is emitted once, and nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from connectors.base.errors import RetriableError
+from connectors.sap_b1.change_set import B1Answer
 from connectors.sap_b1.reading.cursor import ReadingCursor
 from lab.simulators.sap_b1.faults import FaultKind
+from schemas.readings import StockLevelRead
 from tests.connectors.sap_b1.conftest import START
 from tests.connectors.sap_b1.reading.stage import B1, Reader, kinds
 
@@ -312,3 +316,82 @@ async def test_the_hour_that_comes_twice_hides_no_change(b1: B1) -> None:
     row.update(UpdateTime="01:04:50", TrackingNumber="two")
     await heir.look()
     assert heir.delivery(delivery).tracking_numbers == ("two",)
+
+
+async def test_whoever_takes_over_counts_before_what_a_paused_process_still_holds(b1: B1) -> None:
+    reader = await reader_of(b1)
+    b1.clock.seconds += POLL_S
+    b1.receive("A1", 1)
+    held = await reader.source.read(reader.cursor)
+    b1.receive("A1", 1)
+    b1.clock.seconds -= 5  # its clock is behind
+    heir = Reader(b1.source(), reader.cursor)
+    await heir.look()
+    (level,) = held.items
+    assert isinstance(level, StockLevelRead)
+    assert heir.known["StockLevelRead", "A1", "LON1"].age > level.age
+    assert heir.level("A1")[0] == Decimal(102)
+
+
+async def test_more_documents_than_a_page_has_are_read_without_waiting() -> None:
+    b1 = B1(items=50)
+    reader = await reader_of(b1)
+    b1.clock.seconds += POLL_S
+    for number in range(1, 46):
+        b1.receive(f"A{number}", 1)
+    await reader.look()
+    assert [reader.level(f"A{number}")[0] for number in range(1, 51)] == [Decimal(101)] * 45 + [Decimal(100)] * 5
+
+
+async def test_a_crash_between_two_batches_of_a_poll_loses_nothing(b1: B1, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.sap_b1.reading.source.MAX_RECORDS", 3)
+    reader = await reader_of(b1)
+    deliveries = []
+    for _ in range(8):  # nobody looks for more than an hour
+        b1.clock.seconds += 600
+        deliveries.append(b1.deliver(b1.order()))
+    first = await reader.source.read(reader.cursor)
+    reader.acknowledge(first)
+    heir = Reader(b1.source(), reader.cursor)
+    await heir.look()
+    known = reader.known | heir.known
+    assert {("DeliveryPosted", str(entry)) for entry in deliveries} <= known.keys()
+
+
+async def test_a_change_that_becomes_visible_late_is_read(b1: B1) -> None:
+    """Its transaction began before another one's whose end was seen before."""
+    late = b1.deliver(b1.order())
+    reader = await reader_of(b1)
+    row = b1.company.rows("DeliveryNotes")[late]
+    row["CreationDate"] = "2026-10-01T00:00:00Z"
+    b1.clock.seconds += 600
+    b1.deliver(b1.order())
+    await reader.look()
+    stamp = b1.clock.now() - timedelta(minutes=2)
+    row.update(TrackingNumber="TN", UpdateTime=f"{stamp:%H:%M:%S}")
+    b1.clock.seconds += POLL_S
+    await reader.look()
+    assert reader.delivery(late).tracking_numbers == ("TN",)
+
+
+async def test_an_item_is_not_gone_where_nothing_is_answered(b1: B1) -> None:
+    reader = await reader_of(b1)
+    items = b1.company.rows("Items")
+    kept = items.pop("A2")  # type: ignore[attr-defined]  # a dictionary
+    b1.clock.seconds += SWEEP_S
+    read, swept = reader.source._b1.read, 0
+
+    async def emptied(paths: Sequence[str]) -> Any:
+        """By key nothing is answered at all."""
+        nonlocal swept
+        answers = await read(paths)
+        if any("ItemCode eq" in path for path in paths):
+            swept += 1
+            return [B1Answer(200, {"value": []}) for _ in answers]
+        return answers
+
+    reader.source._b1.read = emptied  # type: ignore[method-assign]
+    await reader.look()
+    assert swept == 1
+    assert reader.item("A2").is_active
+    items["A2"] = kept  # type: ignore[index]

@@ -64,7 +64,7 @@ async def test_a_query_that_may_not_be_run_or_was_changed_is_done_without() -> N
     await reader.look()
     assert reader.level("A1")[0] == Decimal(100)
     b1 = await installed(B1())
-    text = "select top 1 ItemCode, WhsCode, OnHand, IsCommited, OnOrder from OITW"
+    text = stock_query.TEXT.replace("top 500", "top 1")
     b1.do("PATCH", f"SQLQueries('{stock_query.CODE}')", {"SqlText": text})
     reader = Reader(b1.source())
     await reader.look()
