@@ -53,6 +53,9 @@ _ROWS = (
     Reason("negative_stock", "parked", "operations", "an issue exceeds the stock in B1", "the stock"),
     Reason("approval_required", "parked", "finance", "B1 made a draft that somebody must approve", "the approval"),
     Reason("item_locked", "parked", "operations", "somebody holds the item open in B1", "the item"),
+    Reason("channel_refused", "dead", "integration", "a channel has not what B1 says", "the channel's settings; master data", holds=False),
+    Reason("format_refused", "dead", "merchandising", "a channel has not what B1 says", "the field in B1 that the error names", holds=False),
+    Reason("order_incomplete", "parked", "customer service", "a released order is not with the warehouse", "the fields in B1 that the error names", holds=False),
 )  # fmt: skip
 REASONS: Mapping[str, Reason] = {row.name: row for row in _ROWS}
 

@@ -60,13 +60,13 @@ async def _groups(config: Config, selection: Selection) -> list[LetterGroup]:
     from schemas.codec import CodecError
     from schemas.events import EVENT_TYPES
     from schemas.records import StockBatch
-    from streams.query.dead_letters import standing
+    from streams.query.effects import all_letters
     from streams.query.letter_bytes import bytes_of
     from streams.query.letter_groups import Stake, group, stake_of
 
     codec = shell.codec_of(config)
     async with shell.open_log(config) as log:
-        every = await standing(log, config, codec)
+        every = await all_letters(log, config, codec)
         chosen = choose(every.values(), selection, config)
         stakes: dict[str, Stake] = {}
         async for letter, record in bytes_of(log, chosen):

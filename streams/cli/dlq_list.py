@@ -48,7 +48,7 @@ def run(selection: Selection, config: shell.ConfigOption = shell.CONFIG, as_json
 
 
 async def _letters(config: Config) -> Mapping[str, DeadLetterState]:
-    from streams.query.dead_letters import standing
+    from streams.query.effects import all_letters
 
     async with shell.open_log(config) as log:
-        return await standing(log, config, shell.codec_of(config))
+        return await all_letters(log, config, shell.codec_of(config))

@@ -55,12 +55,12 @@ def run(
 
 
 async def _shown(config: Config, ident: str, person: str | None) -> dict[str, Any]:
-    from streams.query.dead_letters import standing
+    from streams.query.effects import all_letters
     from streams.query.reading import record_at
 
     codec = shell.codec_of(config)
     async with shell.open_log(config) as log:
-        letters = await standing(log, config, codec)
+        letters = await all_letters(log, config, codec)
         found = [letter for name, letter in letters.items() if name.startswith(ident)]
         if len(found) != 1:
             what = "there is no such dead letter" if not found else f"{len(found)} dead letters begin with that"

@@ -39,4 +39,7 @@ RUNBOOKS: Mapping[str, str] = {
     "negative_stock": "B1 has less than what left. Look for a receipt or a transfer that is missing (streams item, the inbox); when B1 has the stock, it goes on by itself.",
     "approval_required": "B1 made a draft. Approve or reject it in B1; approved it is taken over, rejected discard this.",
     "item_locked": "Somebody holds the item open in a B1 client. Ask them to close it; it goes on by itself, at once with streams dlq retry-now.",
+    "channel_refused": "The channel says no in its own words, which the error quotes: a sku that it does not have, a state of the order, a right of our user. Fix that there or in its settings; the next change in B1 is sent by itself.",
+    "format_refused": "A field has a form that the channel does not take; the error names it and the rule. Correct it in B1; it goes by itself.",
+    "order_incomplete": "B1's order lacks what a parcel needs; the error names the fields. Fill them in, in B1; it goes by itself.",
 }  # fmt: skip

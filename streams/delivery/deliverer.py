@@ -171,6 +171,11 @@ class Deliverer:
         plan = self._planner.plan(self._pending.values(), self._states.by_subject, now)
         if plan.write or plan.forget:
             await self._fence()
+            settled = {*plan.forget, *(state.subject for state in plan.write if state.state == "sent")}
+            for subject in settled:
+                known = self._states.by_subject[subject]
+                if known.state in ("parked", "dead"):  # what was to be said need not be said any more
+                    self._ended[known.type, "no_op"] += 1
             await self._states.write(plan.write)
             await self._states.forget([*plan.forget, *self._states.outlived(now)], now)
         waiting = {state.subject for state in plan.send} | plan.waiting
@@ -264,12 +269,18 @@ class Deliverer:
         """Write down what is behind us, where it has moved."""
         position = OutPosition(
             self._position.start,
-            {name: {"posted": count} for (name, _), count in sorted(self._ended.items())},
+            self._ended_by_type(),
             {f"{topic}/{partition}": offset for (topic, partition), offset in sorted(read.items())},
         )
         if position != self._position:
             self._position = position
             await self._fence()
+
+    def _ended_by_type(self) -> dict[str, dict[str, int]]:
+        ended: dict[str, dict[str, int]] = {}
+        for (name, how), count in sorted(self._ended.items()):
+            ended.setdefault(name, {})[how] = count
+        return ended
 
     async def _fence(self) -> None:
         """Go on only where nobody else has taken the connector.

@@ -11,6 +11,7 @@ from connectors.base.log import Record
 from schemas.codec import Codec, CodecError
 from schemas.events import EVENT_TYPES
 from schemas.letters import OPEN_STATES
+from schemas.readings import EffectState
 from schemas.records import DeadLetterState, StockBatch
 from streams.config.load import Config
 from streams.kafka.log import Log
@@ -74,7 +75,8 @@ def view_of(record: Record, codec: Codec, *, personal: bool = False) -> Any:
     value = record.value or b""
     show: Callable[[Any], Any] = _plain if personal else lambda payload: masked(_plain(payload))
     try:
-        return show(codec.decode(value, (*EVENT_TYPES.values(), StockBatch)))
+        event = codec.decode(value, (*EVENT_TYPES.values(), StockBatch, EffectState))
+        return show(json.loads(event.content) if isinstance(event, EffectState) else event)
     except CodecError:
         pass
     try:

@@ -27,7 +27,7 @@ from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, flow_of, is
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
-from streams.query import components
+from streams.query import components, effects
 from streams.query.dead_letters import STATES_TOPIC, standing
 from streams.query.positions import positions
 from streams.query.reading import partitions_of
@@ -82,7 +82,8 @@ class Status:
 
     Attributes:
         idle: Nothing is under way, and no file waits.
-        flows: By event type, all five, and `inbox` where lines were refused whose type nobody could tell.
+        flows: By event type, all five, `inbox` where lines were refused whose type nobody could tell, and what channels
+            were told of B1.
         unmapped: Files that connectors will not read, by connector; they wait for somebody to map or take them away.
         held: Companies, connectors and partitions that do not work, and who acts.
     """
@@ -222,6 +223,7 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     letters = (await standing(log, config, codec)).values()
     oldest_ms = await _oldest(log, config, codec, first)
     levels: Counter[str] = Counter()
+    told = await effects.status(log, config, codec)
     unmapped: dict[str, Sequence[str]] = {}
     for name, position in (await positions(config, log, codec)).items():
         levels.update(position.no_op)
@@ -239,8 +241,13 @@ async def read(log: Log, config: Config, codec: Codec, now_ms: int) -> Status:
     if first != second:
         # Read one after the other while work went on, what ended may be newer than what was published
         flows = {name: replace(flow, in_flight=max(0, flow.in_flight)) for name, flow in flows.items()}
+    flows |= {
+        name: FlowStatus(ended["posted"], ended["no_op"], ended["parked"], ended["dead"], ended["in_flight"], 0.0)
+        for name, ended in sorted(told.counts.items())
+    }
     idle = (
         first == second
+        and not told.busy
         and not second.unread
         and not unmapped
         and not second.unfinished()

@@ -32,6 +32,8 @@ CONTRACT = {
         "erp_refused",
         "erp_cannot",
         "foreign",
+        "channel_refused",
+        "format_refused",
     },
     "parked": {
         "order_not_found",
@@ -44,10 +46,11 @@ CONTRACT = {
         "item_locked",
         "item_frozen",
         "rate_missing",
+        "order_incomplete",
     },
 }
-#: Reasons whose flows are elsewhere than in this folder.
-ELSEWHERE = {"poison"}
+#: Reasons whose flows are elsewhere than in this folder: what channels refuse, tests/streams/delivery and the sinks.
+ELSEWHERE = {"poison", "channel_refused", "format_refused", "order_incomplete"}
 
 
 def asked_for() -> set[str]:

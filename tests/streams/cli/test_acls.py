@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
-from schemas.topics import FACTS, TOPICS
+from schemas.topics import FACTS, READINGS, TOPICS
 from tests.streams.cli.conftest import Streams
 from tests.streams.facts import World
 from tests.streams.fakes import MemoryLog
 
 ROOT = Path(__file__).parents[3]
 NAMES = {topic.name for topic in TOPICS}
-GROUPS = {"facts": set(FACTS), "letters": {name for name in NAMES if name.endswith("-dead-letter")}}
+GROUPS = {
+    "facts": set(FACTS),
+    "letters": {name for name in NAMES if name.endswith("-dead-letter")},
+    "readings": set(READINGS),
+}
 DESCRIBES = frozenset({"bounds", "offset_for_time"})
 
 

@@ -11,10 +11,12 @@ import pytest
 from connectors.base.cursors import LostRaceError
 from connectors.base.errors import OutcomeUnknownError
 from streams.chain.keys import event_key, order_key
+from streams.query import effects
 from tests import builders
 from tests.streams.delivery.world import (
     ADDRESS,
     AWAY,
+    CODEC,
     Channel,
     Delivery,
     content,
@@ -446,5 +448,41 @@ def test_shadow_mode_tells_nothing_and_going_live_tells_what_is_still_true() -> 
         async with live.running():
             await asyncio.sleep(3)
         assert live.channel.said == [("order_released", "B1-2008")]
+
+    run(play())
+
+
+# ---- what people see ------------------------------------------------------------------------------------------------
+
+
+def test_status_counts_what_was_told_and_is_idle_when_everything_is_seen_through() -> None:
+    async def play() -> None:
+        play = Delivery(settings(connector="warehouse", orders=True, items=True), "warehouse")
+        play.channel.answers = ["sent", "refused"]
+        assert (await effects.status(play.log, play.config, CODEC)).busy  # nobody has begun
+        async with play.running():
+            await play.say(item(), order(), order(8, ship_to=None, k=None, number=None))
+            assert (await effects.status(play.log, play.config, CODEC)).busy
+            await asyncio.sleep(3)
+            told = await effects.status(play.log, play.config, CODEC)
+            assert not told.busy
+            assert told.counts == {
+                "order_released": {"posted": 1, "parked": 1},
+                "item_changed": {"dead": 1},
+            }
+            letters = (await effects.letters(play.log, play.config, CODEC)).values()
+            assert sorted((each.state, each.reason, each.owner, each.order_id or each.sku) for each in letters) == [
+                ("dead", "channel_refused", "integration", "TSHIRT-RED"),
+                ("parked", "order_incomplete", "customer service", "B1-2008"),
+            ]
+            # The order is cancelled before it was complete, the item gets another name
+            await play.say(
+                replace(order(8, ship_to=None, k=None, number=None), status="cancelled", reading=2),
+                replace(item(), name="T-shirt, red", reading=2),
+            )
+            await asyncio.sleep(3)
+            told = await effects.status(play.log, play.config, CODEC)
+            assert told.counts["order_released"] == {"posted": 1, "no_op": 1}
+            assert told.counts["item_changed"] == {"posted": 1}
 
     run(play())
