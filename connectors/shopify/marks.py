@@ -1,9 +1,10 @@
 """By what a fulfilment is known as ours. Pure.
 
 Shopify lets nobody write a number of his own into a fulfilment. So before a shipment is reported, it is entered into a
-metafield of its order: its tracking numbers and its lines. A fulfilment is then ours when all its numbers are of an
-entry and its units fit into what that entry has left. Each fulfilment is taken by one entry only: of two shipments that
-look alike, two fulfilments are made.
+metafield of its order: its tracking numbers and its lines; and afterwards the fulfilments that were made of it. Where
+that second entry is missing, as after a crash, a fulfilment is taken for a shipment's when all its numbers are of its
+entry and its units fit into what that has left. Each fulfilment is taken by one entry only: of two shipments that look
+alike, two fulfilments are made.
 """
 
 import json
@@ -23,11 +24,13 @@ class ShipmentMark:
         tracking_numbers: All that it ever had.
         lines: Units by the order line's id.
         at: When it was last about to be reported, aware.
+        made: Ids of its fulfilments, as far as they are known.
     """
 
     tracking_numbers: tuple[str, ...]
     lines: Mapping[str, int]
     at: datetime
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def marks_of(text: str | None) -> dict[str, ShipmentMark]:
                 tuple(map(str, each["tracking_numbers"])),
                 {str(line): int(quantity) for line, quantity in each["lines"].items()},
                 datetime.fromisoformat(each["at"]),
+                tuple(map(str, each["made"])),
             )
             for shipment_id, each in json.loads(text).items()
         }
@@ -76,6 +80,7 @@ def text_of(marks: Mapping[str, ShipmentMark]) -> str:
             "tracking_numbers": list(each.tracking_numbers),
             "lines": dict(each.lines),
             "at": each.at.isoformat(),
+            "made": list(each.made),
         }
         for shipment_id, each in marks.items()
     }
@@ -85,18 +90,22 @@ def text_of(marks: Mapping[str, ShipmentMark]) -> str:
 def reported(marks: Mapping[str, ShipmentMark], fulfillments: Iterable[MadeFulfillment]) -> dict[str, Reported]:
     """Which fulfilments are whose, by shipment."""
     found = {shipment_id: Reported(left=dict(each.lines)) for shipment_id, each in marks.items()}
-    for one in sorted(fulfillments, key=lambda each: (len(each.id), each.id)):
-        if one.status in _VOID or not one.tracking_numbers or not one.lines:
-            continue
-        fitting = [
-            its
-            for shipment_id, its in found.items()
-            if set(one.tracking_numbers) <= set(marks[shipment_id].tracking_numbers)
-            and all(its.left.get(line, 0) >= quantity for line, quantity in one.lines.items())
-        ]
-        # Of two in one parcel the one that it is in full.
-        its = next((each for each in fitting if each.left == dict(one.lines)), fitting[0] if fitting else None)
-        if its is not None:
+    known = {made: shipment_id for shipment_id, mark in marks.items() for made in mark.made}
+    sending = [each for each in fulfillments if each.status not in _VOID and each.lines]
+    # Those that are entered come first: what is left of a shipment is then known.
+    for one in sorted(sending, key=lambda each: (each.id not in known, len(each.id), each.id)):
+        shipment_id = known.get(one.id) or next(
+            (
+                name
+                for name, its in found.items()
+                if one.tracking_numbers
+                and set(one.tracking_numbers) <= set(marks[name].tracking_numbers)
+                and all(its.left.get(line, 0) >= quantity for line, quantity in one.lines.items())
+            ),
+            None,
+        )
+        if shipment_id is not None:
+            its = found[shipment_id]
             its.fulfillments.append(one)
-            its.left = {line: left for line, units in its.left.items() if (left := units - one.lines.get(line, 0))}
+            its.left = {line: left for line, units in its.left.items() if (left := units - one.lines.get(line, 0)) > 0}
     return found

@@ -15,7 +15,7 @@ UPDATE_VARIANTS = f"""mutation UpdateVariants($product: ID!, $variants: [Product
   productVariantsBulkUpdate(productId: $product, variants: $variants, allowPartialUpdates: true) {{
     productVariants {{ id }} {_ERRORS} }} }}"""
 SET_MARK = f"""mutation SetMark($metafields: [MetafieldsSetInput!]!) {{
-  metafieldsSet(metafields: $metafields) {{ metafields {{ id }} {_ERRORS} }} }}"""
+  metafieldsSet(metafields: $metafields) {{ metafields {{ compareDigest }} {_ERRORS} }} }}"""
 CREATE_FULFILLMENT = """mutation CreateFulfillment($fulfillment: FulfillmentInput!) {
   fulfillmentCreate(fulfillment: $fulfillment) { fulfillment { id } userErrors { field message } } }"""
 UPDATE_TRACKING = """mutation UpdateTracking($id: ID!, $tracking: FulfillmentTrackingInput!, $notify: Boolean) {

@@ -1,11 +1,11 @@
 """Shipments of the shop's orders, as fulfilments with their tracking numbers; each once.
 
 1. The order is read: its mark (`marks`), its fulfilments.
-2. A shipment that the mark does not have is entered there, compared with what was read; one whose numbers are corrected
-   gets them there. A shipment that was entered within `SETTLE_S` and has units in no fulfilment waits: the mutation of
-   whoever entered it may still be under way.
+2. A shipment with units in no fulfilment is entered into the mark, compared with what was read. One that was entered
+   within `SETTLE_S` waits: the mutation of whoever entered it may still be under way.
 3. What no fulfilment has is taken from the order's open fulfilment orders, one mutation a location.
 4. Fulfilments with other tracking numbers than the shipment get the right ones.
+5. Its fulfilments are entered into the mark; only then is it reported. So no other shipment takes them for its own.
 
 A crash anywhere leaves the mark, and the next try finds by it what was done.
 """
@@ -97,33 +97,38 @@ class FulfillmentWriter:
         shipment_id = str(effect.content["shipment_id"])
         numbers = tuple(map(str, effect.content["tracking_numbers"]))
         order = await self._read(str(effect.content["order_id"]))
-        mark = order.marks.get(shipment_id)
+        known = order.marks.get(shipment_id)
         open_lines: Sequence[FulfillableLine] | None = None
-        if mark is None:
+        if known is None:
             open_lines = await self._open_lines(order.id)
-            lines = _lines_of(effect, order, open_lines)
-            mark = ShipmentMark(numbers, lines, self._clock.now())
-        elif missing := [number for number in numbers if number not in mark.tracking_numbers]:
-            mark = replace(mark, tracking_numbers=(*mark.tracking_numbers, *missing))
+            mark = ShipmentMark(numbers, _lines_of(effect, order, open_lines), self._clock.now())
+        else:
+            mark = replace(known, tracking_numbers=tuple(dict.fromkeys((*known.tracking_numbers, *numbers))))
         its = reported({**order.marks, shipment_id: mark}, order.fulfillments)[shipment_id]
-        is_new = shipment_id not in order.marks
-        if its.left and not is_new:
-            age = self._clock.now() - order.marks[shipment_id].at
-            if abs(age) < self._settle:
-                wait_s = (self._settle - age).total_seconds()
+        made = [one.id for one in its.fulfillments]
+        if its.left:
+            if known is not None and (wait_s := self._wait_s(known)) > 0:
                 error = OutcomeUnknownError("shopify: the shipment was about to be reported, and may still be")
                 return unknown(effect, error, retry_after_s=wait_s)
             mark = replace(mark, at=self._clock.now())
-        if mark != order.marks.get(shipment_id):
-            await self._enter(order, shipment_id, mark)
-        made = [one.id for one in its.fulfillments]
-        if its.left:
+            order = await self._enter(order, shipment_id, mark)
             until = mark.at + self._settle - self._timeout
             made += await self._create(effect, order, its, open_lines, until)
         for one in its.fulfillments:
             if not _shows(one, numbers):
                 await self._correct(effect, one)
+        done = replace(mark, made=tuple(made))
+        if done != order.marks.get(shipment_id):
+            try:
+                await self._enter(order, shipment_id, done)
+            except RetriableError as error:
+                raise OutcomeUnknownError(str(error)) from None
         return sent(effect, ",".join(made))
+
+    def _wait_s(self, mark: ShipmentMark) -> float:
+        """How long whoever entered a shipment may still be at it; 0: no longer."""
+        age = self._clock.now() - mark.at
+        return (self._settle - age).total_seconds() if abs(age) < self._settle else 0.0
 
     # ---- reading
 
@@ -176,25 +181,28 @@ class FulfillmentWriter:
 
     # ---- writing
 
-    async def _enter(self, order: MarkedOrder, shipment_id: str, mark: ShipmentMark) -> None:
-        """Write the mark, unless somebody else has meanwhile."""
+    async def _enter(self, order: MarkedOrder, shipment_id: str, mark: ShipmentMark) -> MarkedOrder:
+        """Write the mark, unless somebody else has meanwhile; the order with it."""
+        marks = {**order.marks, shipment_id: mark}
         row = {
             "ownerId": order.id,
             "namespace": MARK_NAMESPACE,
             "key": MARK_KEY,
             "type": "json",
-            "value": text_of({**order.marks, shipment_id: mark}),
+            "value": text_of(marks),
             "compareDigest": order.digest,
         }
         try:
-            errors = user_errors(await self._client.mutate(SET_MARK, {"metafields": [row]}))
+            payload = await self._client.mutate(SET_MARK, {"metafields": [row]})
         except OutcomeUnknownError as error:
             # Nothing is fulfilled by it; the next try reads what there is.
             raise RetriableError(str(error), retry_after_s=wait_s_of(error)) from None
+        errors = user_errors(payload)
         if any(each.code == "STALE_OBJECT" for each in errors):
             raise RetriableError("shopify: the order's mark was changed by somebody else; it is read again")
         if errors:
             raise ChannelRefusedError(f"the order cannot be marked ({errors[0]}); see the app's scope write_orders")
+        return replace(order, marks=marks, digest=str(payload["metafields"][0]["compareDigest"]))
 
     async def _create(
         self,
