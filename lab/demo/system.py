@@ -85,7 +85,7 @@ class DemoSystem:
             topic_prefix=prefix,
         )
         (folder / "streams.toml").write_text(text, encoding="utf-8")
-        config = shell.read_config(folder / "streams.toml", *shell.EVERYBODYS)
+        config = shell.read_config_and_secrets(folder / "streams.toml")
         if prefix:
             self._stack.push_async_callback(self._remove_topics, config)
         return config

@@ -15,7 +15,7 @@ def run(
     """Check the configuration: every problem at once, each with its path and remedy."""
     from streams.cli.live_check import check_live
 
-    settings = shell.read_config(config, *shell.EVERYBODYS)
+    settings = shell.read_config_and_secrets(config)
     problems = shell.run_async(check_live(settings)) if live else []
     if as_json:
         rows = [{"path": each.path, "message": each.message, "remedy": each.remedy} for each in problems]

@@ -15,7 +15,7 @@ def run(
     """Examine B1, Kafka, the registry and the vendors; with --install make what is missing in B1."""
     from streams.cli.examination import examine
 
-    settings = shell.read_config(config, *shell.EVERYBODYS)
+    settings = shell.read_config_and_secrets(config)
     found = shell.run_async(examine(settings, install=install))
     is_well = all(finding.ok for findings in found.values() for finding in findings)
     if as_json:

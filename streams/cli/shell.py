@@ -36,8 +36,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; by default your user name")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking")]
 CONFIG = Path("streams.toml")
-#: Of a command that does everything, or looks at everything.
-EVERYBODYS = ("companies", "connectors", "notices")
 _NAME_MAX_CHARS = 100
 _PIPE_WIDTH = 220  # columns where nobody has a terminal: rows stay whole for grep
 
@@ -60,7 +58,7 @@ def read_config(path: Path, *secrets: str) -> Config:
 
     Args:
         path: The file.
-        secrets: Whose secrets are needed, beside Kafka's: `companies`, `connectors.shop`, or `EVERYBODYS`.
+        secrets: Whose secrets are needed, beside Kafka's: `companies` or `connectors.shop`.
 
     Raises:
         ConfigError: With every problem at once.
@@ -68,6 +66,15 @@ def read_config(path: Path, *secrets: str) -> Config:
     from streams.config.load import load
 
     return load(path, os.environ, secrets)
+
+
+def read_config_and_secrets(path: Path) -> Config:
+    """The configuration in force, for a command that does everything, or looks at everything.
+
+    Raises:
+        ConfigError: With every problem at once.
+    """
+    return read_config(path, "companies", "connectors", "notices")
 
 
 def codec_of(config: Config) -> Codec:

@@ -8,4 +8,4 @@ def run(config: shell.ConfigOption = shell.CONFIG) -> None:
     from streams.cli import service
 
     parts = {"worker": service.part("streams.worker.main"), "connect": service.part("streams.connect.runner")}
-    service.serve(shell.read_config(config, *shell.EVERYBODYS), parts)
+    service.serve(shell.read_config_and_secrets(config), parts)
