@@ -23,6 +23,8 @@ _DEAD = follow(State.NEW, Trigger.NOT_OURS).to.value
 class ForeignQueueError(ConnectorError):
     """The queue was last worked off for another company: nothing of it is taken until a person has decided."""
 
+    hold_reason = "foreign_partition"
+
 
 def queue_of(company: str) -> Counts:
     """What a commit of `erp-orders` says beside its counts: whose queue it is."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import structlog
 
 from connectors.base.clock import Clock
+from connectors.base.errors import ConnectorError
 from schemas.components import ComponentKind
-from streams.posting.foreign import ForeignQueueError
 from streams.telemetry.component_states import ComponentStates
 from streams.worker.isolation import words_of
 
@@ -38,7 +38,7 @@ class Failures:
         self._last[kind, name] = _Failure(now_s, delay_s)
         words = words_of(error)
         logger.error("is held and tried again", kind=kind, name=name, delay_s=delay_s, error=words)
-        reason = "foreign_partition" if isinstance(error, ForeignQueueError) else "failed"
+        reason = (isinstance(error, ConnectorError) and error.hold_reason) or "failed"
         self._components.report(kind, name, reason, f"{words}; tried again after {delay_s:.0f} s")
         return delay_s
 
