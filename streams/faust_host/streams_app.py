@@ -251,8 +251,6 @@ class StreamsApp(FaustApp):
             task.cancel()
         stock, companies = ({tp.partition for tp in names if tp.topic == topic} for topic in (STOCK, ERP_ORDERS))
         self._logs.forget({*tps, *(TP(self._config.topic(DOCUMENTS), number) for number in companies)})
-        for number in companies:
-            self._ports.metrics.vitals.ready(f"{ERP_ORDERS}/{number}")
         # Side by side: whatever does not end in time, the posters are stopped, for the partitions go to others
         released, *_ = await asyncio.gather(self.pipeline.release(stock, companies), *beside, return_exceptions=True)
         for number in companies:
