@@ -186,7 +186,6 @@ class ComponentStateWriter:
         while True:
             with contextlib.suppress(LogError):
                 await self.publish()
-            self._states.remind()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPEAT_S):
                     await self._states.changed.wait()
