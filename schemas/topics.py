@@ -12,6 +12,11 @@ _HOUR_MS = 3_600_000
 _WRAPPED = 2_097_152
 FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted")
 ORDER_FACTS = FACTS[:4]
+#: What the companies' B1s are owed.
+QUEUES = ("erp-orders", "erp-stock")
+#: What the workers' group reads, upstream to downstream: `streams status` reads in this order (architecture section
+#: 15.13).
+CONSUMED = (*FACTS, "stock-sealed", *QUEUES)
 #: What B1 says is so: what each is about, and the days after which one that is not said again is forgotten. What still
 #: is so is said again within the hour (`connectors/sap_b1/reading`).
 READINGS: Mapping[str, tuple[str, int]] = {
@@ -68,8 +73,7 @@ TOPICS: tuple[Topic, ...] = (
     *(Topic(name, event_type(name), "source order id", "facts", 14, broker_time=True) for name in ORDER_FACTS),
     Topic("stock-adjusted", "stock_adjusted", "source sku", "facts", 14),
     Topic("stock-sealed", "sealed_epoch", "input partition", "facts", "horizon", max_message_bytes=4_194_304),
-    Topic("erp-orders", "posting", "company", "companies", QUEUE_DAYS, max_message_bytes=_WRAPPED),
-    Topic("erp-stock", "posting", "company", "companies", QUEUE_DAYS, max_message_bytes=_WRAPPED),
+    *(Topic(name, "posting", "company", "companies", QUEUE_DAYS, max_message_bytes=_WRAPPED) for name in QUEUES),
     Topic("erp-documents", "stock_document", "company", "companies", "horizon"),
     Topic("dead-letter-state", "letter_state", "id of the dead letter", "companies", compact=True),
     Topic("erp-outcomes", "outcome", "K", "facts", 400),

@@ -5,7 +5,7 @@ The input of a chain goes on by one more epoch (`loss`), every other partition b
 
 from connectors.base.clock import Clock
 from schemas.codec import Codec
-from schemas.topics import ORDER_FACTS
+from schemas.topics import CONSUMED
 from streams.chain import loss
 from streams.chain.known_logs import KnownLogs, LogMismatch
 from streams.chain.loss import Disagreement
@@ -15,7 +15,7 @@ from streams.kafka.log import Log
 #: A chain without an input: only another log in its place needs a person.
 DOCUMENTS = "erp-documents"
 #: What is read from a committed offset, and the chain of a company's stock documents.
-READ_TOPICS = (*ORDER_FACTS, loss.INPUT, loss.CHAIN, "erp-orders", "erp-stock", DOCUMENTS)
+READ_TOPICS = (*CONSUMED, DOCUMENTS)
 
 Found = Disagreement | LogMismatch
 

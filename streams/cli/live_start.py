@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from connectors.base.clock import SystemClock
-from schemas.topics import ORDER_FACTS
+from schemas.topics import ORDER_FACTS, QUEUES
 from streams.audit.trail import AuditTrail
 from streams.chain.known_logs import KnownLogs, LogMismatch
 from streams.cli import shell
@@ -13,7 +13,8 @@ from streams.connect.retire import left_behind, orphans_text
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Log
 from streams.posting.foreign import ForeignQueueError, check_queue, owners_of
-from streams.posting.retired import QUEUES, retired_companies
+from streams.posting.retired import retired_companies
+from streams.query.reading import partitions_of
 
 #: Partitions that are read from a committed offset; the chains know themselves where they go on.
 _READ = (*ORDER_FACTS, "stock-sealed", *QUEUES)
@@ -38,7 +39,7 @@ async def start_problems(log: Log, config: Config) -> list[ConfigProblem]:
     clock = SystemClock()
     retired = await retired_companies(AuditTrail(log, config, codec, clock))
     problems += await _queue_problems(log, config, retired)
-    places = [(config.topic(name), number) for name in _READ for number in range(_partitions(config, name))]
+    places = [(config.topic(name), number) for name in _READ for number in partitions_of(config, name)]
     found = await KnownLogs(log, codec, config, clock).examine(places, remember=False)
     for (topic, partition), at in found.items():
         if isinstance(at, LogMismatch):
@@ -52,7 +53,7 @@ async def _queue_problems(log: Log, config: Config, retired: frozenset[str]) -> 
     committed = await log.committed(config.group)
     companies = {config.company_partition(name): name for name in config.companies}
     problems: list[ConfigProblem] = []
-    for number in range(config.kafka.company_partitions):
+    for number in partitions_of(config, QUEUES[0]):
         counts: dict[tuple[str, str], int] = {}
         waiting = 0
         for name in QUEUES:
@@ -80,7 +81,3 @@ def _owner_problems(
             f"is not configured, and partition {number} of the company topics holds {waiting} postings of {names}",
             f"put it back, or end it: streams company retire {owners[0]}",
         )
-
-
-def _partitions(config: Config, name: str) -> int:
-    return config.kafka.company_partitions if name in QUEUES else config.kafka.partitions

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from connectors.base.errors import LogUnavailableError
 from schemas.components import ComponentKind
-from schemas.topics import ORDER_FACTS
+from schemas.topics import ORDER_FACTS, QUEUES
 from streams.chain.acceptance import DOCUMENTS
 from streams.chain.known_logs import LogMismatchError
 from streams.chain.loss import ACCEPTED
@@ -27,7 +27,7 @@ from streams.windows.partition import InputLostError, StockPartition
 from streams.worker.failures import Failures
 from streams.worker.fuse import Fuse
 from streams.worker.input_logs import DECISION_POLL_S, READING_POLL_S, InputLogs
-from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, QUEUES, REFUSABLE, SEALED, STOCK, Pipeline
+from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, REFUSABLE, SEALED, STOCK, Pipeline
 
 logger = structlog.get_logger(__name__)
 

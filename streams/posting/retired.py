@@ -9,6 +9,7 @@ import structlog
 
 from schemas.codec import Codec, CodecError
 from schemas.records import LetterCommand, Posting
+from schemas.topics import QUEUES
 from streams.audit.trail import AuditTrail
 from streams.config.load import Config
 from streams.dead_letters.commands import QUEUED
@@ -24,7 +25,6 @@ logger = structlog.get_logger(__name__)
 
 #: The command in the audit chain, which is the record of who has been ended.
 RETIRE = "company retire"
-QUEUES = ("erp-orders", "erp-stock")
 #: How often a queue that nobody has looks whether its company has been ended.
 DECISION_POLL_S = 30.0
 

@@ -20,7 +20,7 @@ from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
 from schemas.records import DeadLetterState, LetterCommand, Posting
-from schemas.topics import FACTS, event_type
+from schemas.topics import CONSUMED, FACTS, QUEUES, event_type
 from streams.chain.known_logs import KnownLogs
 from streams.config.load import Config
 from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, flow_of, is_counted, was_never_a_fact
@@ -33,9 +33,6 @@ from streams.query.positions import positions
 from streams.query.reading import partitions_of
 from streams.telemetry.held import HeldComponent
 
-QUEUES = ("erp-orders", "erp-stock")
-#: Upstream to downstream: the order of reading (architecture section 15.13).
-STAGES = (*FACTS, "stock-sealed", *QUEUES)
 ENDS = ("posted", "no_op", "parked", "dead")
 #: What a dead letter's state counts as; a replayed one's place has been taken by the record that was published again.
 _LETTER_ENDS = {
@@ -129,7 +126,7 @@ class StatusSnapshot:
         return [
             place
             for place, end in self.ends.items()
-            if place[0] in STAGES and end > 0 and (place not in self.committed or self.committed[place].offset < end)
+            if place[0] in CONSUMED and end > 0 and (place not in self.committed or self.committed[place].offset < end)
         ]
 
 
@@ -197,13 +194,13 @@ async def snapshot(log: Log, config: Config) -> StatusSnapshot:
     """
     unread = await asyncio.to_thread(_count_unread, config)
     ends: dict[Place, int] = {}
-    for name in (*STAGES, STATES_TOPIC):
+    for name in (*CONSUMED, STATES_TOPIC):
         places = [(name, partition) for partition in partitions_of(config, name)]
         bounds = await asyncio.gather(*(log.bounds(config.topic(name), partition) for _, partition in places))
         ends.update(zip(places, (end for _, end in bounds), strict=True))
     committed = await log.committed(config.group)
     named = {(config.name_of(topic), partition): at for (topic, partition), at in committed.items()}
-    return StatusSnapshot(unread, ends, {place: at for place, at in named.items() if place[0] in STAGES})
+    return StatusSnapshot(unread, ends, {place: at for place, at in named.items() if place[0] in CONSUMED})
 
 
 def _count_unread(config: Config) -> int:

@@ -16,7 +16,7 @@ from schemas.components import KINDS as COMPONENT_KINDS
 from schemas.events import EVENT_TYPES
 from schemas.letters import REASONS
 from schemas.readings import READING_TYPES
-from schemas.topics import FACTS
+from schemas.topics import CONSUMED
 
 PREFIX = "b1streams_"
 KINDS = tuple(EVENT_TYPES)
@@ -35,8 +35,6 @@ SAP_CODES = (
 OUTCOMES = ("created", "adopted", "adopted_cancelled", "no_op", "parked", "held", "dead")
 CAUSES = ("length", "members", "bytes", "shutdown", "tail")
 DIRECTIONS = ("in", "out", "transfer")
-#: Topics that the workers' group reads, and so can lag behind.
-CONSUMED = (*FACTS, "stock-sealed", "erp-orders", "erp-stock")
 STAGES = ("worker", "connect")
 
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)  # the freshness promise is 120 s

@@ -22,9 +22,9 @@ from prometheus_client import (
 
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import out_name
-from schemas.topics import BY_NAME
+from schemas.topics import BY_NAME, CONSUMED
 from streams.config.load import Config
-from streams.telemetry.catalogue import CATALOGUE, CONSUMED, PREFIX, Configured, LabelSet, MetricRow
+from streams.telemetry.catalogue import CATALOGUE, PREFIX, Configured, LabelSet, MetricRow
 from streams.telemetry.component_states import ComponentStates
 from streams.telemetry.families import Family, Units
 from streams.telemetry.vitals import Vitals

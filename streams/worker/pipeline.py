@@ -10,7 +10,7 @@ import structlog
 from connectors.base.dead_letters import INBOX
 from connectors.base.errors import LogError
 from schemas.records import Header
-from schemas.topics import FACTS, ORDER_FACTS, event_type
+from schemas.topics import CONSUMED, FACTS, ORDER_FACTS, QUEUES, event_type
 from streams.audit.trail import AuditTrail
 from streams.chain.known_logs import KnownLogs
 from streams.chain.log import Anchors
@@ -30,9 +30,9 @@ from streams.worker.routing import OrderRouter
 
 logger = structlog.get_logger(__name__)
 
-STOCK, SEALED, ERP_ORDERS, ERP_STOCK = "stock-adjusted", "stock-sealed", "erp-orders", "erp-stock"
-QUEUES = (ERP_ORDERS, ERP_STOCK)
-INPUTS = (*ORDER_FACTS, STOCK, SEALED, ERP_ORDERS, ERP_STOCK)
+STOCK, SEALED = "stock-adjusted", "stock-sealed"
+ERP_ORDERS, ERP_STOCK = QUEUES
+INPUTS = CONSUMED
 #: Whose records a person can be left with. A chain of epochs has no gaps.
 REFUSABLE = (*FACTS, *QUEUES)
 
