@@ -11,7 +11,7 @@ from connectors.base.errors import LogUnavailableError
 from schemas.events import FactEvent
 from schemas.records import DeadLetterState
 from streams.posting.poster import Poster
-from tests.streams.posting.test_poster import CODEC, CONFIG, PosterUnderTest, dispatch, order
+from tests.streams.posting.under_test import CODEC, CONFIG, PosterUnderTest, dispatch, order
 from tests.streams.virtual import NOW
 
 #: A day of 24 hours, twelve times as fast: the poster looks once a second.

@@ -15,7 +15,7 @@ from streams.faust_host.assignment import Assignment
 from streams.faust_host.batch import FetchedBatch
 from streams.faust_host.watermarks import Progress
 from tests import builders
-from tests.streams.posting.test_poster import CODEC, CONFIG, PosterUnderTest, dispatch, order
+from tests.streams.posting.under_test import CODEC, CONFIG, PosterUnderTest, dispatch, order
 from tests.streams.records import raw
 from tests.streams.virtual import NOW
 

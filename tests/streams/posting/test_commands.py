@@ -16,7 +16,7 @@ from schemas.letters import REPLAY_HEADER, REPUBLISHED_HEADER
 from schemas.records import DeadLetterState, Header, LetterCommand
 from streams.chain.keys import event_key
 from tests import builders
-from tests.streams.posting.test_poster import CODEC, PosterUnderTest, dispatch, order
+from tests.streams.posting.under_test import CODEC, PosterUnderTest, dispatch, order
 from tests.streams.records import FakeBatch, raw
 from tests.streams.virtual import NOW
 

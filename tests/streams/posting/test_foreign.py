@@ -1,7 +1,6 @@
 """What lies in a company's queue and is not the company's is refused as `foreign`, and never posted."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +10,8 @@ from schemas.records import Posting
 from streams.chain.keys import event_key
 from streams.posting.foreign import ForeignQueueError, queue_of
 from tests import builders
-from tests.streams.posting.test_poster import CODEC, PosterUnderTest, dispatch, order
+from tests.streams.posting.under_test import CODEC, PosterUnderTest, dispatch, order
 from tests.streams.records import FakeBatch, raw
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[PosterUnderTest]:
-    desk = PosterUnderTest()
-    await desk.open()
-    yield desk
-    await desk.close()
 
 
 def posting_of(event: Any, company: str) -> Posting:

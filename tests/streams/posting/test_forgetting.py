@@ -21,7 +21,7 @@ from streams.posting import forgetting
 from streams.posting.poster import Poster
 from streams.query.status import FlowStatus, count
 from tests import builders
-from tests.streams.posting.test_poster import PosterUnderTest, dispatch, order
+from tests.streams.posting.under_test import PosterUnderTest, dispatch, order
 
 HOUR_S = 3600.0
 _TRAFFIC = {("order-placed", 0): 100, ("dispatch-confirmed", 0): 100, ("stock-adjusted", 0): 100}

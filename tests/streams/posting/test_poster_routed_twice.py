@@ -1,19 +1,9 @@
 """What was routed twice and is taken by the next poster: it ends as its first did, and counts nothing."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests import builders
-from tests.streams.posting.test_poster import PosterUnderTest, dispatch, endings, order
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[PosterUnderTest]:
-    desk = PosterUnderTest()
-    await desk.open()
-    yield desk
-    await desk.close()
+from tests.streams.posting.under_test import PosterUnderTest, dispatch, endings, order
 
 
 async def test_what_needed_no_document_and_comes_again_is_not_held_by_what_is_dead_since(

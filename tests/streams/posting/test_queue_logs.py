@@ -1,19 +1,8 @@
 """A queue that was made anew and accepted: what lay in its log before keeps its place in front."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
-
-from tests.streams.posting.test_poster import PosterUnderTest, dispatch, order
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[PosterUnderTest]:
-    desk = PosterUnderTest()
-    await desk.open()
-    yield desk
-    await desk.close()
+from tests.streams.posting.under_test import PosterUnderTest, dispatch, order
 
 
 async def test_what_arrived_in_a_queues_log_before_is_earlier_than_all_of_its_next_one(desk: PosterUnderTest) -> None:

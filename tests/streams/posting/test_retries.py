@@ -1,7 +1,6 @@
 """Dead letters that are taken up again: one that cannot be stops no other, whatever is wrong with it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,19 +10,16 @@ from connectors.base.errors import LogRefusedError, LogUnavailableError
 from schemas.codec import UnknownSchemaError
 from schemas.events import OrderPlaced
 from schemas.records import DeadLetterState
-from tests.streams.posting.test_poster import CODEC, PosterUnderTest, dispatch, order
+from tests.streams.posting.under_test import CODEC, PosterUnderTest, dispatch, order
 
 LETTERS = "order-placed-dead-letter"
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[PosterUnderTest]:
+async def desk(desk: PosterUnderTest) -> PosterUnderTest:
     """Orders 1 and 2 are parked for items NEW and NEWER, a dispatch is held by the first."""
-    desk = PosterUnderTest()
-    await desk.open()
     await desk.ended(await desk.take(order("1", "NEW"), order("2", "NEWER"), dispatch("D1", "1", "NEW")))
-    yield desk
-    await desk.close()
+    return desk
 
 
 def item_appears(desk: PosterUnderTest, *items: str) -> None:

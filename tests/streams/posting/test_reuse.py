@@ -1,21 +1,12 @@
 """What an event that reuses an identity says otherwise than the first."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from schemas.events import digest_of
-from tests.streams.posting.test_poster import CODEC, PosterUnderTest, order
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[PosterUnderTest]:
-    desk = PosterUnderTest()
-    await desk.open()
-    yield desk
-    await desk.close()
+from tests.streams.posting.under_test import CODEC, PosterUnderTest, order
 
 
 @pytest.mark.parametrize("restarts", [False, True])
