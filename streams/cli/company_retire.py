@@ -39,7 +39,8 @@ def run(
 
 
 async def _retire(config: Config, name: str, by: str, why: str | None) -> int | None:
-    from streams.posting.retired import RETIRE, queued_for
+    from streams.posting.queued import queued_for
+    from streams.posting.retired import RETIRE
 
     codec = shell.codec_of(config)
     async with shell.open_log(config) as log:

@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import aclosing
 from typing import Any
 
 import structlog
 
 from schemas.codec import Codec, CodecError
 from schemas.records import LetterCommand, Posting
-from schemas.topics import QUEUES
 from streams.audit.trail import AuditTrail
-from streams.config.load import Config
 from streams.dead_letters.commands import QUEUED
 from streams.dead_letters.publisher import DeadLetterPublisher
-from streams.faust_host.watermarks import decode_counts
-from streams.kafka.log import Log
 from streams.ports import RawRecord, RecordBatch
 from streams.posting.admission import LogNumber, first_log, sequence_of
-from streams.posting.foreign import posting_of_another, queue_of, record_of_nobody
+from streams.posting.foreign import posting_of_another, record_of_nobody
 from streams.posting.in_flight import KINDS
+from streams.posting.queued import decode_queued
 
 logger = structlog.get_logger(__name__)
 
@@ -37,35 +33,6 @@ async def retired_companies(trail: AuditTrail) -> frozenset[str]:
         ChainRootError: See `streams.chain.rule`.
     """
     return frozenset(record.what for record in await trail.records() if record.action == RETIRE)
-
-
-async def queued_for(log: Log, config: Config, codec: Codec, company: str) -> int | None:
-    """How many postings wait for a company's B1; None where nothing is known of such a company.
-
-    Raises:
-        LogError: The broker cannot be reached.
-    """
-    queued, known = 0, False
-    committed = await log.committed(config.group)
-    for name in QUEUES:
-        topic = config.topic(name)
-        for partition in range(config.kafka.company_partitions):
-            at = committed.get((topic, partition))
-            known = known or (at is not None and queue_of(company).items() <= decode_counts(at.metadata).items())
-            start, end = await log.bounds(topic, partition)
-            start = max(start, at.offset) if at is not None else start
-            async with aclosing(log.read(topic, partition, start, end)) as batches:
-                async for records in batches:
-                    queued += sum(_company_of(codec, record.value) == company for record in records)
-    return queued if queued or known else None
-
-
-def _company_of(codec: Codec, value: bytes | None) -> str | None:
-    try:
-        queued: Posting | LetterCommand = codec.decode(value or b"", QUEUED)
-    except CodecError:
-        return None
-    return queued.company
 
 
 class OwnerlessQueue:
@@ -103,11 +70,12 @@ class OwnerlessQueue:
                 waiting = [record for record in waiting if not await self._refuse(batch, record, retired)]
                 if not waiting:
                     break
+                first = decode_queued(self._codec, waiting[0].value)
                 logger.critical(
                     "no company has this partition; add it back, or: streams company retire NAME",
                     topic=batch.topic,
                     partition=batch.partition,
-                    company=_company_of(self._codec, waiting[0].value),
+                    company=first.company if first is not None else None,
                 )
                 await asyncio.sleep(DECISION_POLL_S)
 

@@ -2,17 +2,16 @@
 
 from contextlib import aclosing
 
-from schemas.codec import Codec, CodecError
-from schemas.records import LetterCommand, Posting
+from schemas.codec import Codec
+from schemas.records import Posting
+from schemas.topics import QUEUES
 from streams.config.load import Config
-from streams.dead_letters.commands import QUEUED
-from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Log
 from streams.posting.admission import InputPositions
+from streams.posting.queued import counts_of, unfinished
 from streams.query.dead_letters import standing
-from streams.query.reading import partitions_of
 
-_QUEUE = "erp-orders"
+_ERP_ORDERS, _ = QUEUES
 
 
 async def read_up_to(log: Log, config: Config, codec: Codec, topic: str, partition: int, number: int) -> int:
@@ -29,25 +28,12 @@ async def read_up_to(log: Log, config: Config, codec: Codec, topic: str, partiti
     committed = await log.committed(config.group)
     letters = (await standing(log, config, codec)).values()
     reached = [letter.offset + 1 for letter in letters if (letter.topic, letter.partition, letter.log) == place]
-    queue = config.topic(_QUEUE)
-    for each in partitions_of(config, _QUEUE):
-        start, end = await log.bounds(queue, each)
-        if (at := committed.get((queue, each))) is not None:
-            positions = InputPositions(decode_counts(at.metadata), lambda *_: number)
-            reached.append(positions.reached(*place[:2]))
-            start = max(start, at.offset)
-        async with aclosing(log.read(queue, each, start, end)) as batches:
-            async for records in batches:
-                for record in records:
-                    posting = _posting(codec, record.value)
-                    if posting is not None and (posting.topic, posting.partition, posting.log) == place:
-                        reached.append(posting.offset + 1)
+    commits = counts_of(config, _ERP_ORDERS, committed)
+    reached += [InputPositions(counts, lambda *_: number).reached(*place[:2]) for counts in commits]
+    async with aclosing(unfinished(log, config, codec, _ERP_ORDERS, committed)) as waiting:
+        reached += [
+            queued.offset + 1
+            async for queued in waiting
+            if isinstance(queued, Posting) and (queued.topic, queued.partition, queued.log) == place
+        ]
     return max(reached, default=0)
-
-
-def _posting(codec: Codec, value: bytes | None) -> Posting | None:
-    try:
-        queued: Posting | LetterCommand = codec.decode(value or b"", QUEUED)
-    except CodecError:
-        return None
-    return queued if isinstance(queued, Posting) else None

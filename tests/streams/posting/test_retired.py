@@ -15,7 +15,8 @@ from streams.config.load import Config
 from streams.faust_host.watermarks import encode_counts
 from streams.ports import Ports
 from streams.posting.foreign import ForeignQueueError, queue_of
-from streams.posting.retired import DECISION_POLL_S, RETIRE, queued_for, retired_companies
+from streams.posting.queued import queued_for
+from streams.posting.retired import DECISION_POLL_S, RETIRE, retired_companies
 from streams.telemetry.metrics import Metrics
 from streams.worker.pipeline import ERP_ORDERS, SEALED, Pipeline
 from tests import builders
