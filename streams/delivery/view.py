@@ -89,6 +89,7 @@ class CompanyView:
         self.orders: dict[int, OrderStatusChanged] = {}
         self.deliveries: dict[int, DeliveryPosted] = {}
         self._orders_of_item: defaultdict[str, set[int]] = defaultdict(set)
+        self._committed_since: dict[int, int] = {}  # the reading that showed first what an order commits
         self._deliveries_of_order: defaultdict[int, set[int]] = defaultdict(set)
         self._flying: dict[str, FlyingOrder] = {}
         self._flying_of_item: defaultdict[str, set[str]] = defaultdict(set)
@@ -133,6 +134,8 @@ class CompanyView:
         known = self.orders.get(reading.doc_entry)
         if not _is_newer(reading, known):
             return
+        if known is None or _committed(known) != _committed(reading):
+            self._committed_since[reading.doc_entry] = reading.reading
         self.orders[reading.doc_entry] = reading
         if reading.k is not None and reading.k not in self._orders_in_b1:
             self._look_for(reading.k, reading.number)
@@ -302,7 +305,7 @@ class CompanyView:
         total = ZERO
         for entry in self._orders_of_item.get(reading.item_code, ()):
             order = self.orders[entry]
-            shown = order.reading <= reading.reading or reading.as_of > order.changed_at + _B1_SKEW
+            shown = self._committed_since[entry] <= reading.reading or reading.as_of > order.changed_at + _B1_SKEW
             if not shown or (found := self.order_of(order.k)) is None or found[0] != source:
                 continue
             total += sum(
@@ -345,3 +348,9 @@ def _remember(memory: OrderedDict[str, _T], k: str, value: _T) -> None:
     memory.move_to_end(k)
     if len(memory) > _IDENTITIES:
         memory.popitem(last=False)
+
+
+def _committed(order: OrderStatusChanged) -> list[tuple[str, str | None, Decimal]]:
+    """What an order commits: item, warehouse, units."""
+    is_open = order.status == "open"
+    return [(line.item_code, line.warehouse, line.open) for line in order.lines if is_open and not line.is_closed]

@@ -1,10 +1,11 @@
 """What was published of each subject, so that only what differs is news."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from connectors.base.clock import Clock
-from schemas.readings import B1Reading, subject_of
+from schemas.readings import B1Reading, StockLevelRead, subject_of
 
 #: Everything is published again at least so often: a stale record of a paused process, kept by compaction, heals.
 AGAIN_WITHIN_S = 3600.0
@@ -26,7 +27,8 @@ def content_of(record: B1Reading) -> int:
 class Published:
     """A hash for each subject, forgotten between a half and the whole of `AGAIN_WITHIN_S` less one sweep."""
 
-    def __init__(self, clock: Clock, sweep_interval_s: float) -> None:
+    def __init__(self, clock: Clock, sweep_interval_s: float, warehouses: Collection[str]) -> None:
+        self._warehouses = warehouses
         self._clock = clock
         self._most_s = max(AGAIN_WITHIN_S - sweep_interval_s, AGAIN_WITHIN_S / 2)
         self._known: dict[Subject, tuple[int, float]] = {}
@@ -44,6 +46,12 @@ class Published:
         least_s = AGAIN_WITHIN_S / 2
         kept_s = least_s + (self._most_s - least_s) * spread
         self._known[key] = content_of(record), self._clock.monotonic() + kept_s
+
+    def forget_stock(self, codes: Iterable[str]) -> None:
+        """The stock of these items is to be published again, whether it differs or not."""
+        for code in codes:
+            for warehouse in self._warehouses:
+                self._known.pop((StockLevelRead, (code, warehouse)), None)
 
     def forget_old(self) -> None:
         """Let go of what would be published again anyway."""

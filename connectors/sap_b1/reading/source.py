@@ -106,7 +106,7 @@ class SapB1Source:
         # One more than the batch that a paused process may still hold: ours counts, however the two clocks stand
         self._step = 2
         self._marks: dict[str, datetime] = {name: mark for name, mark in self._at.marks.items() if name != "Items"}
-        self._published = Published(self._clock, self._settings.sweep_interval_s)
+        self._published = Published(self._clock, self._settings.sweep_interval_s, self._warehouses)
         self._queue: dict[Subject, B1Reading] = {}
         now_s, every_s = self._clock.monotonic(), self._settings.sweep_interval_s
         self._poll_due_s = now_s
@@ -225,6 +225,9 @@ class SapB1Source:
             for row in rows:
                 if self._take(walk.entity, row, look):
                     self._name(row)
+                    if walk.entity == "Orders":
+                        # Said again as it stands: only a reading not older than an order's shows what it commits
+                        self._published.forget_stock(items_of(row))
             stamps = [stamp for row in rows if (stamp := stamp_of(row)) is not None]
             self._marks[walk.entity] = max([self._marks[walk.entity], *stamps])
             if walk.take(rows):

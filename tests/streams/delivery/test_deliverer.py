@@ -149,6 +149,19 @@ def test_its_own_orders_are_left_to_the_channel_that_reserves_them() -> None:
     assert channel.said == [("stock_level", "40")]
 
 
+def test_an_order_that_is_said_again_as_it_stands_changes_no_figure() -> None:
+    """The hourly repetition has a higher reading than the stock that shows the order."""
+    channel = told(
+        (item(), order(), replace(stock(40, 2), reading=2)),
+        (replace(order(), reading=9),),
+        5,
+        stock=True,
+        interval_s=1,
+    )
+
+    assert channel.said == [("stock_level", "40")]
+
+
 def test_a_channel_that_reserves_nothing_has_its_own_orders_taken_off() -> None:
     own = builders.order("1001", builders.order_line(sku="TSHIRT-RED", quantity=2))
     channel = told((item(), stock(40)), (own,), 5, stock=True, interval_s=1, reserves=False)

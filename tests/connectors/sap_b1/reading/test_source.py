@@ -67,6 +67,18 @@ async def test_an_order_comes_with_the_stock_it_commits_and_the_stock_after_it(b
     assert said[order].as_of <= said[level].as_of
 
 
+async def test_stock_that_did_not_change_is_said_again_behind_an_order_that_did(b1: B1) -> None:
+    """A stock reading older than an order's does not show what the order commits, and nobody could count on it."""
+    entry = b1.order(quantity=7)
+    reader = await reader_of(b1)
+    b1.clock.seconds += POLL_S
+    b1.do("PATCH", f"Orders({entry})", {"Comments": "by hand"})
+    said = await reader.look()
+    levels = [record for record in said if isinstance(record, StockLevelRead) and record.item_code == "A1"]
+    assert [record.committed for record in levels if record.warehouse == "LON1"] == [Decimal(7)]
+    assert all(record.reading >= reader.order(entry).reading for record in levels)
+
+
 async def test_a_delivery_comes_with_its_stock_and_its_order_and_again_when_its_number_is_keyed(b1: B1) -> None:
     entry = b1.order(U_STREAMS_KEY="order-k", U_STREAMS_ORDER="order-k")
     reader = await reader_of(b1)
