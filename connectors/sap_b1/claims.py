@@ -48,10 +48,13 @@ class Claim:
         digest: The event's 16 bytes (a stock document's own).
         version: `1 <topic>/<partition>/<offset>` of the fact it was made from: tells a redelivery from a source's
             repeat.
-        state: `posted`; `void` (a withdrawn document, which then never exists); `discarded` (by a person).
+        state: `posted`; `void` (a withdrawn document, which then never exists); `discarded` (by a person); `intent`
+            (tiers guard and lookup: its document was about to be sent, and is there or not).
         attempt: 0; n where an event is tried anew after attempt n - 1 was withdrawn, which B1 must have shown: so each
             attempt has a row of its own, of all of them at most one is `posted`, and no request of an older attempt can
             be applied any more. The document carries K, whatever the attempt.
+        plan: Of an intent whose kind has no document: the digest of its requests, by which they are known again.
+        writer: Of an intent: time and chance, which write made it. Whoever finds his own has not sent its document yet.
     """
 
     k: str
@@ -60,6 +63,8 @@ class Claim:
     version: str
     state: str = "posted"
     attempt: int = 0
+    plan: str = ""
+    writer: str = ""
 
     @property
     def code(self) -> str:
@@ -78,13 +83,21 @@ class Claim:
             ENTITY,
             {
                 "Code": self.code,
-                "Name": self.code,
+                "Name": f"{self.code}#{self.plan}#{self.writer}" if self.plan or self.writer else self.code,
                 "U_KIND": self.kind,
                 "U_DIGEST": self.digest.hex(),
                 "U_VERSION": self.version,
                 "U_STATE": self.state,
             },
         )
+
+    def marked(self, state: str) -> B1Request:
+        """The request that gives this row, which stands, another state."""
+        return B1Request("PATCH", f"{ENTITY}({quote_literal(self.code)})", {"U_STATE": state})
+
+    def removed(self) -> B1Request:
+        """The request that takes this row away."""
+        return B1Request("DELETE", f"{ENTITY}({quote_literal(self.code)})")
 
 
 def claims_query(ks: Sequence[str]) -> str:
@@ -101,6 +114,7 @@ def parse_claim(row: Mapping[str, object]) -> Claim:
     code = _text(row, "Code")
     k, _, number = code.partition(".")
     attempt = int(number) if number.isdecimal() else 0
+    _, plan, writer = (*_text(row, "Name").split("#", 2), "", "")[:3]
     return Claim(
         k if attempt else code,
         _text(row, "U_KIND"),
@@ -108,6 +122,8 @@ def parse_claim(row: Mapping[str, object]) -> Claim:
         _text(row, "U_VERSION"),
         _text(row, "U_STATE") or "posted",
         attempt,
+        plan,
+        writer,
     )
 
 
@@ -201,6 +217,33 @@ def _fields() -> list[tuple[str, str, int]]:
 
 def _tables() -> list[str]:
     return list(dict.fromkeys(table for table, _, _ in _fields()))
+
+
+#: How a second document is kept out, best first; each installation that gives one gives those after it.
+TIERS = ("claim", "guard", "lookup")
+#: The row in which the doctor leaves the tier that it has proven: `U_STATE`; `none` where nothing keeps a second out.
+_TIER_CODE, _TIER_KIND = "tier", "proof"
+
+
+async def proven_tier(service_layer: ServiceLayer) -> str | None:
+    """The tier that the doctor has proven here, or `none`; None: it was never asked.
+
+    Raises:
+        NotSentError, UnavailableError, FatalError: As `ServiceLayer.read`.
+    """
+    (rows,) = await read_rows(service_layer, [claims_query([_TIER_CODE])])
+    return next((parse_claim(row).state for row in rows), None)
+
+
+async def record_tier(service_layer: ServiceLayer, tier: str | None) -> None:
+    """Leave in B1 what was proven, for every worker that starts.
+
+    Raises:
+        NotSentError, UnavailableError, AnswerUnknownError, FatalError: As `ServiceLayer`.
+    """
+    row = Claim(_TIER_CODE, _TIER_KIND, bytes(16), "0 proof", tier or "none")
+    if not (await insist(partial(service_layer.change_set, [row.request()])))[0].ok:
+        _final((await insist(partial(service_layer.change_set, [row.marked(row.state)])))[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from connectors.base.clock import Clock, SystemClock
 from connectors.base.doctor import Finding, of_error
 from connectors.base.errors import ConnectorError
 from connectors.sap_b1 import claims, indexes
-from connectors.sap_b1.change_set import decimal_of
+from connectors.sap_b1.change_set import B1Request, decimal_of
+from connectors.sap_b1.error_codes import says_guard_works
 from connectors.sap_b1.service_layer import ServiceLayer, describe, quote_literal, read_rows
 from connectors.sap_b1.settings import CompanySettings
 
@@ -21,7 +22,7 @@ _SLOW_ROW_MS = 100.0  # seen live: 28 ms; beyond this the claims cost more than 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found, and the tier that it allows: `claim`, or None where nothing keeps a second document out."""
+    """What was found, and the best tier that it allows; None where nothing keeps a second document out."""
 
     findings: tuple[Finding, ...]
     tier: str | None
@@ -76,9 +77,18 @@ async def run(
         )
         step = "second_claim_refused"
         if not gone:
-            proof = await claims.prove(service_layer, clock, token or secrets.token_hex(8))
-            tier = "claim" if proof.second_refused and proof.rolls_back else None
-            findings += _proven(proof)
+            token = token or secrets.token_hex(8)
+            proof = await claims.prove(service_layer, clock, token)
+            findings += _proven(proof, settings.idempotency)
+            if proof.second_refused:
+                tier = "claim" if proof.rolls_back else "lookup"
+            if proof.second_refused and not proof.rolls_back:
+                step = "guard"
+                guard, is_there = await _guard(service_layer, settings, clock, token)
+                findings.append(guard)
+                tier = "guard" if is_there else "lookup"
+            step = "tier"
+            await claims.record_tier(service_layer, tier)
             step = "indexes"
             findings.append(await indexes.examine(service_layer, clock, install=install))
         step = "totals_as_sent"
@@ -95,17 +105,19 @@ async def run(
 
 def _tier(tier: str | None, configured: str, findings: Sequence[Finding]) -> Finding:
     detail = f"{tier or 'none'}, configured is {configured}"
-    if tier == configured:
+    if tier is not None and claims.TIERS.index(tier) <= claims.TIERS.index(configured):
         return Finding("tier", True, detail)
     known = {finding.name: finding.ok for finding in findings}
     if known.get("claim_table") is False or known.get("second_claim_refused") is not None:
-        return Finding(
-            "tier", False, detail, "fix the findings above: without the claim a document could be written twice"
-        )
+        remedy = "fix the findings above: without the claim a document could be written twice"
+        if tier is not None:
+            remedy = f'fix the findings above, or configure idempotency = "{tier}" and read what it guarantees (D2)'
+        return Finding("tier", False, detail, remedy)
     return Finding("tier", None, f"not proven, configured is {configured}", "see the findings above")
 
 
-def _proven(proof: claims.ClaimProof) -> list[Finding]:
+def _proven(proof: claims.ClaimProof, configured: str) -> list[Finding]:
+    is_whole = proof.rolls_back or (proof.second_refused and configured != "claim")
     remedy = "do not post to this company; send this finding to b1-streams' maintainers, with B1's version"
     cost = "could not be measured" if proof.row_ms is None else f"{proof.row_ms:.1f} ms a row"
     slow = proof.row_ms is not None and proof.row_ms > _SLOW_ROW_MS
@@ -118,12 +130,60 @@ def _proven(proof: claims.ClaimProof) -> list[Finding]:
         ),
         Finding(
             "failed_set_leaves_no_claim",
-            proof.rolls_back,
+            is_whole,
             proof.detail or "a failed change set leaves nothing",
-            "" if proof.rolls_back else remedy,
+            "" if is_whole else remedy,
         ),
         Finding("claim_cost", not slow, cost, "look at the database's log writes; SAP Note 3139544" if slow else ""),
     ]
+
+
+async def _guard(
+    service_layer: ServiceLayer, settings: CompanySettings, clock: Clock, token: str
+) -> tuple[Finding, bool]:
+    """Whether our block of the notification procedure is there: it refuses a draft under a key that begins with proof-.
+
+    Where it is not, B1 keeps the draft, which is thrown away; a draft books nothing.
+    """
+    name, needed = "guard", settings.idempotency == "guard"
+    items, cards = await read_rows(
+        service_layer,
+        [
+            "Items?$select=ItemCode&$filter=Valid eq 'tYES' and Frozen eq 'tNO' and SalesItem eq 'tYES'"
+            "&$orderby=ItemCode&$top=1",
+            "BusinessPartners?$select=CardCode&$filter=CardType eq 'cCustomer' and Valid eq 'tYES'"
+            "&$orderby=CardCode&$top=1",
+        ],
+    )
+    if not (items and cards):
+        remedy = "make an item and a customer in B1, then again"
+        said = "not proven: B1 has no active item or customer"
+        return Finding(name, not needed, said, remedy if needed else ""), False
+    today = clock.now().astimezone(ZoneInfo(settings.timezone)).date()
+    warehouse = next(iter(settings.warehouses))
+    line = {"ItemCode": items[0]["ItemCode"], "Quantity": Decimal(1), "WarehouseCode": warehouse}
+    body = _order(str(cards[0]["CardCode"]), today, line)
+    key = f"proof-{token}"
+    draft = {**body, "DocObjectCode": "oOrders", "U_STREAMS_KEY": key}
+    try:
+        answer = await claims.insist(partial(service_layer.post, "Drafts", draft))
+    finally:
+        await _throw_away(service_layer, key)
+    if not answer.ok and says_guard_works(answer.error[1]):
+        return Finding(name, True, "B1's notification procedure has our block"), True
+    said = "B1 made the draft" if answer.ok else f"B1 answered {describe(answer)}"
+    remedy = "put the block of docs/guard-procedure.md into SBO_SP_TransactionNotification, then again"
+    detail = f"our block is not in the notification procedure: {said}"
+    return Finding(name, not needed, detail, remedy if needed else ""), False
+
+
+async def _throw_away(service_layer: ServiceLayer, key: str) -> None:
+    (drafts,) = await read_rows(
+        service_layer, [f"Drafts?$select=DocEntry&$filter=U_STREAMS_KEY eq {quote_literal(key)}"]
+    )
+    for draft in drafts:
+        request = B1Request("DELETE", f"Drafts({draft['DocEntry']})")
+        await claims.insist(partial(service_layer.change_set, [request]))
 
 
 async def _totals(service_layer: ServiceLayer, settings: CompanySettings, clock: Clock) -> Finding:

@@ -16,7 +16,19 @@ from enum import StrEnum
 
 from connectors.sap_b1.redaction import redact
 
-__all__ = ["ROWS", "ErrorCodeRow", "OutcomeClass", "Phase", "Verdict", "classify", "redact", "row_of", "says_locked"]
+__all__ = [
+    "ROWS",
+    "ErrorCodeRow",
+    "OutcomeClass",
+    "Phase",
+    "Verdict",
+    "classify",
+    "redact",
+    "row_of",
+    "says_guard_works",
+    "says_guarded",
+    "says_locked",
+]
 
 
 class OutcomeClass(StrEnum):
@@ -108,6 +120,8 @@ def _codes(*codes: int) -> frozenset[str]:
 
 _LEADING_ID = re.compile(r"\A\s*(\d{1,4}-\d{1,4}|\d{3,10})(?=\s*[-–:]\s|\s+[^\W\d])")
 _BRACKETED_ID = re.compile(r"\[[^\]\d]{0,20}(\d{1,4}-\d{1,4})\]")
+_GUARD_WORKS = _re(r"\A\s*\(20203\) b1-streams guard\b")
+_GUARDED = _re(r"\A\s*\(2020[12]\) b1-streams guard\b")
 _CUSTOM_TEXT = _re(r"\A\s*\(\d{1,10}\)\s*\S")
 
 
@@ -162,6 +176,7 @@ ROWS: tuple[ErrorCodeRow, ...] = (
     ),
     ErrorCodeRow("faults: 429 is not applied", _O.UNAVAILABLE, phases=_ANY, statuses=range(429, 430)),
     ErrorCodeRow("faults: 413 is not applied", _O.REJECTED, "erp_refused", _ANY, range(413, 414)),
+    ErrorCodeRow("our block in it: docs/guard-procedure.md", _O.EXISTS, phases=_WRITES, text=_GUARDED),
     ErrorCodeRow(
         "code (n=3): the notification procedure's own words, inside a change set (rolled back)",
         _O.REJECTED, "erp_refused", _PART, text=_CUSTOM_TEXT,
@@ -312,6 +327,16 @@ def row_of(phase: Phase, status: int, code: str | None, text: str) -> ErrorCodeR
     known = code or ""
     ids = _message_ids(known, text)
     return next((row for row in ROWS if row.matches(phase, status, known, ids, text)), None)
+
+
+def says_guarded(text: str) -> bool:
+    """Whether our block of the notification procedure has refused a second document, or one that was given up."""
+    return _GUARDED.search(text) is not None
+
+
+def says_guard_works(text: str) -> bool:
+    """Whether our block of the notification procedure has refused the doctor's draft."""
+    return _GUARD_WORKS.search(text) is not None
 
 
 def says_locked(text: str) -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     "PasswordRefusedError",
     "QueryRefusedError",
     "ServiceLayer",
+    "TierTooLowError",
     "UnavailableError",
     "describe",
     "quote_literal",
@@ -36,6 +37,12 @@ class NotInstalledError(UnavailableError):
     """The claim table or a field is missing: nothing is written before a person has made it."""
 
     hold_reason = "not_installed"
+
+
+class TierTooLowError(UnavailableError):
+    """B1 keeps doubles out less well than configured, or nobody has looked: nothing is written before that is so."""
+
+    hold_reason = "tier_too_low"
 
 
 class AnswerUnknownError(OutcomeUnknownError):

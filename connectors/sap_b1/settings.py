@@ -134,7 +134,9 @@ class CompanySettings(Settings):
     timezone: str = Field(description="IANA name; posting dates are in it")
     currency: str = Field(description="ISO 4217; what B1 keeps its books in")
     idempotency: Literal["claim", "guard", "lookup"] = Field(
-        default="claim", description="How a second document is kept out"
+        default="claim",
+        description="How a second document is kept out: B1's atomic change sets, our block in B1's notification "
+        "procedure, or looking it up after a quiet period",
     )
     session_limit: int = Field(default=2, ge=1, le=32, description="Service Layer sessions of the poster")
     in_flight: int = Field(default=8, ge=1, le=64, description="Writes under way at a time")
@@ -201,13 +203,6 @@ class CompanySettings(Settings):
     def _known_currency(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Z]{3}", value):
             raise invalid("currency", "is no ISO 4217 code; write three capital letters, as GBP")
-        return value
-
-    @field_validator("idempotency")
-    @classmethod
-    def _only_claims(cls, value: str) -> str:
-        if value != "claim":
-            raise invalid("idempotency", 'is not yet supported; write "claim"')
         return value
 
     @field_validator("shipping_types")

@@ -8,7 +8,8 @@ from typing import Any
 
 from connectors.sap_b1.change_set import B1Answer, B1Request, decimal_of
 from connectors.sap_b1.claims import KS_PER_QUERY, Claim, claims_query, last_attempts, look_up, parse_claim
-from connectors.sap_b1.error_codes import OutcomeClass, Phase, Verdict, classify, says_locked
+from connectors.sap_b1.documents import order_cancelled
+from connectors.sap_b1.error_codes import OutcomeClass, Phase, Verdict, classify, says_guarded, says_locked
 from connectors.sap_b1.order import DocumentView, OrderView, invoice_query, parse, parse_invoices, queries
 from connectors.sap_b1.service_layer import (
     AnswerUnknownError,
@@ -98,7 +99,7 @@ class B1Sink:
     async def write(self, claims: Sequence[Claim], plan_requests: Sequence[B1Request]) -> Written:
         """Send one change set: the claims, then the document's parts. Never repeats anything by itself.
 
-        The main claim is the first whose state is `posted`, or else the first.
+        The main claim is the first that is not `void`, or else the first.
 
         Raises:
             FatalError: As `ServiceLayer`.
@@ -111,6 +112,47 @@ class B1Sink:
             return await self._refused(claims, plan_requests, answers[0])
         except (NotSentError, UnavailableError, AnswerUnknownError) as error:
             return _not_known(error)
+
+    async def write_claimed(self, claim: Claim, requests: Sequence[B1Request]) -> Written:
+        """Send the document of a claim that stands already, as an intent. Never repeats anything by itself.
+
+        Raises:
+            FatalError: As `ServiceLayer`.
+        """
+        try:
+            answers = await self._service_layer.change_set(requests)
+            if all(answer.ok for answer in answers):
+                return _made(requests, answers)
+            answer = answers[0]
+            verdict = classify(Phase.PART, answer.status, *answer.error)
+            if verdict.outcome is OutcomeClass.EXISTS or answer.error[0] == "-2028":
+                found = await self.document_of(claim)
+                if found is not None:
+                    words = f"{found.error}. {_words(requests, answer)}" if found.error else None
+                    return replace(found, sap_code=verdict.sap_code, error=words)
+            return _without(verdict, answer, requests)
+        except (NotSentError, UnavailableError, AnswerUnknownError) as error:
+            return _not_known(error)
+
+    async def document_of(self, claim: Claim) -> Written | None:
+        """What has become of an intent: as `write` answers where the claim stands; None: there is no document of it.
+
+        Raises:
+            NotSentError, UnavailableError, FatalError: As `ServiceLayer.read`.
+        """
+        found = await self.look_up([claim.k])
+        written = _adopted([claim], claim, found, Verdict(OutcomeClass.EXISTS, None, None, "none"))
+        return None if is_open(written) else written
+
+    async def is_cancelled(self, requests: Sequence[B1Request]) -> bool:
+        """Whether the order of a cancellation is as these requests of it leave it.
+
+        Raises:
+            NotSentError, UnavailableError, FatalError: As `ServiceLayer.read`.
+        """
+        entry = requests[0].path.partition("(")[2].partition(")")[0]
+        (rows,) = await read_rows(self._service_layer, [f"Orders?$filter=DocEntry eq {entry}"])
+        return any(order_cancelled.is_done(requests, row) for row in rows)
 
     async def look_up(self, ks: Sequence[str]) -> dict[str, Found]:
         """What B1 has under each K: claim, document, draft. One round trip for most, two where documents are missing.
@@ -190,30 +232,26 @@ class B1Sink:
         item = _item_of(plan_requests, verdict.line, answer.error[1])
         if not claims:
             return _said(verdict, verdict.reason, error, item)
-        main = next((claim for claim in claims if claim.state == "posted"), claims[0])
+        main = next((claim for claim in claims if claim.state != "void"), claims[0])
         match verdict.outcome:
             case OutcomeClass.EXISTS:
                 # The claims alone first: a lock is answered by one small read
-                if not await self._standing(claims):
-                    # -2035 without a row of ours: somebody holds a record, an insert of the same row is under way (T8),
-                    # or it is another key that is taken, which no repetition will help
-                    reason = None if says_locked(answer.error[1]) else "erp_refused"
-                    locked = replace(verdict, outcome=OutcomeClass.LOCKED)
-                    return _said(locked, reason, error, item)
-                return _adopted(claims, main, await self.look_up([claim.k for claim in claims]), verdict)
+                if await self._standing(claims):
+                    return _adopted(claims, main, await self.look_up([claim.k for claim in claims]), verdict)
+                guarded = await self.document_of(main) if says_guarded(answer.error[1]) else None
+                return guarded or _without(verdict, answer, plan_requests)
             case OutcomeClass.REJECTED if answer.error[0] == "-2028" and plan_requests:
                 entry = (await self.look_up([main.k]))[main.k]
-                if entry.claim is not None and entry.claim.attempt >= main.attempt:
+                stands = entry.claim is not None and entry.claim.state != "intent"
+                if stands and entry.claim is not None and entry.claim.attempt >= main.attempt:
                     return _adopted([main], main, {main.k: entry}, verdict)
                 if entry.draft:
                     waits = f"an approval procedure of B1 made a draft of it; approve or reject the draft. {error}"
                     return replace(_said(verdict, "approval_required", waits), ref=entry.ref, found={main.k: entry})
                 reason = verdict.reason if verdict.reason != "approval_required" else "erp_refused"
                 return _said(verdict, reason, error, item)
-            case OutcomeClass.SESSION:
-                return Written(OutcomeClass.UNAVAILABLE, error=error, sap_code=verdict.sap_code)
             case _:
-                return _said(verdict, verdict.reason, error, item)
+                return _without(verdict, answer, plan_requests)
 
     async def _standing(self, claims: Sequence[Claim]) -> bool:
         """Whether one of the claims, or a later attempt at it, stands in B1; withdrawn earlier ones do not count."""
@@ -271,6 +309,29 @@ def _said(verdict: Verdict, reason: str | None, error: str, item: str | None = N
     return Written(verdict.outcome, reason=reason, error=error, line=verdict.line, item=item, sap_code=verdict.sap_code)
 
 
+def is_open(written: Written) -> bool:
+    """Whether an intent stands and nothing of it was found."""
+    is_intent = written.claim is None or written.claim.state == "intent"
+    return written.outcome is OutcomeClass.EXISTS and written.ref is None and is_intent
+
+
+def _without(verdict: Verdict, answer: B1Answer, requests: Sequence[B1Request]) -> Written:
+    """What a refusal says where nothing of ours stands in B1."""
+    error, item = _words(requests, answer), _item_of(requests, verdict.line, answer.error[1])
+    match verdict.outcome:
+        case OutcomeClass.EXISTS:
+            # Somebody holds a record, an insert of the same row is under way (T8), or it is another key that is taken,
+            # which no repetition will help
+            reason = None if says_locked(answer.error[1]) else "erp_refused"
+            return _said(replace(verdict, outcome=OutcomeClass.LOCKED), reason, error, item)
+        case OutcomeClass.SESSION:
+            return Written(OutcomeClass.UNAVAILABLE, error=error, sap_code=verdict.sap_code)
+        case OutcomeClass.REJECTED if verdict.reason == "approval_required":
+            return _said(verdict, "erp_refused", error, item)
+        case _:
+            return _said(verdict, verdict.reason, error, item)
+
+
 def _words(requests: Sequence[B1Request], answer: B1Answer) -> str:
     what = requests[-1].path.partition("?")[0] if requests else "a claim"
     return f"B1 refused {what}: {describe(answer, requests)}"[:300]
@@ -307,6 +368,9 @@ def _adopted(claims: Sequence[Claim], main: Claim, found: Mapping[str, Found], v
                 f"the claim {claim.k} in B1 was made from {there.version[2:]}, with other content under one identity"
             )
             return replace(said, outcome=OutcomeClass.REJECTED, reason="id_reuse", error=error)
+    if entry.draft and (entry.claim is None or entry.claim.state == "intent"):
+        error = "an approval procedure of B1 made a draft of it; approve or reject the draft"
+        return replace(said, outcome=OutcomeClass.REJECTED, reason="approval_required", error=error, ref=entry.ref)
     if entry.copies > 1:
         one = f", {entry.ref.object} {entry.ref.doc_num} among them" if entry.ref is not None else ""
         error = f"{entry.copies} documents in B1 carry {main.k}{one}; a person must decide which one stands"

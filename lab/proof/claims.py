@@ -21,6 +21,8 @@ def check_claims(evidence: Evidence, findings: Findings) -> None:
     # An event that was withdrawn and is tried anew has another row, K.1, K.2 ...: one document for all of them
     attempts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for claim in evidence.ledger["claims"]:
+        if claim.get("U_KIND") == "proof":
+            continue  # the doctor's, which says the tier
         attempts[claim["Code"].partition(".")[0]].append(claim)
     for code, rows in attempts.items():
         standing = [row for row in rows if row.get("U_STATE") != "void"]

@@ -20,7 +20,7 @@ Resolve = Callable[[], Awaitable[Written | None]]
 
 _LOCK_BASE_S, _LOCK_CAP_S = 0.25, 10.0
 #: Longer than B1 goes on with a request whose client has gone.
-_ABANDONED_REQUEST_S = 45.0
+ABANDONED_REQUEST_S = 45.0
 #: A lost answer is most likely bad luck: so often the identical request is sent soon, its lanes kept; then they are
 #: given back when B1 cannot be at it any more.
 _QUICK_TRIES = 5
@@ -130,7 +130,7 @@ class Attempts:
             progress.locked_since = progress.locked_since or progress.sent_at
             # While the end of an earlier attempt is not known, the lock may be its own: nobody else gets our lanes
             own = self._in_service_s(progress) > 0
-            if now - progress.locked_since >= (max(patience.lock_s, _ABANDONED_REQUEST_S) if own else patience.lock_s):
+            if now - progress.locked_since >= (max(patience.lock_s, ABANDONED_REQUEST_S) if own else patience.lock_s):
                 return written
             progress.locks += 1
             return self._lock_pause_s(progress.locks)
@@ -181,7 +181,7 @@ class Attempts:
         """How long B1 may still be at an attempt that was not answered, in seconds."""
         if progress.unanswered_at is None:
             return 0.0
-        return max(0.0, progress.unanswered_at + _ABANDONED_REQUEST_S - self._clock.monotonic())
+        return max(0.0, progress.unanswered_at + ABANDONED_REQUEST_S - self._clock.monotonic())
 
     def _lock_pause_s(self, locks: int) -> float:
         """Jitter over the upper half of a bound that doubles: so one item is never asked for more than it must be."""

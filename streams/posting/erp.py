@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 
 from connectors.base.errors import FatalError, OutcomeUnknownError, Refusal, RetriableError
-from connectors.sap_b1.claims import ENTITY, EVENT_KINDS, Claim, missing
+from connectors.sap_b1.claims import ENTITY, EVENT_KINDS, TIERS, Claim, missing, proven_tier
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.master import Codes, MasterData
 from connectors.sap_b1.master_data import MasterDataCache
@@ -25,6 +25,7 @@ from connectors.sap_b1.service_layer import (
     NotSentError,
     QueryRefusedError,
     ServiceLayer,
+    TierTooLowError,
     UnavailableError,
 )
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
@@ -34,6 +35,7 @@ from streams.flow_control.lanes import HeldLanes
 from streams.flow_control.slots import Slot, Slots
 from streams.ports import Ports
 from streams.posting.attempts import NOT_DONE, Attempts, Patience, attended_s
+from streams.posting.intents import IntentWriter
 from streams.posting.own_failures import OwnFailures, WriteInProgress, own_pause_s
 from streams.telemetry.metrics import Metrics
 
@@ -59,13 +61,15 @@ class Erp:
         installed: Whether claim table and fields are there; None: not looked at.
     """
 
-    def __init__(self, sink: B1Sink, breaker: CircuitBreaker, slots: Slots, ports: Ports) -> None:
+    def __init__(self, sink: B1Sink, breaker: CircuitBreaker, slots: Slots, ports: Ports, tier: str = "claim") -> None:
+        """`tier` is how a second document is kept out: claim, guard or lookup."""
         self.breaker, self.slots = breaker, slots
         self.writes: set[WriteInProgress] = set()
         self.installed: Probe | None = None
         self._sink, self._clock, self._random, self._crash_point = sink, ports.clock, ports.random, ports.crash_point
         self._failures = OwnFailures()
         self._attempts = Attempts(breaker, slots, self._failures, ports)
+        self._intents = None if tier == "claim" else IntentWriter(tier, sink, self._attempts, self.ask, ports)
         breaker.observe(self._on_breaker)
 
     def _on_breaker(self, state: BreakerState, _reason: str, _hold_reason: str | None) -> None:
@@ -107,12 +111,7 @@ class Erp:
         main = next((one for one in claims if one.state != "void"), None)
         while True:
             with self.track(*claims[:1]) as progress:
-                written = await self._attempts.until_known(
-                    progress,
-                    partial(self._sink.write, claims, requests),
-                    patience,
-                    partial(self._drafted, claims, requests),
-                )
+                written = await self._send(progress, claims, requests, patience)
                 if written.outcome in NOT_DONE:
                     return await self._give_up(progress, claims, written, patience)
             found = written.claim
@@ -121,6 +120,17 @@ class Erp:
             if found is None or found.state != "void":
                 return written
             claims = [replace(one, attempt=found.attempt + 1) if one.k == main.k else one for one in claims]
+
+    async def _send(
+        self, progress: WriteInProgress, claims: Sequence[Claim], requests: Sequence[B1Request], patience: Patience
+    ) -> Written:
+        drafted = partial(self._drafted, claims, requests)
+        if self._intents is not None and claims:
+            (claim,) = claims
+            return await self._intents.write(progress, claim, requests, patience, drafted)
+        return await self._attempts.until_known(
+            progress, partial(self._sink.write, claims, requests), patience, drafted
+        )
 
     async def preview(self, body: Mapping[str, object], *, lock_patience_s: float) -> Written:
         """What B1 would make of an order; nothing is saved.
@@ -264,8 +274,10 @@ def with_words(sentence: str, written: Written) -> str:
     return sentence if written.error is None else f"{sentence}. {written.error}"
 
 
-async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metrics) -> bool:
-    """Whether claim table and fields are there: without them B1 would refuse everything, or take it twice.
+async def is_installed(service_layer: ServiceLayer, company: str, tier: str, metrics: Metrics) -> bool:
+    """Whether claim table and fields are there, and B1 keeps doubles out as well as `tier` needs it.
+
+    Without them B1 would refuse everything, or take it twice. Tier claim is believed where the doctor was never asked.
 
     Raises:
         RetriableError: They are not, or B1 does not say.
@@ -273,9 +285,14 @@ async def is_installed(service_layer: ServiceLayer, company: str, metrics: Metri
     """
     try:
         absent = await missing(service_layer)
+        proven = None if absent else await proven_tier(service_layer)
     except OutcomeUnknownError as error:
         raise UnavailableError(str(error)) from None
-    metrics.idempotency_tier(company).set(0 if absent else 1)
+    is_enough = tier == "claim" if proven is None else proven in TIERS[: TIERS.index(tier) + 1]
+    metrics.idempotency_tier(company).set(TIERS.index(tier) + 1 if is_enough and not absent else 0)
     if absent:
         raise NotInstalledError(f"B1 lacks {', '.join(absent)}: run streams doctor --install")
+    if not is_enough:
+        found = "streams doctor has not proven it" if proven is None else f"streams doctor has proven {proven}"
+        raise TierTooLowError(f"idempotency is {tier}, and {found}: run streams doctor and do what it says")
     return True

@@ -85,18 +85,20 @@ class OrderPosting:
                 refused = refusal
             self._forget(event)
             await self._master.forget(_codes(event, self._map))
-            adopted = await self.adopt(work)
+            adopted = await self.adopt(work, is_done=refused.reason == "over_cancelled")
             if adopted is not None:
                 return adopted
             if refused.reason in _SETTLED:
                 break
         raise refused if refused is not None else RuntimeError("a refusal is what ends the loop")
 
-    async def adopt(self, work: InFlightPosting) -> Ended | None:
+    async def adopt(self, work: InFlightPosting, *, is_done: bool = False) -> Ended | None:
         """How an event ends that B1 has already; None where it has not, or not all of it.
 
         An approval procedure turns a document into a draft and drops its claim; approved, it stands without one, and
         gets it here.
+
+        `is_done`: B1 shows that nothing is left to cancel, so the intent of a cancellation has been carried out.
 
         Raises:
             Refusal: the claim is of other content or another kind, or nobody has decided about a draft yet: sending it
@@ -111,20 +113,18 @@ class OrderPosting:
             entry = found[k]
             if entry.claim is not None and entry.claim.may_be_tried_anew:
                 return None  # withdrawn, because B1 could not do it: as if it had never been sent
+            is_intent = entry.claim is not None and entry.claim.state == "intent"
+            if is_intent and (entry.draft or (entry.ref is None and (kind in ENTITIES or not is_done))):
+                return None  # nobody knows what became of it: writing it will say
             if entry.claim is not None:
                 await self._check_claim(work, entry.claim)
                 if kind in ENTITIES and entry.claim.state == "posted" and entry.ref is None:
-                    raise Refusal(
-                        "key_conflict",
-                        f"the claim {k} ({kind}, made from {entry.claim.version[2:]}) stands in B1 without its "
-                        "document; look for who deleted it, or restored B1",
-                    )
+                    raise _without_document(entry.claim)
+                if is_intent and kind not in ENTITIES:
+                    await self._erp.write([replace(entry.claim, state="posted")], [], lock_patience_s=float("inf"))
             elif entry.draft:
-                raise Refusal(
-                    "approval_required",
-                    "a draft of it waits in B1 for an approval; approve or reject the draft",
-                    waits_for="approval",
-                )
+                error = "a draft of it waits in B1 for an approval; approve or reject the draft"
+                raise Refusal("approval_required", error, waits_for="approval")
             elif entry.ref is not None:
                 claim = Claim(k, kind, work.posting.digest, work.origin)
                 await self._erp.write([claim], [], lock_patience_s=float("inf"))
@@ -312,7 +312,7 @@ class OrderPosting:
             Refusal: B1's, or `item_locked`.
         """
         if plan.no_op is not None:  # what leaves nothing to do may be this very event, written by who had it before us
-            adopted = await self.adopt(work) if k == work.k else None
+            adopted = await self.adopt(work, is_done=True) if k == work.k else None
             return adopted or Ended(Trigger.NOTHING_TO_DO), None
         claim = Claim(k, kind or work.posting.kind, work.posting.digest, work.origin)
         asked = self._clock.monotonic()
@@ -350,6 +350,12 @@ def _adopted(work: InFlightPosting, claim: Claim | None, cancelled: bool, refs: 
     discarded = claim is not None and claim.state == "discarded"
     first = not discarded and (claim is None or claim.version == work.origin)
     return Ended(Trigger.ADOPTED if first else Trigger.FOUND_OTHERS, tuple(refs), cancelled)
+
+
+def _without_document(claim: Claim) -> Refusal:
+    made = f"{claim.kind}, made from {claim.version[2:]}"
+    error = f"the claim {claim.k} ({made}) stands in B1 without its document; look for who deleted it, or restored B1"
+    return Refusal("key_conflict", error)
 
 
 def _order_ks(event: OrderEvent, mapping: CompanyMap) -> list[str]:

@@ -72,7 +72,7 @@ class Poster:
         self._breaker.observe(lambda state, _why, _hold_reason: metrics.intake_paused(company).set(state != "closed"))
         self._breaker.observe(partial(report_b1, metrics.components, company))
         sink, master = B1Sink(b1), MasterDataCache(b1, ports.clock, tax_field=settings.tax.field)
-        self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports)
+        self.erp = Erp(sink, self._breaker, Slots(settings.in_flight), ports, settings.idempotency)
         self._keys, self._inputs = AdmittedKeys(), InputPositions({})
         self._queue_logs = dict[str, int]()  # the number of the log of each queue
         self._barrier = CancellationBarrier(ports.log, config.topic, config.group, self.partition)
@@ -157,7 +157,13 @@ class Poster:
         self._inputs = InputPositions(counts, log_number)
         self._barrier.reached = self._inputs.reached
         await self._dead_letters.open(counts.get(TERM, 0), stamp)
-        self.erp.installed = partial(is_installed, self._service_layer, self.company, self._ports.metrics)
+        self.erp.installed = partial(
+            is_installed,
+            self._service_layer,
+            self.company,
+            self._map.settings.idempotency,
+            self._ports.metrics,
+        )
         self._breaker.trip(NOT_PROVED, until=self.erp.installed)
         self._ports.metrics.components.count_by("company", self.company, lambda: len(self._keys.in_flight))
         self._spawn(self._stock.run())

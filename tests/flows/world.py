@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from connectors.base.publisher import Publisher
 from connectors.base.settings import Secret
 from connectors.ims.source import ImsSource
 from connectors.runtime import Runtime
+from connectors.sap_b1.claims import ENTITY, Claim
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.service_layer import ServiceLayer
 from lab.simulators.sap_b1.app import build_app
@@ -38,56 +39,19 @@ from streams.config.load import Config, parse
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import Progress, TakenRecords, decode_counts, encode_counts
 from streams.kafka.log import Committed
-from streams.ports import Ports
+from streams.ports import Ports, no_crash
 from streams.query import status
 from streams.query.dead_letters import standing
 from streams.telemetry.metrics import Metrics
 from streams.worker.pipeline import ERP_ORDERS, ERP_STOCK, INPUTS, SEALED, STOCK, Pipeline
 from tests.connectors.wire import Wire
+from tests.flows.company import COMPANY, CONNECTORS, INSTALLATIONS, MASTER_DATA
 from tests.simulation.loop import VirtualLoop
 from tests.streams.fakes import ENVIRON, MemoryLog, example
 from tests.streams.records import raw_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 _PATIENCE_S = 3600.0
-
-MASTER_DATA: dict[str, Any] = {
-    "BusinessPartners": [
-        {"CardCode": "C-WEB", "CardName": "Web", "CardType": "cCustomer"},
-        {"CardCode": "C-ADA", "CardName": "Ada", "CardType": "cCustomer", "EmailAddress": "ada@example.org"},
-    ],
-    "Warehouses": [{"WarehouseCode": code} for code in ("LON1", "RET1", "SHO1")],
-    "VatGroups": [{"Code": "O1", "Rate": "20"}, {"Code": "O0", "Rate": "0"}],
-    "Items": [
-        *({"ItemCode": code} for code in ("A", "B", "C", "TS001-R", "85123A", "85123a")),
-        {"ItemCode": "LOT", "ManageBatchNumbers": "tYES"},
-        {"ItemCode": "SER", "ManageSerialNumbers": "tYES"},
-        {"ItemCode": "OLD", "Valid": "tNO", "Frozen": "tYES"},
-    ],
-    "AdditionalExpenses": [{"ExpensCode": 1, "Name": "Freight"}, {"ExpensCode": 2, "Name": "Goodwill"}],
-    "ShippingTypes": [{"Code": 3, "Name": "Next day"}, {"Code": 4, "Name": "Post"}],
-    "ChartOfAccounts": [{"Code": code, "Name": code} for code in ("4000", "4900", "5100")],
-    "stock": [
-        *(
-            {"item": code, "warehouse": "LON1", "quantity": "100"}
-            for code in ("A", "B", "C", "TS001-R", "85123A", "85123a")
-        ),
-        {"item": "LOT", "warehouse": "LON1", "quantity": "50", "batch": "L1"},
-        {"item": "SER", "warehouse": "LON1", "quantity": "2", "serials": ["S1", "S2"]},
-    ],
-}
-
-COMPANY: dict[str, Any] = {
-    "window": {"length_s": 2},
-    "shipping_types": {"dpd/next-day": 3, "Royal Mail": 4},
-    "warehouses": {
-        "RET1": {"owner": "warehouse", "location": "RETURNS", "returns_by": "adjustment"},
-        "SHO1": {"owner": "till", "location": "STORE"},
-    },
-}
-CONNECTORS: dict[str, Any] = {
-    "till": {"kind": "ims", "company": "acme", "inbox": "in/till", "orders": {"warehouse": "SHO1"}},
-}
 
 
 class FlowLoop(VirtualLoop):
@@ -277,6 +241,10 @@ class World:
         self.codec = embedded_codec()
         self.faults = FaultPlan()
         self.b1 = Company("SBO_ACME", clock=self.clock.now, with_claims=True, master_data=MASTER_DATA)
+        tier = self.config.companies["acme"].idempotency
+        if tier != "claim":
+            self.b1.load({"rules": INSTALLATIONS[tier]})
+            self.proves(tier)
         self.simulator = build_app(
             self.b1,
             users={"streams": "right"},
@@ -285,6 +253,7 @@ class World:
             faults=self.faults,
             settings=ServiceLayerSettings(speed=0.1, lock_wait_s=0.2),
         )
+        self.crash_point: Callable[[str], Awaitable[None]] = no_crash
         self.worker: Worker | None = None
         self._stop = asyncio.Event()
         self._sources: list[asyncio.Task[None]] = []
@@ -316,7 +285,15 @@ class World:
             self._data["companies"]["acme"] = merged(self._data["companies"]["acme"], company)
             self.config = parse(self._data, self._folder, ENVIRON)
         self.metrics = Metrics(self.config)
-        ports = Ports(self.log, self.codec, self.clock, random.Random(2), self.metrics, self._service_layer)
+        ports = Ports(
+            self.log,
+            self.codec,
+            self.clock,
+            random.Random(2),
+            self.metrics,
+            self._service_layer,
+            self._passes_point,
+        )
         self.worker = Worker(self.config, ports, self.log)
         await self.worker.start()
 
@@ -333,6 +310,9 @@ class World:
             clock=self.clock,
             random=random.Random(3),
         )
+
+    async def _passes_point(self, point: str) -> None:
+        await self.crash_point(point)
 
     async def stop_worker(self) -> None:
         assert self.worker is not None
@@ -418,6 +398,13 @@ class World:
         )
         assert answer.status == 204
 
+    def proves(self, tier: str) -> None:
+        """`streams doctor` has proven a tier here."""
+        self.b1.apply([Request("DELETE", f"{ENTITY}('tier')")])
+        row = Claim("tier", "proof", bytes(16), "0 proof", tier).request()
+        (answer,) = self.b1.apply([Request(row.method, row.path, row.body)])
+        assert answer.status == 201
+
     # ---- what is there
 
     def documents(self, entity: str) -> list[dict[str, Any]]:
@@ -433,7 +420,7 @@ class World:
         return drafts
 
     def claims(self) -> dict[str, dict[str, Any]]:
-        return {row["Code"]: row for row in self.b1.ledger()["claims"]}
+        return {row["Code"]: row for row in self.b1.ledger()["claims"] if row["U_KIND"] != "proof"}
 
     def on_hand(self, item: str, warehouse: str = "LON1") -> Decimal:
         return self.b1.on_hand(item, warehouse)

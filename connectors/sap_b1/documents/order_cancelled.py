@@ -1,5 +1,6 @@
 """`order_cancelled` cancels or closes an order, or takes units off its lines. It has a claim and no document."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -49,6 +50,23 @@ def build(
     path = f"Orders({order.doc_entry})"
     requests = tuple(B1Request("PATCH", path, {"DocumentLines": changes}) for changes in (reduced, closed) if changes)
     return DocumentPlan(requests=requests, items=_items(order))
+
+
+def is_done(requests: Sequence[B1Request], order: Mapping[str, Any]) -> bool:
+    """Whether an order, as B1 shows it, is as these requests of `build` leave it."""
+    closed = order.get("DocumentStatus") == "bost_Close" or order.get("Cancelled") == "tYES"
+    lines = {int(line["LineNum"]): line for line in order.get("DocumentLines") or ()}
+    changes = [change for request in requests for change in (request.body or {}).get("DocumentLines", ())]
+    if not changes:
+        return closed
+    for change in changes:
+        line = lines.get(change["LineNum"], {})
+        if "Quantity" in change:
+            if Decimal(str(line.get("Quantity", -1))) != change["Quantity"]:
+                return False
+        elif not (closed or line.get("LineStatus") == "bost_Close"):
+            return False
+    return True
 
 
 def order_not_found(order_id: str, order_k: str) -> Refusal:

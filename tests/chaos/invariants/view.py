@@ -91,7 +91,8 @@ class View:
         self.end_of_fact: dict[Fact, str] = {}
         ledger = evidence.ledger
         # Of several attempts (K, K.1, ...) the one that stands
-        rows = sorted(ledger["claims"], key=lambda claim: claim.get("U_STATE") != "void")
+        mine = [claim for claim in ledger["claims"] if claim.get("U_KIND") != "proof"]
+        rows = sorted(mine, key=lambda claim: claim.get("U_STATE") != "void")
         self.claims = {claim["Code"].partition(".")[0]: claim for claim in rows}
         self.documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for document in ledger["documents"]:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from connectors.base.errors import FatalError
-from connectors.sap_b1 import doctor
+from connectors.sap_b1 import claims, doctor
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.doctor import Diagnosis
 from connectors.sap_b1.service_layer import B1Answer, UnavailableError
@@ -62,7 +62,8 @@ async def test_a_company_that_is_ready_has_nothing_to_mend(
         "tier",
     ]
     ledger = company.ledger()
-    assert (ledger["claims"], ledger["documents"]) == ([], [])
+    assert [(row["Code"], row["U_STATE"]) for row in ledger["claims"]] == [("tier", "claim")]
+    assert (ledger["documents"], ledger["drafts"]) == ([], [])
 
 
 async def test_a_company_without_the_table_is_below_its_tier_until_it_is_installed(
@@ -178,4 +179,67 @@ async def test_lost_answers_do_not_keep_the_doctor_from_installing_and_proving(
     assert bad(diagnosis) == {}
     assert diagnosis.tier == "claim"
     assert faults.injected["lost_reply_after_commit"] > 4
-    assert bare.ledger()["claims"] == []
+    assert [row["Code"] for row in bare.ledger()["claims"]] == ["tier"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "given"),
+    [
+        ({}, "claim"),
+        ({"guard": True}, "claim"),
+        ({"atomic_change_sets": False, "guard": True}, "guard"),
+        ({"atomic_change_sets": False}, "lookup"),
+    ],
+)
+@pytest.mark.parametrize("configured", claims.TIERS)
+async def test_the_tier_that_an_installation_gives_is_proven_kept_in_b1_and_compared_with_the_configured_one(
+    service_layer: HttpServiceLayer,
+    settings: CompanySettings,
+    clock: Any,
+    company: Company,
+    rules: dict[str, bool],
+    given: str,
+    configured: str,
+) -> None:
+    company.load({"rules": rules})
+    asked = settings.model_copy(update={"idempotency": configured})
+    diagnosis = await doctor.run(service_layer, asked, install=False, clock=clock)
+    enough = claims.TIERS.index(given) <= claims.TIERS.index(configured)
+    assert (diagnosis.tier, diagnosis.ok) == (given, enough), bad(diagnosis)
+    found = {finding.name: finding for finding in diagnosis.findings}
+    assert found["tier"].detail == f"{given}, configured is {configured}"
+    assert f'"{given}"' in found["tier"].remedy or enough
+    assert await claims.proven_tier(service_layer) == given
+    ledger = company.ledger()
+    assert (len(ledger["claims"]), ledger["documents"], ledger["drafts"]) == (1, [], [])
+
+
+async def test_a_guard_that_is_configured_and_missing_says_what_to_do(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, company: Company
+) -> None:
+    company.load({"rules": {"atomic_change_sets": False}})
+    asked = settings.model_copy(update={"idempotency": "guard"})
+    diagnosis = await doctor.run(service_layer, asked, install=False, clock=clock)
+    assert bad(diagnosis).keys() == {"guard", "tier"}
+    assert "docs/guard-procedure.md" in next(one.remedy for one in diagnosis.findings if one.name == "guard")
+    assert company.ledger()["drafts"] == []
+    assert "B1 made the draft" in next(one.detail for one in diagnosis.findings if one.name == "guard")
+
+
+async def test_the_proven_tier_follows_the_last_examination(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, company: Company
+) -> None:
+    assert await claims.proven_tier(service_layer) is None
+    await doctor.run(service_layer, settings, install=False, clock=clock)
+    company.load({"rules": {"atomic_change_sets": False}})
+    await doctor.run(service_layer, settings, install=False, clock=clock)
+    assert await claims.proven_tier(service_layer) == "lookup"
+
+
+async def test_a_draft_whose_answer_is_lost_is_thrown_away(
+    service_layer: HttpServiceLayer, settings: CompanySettings, clock: Any, company: Company, faults: FaultPlan
+) -> None:
+    company.load({"rules": {"atomic_change_sets": False}})
+    faults.script(FaultKind.LOST_AFTER, path="Drafts", method="POST", times=2)
+    await doctor.run(service_layer, settings, install=False, clock=clock)
+    assert (faults.scripts_left, company.ledger()["drafts"]) == (0, [])

@@ -32,6 +32,8 @@ CASES: list[tuple[Phase, int, str | None, str, OutcomeClass, str | None]] = [
     (PART, 400, "-2035", "This entry already exists in the following tables (ODBC -2035)", IT.EXISTS, None),
     (PART, 400, "-2035", "Object locked by another user (ODBC -2035)", IT.EXISTS, None),
     (PART, 400, "-10", "1320000140 - Business partner code 'C1' already assigned", IT.EXISTS, None),
+    (PART, 400, "-5002", "(20201) b1-streams guard: a document of this U_STREAMS_KEY exists", IT.EXISTS, None),
+    (PART, 400, "-5002", "(20203) b1-streams guard: at work", IT.REJECTED, "erp_refused"),
     (PART, 400, "-2039", "Another user or another operation modified data", IT.LOCKED, None),
     (PART, 412, "-2039", "Another user or another operation modified data", IT.LOCKED, None),
     (PART, 400, "-1", "Internal error (-1) occurred", IT.LOCKED, None),

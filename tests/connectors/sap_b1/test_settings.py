@@ -31,6 +31,11 @@ def test_the_defaults_are_the_contract_s() -> None:
     assert settings.refunds.without_order == "refuse"
 
 
+@pytest.mark.parametrize("tier", ["claim", "guard", "lookup"])
+def test_each_tier_is_accepted(tier: str) -> None:
+    assert load(idempotency=tier).idempotency == tier
+
+
 @pytest.mark.parametrize(
     ("path", "changes", "remedy"),
     [
@@ -44,8 +49,7 @@ def test_the_defaults_are_the_contract_s() -> None:
         ("timezone", {"timezone": "Europe/Londres"}, "Europe/London"),
         ("timezone", {"timezone": "../../etc/passwd"}, "Europe/London"),
         ("currency", {"currency": "pounds"}, "GBP"),
-        ("idempotency", {"idempotency": "guard"}, "not yet"),
-        ("idempotency", {"idempotency": "lookup"}, "not yet"),
+        ("idempotency", {"idempotency": "hope"}, "'claim', 'guard' or 'lookup'"),
         ("window.length_s", {"window": {"length_s": 301}}, "300"),
         ("window.length_s", {"window": {"length_s": 0}}, "1"),
         ("password", {"password": "secret"}, "env:NAME"),
@@ -71,7 +75,7 @@ def test_a_warehouse_without_an_owner_is_refused() -> None:
 
 
 def test_every_fault_is_told_at_once() -> None:
-    found = faults(currency="x", timezone="x", idempotency="guard", nonsense=1)
+    found = faults(currency="x", timezone="x", idempotency="hope", nonsense=1)
     assert {"currency", "timezone", "idempotency", "nonsense"} <= found.keys()
 
 

@@ -10,7 +10,7 @@ from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import B1Answer, UnavailableError
-from connectors.sap_b1.sink import B1Sink, Found, kind_of, total_of
+from connectors.sap_b1.sink import B1Sink, Found, is_open, kind_of, total_of
 from lab.simulators.sap_b1.faults import FaultKind, FaultPlan
 from lab.simulators.sap_b1.state.company import Company
 from schemas.records import Document
@@ -209,6 +209,67 @@ class TestWrite:
         await service_layer.change_set([mine.request()])
         written = await B1Sink(Half()).write([mine], [])  # type: ignore[arg-type]
         assert (written.outcome, written.retry_after_s) == (OutcomeClass.UNAVAILABLE, 3)
+
+
+class TestWriteClaimed:
+    async def test_a_document_goes_alone_under_an_intent_that_stands(self, sink: B1Sink, company: Company) -> None:
+        mine = claim(state="intent", writer="w1")
+        await sink.write([mine], [])
+        written = await sink.write_claimed(mine, [order(mine.k)])
+        assert written.outcome is OutcomeClass.APPLIED
+        assert (await sink.look_up([mine.k]))[mine.k].claim == mine
+        found = await sink.document_of(mine)
+        assert found is not None
+        assert (found.outcome, found.ref) == (OutcomeClass.EXISTS, written.ref)
+
+    async def test_an_intent_without_a_document_is_open(self, sink: B1Sink) -> None:
+        mine = claim(state="intent", plan="0" * 16, writer="w1")
+        await sink.write([mine], [])
+        written = await sink.write([replace(mine, writer="w2")], [])
+        assert is_open(written)
+        assert written.claim == mine
+        assert await sink.document_of(mine) is None
+
+    async def test_what_the_guard_refuses_is_adopted(self, sink: B1Sink, company: Company) -> None:
+        company.load({"rules": {"guard": True}})
+        mine = claim(state="intent")
+        await sink.write([mine], [])
+        first = await sink.write_claimed(mine, [order(mine.k)])
+        again = await sink.write_claimed(mine, [order(mine.k)])
+        assert (again.outcome, again.ref) == (OutcomeClass.EXISTS, first.ref)
+
+    async def test_a_document_that_lost_its_claim_is_adopted_where_the_guard_refuses_another(
+        self, sink: B1Sink, company: Company
+    ) -> None:
+        company.load({"rules": {"guard": True}})
+        mine = claim()
+        first = await sink.write([], [order(mine.k)])
+        again = await sink.write([mine], [order(mine.k)])
+        assert (again.outcome, again.ref) == (OutcomeClass.EXISTS, first.ref)
+
+    async def test_a_withdrawn_claim_is_not_written_under(self, sink: B1Sink, company: Company) -> None:
+        company.load({"rules": {"guard": True}})
+        mine = claim(state="void")
+        await sink.write([mine], [])
+        written = await sink.write_claimed(replace(mine, state="intent"), [order(mine.k)])
+        assert (written.outcome, written.claim) == (OutcomeClass.EXISTS, mine)
+
+    async def test_a_draft_waits_for_its_approval(self, sink: B1Sink, company: Company) -> None:
+        company.load({"rules": {"atomic_change_sets": False, "approval": ["Orders"]}})
+        mine = claim(state="intent")
+        await sink.write([mine], [])
+        written = await sink.write_claimed(mine, [order(mine.k)])
+        assert (written.outcome, written.reason) == (OutcomeClass.REJECTED, "approval_required")
+        assert written.ref is not None
+        again = await sink.document_of(mine)
+        assert again is not None
+        assert again.reason == "approval_required"
+
+    async def test_a_refusal_is_b1s(self, sink: B1Sink) -> None:
+        mine = claim(state="intent")
+        await sink.write([mine], [])
+        written = await sink.write_claimed(mine, [order(mine.k, CardCode="NOBODY")])
+        assert (written.outcome, written.reason) == (OutcomeClass.REJECTED, "erp_refused")
 
 
 class TestLookUp:

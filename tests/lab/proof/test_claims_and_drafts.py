@@ -26,6 +26,11 @@ def test_a_void_claim_stands_for_no_document_and_must_have_none(case):
     assert case.kinds() == {"claim"}
 
 
+def test_the_row_in_which_the_doctor_leaves_the_tier_stands_for_no_document(case):
+    case.ledger["claims"].append({"Code": "tier", "U_KIND": "proof", "U_STATE": "claim"})
+    assert case.prove().ok
+
+
 def test_a_document_without_our_key_is_found(case):
     case.documents("Orders")[0]["U_STREAMS_KEY"] = None
     assert "claim" in case.kinds()
