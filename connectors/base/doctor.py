@@ -122,8 +122,21 @@ class Examination:
             self.findings.append(self.observed.skew(self._clock))
 
     def check_places(self, wanted: Iterable[str], there: Mapping[str, str], where: str) -> None:
-        """Compare the configuration's places with the vendor's, see `places`."""
-        self.findings.append(places(wanted, there, where))
+        """Whether the places that the configuration names are the vendor's.
+
+        Args:
+            wanted: The vendor's names of them, as configured.
+            there: Those of the vendor: name to what people call it.
+            where: What names them in the configuration.
+        """
+        gone = sorted(set(wanted) - there.keys())
+        known = ", ".join(f"{name} ({title})" if title else name for name, title in sorted(there.items())[:_SHOWN])
+        more = f", and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+        if gone:
+            unknown = f"unknown to the vendor: {', '.join(gone)}; it has {known or 'none'}{more}"
+            self.fail("places", unknown, f"fix {where}")
+        else:
+            self.note("places", f"all there of {known or 'none'}{more}")
 
 
 @asynccontextmanager
@@ -172,24 +185,3 @@ def of_error(name: str, error: ConnectorError, remedy: str = "") -> Finding:
     if isinstance(error, RetriableError | OutcomeUnknownError):
         return Finding(name, None, what, own or "run streams doctor again when it answers")
     return Finding(name, False, what, own or remedy or "fix what it says, and run streams doctor again")
-
-
-def places(wanted: Iterable[str], there: Mapping[str, str], where: str) -> Finding:
-    """Whether the places that the configuration names are the vendor's.
-
-    Args:
-        wanted: The vendor's names of them, as configured.
-        there: Those of the vendor: name to what people call it.
-        where: What names them in the configuration.
-    """
-    gone = sorted(set(wanted) - there.keys())
-    known = ", ".join(f"{name} ({title})" if title else name for name, title in sorted(there.items())[:_SHOWN])
-    more = f", and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
-    if gone:
-        return Finding(
-            "places",
-            False,
-            f"unknown to the vendor: {', '.join(gone)}; it has {known or 'none'}{more}",
-            f"fix {where}",
-        )
-    return Finding("places", True, f"all there of {known or 'none'}{more}")

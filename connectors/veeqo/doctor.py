@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from connectors.base.clock import Clock
-from connectors.base.doctor import Finding, ObservedTransport, look, places
+from connectors.base.doctor import Finding, examination
 from connectors.base.errors import FatalError
 from connectors.veeqo.client import VeeqoClient
 from connectors.veeqo.settings import VeeqoSettings
@@ -31,39 +31,28 @@ async def examine(
         clock: Ours.
         transport: Instead of the network.
     """
-    heard = ObservedTransport(transport)
-    client = VeeqoClient(settings, clock, heard)
-    try:
+    async with examination(clock, lambda wire: VeeqoClient(settings, clock, wire), transport) as (exam, client):
         there: dict[str, str] = {}
 
         async def ask_warehouses() -> str:
             there.update(await _warehouses(client))
             return f"{settings.url} answers, and takes the key"
 
-        findings = [await look("credentials", ask_warehouses)]
-        if not findings[0].ok:
-            return findings
-        findings.append(heard.skew(clock))
-        findings.append(
-            places(
-                {*wanted, *settings.ignored_warehouses, *(settings.out.written if settings.out else ())},
-                there,
-                f"connectors.{name}.locations and ignored_warehouses, or the warehouses that {name} owns",
-            )
+        if not await exam.check("credentials", ask_warehouses):
+            return exam.findings
+        exam.check_clock()
+        exam.check_places(
+            {*wanted, *settings.ignored_warehouses, *(settings.out.written if settings.out else ())},
+            there,
+            f"connectors.{name}.locations and ignored_warehouses, or the warehouses that {name} owns",
         )
-        if {"orders", "dispatches"} & set(settings.reads):
-            findings.append(await look("orders", lambda: _orders(client, settings)))
-            if findings[-1].ok:
-                findings.append(await look("updated_at_min", lambda: _bounds(client, clock)))
+        reads_orders = bool({"orders", "dispatches"} & set(settings.reads))
+        if reads_orders and await exam.check("orders", lambda: _orders(client, settings)):
+            await exam.check("updated_at_min", lambda: _bounds(client, clock))
         if "stock" in settings.reads:
-            findings.append(await look("products", lambda: _products(client)))
-        findings.append(
-            Finding("webhooks", True, f"Veeqo has none: a change is seen within {settings.poll_interval_s:g} s")
-        )
-        return findings
-    finally:
-        await client.close()
-        await heard.aclose()
+            await exam.check("products", lambda: _products(client))
+        exam.note("webhooks", f"Veeqo has none: a change is seen within {settings.poll_interval_s:g} s")
+        return exam.findings
 
 
 async def _warehouses(client: VeeqoClient) -> dict[str, str]:
