@@ -54,9 +54,10 @@ async def _retire(config: Config, name: str, by: str, why: str | None) -> int:
 
     codec, clock = shell.codec_of(config), SystemClock()
     async with shell.open_log(config) as log:
-        if name not in await left_behind(config, log):
+        places = (await left_behind(config, log)).get(name, set())
+        if not places:
             return 0
         async with shell.trail_of(log, config, codec).command("connect retire", by=by, what=name, why=why) as running:
-            deleted = await retire(config, log, codec, clock, name)
-            running.result = f"{deleted} records deleted"
-            return deleted
+            await retire(config, log, codec, clock, places)
+            running.result = f"{len(places)} records deleted"
+            return len(places)

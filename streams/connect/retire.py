@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
 
 from connectors.base.clock import Clock
@@ -65,11 +65,8 @@ def orphans_text(config: Config, orphans: Mapping[str, object]) -> str:
     )
 
 
-async def retire(config: Config, broker: Broker, codec: Codec, clock: Clock, name: str) -> int:
-    """End a connector that is no longer configured: its cursors and levels are deleted.
-
-    Returns:
-        How many were; 0 where nothing was known of it.
+async def retire(config: Config, broker: Broker, codec: Codec, clock: Clock, places: Collection[CursorPlace]) -> None:
+    """End a connector that is no longer configured: its cursors and levels, see `left_behind`, are deleted.
 
     Raises:
         UnpublishedError: See there; nothing is changed.
@@ -77,10 +74,7 @@ async def retire(config: Config, broker: Broker, codec: Codec, clock: Clock, nam
         RetriableError: Kafka did not answer; again is harmless.
         FatalError: A cursor cannot be read.
     """
-    places = (await left_behind(config, broker)).get(name, set())
-    cursors: dict[str, int] = {}
-    for partition, key in places:
-        cursors[json.loads(key)[0]] = partition
+    cursors = {json.loads(key)[0]: partition for partition, key in places}
     for cursor, partition in sorted(cursors.items()):
         standing = Cursors(cursor, broker, codec, clock, topic=config.topic(CURSORS), partition=partition)
         await standing.load()  # shuts out whoever has it
@@ -92,6 +86,4 @@ async def retire(config: Config, broker: Broker, codec: Codec, clock: Clock, nam
         Outgoing(topic=config.topic(CURSORS), partition=partition, key=key, value=None)
         for partition, key in sorted(places)
     ]
-    if records:
-        await broker.send_many(records)
-    return len(records)
+    await broker.send_many(records)

@@ -43,7 +43,9 @@ def cursors(config: Config, log: MemoryLog) -> MakeCursors:
 
 
 async def end(config: Config, log: MemoryLog, name: str) -> int:
-    return await retire(config, log, CODEC, SystemClock(), name)
+    places = (await left_behind(config, log)).get(name, set())
+    await retire(config, log, CODEC, SystemClock(), places)
+    return len(places)
 
 
 async def test_what_it_left_is_ended_and_start_up_goes_on(config: Config, log: MemoryLog, cursors: MakeCursors) -> None:
