@@ -14,7 +14,10 @@ from tests.builders import AT as NOW
 from tests.builders import dead_letter
 
 TYPES = sorted(RANKS)
-HOLD_NOTHING = {"unreadable", "unknown_schema", "id_reuse", "key_conflict", "too_old"}
+HOLD_NOTHING = {
+    *("unreadable", "unknown_schema", "id_reuse", "key_conflict", "too_old"),
+    *("channel_refused", "format_refused", "order_incomplete"),  # of a channel, which is told what B1 has
+}
 
 
 def letter(
