@@ -27,6 +27,9 @@ READINGS: Mapping[str, tuple[str, int]] = {
 }
 
 
+_FLOWS = {"stock_batch": "stock_adjusted", "stock_document": "stock_adjusted", "invoice": "dispatch_confirmed"}
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     name: str
@@ -67,6 +70,11 @@ def fact_topic(event_type: str) -> str:
 
 def event_type(topic: str) -> str:
     return topic.replace("-", "_")
+
+
+def flow_of(kind: str) -> str:
+    """The flow, an event type, whose events a posting or document of this kind carries."""
+    return _FLOWS.get(kind, kind)
 
 
 TOPICS: tuple[Topic, ...] = (

@@ -53,16 +53,16 @@ async def run(
     """
     broker = log
     await check_orphans(config, broker)
-    stage = ConnectorFactory(
+    factory = ConnectorFactory(
         config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources, metrics.components
     )
-    feeds = CompanyFeeds(stage)
-    crew = ConnectorGroup(
-        config, stage.runtime, metrics.components, lambda name, settings: stage.deliverer(name, settings, feeds)
+    feeds = CompanyFeeds(factory)
+    group = ConnectorGroup(
+        config, factory.runtime, metrics.components, lambda name, settings: factory.deliverer(name, settings, feeds)
     )
-    door = stage.door(crew.wake)
+    webhooks = factory.door(group.wake)
     metrics.vitals.expect("connect", "waits for its share of the connectors")
-    listener = _Listener(crew, lambda: metrics.vitals.ready("connect"))
+    listener = _Listener(group, lambda: metrics.vitals.ready("connect"))
     consumer: Any = AIOKafkaConsumer(
         bootstrap_servers=config.kafka.bootstrap_servers,
         client_id="b1-streams-connect",
@@ -76,10 +76,10 @@ async def run(
     slow_down_refused_updates(consumer._client)
     consumer.subscribe([config.topic(CURSORS)], listener=listener)
     try:
-        if door is not None:
-            await door.start()
+        if webhooks is not None:
+            await webhooks.start()
         await _unless(stop, consumer.start())  # joining a group whose members have just died takes a session or two
-        while not stop.is_set() and not crew.failed.done():
+        while not stop.is_set() and not group.failed.done():
             # The group takes a member that does not fetch for dead; what comes is the connectors' own and not for us.
             try:
                 await consumer.getmany(timeout_ms=int(_LOOK_S * 1000))
@@ -91,13 +91,13 @@ async def run(
     except KafkaError as error:
         raise RetriableError(f"Kafka did not answer: {error!r}") from error
     finally:
-        if door is not None:
-            await door.stop()
-        await crew.close()
+        if webhooks is not None:
+            await webhooks.stop()
+        await group.close()
         await consumer.stop()
         metrics.vitals.end("connect")
-    if crew.failed.done():
-        crew.failed.result()
+    if group.failed.done():
+        group.failed.result()
 
 
 async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
@@ -114,13 +114,13 @@ async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, None]) -> None:
 
 
 class _Listener(ConsumerRebalanceListener):
-    def __init__(self, crew: ConnectorGroup, on_answer: Callable[[], None]) -> None:
-        self._crew = crew
+    def __init__(self, group: ConnectorGroup, on_answer: Callable[[], None]) -> None:
+        self._group = group
         self._on_answer = on_answer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        await self._crew.release()
+        await self._group.release()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._crew.take({each.partition for each in assigned})
+        self._group.take({each.partition for each in assigned})
         self._on_answer()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from connectors.base.dead_letters import INBOX
 from schemas.letters import OPEN_STATES
 from schemas.records import DeadLetterState
-from schemas.topics import QUEUE_DAYS
+from schemas.topics import QUEUE_DAYS, flow_of
 
 #: How long a closed dead letter is kept: as long as its record may come again from the queue, and a week.
 KEPT_S = (QUEUE_DAYS + 7) * 86_400
@@ -42,17 +42,13 @@ def counts_of(letters: Iterable[DeadLetterState]) -> dict[tuple[str, str], int]:
     """What closed dead letters add to the counts of a commit, in source events, by flow."""
     counts: Counter[tuple[str, str]] = Counter()
     for letter in letters:
-        flow, events = flow_of(letter), len(letter.members) or 1
+        flow, events = flow_of(letter.event_type), len(letter.members) or 1
         if letter.state in _COUNTED_AS:
             counts[flow, _COUNTED_AS[letter.state]] += events
         if was_never_a_fact(letter):
             counts[flow, REFUSED_BEFORE] += events
         counts[flow, REPUBLISHED] += events * letter.republished
     return {key: events for key, events in counts.items() if events}
-
-
-def flow_of(letter: DeadLetterState) -> str:
-    return "stock_adjusted" if letter.event_type == "stock_batch" else letter.event_type
 
 
 def was_never_a_fact(letter: DeadLetterState) -> bool:

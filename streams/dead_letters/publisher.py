@@ -18,7 +18,7 @@ from schemas.codec import Codec
 from schemas.letter_bounds import bounded, short
 from schemas.letters import REASONS, REPLAY_HEADER, REPUBLISHED_HEADER, headers_of, letter_id
 from schemas.records import DeadLetterState, Header
-from schemas.topics import dead_letter_topic, fact_topic
+from schemas.topics import dead_letter_topic, fact_topic, flow_of
 from streams.dead_letters.states import STATES, term_headers, term_mark
 from streams.kafka.log import Log
 from streams.telemetry.metrics import Metrics
@@ -86,14 +86,6 @@ def id_of(event_type: str, topic: str, partition: int, offset: int, index: int, 
     """
     place = f"{partition}.{log}" if log else partition
     return letter_id(topic, place, f"{offset}#{index}" if event_type == "stock_batch" else offset)
-
-
-_FLOWS = {"stock_batch": "stock_adjusted", "stock_document": "stock_adjusted", "invoice": "dispatch_confirmed"}
-
-
-def flow_of(kind: str) -> str:
-    """The flow whose events a posting of this kind carries."""
-    return _FLOWS.get(kind, kind)
 
 
 class DeadLetterPublisher:

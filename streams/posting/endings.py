@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from connectors.base.errors import Refusal
 from schemas.letters import REASONS
 from schemas.records import Attempt, DeadLetterState, Document, Outcome, StockBatch
+from schemas.topics import flow_of
 from streams.dead_letters.commands import Action
-from streams.dead_letters.publisher import Refused, flow_of
+from streams.dead_letters.publisher import Refused
 from streams.ports import Ports
 from streams.posting.admission import AdmittedKeys
 from streams.posting.dead_letters import CompanyDeadLetters

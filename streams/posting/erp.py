@@ -29,7 +29,7 @@ from connectors.sap_b1.service_layer import (
     UnavailableError,
 )
 from connectors.sap_b1.sink import ENTITIES, B1Sink, Written
-from streams.dead_letters.publisher import flow_of
+from schemas.topics import flow_of
 from streams.flow_control.circuit_breaker import BreakerState, CircuitBreaker, Probe
 from streams.flow_control.lanes import HeldLanes
 from streams.flow_control.slots import Slot, Slots

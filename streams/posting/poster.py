@@ -17,10 +17,11 @@ from connectors.sap_b1.sink import B1Sink
 from schemas.codec import CodecError
 from schemas.events import OrderEvent
 from schemas.records import DeadLetterState, LetterCommand, Posting, StockBatch
+from schemas.topics import flow_of
 from streams.chain.log import Anchors
 from streams.config.load import Config
 from streams.dead_letters.commands import QUEUED
-from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.dead_letters.states import TERM
 from streams.flow_control.circuit_breaker import CircuitBreaker
 from streams.flow_control.lanes import Lanes

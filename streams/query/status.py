@@ -20,10 +20,10 @@ from connectors.registry import KINDS
 from schemas.codec import Codec
 from schemas.events import EVENT_TYPES
 from schemas.records import DeadLetterState, LetterCommand, Posting
-from schemas.topics import CONSUMED, FACTS, QUEUES, event_type
+from schemas.topics import CONSUMED, FACTS, QUEUES, event_type, flow_of
 from streams.chain.known_logs import KnownLogs
 from streams.config.load import Config
-from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, flow_of, is_counted, was_never_a_fact
+from streams.dead_letters.closed import REFUSED_BEFORE, REPUBLISHED, is_counted, was_never_a_fact
 from streams.dead_letters.commands import QUEUED
 from streams.faust_host.watermarks import decode_counts
 from streams.kafka.log import Committed, Log
@@ -167,7 +167,7 @@ def count(
     for letter in states:
         if is_counted(letter, commits):
             continue
-        named, events = flow_of(letter), len(letter.members) or 1
+        named, events = flow_of(letter.event_type), len(letter.members) or 1
         if was_never_a_fact(letter):
             received[named] += events
         state = _LETTER_ENDS.get(letter.state)

@@ -4,7 +4,7 @@ from collections import Counter
 
 from connectors.base.clock import Clock
 from schemas.events import EVENT_TYPES
-from streams.dead_letters.publisher import flow_of
+from schemas.topics import flow_of
 from streams.telemetry.metrics import Metrics
 from streams.worker.pipeline import Pipeline
 

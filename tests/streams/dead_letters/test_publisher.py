@@ -9,7 +9,8 @@ from connectors.base.errors import LogError, LogUnavailableError
 from schemas.codec import embedded_codec
 from schemas.letters import REASONS, letter_id
 from schemas.records import DeadLetterState, Header, Notice
-from streams.dead_letters.publisher import DeadLetterPublisher, Refused, flow_of
+from schemas.topics import flow_of
+from streams.dead_letters.publisher import DeadLetterPublisher, Refused
 from streams.telemetry.metrics import Metrics
 from tests.streams.fakes import MemoryLog
 from tests.streams.records import two_companies
