@@ -20,13 +20,11 @@ def words_of(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
-class OpenedBatch:
-    """A batch that may be opened again, and knows what of it is not finished."""
+class _OfBatch:
+    """What is taken over from the batch that was handed over."""
 
     def __init__(self, batch: RecordBatch) -> None:
         self._batch = batch
-        self._records: Sequence[RawRecord] | None = None
-        self._finished: set[int] = set()
 
     @property
     def topic(self) -> str:
@@ -39,6 +37,15 @@ class OpenedBatch:
     @property
     def live(self) -> bool:
         return self._batch.live
+
+
+class OpenedBatch(_OfBatch):
+    """A batch that may be opened again, and knows what of it is not finished."""
+
+    def __init__(self, batch: RecordBatch) -> None:
+        super().__init__(batch)
+        self._records: Sequence[RawRecord] | None = None
+        self._finished: set[int] = set()
 
     def open(self) -> Sequence[RawRecord]:
         if self._records is None:
@@ -65,23 +72,12 @@ class OpenedBatch:
         return [record for record in self.open() if record.offset not in self._finished]
 
 
-class PartOfBatch:
+class PartOfBatch(_OfBatch):
     """Some records of a batch, as a batch."""
 
     def __init__(self, batch: OpenedBatch, records: Sequence[RawRecord]) -> None:
-        self._batch, self._records = batch, records
-
-    @property
-    def topic(self) -> str:
-        return self._batch.topic
-
-    @property
-    def partition(self) -> int:
-        return self._batch.partition
-
-    @property
-    def live(self) -> bool:
-        return self._batch.live
+        super().__init__(batch)
+        self._records = records
 
     @property
     def record(self) -> RawRecord:
