@@ -12,11 +12,10 @@ from schemas.letters import REASONS
 from schemas.records import Attempt, DeadLetterState, Document, Outcome, StockBatch
 from schemas.topics import flow_of
 from streams.dead_letters.commands import Action
-from streams.dead_letters.publisher import Refused
 from streams.ports import Ports
 from streams.posting.admission import AdmittedKeys
 from streams.posting.dead_letters import CompanyDeadLetters
-from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result, origin_of_letter
+from streams.posting.in_flight import Ended, Ending, Held, InFlightPosting, NotFound, Result, origin_of_letter, refused
 from streams.posting.lifecycle import State, Trigger, follow
 from streams.posting.outcomes import OutcomeLog
 from streams.posting.reuse import FirstEvents
@@ -131,7 +130,6 @@ class Endings:
         self, work: InFlightPosting, to: State, reason: str, error: str, waits_for: str | None, blocked_by: str | None
     ) -> None:
         posting, letter = work.posting, work.letter
-        batch = work.event if isinstance(work.event, StockBatch) else None
         if letter is not None:
             await self._dead_letters.change(
                 replace(
@@ -151,30 +149,15 @@ class Endings:
                 )
             )
         else:
+            new = refused(
+                posting, work.event, reason=reason, state=to, error=error, company=self._company, sequence=work.sequence
+            )
             await self._dead_letters.add(
-                Refused(
-                    reason=reason,
-                    state=to.value,
-                    error=error,
-                    event_type=posting.kind,
-                    company=self._company,
-                    topic=posting.topic,
-                    partition=posting.partition,
-                    offset=posting.offset,
-                    index=posting.index,
-                    log=posting.log,
-                    timestamp_ms=posting.timestamp_ms,
-                    key=posting.key,
-                    value=posting.value,
-                    headers=posting.headers,
-                    source=posting.source,
-                    event_id=None if batch else work.event_ids[0],
-                    members=work.event_ids if batch else (),
+                replace(
+                    new,
                     order_id=posting.order_id,
-                    sku=batch.sku if batch else None,
                     k=posting.k,
                     digest=posting.digest,
-                    sequence=work.sequence,
                     attempts=work.attempts,
                     waits_for=waits_for,
                     blocked_by=blocked_by,

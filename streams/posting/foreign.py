@@ -13,11 +13,11 @@ from schemas.records import Header, Posting, StockBatch
 from streams.dead_letters.publisher import Refused
 from streams.ports import Counts, RawRecord, RecordBatch
 from streams.posting.admission import sequence_of
-from streams.posting.in_flight import InFlightPosting
+from streams.posting.in_flight import InFlightPosting, refused
 from streams.posting.lifecycle import State, Trigger, follow
 
 _QUEUE_OF = "company"
-_DEAD = follow(State.NEW, Trigger.NOT_OURS).to.value
+_DEAD = follow(State.NEW, Trigger.NOT_OURS).to
 
 
 class ForeignQueueError(ConnectorError):
@@ -80,35 +80,15 @@ def posting_of_another(company: str, posting: Posting, event: OrderEvent | Stock
     It names no order and no K: it holds nothing of this company, and is not looked for in this company's B1.
     """
     named = posting.company if posting.company != company else event.company
-    batch = event if isinstance(event, StockBatch) else None
-    return Refused(
-        reason="foreign",
-        state=_DEAD,
-        error=_error(company, named, posting),
-        event_type=posting.kind,
-        company=company,
-        topic=posting.topic,
-        partition=posting.partition,
-        offset=posting.offset,
-        index=posting.index,
-        log=posting.log,
-        timestamp_ms=posting.timestamp_ms,
-        key=posting.key,
-        value=posting.value,
-        headers=posting.headers,
-        source=posting.source,
-        event_id=None if isinstance(event, StockBatch) else event.event_id,
-        members=batch.event_ids if batch else (),
-        sku=batch.sku if batch else None,
-        sequence=sequence,
-    )
+    error = _error(company, named, posting)
+    return refused(posting, event, reason="foreign", state=_DEAD, error=error, company=company, sequence=sequence)
 
 
 def record_of_nobody(company: str, batch: RecordBatch, record: RawRecord, log: int, error: Exception) -> Refused:
     """A record that none of our routers wrote, in the queue's log of this number."""
     return Refused(
         reason="foreign",
-        state=_DEAD,
+        state=_DEAD.value,
         error=f"not a posting of ours: {type(error).__name__}; find who else writes to {batch.topic}",
         event_type=INBOX,
         company=company,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from connectors.base.errors import Refusal
 from schemas.events import EVENT_TYPES, OrderEvent
 from schemas.records import DeadLetterState, Document, LetterCommand, Posting, StockBatch
+from streams.dead_letters.publisher import Refused
 from streams.posting.lifecycle import COUNTED_AS, State, Trigger, follow
 
 #: What a posting of each kind carries.
@@ -101,6 +102,41 @@ class InFlightPosting:
     @property
     def event_ids(self) -> tuple[str, ...]:
         return self.event.event_ids if isinstance(self.event, StockBatch) else (self.event.event_id,)
+
+
+def refused(
+    posting: Posting,
+    event: OrderEvent | StockBatch,
+    *,
+    reason: str,
+    state: State,
+    error: str,
+    company: str,
+    sequence: int,
+) -> Refused:
+    """A posting as the event that it carries, for its dead letter; it names no order and no K."""
+    batch = event if isinstance(event, StockBatch) else None
+    return Refused(
+        reason=reason,
+        state=state.value,
+        error=error,
+        event_type=posting.kind,
+        company=company,
+        topic=posting.topic,
+        partition=posting.partition,
+        offset=posting.offset,
+        index=posting.index,
+        log=posting.log,
+        timestamp_ms=posting.timestamp_ms,
+        key=posting.key,
+        value=posting.value,
+        headers=posting.headers,
+        source=posting.source,
+        event_id=None if isinstance(event, StockBatch) else event.event_id,
+        members=batch.event_ids if batch else (),
+        sku=batch.sku if batch else None,
+        sequence=sequence,
+    )
 
 
 def origin_of(posting: Posting) -> str:
