@@ -12,7 +12,7 @@ from connectors.base.errors import FatalError
 from connectors.sap_b1.reading import stock_query
 from connectors.sap_b1.reading.rows import DELIVERY_FIELDS, ITEM_FIELDS, order_fields
 from connectors.sap_b1.reading.settings import SapB1Settings
-from connectors.sap_b1.reading.source import may_run, open_session, rows_of
+from connectors.sap_b1.reading.source import may_run, open_session, page_of
 from connectors.sap_b1.reading.walks import ITEMS_PER_PAGE, MOVING, Walk, changed_since, newest
 from connectors.sap_b1.service_layer import ServiceLayer, describe
 
@@ -69,7 +69,7 @@ async def install(settings: SapB1Settings, clock: Clock, *, transport: httpx.Asy
 
 async def _first(b1: ServiceLayer, path: str) -> list[Mapping[str, Any]]:
     (answer,) = await b1.read([path])
-    return list(rows_of(answer, Walk(path.partition("?")[0], "")))
+    return page_of(answer, Walk(path.partition("?")[0], ""))[0]
 
 
 async def _items(b1: ServiceLayer, settings: SapB1Settings) -> str:
@@ -106,7 +106,7 @@ async def _changes(b1: ServiceLayer, clock: Clock) -> str:
         Walk("Items", "ItemCode", changed_since(now, items=True)),
     ]
     for walk, answer in zip(walks, await b1.read([walk.path() for walk in walks]), strict=True):
-        rows_of(answer, walk)
+        page_of(answer, walk)
     return "may be asked for by date and time"
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from connectors.base.source import Batch
 from connectors.sap_b1.change_set import B1Answer
 from connectors.sap_b1.client import HttpServiceLayer
 from connectors.sap_b1.reading.cursor import ReadingCursor
+from connectors.sap_b1.reading.marks import Marks
 from connectors.sap_b1.reading.published import Published, Subject, key_of
 from connectors.sap_b1.reading.rows import (
     BARE_ITEM_FIELDS,
@@ -28,13 +29,13 @@ from connectors.sap_b1.reading.rows import (
     order_fields,
     orders_of,
     records_of,
-    stamp_of,
 )
 from connectors.sap_b1.reading.settings import SapB1Settings
 from connectors.sap_b1.reading.stock_query import StockWalk, is_installed
 from connectors.sap_b1.reading.sweeps import RECHECK_DAYS, RECHECK_INTERVAL_S, Sweep
 from connectors.sap_b1.reading.walks import (
     BARE_ITEMS_PER_PAGE,
+    CODES_PER_QUERY,
     DOCUMENTS_PER_PAGE,
     ITEMS_PER_PAGE,
     MOVING,
@@ -56,10 +57,12 @@ MAX_RECORDS = 400
 MAX_NAMED = 100
 #: Round trips of one read: it ends within the five seconds that a connector has to let go.
 STEPS_PER_READ = 8
-#: Ended orders and deliveries of which nothing was heard for so long are not read again.
-ENDED_DAYS = 90
 #: Rows of a page that B1 may be asked for at once.
 _PAGE_ROWS = 1000
+
+
+#: Rows, and whether there are more of those that were asked for.
+Page = tuple[list[Row], bool]
 
 
 class SapB1Source:
@@ -105,7 +108,7 @@ class SapB1Source:
         self._cursor, self._at = cursor, ReadingCursor.from_text(cursor)
         # One more than the batch that a paused process may still hold: ours counts, however the two clocks stand
         self._step = 2
-        self._marks: dict[str, datetime] = {name: mark for name, mark in self._at.marks.items() if name != "Items"}
+        self._marks = Marks(self._at.marks, self._settings.start_at)
         self._published = Published(self._clock, self._settings.sweep_interval_s, self._warehouses)
         self._queue: dict[Subject, B1Reading] = {}
         now_s, every_s = self._clock.monotonic(), self._settings.sweep_interval_s
@@ -138,7 +141,7 @@ class SapB1Source:
         whole = len(some) == len(self._queue) and not self._orders_named and not self._changes
         reading = self._at.reading + self._step
         records = tuple(replace(record, reading=reading) for record in some)
-        text = ReadingCursor(reading, dict(self._marks) if whole else self._at.marks).to_text()
+        text = ReadingCursor(reading, dict(self._marks.newest) if whole else self._at.marks).to_text()
         self._offered = text, records
         return Batch(records, text, idle=idle)
 
@@ -173,32 +176,32 @@ class SapB1Source:
     def _look_now(self) -> Look:
         return Look(self.company, self._clock.now(), self._zone)
 
-    def _since(self, entity: str, look: Look) -> datetime:
-        """From when on changes are read: the clock may have been set back, by an hour once a year."""
-        start = self._settings.start_at if entity != "Items" else None  # those are swept after each start
-        first = look.local if start is None else start.astimezone(self._zone).replace(tzinfo=None)
-        oldest = look.local - timedelta(days=ENDED_DAYS)
-        return max(min(self._marks.setdefault(entity, first), look.local), oldest)
-
     async def _poll(self) -> None:
         """Changed documents and items, and what moved stock, in one round trip."""
         look, started_s = self._look_now(), self._clock.monotonic()
+        self._marks.look(started_s)
         walks = [
-            Walk("Orders", self._order_fields, changed_since(self._since("Orders", look))),
-            Walk("DeliveryNotes", DELIVERY_FIELDS, changed_since(self._since("DeliveryNotes", look))),
-            Walk("Items", ITEM_FIELDS, changed_since(self._since("Items", look), items=True), ITEMS_PER_PAGE),
+            Walk("Orders", self._order_fields, changed_since(self._marks.since("Orders", look))),
+            Walk("DeliveryNotes", DELIVERY_FIELDS, changed_since(self._marks.since("DeliveryNotes", look))),
+            # What changes an item moves no stock; that of a new one is asked for with it
+            Walk(
+                "Items",
+                BARE_ITEM_FIELDS,
+                changed_since(self._marks.since("Items", look), items=True),
+                BARE_ITEMS_PER_PAGE,
+            ),
         ]
         moving = dict(self._newest)
         paths = [newest(entity) if entry is None else after(entity, entry) for entity, entry in moving.items()]
         answers = await self._b1.read([*(walk.path() for walk in walks), *paths])
         # Nothing of a poll counts before all of it can be read
-        pages = [rows_of(answer, walk) for walk, answer in zip(walks, answers, strict=False)]
+        pages = [page_of(answer, walk) for walk, answer in zip(walks, answers, strict=False)]
         full = [
             self._moved(entity, entry, answer)
             for (entity, entry), answer in zip(moving.items(), answers[len(walks) :], strict=True)
         ]
         self._take_changes(walks, pages, look)
-        self._poll_due_s = started_s if any(full) else started_s + self._settings.poll_interval_s
+        self._poll_due_s = started_s + (0 if any(full) else self._settings.poll_interval_s)
 
     def _moved(self, entity: str, entry: int | None, answer: B1Answer) -> bool:
         """Name what documents moved; whether there may be more of them."""
@@ -207,31 +210,34 @@ class SapB1Source:
             log.warning("b1_documents_not_read", connector=self.name, error=f"{entity}: {describe(answer)}")
             self._newest.pop(entity)
             return False
-        rows = rows_of(answer, Walk(entity, ""))
+        rows, is_cut = page_of(answer, Walk(entity, ""))
         if entry is not None:
             for row in rows:
                 self._name(row)
         self._newest[entity] = max((int(row["DocEntry"]) for row in rows), default=entry or 0)
-        return len(rows) >= DOCUMENTS_PER_PAGE
+        return entry is not None and (is_cut or len(rows) >= DOCUMENTS_PER_PAGE)
 
     async def _read_changes(self, walks: Sequence[Walk]) -> None:
         look = self._look_now()
         answers = await self._b1.read([walk.path() for walk in walks])
-        self._take_changes(walks, [rows_of(answer, walk) for walk, answer in zip(walks, answers, strict=True)], look)
+        self._take_changes(walks, [page_of(answer, walk) for walk, answer in zip(walks, answers, strict=True)], look)
 
-    def _take_changes(self, walks: Sequence[Walk], pages: Sequence[Sequence[Row]], look: Look) -> None:
+    def _take_changes(self, walks: Sequence[Walk], pages: Sequence[Page], look: Look) -> None:
         self._changes = []
-        for walk, rows in zip(walks, pages, strict=True):
+        for walk, (rows, is_cut) in zip(walks, pages, strict=True):
             for row in rows:
+                if walk.entity == "Items" and self._items.was_whole and row["ItemCode"] not in self._items.known:
+                    self._items_named[row["ItemCode"]] = None
                 if self._take(walk.entity, row, look):
                     self._name(row)
                     if walk.entity == "Orders":
                         # Said again as it stands: only a reading not older than an order's shows what it commits
                         self._published.forget_stock(items_of(row))
-            stamps = [stamp for row in rows if (stamp := stamp_of(row)) is not None]
-            self._marks[walk.entity] = max([self._marks[walk.entity], *stamps])
-            if walk.take(rows):
+            self._marks.met(walk.entity, rows)
+            if walk.take(rows, is_cut=is_cut):
                 self._changes.append(walk)
+            else:
+                self._marks.ended(walk.entity)
 
     async def _read_named(self) -> None:
         """Items and orders that something else named, by key."""
@@ -241,7 +247,10 @@ class SapB1Source:
         found: set[str] = set()
         for path, answer in zip(paths, await self._b1.read(paths), strict=True):
             entity = path.partition("?")[0]
-            for row in rows_of(answer, Walk(entity, "")):
+            rows, is_cut = page_of(answer, Walk(entity, ""))
+            if is_cut:
+                raise UnavailableError(f"B1's pages of {entity} have fewer than {CODES_PER_QUERY} rows; set PageSize")
+            for row in rows:
                 found.add(str(row.get("ItemCode")))
                 self._take(entity, row, look)
         for order in orders:
@@ -269,13 +278,13 @@ class SapB1Source:
             log.warning("b1_stock_query_refused", connector=self.name)
             self._may_query, self._items.walks = False, []
             return
-        pages = [rows_of(answer, walk) for (_, walk), answer in zip(under_way, answers, strict=True)]
-        for (sweep, walk), rows in zip(under_way, pages, strict=True):
+        pages = [page_of(answer, walk) for (_, walk), answer in zip(under_way, answers, strict=True)]
+        for (sweep, walk), (rows, is_cut) in zip(under_way, pages, strict=True):
             for row in rows:
                 self._take(walk.entity, row, look)
             if walk.entity in ("Items", "Orders"):
                 sweep.seen.update(row[walk.key] for row in rows)
-            if not walk.take(rows):
+            if not walk.take(rows, is_cut=is_cut):
                 sweep.walks.remove(walk)
                 if not sweep.walks:
                     self._swept(sweep)
@@ -350,18 +359,21 @@ class SapB1Source:
 
 
 def may_run(answer: B1Answer) -> bool:
-    """Whether B1 ran the stored query; without rows it answers as if there were none of that name."""
-    return answer.ok or _is_empty(answer)
+    """Whether B1 ran the stored query; without rows it answers as if there were none of that name.
+
+    Where it makes pages of its own of one, they are in no order.
+    """
+    return (answer.ok and not _has_next(answer)) or _is_empty(answer)
 
 
-def rows_of(answer: B1Answer, walk: Walk) -> list[Row]:
-    """The rows of a page.
+def page_of(answer: B1Answer, walk: Walk) -> Page:
+    """The rows of a page, and whether B1 has cut it before all rows that were asked for.
 
     Raises:
         UnavailableError: B1 refused it, or its answer is none.
     """
     if isinstance(walk, StockWalk) and _is_empty(answer):
-        return []
+        return [], False
     if not answer.ok or answer.body is None:
         raise QueryRefusedError(f"B1 does not list {walk.entity}: {describe(answer)}", 0, answer.status)
     value, kind = answer.body.get("value"), str if walk.key == "ItemCode" else int
@@ -369,9 +381,11 @@ def rows_of(answer: B1Answer, walk: Walk) -> list[Row]:
         isinstance(row, Mapping) and isinstance(row.get(walk.key), kind) for row in value
     ):
         raise UnavailableError(f"B1 answered a query of {walk.entity} with something that is no list of rows with keys")
-    if "@odata.nextLink" in answer.body:
-        raise UnavailableError(f"B1 cuts a page of {walk.entity} short, although it was asked for that many rows")
-    return value
+    return value, _has_next(answer)
+
+
+def _has_next(answer: B1Answer) -> bool:
+    return answer.body is not None and "@odata.nextLink" in answer.body
 
 
 def _is_empty(answer: B1Answer) -> bool:

@@ -19,12 +19,14 @@ class Sweep:
         due_s: When the next one begins, by the monotonic clock.
         walks: Those under way.
         seen: What this one has met.
+        was_whole: One has come to its end in this process.
         known: What the last whole one met, and what was met since; only where it is asked who is missing.
     """
 
     interval_s: float
     due_s: float
     started_s: float = 0.0
+    was_whole: bool = False
     walks: list[Walk] = field(default_factory=list)
     seen: set[str | int] = field(default_factory=set)
     known: set[str | int] = field(default_factory=set)
@@ -38,7 +40,7 @@ class Sweep:
 
     def end(self, now_s: float) -> None:
         """The next one: at most half of the time is spent in sweeps, however long one takes."""
-        self.walks = []
+        self.walks, self.was_whole = [], True
         self.due_s = max(self.started_s + self.interval_s, now_s + (now_s - self.started_s))
 
     def missing(self) -> list[str | int]:

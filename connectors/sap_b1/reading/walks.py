@@ -62,8 +62,8 @@ class Walk:
         where = f"&$filter={' and '.join(conditions)}" if conditions else ""
         return f"{self.entity}?$select={self.fields}{where}&$orderby={self.key}&$top={self.page_rows}"
 
-    def take(self, rows: Sequence[Row]) -> bool:
-        """Go on behind these rows; whether there may be more.
+    def take(self, rows: Sequence[Row], *, is_cut: bool = False) -> bool:
+        """Go on behind these rows; whether there may be more. `is_cut`: B1 named a next page.
 
         Raises:
             FatalError: B1 does not go on where it was told to: it would be asked the same for ever.
@@ -72,7 +72,7 @@ class Walk:
         if self.after in keys or len(set(keys)) < len(keys):
             raise FatalError(f"B1 repeats rows of {self.entity} although it was asked for those after the last one")
         self.after = keys[-1] if keys else self.after
-        return len(rows) >= self.page_rows
+        return bool(rows) and (is_cut or len(rows) >= self.page_rows)
 
 
 def changed_since(mark: datetime, *, items: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -50,11 +50,11 @@ def settings_of(**table: Any) -> SapB1Settings:
 class B1:
     """One company, people at work in it, and sources that read it."""
 
-    def __init__(self, items: int = 2, **rules: Any) -> None:
+    def __init__(self, items: int = 2, behind: timedelta = timedelta(), **rules: Any) -> None:
         self.clock = ManualClock()
         self.company = Company(
             "SBO_ACME",
-            clock=self.clock.now,
+            clock=lambda: self.clock.now() - behind,
             with_claims=True,
             master_data={
                 "BusinessPartners": [{"CardCode": "C-WEB", "CardName": "Web shop", "CardType": "cCustomer"}],

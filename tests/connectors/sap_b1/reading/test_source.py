@@ -6,15 +6,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 
 from connectors.base.errors import RetriableError
 from connectors.sap_b1.change_set import B1Answer
+from connectors.sap_b1.reading import doctor
 from connectors.sap_b1.reading.cursor import ReadingCursor
 from lab.simulators.sap_b1.faults import FaultKind
 from schemas.readings import StockLevelRead
-from tests.connectors.sap_b1.conftest import START
-from tests.connectors.sap_b1.reading.stage import B1, Reader, kinds
+from tests.connectors.sap_b1.conftest import START, RecordingWire
+from tests.connectors.sap_b1.reading.stage import B1, Reader, kinds, settings_of
 
 POLL_S, SWEEP_S = 30.0, 300.0
 
@@ -156,8 +158,9 @@ async def test_cancelled_and_closed_orders_are_said_with_the_stock_they_free(b1:
 
 async def test_an_order_that_a_sweep_misses_is_read_by_its_key_to_see_how_it_ended(b1: B1) -> None:
     entry = b1.order()
-    b1.clock.seconds += 600
     reader = await reader_of(b1)
+    b1.clock.seconds += 240
+    assert await reader.look() == []
     row = b1.company.rows("Orders")[entry]
     row["DocumentStatus"] = "bost_Close"  # as by a program that leaves no date behind
     b1.clock.seconds += POLL_S
@@ -407,3 +410,60 @@ async def test_an_item_is_not_gone_where_nothing_is_answered(b1: B1) -> None:
     assert swept == 1
     assert reader.item("A2").is_active
     items["A2"] = kept  # type: ignore[index]
+
+
+@pytest.mark.parametrize("behind", [timedelta(hours=2), timedelta(hours=-2)])
+async def test_the_clock_of_b1_may_be_another(behind: timedelta) -> None:
+    b1 = B1(behind=behind)
+    reader = await reader_of(b1)
+    for number in ("one", "two"):
+        b1.clock.seconds += POLL_S
+        delivery = b1.deliver(b1.order(), TrackingNumber=number)
+        await reader.look()
+        assert reader.delivery(delivery).tracking_numbers == (number,)
+
+
+async def test_pages_that_b1_cuts_short_are_walked_all_the_same() -> None:
+    """A build that does not obey the page size that is asked for: 20 rows, and a link to the next."""
+    b1 = B1(items=90)
+    await doctor.install(settings_of(), b1.clock, transport=b1.wire)
+    entries = [b1.order(f"A{number}") for number in range(1, 46)]
+
+    class Stubborn(RecordingWire):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            content = request.content.replace(b"Prefer: odata.maxpagesize=1000", b"X-Nothing: 1")
+            headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+            return await super().handle_async_request(
+                httpx.Request(request.method, request.url, headers=headers, content=content)
+            )
+
+    reader = Reader(b1.source(transport=Stubborn(b1.app)))
+    await reader.look()
+    assert len(reader.known) == 90 * 3 + 45
+    assert all(reader.order(entry).status == "open" for entry in entries)
+
+
+async def test_a_change_in_the_minute_of_the_newest_one_is_not_settled_over(b1: B1) -> None:
+    """Nobody looks for an hour: the change that followed at once is met by the look after it, and then no more."""
+    reader = await reader_of(b1)
+    first, second = b1.deliver(b1.order()), b1.deliver(b1.order())
+    b1.clock.seconds += POLL_S
+    await reader.look()
+    b1.clock.seconds += 1
+    b1.do("PATCH", f"DeliveryNotes({first})", {"TrackingNumber": "one"})
+    b1.clock.seconds += 3600
+    await reader.look()
+    assert reader.delivery(first).tracking_numbers == ("one",)
+    b1.clock.seconds += 3600
+    b1.do("PATCH", f"DeliveryNotes({second})", {"TrackingNumber": "two"})
+    await reader.look()
+    assert reader.delivery(second).tracking_numbers == ("two",)
+
+
+async def test_a_new_item_comes_with_its_stock_at_the_next_poll(b1: B1) -> None:
+    reader = await reader_of(b1)
+    b1.clock.seconds += POLL_S
+    b1.do("POST", "Items", {"ItemCode": "NEW", "ItemName": "New"})
+    said = await reader.look()
+    assert kinds(said) == ["ItemChanged", "StockLevelRead"]
+    assert reader.level("NEW") == (0, 0)

@@ -122,12 +122,16 @@ async def test_what_a_sweep_of_two_thousand_items_costs() -> None:
     b1 = B1(items=2000)
     with_items = Reader(b1.source())
     await with_items.look()
+    b1.clock.seconds += SWEEP_S
+    await with_items.look()
     asked(b1)
     b1.clock.seconds += SWEEP_S
     assert await with_items.look() == []
     assert asked(b1) <= 2000 // 40 + 5
     await installed(b1)
     by_query = Reader(b1.source())
+    await by_query.look()
+    b1.clock.seconds += SWEEP_S
     await by_query.look()
     asked(b1)
     b1.clock.seconds += SWEEP_S
@@ -137,3 +141,21 @@ async def test_what_a_sweep_of_two_thousand_items_costs() -> None:
         b1.clock.seconds += 30
         await by_query.look()
     assert asked(b1) == 3, "a poll is one round trip"
+
+
+async def test_what_changed_in_a_mass_is_not_read_at_every_poll() -> None:
+    b1 = B1(items=300)
+    reader = Reader(b1.source(price_lists=[1]))
+    await reader.look()
+    b1.clock.seconds += 600
+    for number in range(1, 301):
+        b1.do("PATCH", f"Items('A{number}')", {"ItemPrices": [{"PriceList": 1, "Price": 7}]})
+    b1.clock.seconds += 30
+    assert len(await reader.look()) == 300
+    for _ in range(20):
+        b1.clock.seconds += 30
+        assert await reader.look() == []
+    asked(b1)
+    b1.clock.seconds += 30
+    await reader.look()
+    assert asked(b1) == 1
