@@ -38,26 +38,26 @@ def line_net(quantity: Decimal, unit_price: Decimal, discount: Decimal | None, c
         return rounded(quantity * unit_price - (discount or ZERO), currency)
 
 
-def part(total: Decimal, upto: Decimal, whole: Decimal, taken: Decimal, currency: str) -> Decimal:
-    """The next partial share of `total`: what `upto` of `whole` comes to, less what earlier shares took.
+def part(total: Decimal, reached: Decimal, whole: Decimal, taken: Decimal, currency: str) -> Decimal:
+    """The next partial share of `total`: what `reached` of `whole` comes to, less what earlier shares took.
 
-    However a quantity is split, the shares add up to `total` exactly once `upto` reaches `whole`; none is negative
+    However a quantity is split, the shares add up to `total` exactly once `reached` is `whole`; none is negative
     while `0 <= taken <= total`.
     """
-    if upto >= whole:
+    if reached >= whole:
         return total - taken
     with localcontext(prec=_PRECISION):
-        return max(ZERO, rounded(total * upto / whole, currency) - taken)
+        return max(ZERO, rounded(total * reached / whole, currency) - taken)
 
 
 def split(total: Decimal, weights: Sequence[Decimal], currency: str) -> tuple[Decimal, ...]:
     """Shares of `total` in proportion to `weights` (>= 0), that add up to it; without weights the last has it all."""
     whole = sum(weights, ZERO)
     shares: list[Decimal] = []
-    upto = taken = ZERO
+    reached = taken = ZERO
     for weight in weights:
-        upto += weight
-        share = part(total, upto, whole, taken, currency) if whole else ZERO
+        reached += weight
+        share = part(total, reached, whole, taken, currency) if whole else ZERO
         shares.append(share)
         taken += share
     if shares and not whole:

@@ -55,8 +55,8 @@ async def _drip(options: argparse.Namespace) -> None:
     marker = json.loads((options.folder / "feed.json").read_text(encoding="utf-8"))
     source = _input(options, Path(marker["data"]), date.fromisoformat(marker["today"]))
     await source.connect(options.door)
-    for upto in source.moments(_STEPS):
-        await source.write(upto)
+    for until in source.moments(_STEPS):
+        await source.write(until)
         await asyncio.sleep(options.seconds / _STEPS)
     done.touch()
 

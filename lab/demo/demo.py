@@ -98,8 +98,8 @@ class Demo:
         """Let the sales come in, evenly, but no faster than the pipeline takes them."""
         steps = max(1, round(self._seconds / STEP_S), -(-self._input.lines // STEP_LINES))
         began = time.monotonic()
-        for number, upto in enumerate(self._input.moments(steps), 1):
-            await self._input.write(upto)
+        for number, until in enumerate(self._input.moments(steps), 1):
+            await self._input.write(until)
             await asyncio.sleep(max(0.0, began + number * self._seconds / steps - time.monotonic()))
             while self._open() > MAX_EVENTS_UNDER_WAY:  # noqa: ASYNC110 -- it changes when somebody looks
                 await asyncio.sleep(STEP_S / 4)

@@ -68,8 +68,8 @@ class DemoInput(Protocol):
     async def connect(self, url: str) -> None:
         """The connectors run, their server for webhooks is at `url`; return when something may happen."""
 
-    async def write(self, upto: datetime) -> None:
-        """Let happen what happened before `upto` and has not happened yet."""
+    async def write(self, until: datetime) -> None:
+        """Let happen what happened before `until` and has not happened yet."""
 
     async def missing(self, received: Mapping[str, int]) -> str:
         """After the last `write`: what the connectors cannot have seen yet, by the events received of each flow."""
@@ -120,8 +120,8 @@ class FileInput:
     async def connect(self, _url: str) -> None:
         return
 
-    async def write(self, upto: datetime) -> None:
-        self._writer.write(upto)
+    async def write(self, until: datetime) -> None:
+        self._writer.write(until)
 
     async def missing(self, _received: Mapping[str, int]) -> str:
         return ""  # `streams status` knows of unread files

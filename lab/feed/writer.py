@@ -10,7 +10,7 @@ from lab.feed.feed import FeedEntry
 class FeedWriter:
     """Writes connectors' files, a piece at a time.
 
-    `write(upto)` writes what happened before `upto` and is not written yet, at most `lines` lines a file, each as
+    `write(until)` writes what happened before `until` and is not written yet, at most `lines` lines a file, each as
     `name.part` and then renamed (contract section 3), one connector after the other.
     """
 
@@ -26,12 +26,12 @@ class FeedWriter:
         """Lines that are not written yet."""
         return sum(len(entries) - self._next[name] for name, entries in self._entries.items())
 
-    def write(self, upto: datetime | None = None) -> int:
-        """Write what happened before `upto` (None: everything that is left); the number of lines written."""
+    def write(self, until: datetime | None = None) -> int:
+        """Write what happened before `until` (None: everything that is left); the number of lines written."""
         written = 0
         for name, entries in self._entries.items():
             start = end = self._next[name]
-            while end < len(entries) and (upto is None or entries[end].at < upto):
+            while end < len(entries) and (until is None or entries[end].at < until):
                 end += 1
             for at in range(start, end, self._lines):
                 self._file(name, entries[at : min(at + self._lines, end)])

@@ -40,7 +40,7 @@ SESSION_S = 10.0
 RELEASE_S = 5.0
 
 
-#: A connector that a person has to mend is tried again after half a minute, then after a minute ... ten minutes;
+#: A connector that a person has to fix is tried again after half a minute, then after a minute ... ten minutes;
 #: one that has worked for so long begins anew.
 HELD_BASE_S, HELD_CAP_S, FORGET_S = 15.0, 600.0, 3600.0
 

@@ -140,7 +140,7 @@ class TargetGroups:
 
 
 def _key_of(notice: Notice) -> _Key:
-    # A letter's connector makes no group of its own: one wrong mapping of three shops is one thing to mend.
+    # A letter's connector makes no group of its own: one wrong mapping of three shops is one thing to fix.
     connector = None if notice.letter is not None else notice.connector
     return notice.company, connector, notice.kind, notice.owner, notice.reason
 

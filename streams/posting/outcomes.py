@@ -17,8 +17,8 @@ from streams.kafka.log import Log
 logger = structlog.get_logger(__name__)
 
 #: What may wait for the broker; beyond it the oldest are let go, for B1 and the dead letters hold the truth.
-_MOST = 50_000
-_AGAIN_S = 2.0
+_MAX_WAITING = 50_000
+_RETRY_DELAY_S = 2.0
 
 
 class OutcomeLog:
@@ -31,14 +31,14 @@ class OutcomeLog:
 
     def add(self, outcome: Outcome) -> None:
         self._waiting.append(outcome)
-        del self._waiting[:-_MOST]
+        del self._waiting[:-_MAX_WAITING]
         self._some.set()
 
     async def run(self) -> None:
         while True:
             await self._some.wait()
             sent = await self.flush()
-            await asyncio.sleep(0.2 if sent else _AGAIN_S)
+            await asyncio.sleep(0.2 if sent else _RETRY_DELAY_S)
 
     async def flush(self) -> bool:
         """Send what waits; False where the broker did not take it: it is kept, and sent again."""
@@ -49,7 +49,7 @@ class OutcomeLog:
                 await self._log.send_many([await self._outgoing(outcome) for outcome in waiting])
         except LogError as error:
             logger.warning("outcomes wait", error=str(error), outcomes=len(waiting))
-            self._waiting = [*waiting, *self._waiting][-_MOST:]
+            self._waiting = [*waiting, *self._waiting][-_MAX_WAITING:]
             self._some.set()
             return False
         return True

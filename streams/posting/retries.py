@@ -32,7 +32,7 @@ logger = structlog.get_logger(__name__)
 #: How often open dead letters are looked through, how often the states that others write are read, and how often what
 #: is held is looked at though nothing has released it.
 _TICK_S, _SYNC_INTERVAL_S, _HELD_INTERVAL_S = 1.0, 5.0, 60.0
-#: The reason of a dead letter without bytes: it goes on holding its order, and only its source can mend it.
+#: The reason of a dead letter without bytes: it goes on holding its order, and only its source can remedy it.
 _WITHOUT_BYTES = "poison"
 
 

@@ -64,7 +64,7 @@ def stake_of(event: object) -> Stake:
 
 
 def cause_of(letter: DeadLetterState) -> str:
-    """Its words without what belongs to this event alone: equal for dead letters that one act mends.
+    """Its words without what belongs to this event alone: equal for dead letters that one act fixes.
 
     SAP's codes stay, names and numbers go: `item 'MUG-1' is not in B1` is `item ... is not in B1`.
     """

@@ -109,7 +109,7 @@ def _line(
     order: OrderView, line: OrderLineView, quantity: Decimal, lots: Lots, position: int, warehouse: str, currency: str
 ) -> dict[str, Any]:
     earlier = order.delivered(line.line_num)
-    upto = earlier.quantity + quantity
+    reached = earlier.quantity + quantity
     return {
         "BaseType": ORDER,
         "BaseEntry": order.doc_entry,
@@ -117,8 +117,8 @@ def _line(
         **given(
             ItemCode=line.item_code,
             Quantity=quantity,
-            LineTotal=part(line.net, upto, line.quantity, earlier.net, currency),
-            TaxTotal=None if line.tax is None else part(line.tax, upto, line.quantity, earlier.tax, currency),
+            LineTotal=part(line.net, reached, line.quantity, earlier.net, currency),
+            TaxTotal=None if line.tax is None else part(line.tax, reached, line.quantity, earlier.tax, currency),
             WarehouseCode=warehouse,
             U_STREAMS_LINE=line.line_id,
         ),

@@ -64,7 +64,7 @@ def _line(order: OrderView, delivery: DocumentView, line: LineView, currency: st
         for drawn in invoice.lines:
             if (drawn.base_type, drawn.base_entry, drawn.base_line) == (DELIVERY, delivery.doc_entry, line.line_num):
                 earlier = earlier.plus(drawn)
-    upto = line.quantity if line.open + earlier.quantity >= line.quantity else line.open + earlier.quantity
+    reached = line.quantity if line.open + earlier.quantity >= line.quantity else line.open + earlier.quantity
     return {
         "BaseType": DELIVERY,
         "BaseEntry": delivery.doc_entry,
@@ -72,8 +72,8 @@ def _line(order: OrderView, delivery: DocumentView, line: LineView, currency: st
         **given(
             ItemCode=line.item_code,
             Quantity=line.open,
-            LineTotal=part(line.net, upto, line.quantity, earlier.net, currency),
-            TaxTotal=None if line.tax is None else part(line.tax, upto, line.quantity, earlier.tax, currency),
+            LineTotal=part(line.net, reached, line.quantity, earlier.net, currency),
+            TaxTotal=None if line.tax is None else part(line.tax, reached, line.quantity, earlier.tax, currency),
             WarehouseCode=line.warehouse,
             U_STREAMS_LINE=line.line_id,
         ),

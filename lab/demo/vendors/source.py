@@ -128,10 +128,10 @@ class VendorInput:
 
     # ---- meanwhile
 
-    async def write(self, upto: datetime) -> None:
-        self._writer.write(upto)
+    async def write(self, until: datetime) -> None:
+        self._writer.write(until)
         actions, at = self._plan.actions, self._next
-        while at < len(actions) and actions[at].at < upto:
+        while at < len(actions) and actions[at].at < until:
             at += 1
         due = actions[self._next : at]
         for kind in _ACTION_ORDER:

@@ -331,12 +331,12 @@ def _refund_row(order: Fields, item: Fields, quantity: Decimal) -> Fields:
         "sku": item["sku"],
         "qty": quantity,
     }
-    upto, ordered = item["qty_refunded"] + quantity, item["qty_ordered"]
+    reached, ordered = item["qty_refunded"] + quantity, item["qty_ordered"]
     for name in (*ROW_AMOUNTS, *(f"base_{name}" for name in ROW_AMOUNTS)):
         if name not in item:
             continue
         taken = item.setdefault("_taken", {})
-        share = (item[name] if upto == ordered else cents(item[name] * upto / ordered)) - taken.get(name, ZERO)
+        share = (item[name] if reached == ordered else cents(item[name] * reached / ordered)) - taken.get(name, ZERO)
         taken[name] = taken.get(name, ZERO) + share
         row[name] = share
     return row | {"_repeats": repeats_its_parts(item, order["items"])}

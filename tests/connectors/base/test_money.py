@@ -31,10 +31,10 @@ def test_a_line_costs_quantity_times_price_less_discount() -> None:
 
 @given(total=amounts, pieces=st.lists(quantities, min_size=1, max_size=12))
 def test_partial_shares_add_up_to_the_penny_for_any_split(total: Decimal, pieces: list[Decimal]) -> None:
-    whole, upto, taken = sum(pieces), Decimal(0), Decimal(0)
+    whole, reached, taken = sum(pieces), Decimal(0), Decimal(0)
     for piece in pieces:
-        upto += piece
-        share = part(total, upto, whole, taken, "GBP")
+        reached += piece
+        share = part(total, reached, whole, taken, "GBP")
         assert share >= 0
         assert share == rounded(share, "GBP")
         taken += share

@@ -178,8 +178,8 @@ async def test_orders_come_before_their_parcels_and_each_act_is_asked_for_once(m
     moments = made.moments(4)
     await source.write(moments[1])
     assert 0 < source.left < left
-    for upto in moments:
-        await source.write(upto)
+    for until in moments:
+        await source.write(until)
     assert source.left == 0
     asked = [(vendor, action) for vendor, _, actions in source.asked for action in actions]
     assert len(asked) == len(plan.actions)

@@ -296,7 +296,7 @@ def test_the_mess_is_repeats_and_one_cut_line_in_each_connectors_files(week):
 def test_the_writer_drips_lines_in_order_and_leaves_nothing_half_written(week, tmp_path):
     writer = FeedWriter(week.files, tmp_path, lines=50)
     steps = week.moments(7)
-    written = [writer.write(upto) for upto in steps]
+    written = [writer.write(until) for until in steps]
     assert sum(written) == week.events
     assert writer.left == 0
     assert max(written) < week.events / 4

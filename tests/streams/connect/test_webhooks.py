@@ -17,7 +17,7 @@ from tests.streams.fakes import ENVIRON, MemoryLog, example
 SHOPIFY = {"kind": "shopify", "company": "acme", "shop": "acme.myshopify.com", "access_token": "env:TOKEN"}
 
 
-def stage_of(folder: Path, **shopify: Any) -> ConnectorFactory:
+def factory_of(folder: Path, **shopify: Any) -> ConnectorFactory:
     data = example()
     data["webhooks"] = {"port": 0}
     data["connectors"]["web"] = {**SHOPIFY, **shopify}
@@ -26,12 +26,12 @@ def stage_of(folder: Path, **shopify: Any) -> ConnectorFactory:
 
 
 def test_without_a_webhook_there_is_no_door(tmp_path: Path) -> None:
-    assert stage_of(tmp_path).door(lambda _name: None) is None
-    assert stage_of(tmp_path, webhook_secrets="env:SECRET", enabled=False).door(lambda _name: None) is None
+    assert factory_of(tmp_path).door(lambda _name: None) is None
+    assert factory_of(tmp_path, webhook_secrets="env:SECRET", enabled=False).door(lambda _name: None) is None
 
 
 async def test_a_connector_with_a_secret_has_a_door_that_lets_no_stranger_in(tmp_path: Path) -> None:
-    door = stage_of(tmp_path, webhook_secrets="env:SECRET").door(lambda _name: None)
+    door = factory_of(tmp_path, webhook_secrets="env:SECRET").door(lambda _name: None)
     assert door is not None
     async with door, httpx.AsyncClient(trust_env=False) as client:
         assert door.url.startswith("http://127.0.0.1:")
@@ -50,15 +50,15 @@ async def test_a_wake_up_reaches_the_connector_that_runs_here_and_no_other(tmp_p
             running.set()
             await stop.wait()
 
-    stage = stage_of(tmp_path)
-    components = Metrics(stage.config).components
-    crew = ConnectorGroup(stage.config, lambda _name, _settings: Running(), components)  # type: ignore[arg-type,return-value]
-    crew.wake("web")
-    crew.take(range(stage.config.kafka.partitions))
+    factory = factory_of(tmp_path)
+    components = Metrics(factory.config).components
+    group = ConnectorGroup(factory.config, lambda _name, _settings: Running(), components)  # type: ignore[arg-type,return-value]
+    group.wake("web")
+    group.take(range(factory.config.kafka.partitions))
     await running.wait()
     await asyncio.sleep(0)
-    crew.wake("web")
-    crew.wake("nobody")
-    await crew.close()
-    crew.wake("web")
+    group.wake("web")
+    group.wake("nobody")
+    await group.close()
+    group.wake("web")
     assert woken == [True]

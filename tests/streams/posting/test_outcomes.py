@@ -79,7 +79,7 @@ async def test_nothing_to_send_is_no_send(log: MemoryLog) -> None:
 
 
 async def test_what_waits_is_bounded_and_the_oldest_goes(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "_MOST", 3)
+    monkeypatch.setattr(outcomes, "_MAX_WAITING", 3)
     trail = OutcomeLog(log, CODEC, CONFIG.topic)
     for n in range(9):
         trail.add(outcome(f"k{n}"))

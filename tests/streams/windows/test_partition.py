@@ -249,10 +249,10 @@ def test_any_interleaving_of_workers_seals_every_event_exactly_once(steps: list[
             worker = workers[number]
             match step:
                 case "read":
-                    upto = min(24, places[number] + 5)
-                    if upto > places[number]:
-                        await worker.read(places[number], upto)
-                        places[number] = upto
+                    until = min(24, places[number] + 5)
+                    if until > places[number]:
+                        await worker.read(places[number], until)
+                        places[number] = until
                 case "seal":
                     await worker.partition.seal("length")
                 case "restart":
