@@ -84,9 +84,7 @@ def letter_id(topic: str, partition: int | str, offset: int | str) -> str:
     return hashlib.sha256(f"{topic}/{partition}/{offset}".encode()).hexdigest()[:16]
 
 
-def headers_of(
-    letter: DeadLetterState, original: tuple[Header, ...] = (), traceparent: str | None = None
-) -> list[tuple[str, bytes]]:
+def headers_of(letter: DeadLetterState, original: tuple[Header, ...] = ()) -> list[tuple[str, bytes]]:
     """The dead letter's headers: the record's own, Kafka Connect's and the broker's (KIP-1191) error headers, and ours.
 
     What never was a record has no headers of KIP-1191: there they name one. No personal data, no secrets.
@@ -113,7 +111,6 @@ def headers_of(
         "b1streams.waits_for": letter.waits_for,
         "b1streams.blocked_by": letter.blocked_by,
         "b1streams.first_failed_at": letter.first_failed_at.isoformat(),
-        "b1streams.traceparent": traceparent,
     }
     kept = [(header.name, header.value) for header in original if header.name not in ours]
     return kept + [(name, text.encode()) for name, value in ours.items() if (text := short(value)) is not None]

@@ -38,10 +38,8 @@ class ShopRefusedError(ChannelRefusedError):
     """The shop does not do it, by its own words."""
 
 
-def search_params(
-    groups: Sequence[Sequence[Filter]], sort: Sequence[str], page_size: int, page: int = 1
-) -> list[tuple[str, str]]:
-    """A `searchCriteria` query; groups are AND-ed, filters inside one OR-ed."""
+def search_params(groups: Sequence[Sequence[Filter]], sort: Sequence[str], page_size: int) -> list[tuple[str, str]]:
+    """The `searchCriteria` of a first page; groups are AND-ed, filters inside one OR-ed."""
     params: list[tuple[str, str]] = []
     for g, group in enumerate(groups):
         for f, (field, condition, value) in enumerate(group):
@@ -50,7 +48,7 @@ def search_params(
     for s, field in enumerate(sort):
         at = f"searchCriteria[sortOrders][{s}]"
         params += [(f"{at}[field]", field), (f"{at}[direction]", "ASC")]
-    return [*params, ("searchCriteria[pageSize]", str(page_size)), ("searchCriteria[currentPage]", str(page))]
+    return [*params, ("searchCriteria[pageSize]", str(page_size)), ("searchCriteria[currentPage]", "1")]
 
 
 class MagentoClient:

@@ -6,8 +6,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-import httpx
-
 from connectors.base.clock import Clock
 from connectors.base.errors import FatalError, RejectedError
 from connectors.base.http import HttpClient, StatusRule, retry_after_s, status_error
@@ -33,22 +31,12 @@ class WebhookSender:
         url: Where to.
         secret: Signs; None: unsigned.
         clock: The time in the signature.
-        transport: In place of the network.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: Secret,
-        secret: Secret | None,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, name: str, url: Secret, secret: Secret | None, clock: Clock) -> None:
         self._name, self._url, self._clock = name, url, clock
         self._key = None if secret is None else _key_of(secret.reveal())
-        self._http = HttpClient(
-            f"notices to {name}", timeout_s=_TIMEOUT_S, max_body_bytes=_ANSWER_BYTES, transport=transport
-        )
+        self._http = HttpClient(f"notices to {name}", timeout_s=_TIMEOUT_S, max_body_bytes=_ANSWER_BYTES)
 
     async def close(self) -> None:
         await self._http.close()

@@ -22,6 +22,7 @@ _CODES_PER_QUERY = (
     20  # an `or` of 20 keys stays a seek in the index of both databases; a page of answers is 20 rows as well
 )
 _LONGEST = 100  # of all codes of B1 an e-mail address is the longest; a longer one it does not have, and would not read
+_TTL_S = 300.0  # how long an answer is believed
 _NEGATIVE_TTL_S = 30.0  # what was missing may have been made by the person who was shown the parked event
 _MAX_REMEMBERED = 50_000  # entries, about 30 MB; the oldest answers go first
 
@@ -32,21 +33,17 @@ _Found = Item | Warehouse | TaxCode | Card | tuple[Card, ...] | int | QueryRefus
 
 
 class MasterDataCache:
-    """Remembers answers for `ttl_s` seconds (misses for 30), and asks for one code once however many wait for it.
+    """Remembers answers for five minutes (misses for half a minute), and asks for a code once however many wait.
 
     Args:
         service_layer: Where to ask.
         clock: Clock seconds.
-        ttl_s: How long an answer is believed.
         tax_field: `VatGroup` or `TaxCode`, the localisation's (companies.*.tax.field): decides where tax codes lie.
     """
 
-    def __init__(
-        self, service_layer: ServiceLayer, clock: Clock, ttl_s: float = 300, tax_field: str = "VatGroup"
-    ) -> None:
+    def __init__(self, service_layer: ServiceLayer, clock: Clock, tax_field: str = "VatGroup") -> None:
         self._service_layer = service_layer
         self._clock = clock
-        self._ttl_s = ttl_s
         self._sales_tax = tax_field == "TaxCode"
         self._known: dict[_Key, tuple[float, _Found]] = {}  # key -> (believed until, answer), oldest first
         self._asked: dict[_Key, asyncio.Task[dict[_Key, _Found]]] = {}
@@ -119,9 +116,8 @@ class MasterDataCache:
                 if self._asked.get(key) is me:  # not forgotten meanwhile
                     answer = found[key]
                     negative = answer in (None, ()) or isinstance(answer, QueryRefusedError)
-                    ttl_s = min(_NEGATIVE_TTL_S, self._ttl_s) if negative else self._ttl_s
                     self._known.pop(key, None)
-                    self._known[key] = (now + ttl_s, answer)
+                    self._known[key] = (now + (_NEGATIVE_TTL_S if negative else _TTL_S), answer)
             while len(self._known) > _MAX_REMEMBERED:
                 del self._known[next(iter(self._known))]
             return found

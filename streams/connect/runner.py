@@ -12,10 +12,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from connectors.base.clock import Clock, SystemClock
+from connectors.base.clock import SystemClock
 from connectors.base.cursors import CURSORS
 from connectors.base.errors import FatalError, RetriableError
-from schemas.codec import Codec, embedded_codec
+from schemas.codec import Codec
 from streams.config.load import Config
 from streams.connect.group import SESSION_S, CompanyFeeds, ConnectorFactory, ConnectorGroup
 from streams.connect.retire import check_orphans
@@ -28,15 +28,7 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 0.5
 
 
-async def run(
-    config: Config,
-    stop: asyncio.Event,
-    *,
-    log: Log,
-    metrics: Metrics,
-    codec: Codec | None = None,
-    clock: Clock | None = None,
-) -> None:
+async def run(config: Config, stop: asyncio.Event, *, log: Log, metrics: Metrics, codec: Codec) -> None:
     """Run the connectors that fall to this process, until `stop` is set.
 
     Args:
@@ -44,8 +36,7 @@ async def run(
         stop: Set: finish the batches under way, leave the group, return.
         log: Started, and not stopped here.
         metrics: Counts into `metrics.sources`; `metrics.vitals` is ready once the group has answered.
-        codec: Of the configured registry; by default of the embedded one.
-        clock: By default the machine's.
+        codec: Of the configured registry.
 
     Raises:
         FatalError: Kafka refuses us, or the configuration lacks a connector that has been here.
@@ -53,9 +44,7 @@ async def run(
     """
     broker = log
     await check_orphans(config, broker)
-    factory = ConnectorFactory(
-        config, broker, codec or embedded_codec(), clock or SystemClock(), metrics.sources, metrics.components
-    )
+    factory = ConnectorFactory(config, broker, codec, SystemClock(), metrics.sources, metrics.components)
     feeds = CompanyFeeds(factory)
     group = ConnectorGroup(
         config, factory.runtime, metrics.components, lambda name, settings: factory.deliverer(name, settings, feeds)

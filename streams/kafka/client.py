@@ -34,7 +34,6 @@ class KafkaLog:
         bootstrap_servers: `host:port`, separated by commas.
         security: aiokafka's own keyword arguments (`security_protocol`, `ssl_context`, `sasl_mechanism`,
             `sasl_plain_username`, `sasl_plain_password`).
-        client_id: Seen in the broker's logs and quotas.
         timeout_s: How long to go on asking (and, reading, to wait for the next record) while the broker is away.
         delivery_timeout_s: How long a send may take before it counts as failed.
         linger_ms: How long a record waits for company.
@@ -45,12 +44,11 @@ class KafkaLog:
         bootstrap_servers: str,
         security: Mapping[str, Any] | None = None,
         *,
-        client_id: str = "b1-streams",
         timeout_s: float = 30,
         delivery_timeout_s: float = 60,
         linger_ms: int = 2,
     ) -> None:
-        self._connection = Connection(bootstrap_servers, security or {}, client_id, timeout_s)
+        self._connection = Connection(bootstrap_servers, security or {}, "b1-streams", timeout_s)
         self._delivery_timeout_s = delivery_timeout_s
         self._linger_ms = linger_ms
         self._admin = Admin(self._connection)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from connectors.base.errors import ConnectorError
+from schemas.codec import embedded_codec
 from streams.config.load import load
 from streams.connect import runner as connect
 from streams.kafka.client import KafkaLog
@@ -20,7 +21,7 @@ async def main() -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await log.start()
     try:
-        await connect.run(config, stop, log=log, metrics=Metrics(config))
+        await connect.run(config, stop, log=log, metrics=Metrics(config), codec=embedded_codec())
     except ConnectorError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
