@@ -6,7 +6,7 @@ inventory units; amounts are net, or tax, in the document's currency.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -72,9 +72,6 @@ class LineView:
         return not self.open
 
 
-OrderLineView = LineView
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreightView:
     """An additional expense of a document."""
@@ -87,7 +84,11 @@ class FreightView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentView:
-    """A delivery, an invoice or a credit memo. `object` is the entity set; `k` its U_STREAMS_KEY."""
+    """An order, a delivery, an invoice or a credit memo.
+
+    `object` is the entity set, `k` its U_STREAMS_KEY, `number` NumAtCard, `address` the filled fields of
+    AddressExtension.
+    """
 
     object: str
     k: str | None
@@ -104,23 +105,11 @@ class DocumentView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderView:
-    """An order and its documents, cancelled ones left out.
+class OrderView(DocumentView):
+    """An order and its documents, cancelled ones left out."""
 
-    `number` is NumAtCard; `address` the filled fields of AddressExtension.
-    """
-
+    object: str = "Orders"
     k: str
-    doc_entry: int
-    doc_num: int
-    card_code: str | None
-    currency: str | None
-    number: str | None
-    cancelled: bool
-    closed: bool
-    lines: tuple[OrderLineView, ...]
-    freight: tuple[FreightView, ...] = ()
-    address: Mapping[str, str] = field(default_factory=dict)
     deliveries: tuple[DocumentView, ...] = ()
     invoices: tuple[DocumentView, ...] = ()
     credits: tuple[DocumentView, ...] = ()
@@ -150,7 +139,7 @@ class OrderView:
     def credited(self, line_num: int) -> Taken:
         return self._taken(line_num, self.credits)
 
-    def cancelled_quantity(self, line: OrderLineView) -> Decimal:
+    def cancelled_quantity(self, line: LineView) -> Decimal:
         """Units of a line that were ordered and will never leave."""
         if self.cancelled:
             return line.cancelled + line.quantity
@@ -265,7 +254,7 @@ def parse_invoices(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> t
     return tuple(document for document in documents if not document.cancelled)
 
 
-def cancelled_note(line: OrderLineView, quantity: Decimal) -> str:
+def cancelled_note(line: LineView, quantity: Decimal) -> str:
     """FreeText of a line that loses `quantity`: read by people, and by `parse` for the refund of what never left."""
     cancelled = line.cancelled + quantity
     return _CANCELLED_NOTE.format(cancelled=_plain(cancelled), ordered=_plain(line.quantity + line.cancelled))
@@ -285,18 +274,9 @@ def _rows(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sequence[M
 
 
 def _order(k: str, order: DocumentView, documents: Mapping[str, Sequence[DocumentView]]) -> OrderView:
+    own: dict[str, Any] = {each.name: getattr(order, each.name) for each in fields(order)}
     return OrderView(
-        k=k,
-        doc_entry=order.doc_entry,
-        doc_num=order.doc_num,
-        card_code=order.card_code,
-        currency=order.currency,
-        number=order.number,
-        cancelled=order.cancelled,
-        closed=order.closed,
-        lines=order.lines,
-        freight=order.freight,
-        address=order.address,
+        **{**own, "k": k},
         deliveries=tuple(documents.get("DeliveryNotes", ())),
         invoices=tuple(documents.get("Invoices", ())),
         credits=tuple(documents.get("CreditNotes", ())),

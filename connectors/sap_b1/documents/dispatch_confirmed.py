@@ -28,7 +28,7 @@ from connectors.sap_b1.documents.fields import (
 from connectors.sap_b1.documents.order_cancelled import order_not_found
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.order import ORDER, OrderLineView, OrderView
+from connectors.sap_b1.order import ORDER, LineView, OrderView
 from connectors.sap_b1.service_layer import B1Request
 from schemas.events import DispatchConfirmed
 
@@ -106,7 +106,7 @@ def _wants(event: DispatchConfirmed, map: CompanyMap, master: MasterData) -> tup
 
 
 def _line(
-    order: OrderView, line: OrderLineView, quantity: Decimal, lots: Lots, position: int, warehouse: str, currency: str
+    order: OrderView, line: LineView, quantity: Decimal, lots: Lots, position: int, warehouse: str, currency: str
 ) -> dict[str, Any]:
     earlier = order.delivered(line.line_num)
     reached = earlier.quantity + quantity

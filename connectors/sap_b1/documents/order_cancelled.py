@@ -10,7 +10,7 @@ from connectors.sap_b1.documents import DocumentPlan
 from connectors.sap_b1.documents.fields import at
 from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.master import Codes, MasterData
-from connectors.sap_b1.order import OrderLineView, OrderView, cancelled_note
+from connectors.sap_b1.order import LineView, OrderView, cancelled_note
 from connectors.sap_b1.service_layer import B1Request
 from schemas.events import OrderCancelled
 
@@ -112,7 +112,7 @@ def _row(order: OrderView, line_id: str, quantity: Decimal, currency: str) -> di
         return _reduced(line, quantity, currency)
 
 
-def _reduced(line: OrderLineView, quantity: Decimal, currency: str) -> dict[str, Any]:
+def _reduced(line: LineView, quantity: Decimal, currency: str) -> dict[str, Any]:
     left = line.quantity - quantity
     row: dict[str, Any] = {
         "LineNum": line.line_num,
