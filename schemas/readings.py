@@ -126,7 +126,7 @@ class EffectState:
     company: str
     subject: tuple[str, ...]  # (item, SKU), (price, SKU), (level, SKU [, LOCATION]), (order | delivery, DocEntry)
     term: int  # of the writer: a state of a lower one was written by a process that had lost the connector
-    state: str  # sending | sent | parked | dead | discarded | shadow
+    state: str  # sending | sent | parked | dead | no_op | shadow
     k: str
     type: str  # item_changed | price_changed | stock_level | order_released | order_withdrawn | delivery_posted
     content: str
@@ -134,6 +134,8 @@ class EffectState:
     sent: str | None = None  # what it took last about this subject; None: nothing yet
     sent_type: str | None = None
     sent_at: datetime | None = None
+    taken: int = 0  # how many effects about this subject it took: what `streams status` counts, in the same record
+    no_ops: int = 0  # how many that were parked or refused need not be said any more
     revision: int = 0  # of an order: how often it was released again with other lines
     ref: str | None = None  # the channel's own name of it
     order_id: str | None = None

@@ -46,16 +46,14 @@ class OutPosition:
 
     Attributes:
         start: When it first began: deliveries before it are not sent.
-        ended: By type and how (`posted`, `no_op`): cumulative.
         read: Next offset of each partition of readings that was seen through, as `topic/partition`.
     """
 
     start: datetime
-    ended: dict[str, dict[str, int]]
     read: dict[str, int]
 
     def to_text(self) -> str:
-        shown = {"start": self.start.isoformat(), "ended": self.ended, "read": self.read}
+        shown = {"start": self.start.isoformat(), "read": self.read}
         return json.dumps(shown, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -66,7 +64,7 @@ class OutPosition:
             ValueError, KeyError: It is something else.
         """
         found = json.loads(text)
-        return cls(datetime.fromisoformat(found["start"]), found["ended"], found["read"])
+        return cls(datetime.fromisoformat(found["start"]), found["read"])
 
 
 class Deliverer:
@@ -113,7 +111,6 @@ class Deliverer:
         self._unanswered = 0  # calls of the channel in a row
         self._changes: Changes | None = None
         self._pending: dict[Subject, Wanted] = {}
-        self._ended: Counter[tuple[str, str]] = Counter()
         self._position: OutPosition
         self._wants: Wants
         self._planner: Planner
@@ -169,15 +166,11 @@ class Deliverer:
             else:
                 self._pending[want.subject] = want
         plan = self._planner.plan(self._pending.values(), self._states.by_subject, now)
-        if plan.write or plan.forget:
+        outlived = self._states.outlived(now)
+        if plan.write or outlived:
             await self._fence()
-            settled = {*plan.forget, *(state.subject for state in plan.write if state.state == "sent")}
-            for subject in settled:
-                known = self._states.by_subject[subject]
-                if known.state in ("parked", "dead"):  # what was to be said need not be said any more
-                    self._ended[known.type, "no_op"] += 1
             await self._states.write(plan.write)
-            await self._states.forget([*plan.forget, *self._states.outlived(now)], now)
+            await self._states.forget(outlived, now)
         waiting = {state.subject for state in plan.send} | plan.waiting
         self._pending = {subject: want for subject, want in self._pending.items() if subject in waiting}
         for at in range(0, len(plan.send), BATCH):
@@ -195,10 +188,7 @@ class Deliverer:
         await self._states.load()
         text = self._cursors.position.cursor
         found = OutPosition.from_text(text) if text is not None else None
-        self._position = found or OutPosition(self._start_at or self._clock.now(), {}, {})
-        self._ended = Counter(
-            {(name, how): count for name, each in self._position.ended.items() for how, count in each.items()}
-        )
+        self._position = found or OutPosition(self._start_at or self._clock.now(), {})
         if self._changes is not None:
             self._feed.view.unwatch(self._changes)
         self._pending, self._changes = {}, self._feed.view.watch()
@@ -250,7 +240,6 @@ class Deliverer:
                 self._pending.pop(state.subject)
             self._look_again(state.subject)
         for name, count in Counter(state.type for state in ended if state.state == "sent").items():
-            self._ended[name, "posted"] += count
             self._on_ended(name, "sent", count)
         for name, count in Counter(state.type for state in ended if state.state == "dead").items():
             self._on_ended(name, "refused", count)
@@ -269,18 +258,11 @@ class Deliverer:
         """Write down what is behind us, where it has moved."""
         position = OutPosition(
             self._position.start,
-            self._ended_by_type(),
             {f"{topic}/{partition}": offset for (topic, partition), offset in sorted(read.items())},
         )
         if position != self._position:
             self._position = position
             await self._fence()
-
-    def _ended_by_type(self) -> dict[str, dict[str, int]]:
-        ended: dict[str, dict[str, int]] = {}
-        for (name, how), count in sorted(self._ended.items()):
-            ended.setdefault(name, {})[how] = count
-        return ended
 
     async def _fence(self) -> None:
         """Go on only where nobody else has taken the connector.
@@ -315,6 +297,7 @@ def _ended(state: EffectState, result: Delivered, now: datetime) -> EffectState 
                 sent=state.content,
                 sent_type=state.type,
                 sent_at=now,
+                taken=state.taken + 1,
                 ref=result.ref or state.ref,
                 reason=None,
                 error=None,

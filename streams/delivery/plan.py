@@ -34,14 +34,12 @@ class Plan:
 
     Attributes:
         write: States that go nowhere: parked, reported in shadow mode, or nothing to do any more.
-        forget: Subjects of which nothing was ever said and nothing is to be said.
         send: States to be written down, and then to be sent.
         waiting: Subjects that wait: for their interval, or for another try.
         next_at: When the first of them is due; None: none waits.
     """
 
     write: list[EffectState] = field(default_factory=list)
-    forget: list[Subject] = field(default_factory=list)
     send: list[EffectState] = field(default_factory=list)
     waiting: set[Subject] = field(default_factory=set)
     next_at: datetime | None = None
@@ -93,7 +91,7 @@ class Planner:
 
     def _judge(self, want: Wanted, state: EffectState | None, now: datetime, plan: Plan) -> None:
         if want.content is None:
-            if state is not None and state.state != "sent":
+            if state is not None and state.state not in ("sent", "no_op"):
                 self._settle(state, now, plan)
             return
         content = canonical(want.content)
@@ -102,8 +100,8 @@ class Planner:
                 self._settle(state, now, plan)
             return
         is_same = state is not None and (state.content, state.type) == (content, want.type)
-        if is_same and state is not None and state.state in ("dead", "discarded"):
-            return  # refused as it is: another content, or a person
+        if is_same and state is not None and state.state == "dead":
+            return  # refused as it is: another content may go
         since = state.since if state is not None and state.state in ("shadow", "parked") else now
         made = self._made(want, state, content, since, now)
         if want.missing:
@@ -133,13 +131,19 @@ class Planner:
 
     def _settle(self, state: EffectState, now: datetime, plan: Plan) -> None:
         """It has what it took last, and nothing else is to be said."""
+        no_ops = state.no_ops + (state.state in ("parked", "dead"))
+        same: dict[str, Any] = {
+            "reason": None,
+            "error": None,
+            "attempts": 0,
+            "no_ops": no_ops,
+            "term": self._term,
+            "at": now,
+        }
         if state.sent is None or state.sent_type is None:
-            plan.forget.append(state.subject)
-            return
-        settled = replace(
-            state, state="sent", content=state.sent, type=state.sent_type, reason=None, error=None, attempts=0
-        )
-        plan.write.append(replace(settled, term=self._term, at=now))
+            plan.write.append(replace(state, state="no_op", content="{}", **same))
+        else:
+            plan.write.append(replace(state, state="sent", content=state.sent, type=state.sent_type, **same))
 
     def _made(
         self, want: Wanted, state: EffectState | None, content: str, since: datetime, now: datetime
@@ -164,6 +168,8 @@ class Planner:
             sent=state.sent if state is not None else None,
             sent_type=state.sent_type if state is not None else None,
             sent_at=state.sent_at if state is not None else None,
+            taken=state.taken if state is not None else 0,
+            no_ops=state.no_ops if state is not None else 0,
             revision=want.revision,
             ref=state.ref if state is not None else None,
             order_id=want.order_id,

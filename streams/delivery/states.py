@@ -95,7 +95,7 @@ class EffectStates:
         return [
             subject
             for subject, state in self.by_subject.items()
-            if state.state == "sent" and now - state.at > kept.get(subject[0], timedelta.max)
+            if state.state in ("sent", "no_op") and now - state.at > kept.get(subject[0], timedelta.max)
         ]
 
     def _outgoing(self, subject: Subject, value: bytes | None, at: datetime) -> Outgoing:

@@ -147,9 +147,10 @@ class Wants:
         for place, figure in figures.items():
             sellable = max(ZERO, figure - self._out.buffer) if may_be_sold else ZERO
             subject = ("level", sku) if place is None else ("level", sku, place)
-            if sellable == ZERO and subject not in states:
-                continue  # one that was never above zero has none
-            content = _given({"sku": sku, "location": place, "sellable": decimal_text(sellable)})
+            content: dict[str, Any] | None = _given({"sku": sku, "location": place, "sellable": decimal_text(sellable)})
+            state = states.get(subject)
+            if sellable == ZERO and (state is None or (state.sent is None and state.state != "sending")):
+                content = None  # one that was never above zero has none
             yield Wanted(subject=subject, type="stock_level", content=content, as_of=as_of, sku=sku)
 
     # ---- orders -----------------------------------------------------------------------------------------------------

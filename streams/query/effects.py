@@ -21,7 +21,8 @@ from streams.query.dead_letters import standing
 from streams.query.reading import partitions_of, scan
 
 #: What a state counts as in `streams status`; of a report of shadow mode nothing was received.
-_ENDS = {"parked": "parked", "dead": "dead", "discarded": "no_op", "sending": "in_flight"}
+_ENDS = {"parked": "parked", "dead": "dead", "sending": "in_flight"}
+_TYPES = {"item": "item_changed", "price": "price_changed", "level": "stock_level", "delivery": "delivery_posted"}
 
 
 def receivers(config: Config) -> dict[str, ConnectorSettings]:
@@ -56,7 +57,7 @@ async def letters(log: Log, config: Config, codec: Codec) -> dict[str, DeadLette
             if record.key not in last or state.term >= last[record.key][1].term:
                 last[record.key] = record.offset, state
         for offset, state in last.values():
-            if state.state in ("parked", "dead", "discarded"):
+            if state.state in ("parked", "dead"):
                 letter = _letter(state, topic, partition, offset)
                 found[letter.id] = letter
     return found
@@ -129,11 +130,11 @@ async def status(log: Log, config: Config, codec: Codec) -> OutStatus:
             busy = True
             continue
         position = OutPosition.from_text(cursors.position.cursor)
-        for effect_type, ended in position.ended.items():
-            counts[effect_type].update(ended)
         states = EffectStates(name, log, codec, topic=topic(STATES), partition=partition)
         await states.load()
         for state in states.by_subject.values():
+            for effect_type, end, count in _ended(state):
+                counts[effect_type][end] += count
             if state.state in _ENDS:
                 counts[state.type][_ENDS[state.state]] += 1
                 busy = busy or state.state == "sending"
@@ -142,3 +143,14 @@ async def status(log: Log, config: Config, codec: Codec) -> OutStatus:
         read = [position.read.get(f"{each}/{company}", 0) for each in READINGS]
         busy = busy or any(end > offset for (_, end), offset in zip(ends, read, strict=True))
     return OutStatus(counts, busy)
+
+
+def _ended(state: EffectState) -> list[tuple[str, str, int]]:
+    """What has ended of a subject: type, end, how often. An order is released and withdrawn in turns."""
+    effect_type = _TYPES.get(state.subject[0])
+    if effect_type is None:
+        taken = [("order_released", (state.taken + 1) // 2), ("order_withdrawn", state.taken // 2)]
+    else:
+        taken = [(effect_type, state.taken)]
+    ended = [(name, "posted", count) for name, count in taken] + [(taken[0][0], "no_op", state.no_ops)]
+    return [each for each in ended if each[2]]

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -92,14 +92,22 @@ def environ(topic_prefix: str) -> dict[str, str]:
 @pytest.fixture
 def folder(kafka: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Path]:
     """A folder with `streams.toml` and the simulators that it names, made as the compose profile `demo` makes them."""
-    ports = dict(zip(("sap_b1", *VENDORS), free_ports(1 + len(VENDORS)), strict=True))
+    with prepared(kafka, environ, tmp_path, VENDORS):
+        yield tmp_path
+
+
+@contextmanager
+def prepared(kafka: str, environ: dict[str, str], tmp_path: Path, vendors: Iterable[str]) -> Iterator[None]:
+    """Configuration and running simulators of B1 and these vendors; none: a shop and a warehouse of files."""
+    names = ("sap_b1", *vendors)
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     (tmp_path / "password").write_text("secret\n", encoding="utf-8")
     prepare = [*PYTHON, "lab.demo", "prepare", str(tmp_path), f"--bootstrap-servers={kafka}"]
     prepare += [
         f"--service-layer-url=http://127.0.0.1:{ports['sap_b1']}/b1s/v2",
         f"--password-file={tmp_path}/password",
     ]
-    prepare += [f"--vendor={name}=http://127.0.0.1:{ports[name]}" for name in VENDORS]
+    prepare += [f"--vendor={name}=http://127.0.0.1:{ports[name]}" for name in vendors]
     subprocess.run(prepare, env=environ, cwd=tmp_path, check=True)
     with ExitStack() as stack:
         for name, port in ports.items():
@@ -107,7 +115,7 @@ def folder(kafka: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Path
             command = [*PYTHON, "lab.simulators", name, f"--port={port}", f"--config={file}"]
             _, log = stack.enter_context(running(command, tmp_path, environ))
             wait_for(f"{name} that listens", lambda log=log: "listening on" in log.read_text(encoding="utf-8"), log)
-        yield tmp_path
+        yield
 
 
 def test_the_commands_of_the_readme_work_in_their_order(folder: Path, environ: dict[str, str]) -> None:
