@@ -19,6 +19,7 @@ from connectors.sap_b1.mapping import CompanyMap
 from connectors.sap_b1.reading.settings import SapB1Settings
 from connectors.sap_b1.settings import CompanySettings
 from connectors.webhooks.settings import WebhookSettings
+from schemas.topics import BY_NAME
 from streams.config.counted_stock import counted_dispatches
 from streams.config.environment import override
 from streams.config.outbound import outbound
@@ -67,6 +68,11 @@ class Config:
     def name_of(self, topic: str) -> str:
         """Our name of one of the broker's topics; its own where it is not one of ours."""
         return topic.removeprefix(self.kafka.topic_prefix)
+
+    def partition_count(self, name: str) -> int:
+        """How many partitions one of our topics has, as configured."""
+        sizes = {"facts": self.kafka.partitions, "companies": self.kafka.company_partitions, "one": 1}
+        return sizes[BY_NAME[name].partitions]
 
     def company_partition(self, company: str) -> int:
         """The company's partition of all company topics.

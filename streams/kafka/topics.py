@@ -36,12 +36,11 @@ def wanted(config: Config) -> list[BrokerTopic]:
 
 
 def _wanted(row: Topic, config: Config) -> BrokerTopic:
-    partitions = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
     replication = config.kafka.replication_factor
     # Outside a demo a write counts once two replicas have it; a single broker has only one to offer.
     in_sync = min(2, replication) if not config.kafka.local else 1
     settings = {**row.config(config.horizon_days), "min.insync.replicas": str(in_sync)}
-    return BrokerTopic(config.topic(row.name), partitions[row.partitions], replication, settings)
+    return BrokerTopic(config.topic(row.name), config.partition_count(row.name), replication, settings)
 
 
 #: What `apply` sets on topics that are there. Every other setting is a person's to change: it may delete records.

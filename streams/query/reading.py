@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 from connectors.base.log import Record
-from schemas.topics import BY_NAME
 from streams.config.load import Config
 from streams.kafka.log import Log
 
 
 def partitions_of(config: Config, name: str) -> range:
     """The partitions of one of our topics, as configured."""
-    sizes = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
-    return range(sizes[BY_NAME[name].partitions])
+    return range(config.partition_count(name))
 
 
 async def scan(log: Log, topic: str, partition: int, wanted: Callable[[bytes], bool] | None = None) -> list[Record]:

@@ -22,7 +22,7 @@ from prometheus_client import (
 
 from connectors.base.clock import Clock, SystemClock
 from connectors.base.cursors import out_name
-from schemas.topics import BY_NAME, CONSUMED
+from schemas.topics import CONSUMED
 from streams.config.load import Config
 from streams.telemetry.catalogue import CATALOGUE, PREFIX, Configured, LabelSet, MetricRow
 from streams.telemetry.component_states import ComponentStates
@@ -132,8 +132,7 @@ class Metrics:
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there; a series more for every counter, which nothing reads
         self.registry = CollectorRegistry()
-        parts = {"facts": config.kafka.partitions, "companies": config.kafka.company_partitions, "one": 1}
-        sizes = {topic: parts[BY_NAME[topic].partitions] for topic in CONSUMED}
+        sizes = {topic: config.partition_count(topic) for topic in CONSUMED}
         sets = {
             Configured.COMPANIES: tuple(config.companies),
             Configured.SOURCES: tuple(config.connectors),
