@@ -124,10 +124,10 @@ class Erp:
     async def _send(
         self, progress: WriteInProgress, claims: Sequence[Claim], requests: Sequence[B1Request], patience: Patience
     ) -> Written:
-        drafted = partial(self._drafted, claims, requests)
         if self._intents is not None and claims:
             (claim,) = claims
-            return await self._intents.write(progress, claim, requests, patience, drafted)
+            return await self._intents.write(progress, claim, requests, patience)
+        drafted = partial(self._drafted, claims, requests)
         return await self._attempts.until_known(
             progress, partial(self._sink.write, claims, requests), patience, drafted
         )

@@ -16,7 +16,7 @@ A cancellation has no document to be looked up: its order is compared with what 
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,10 +24,10 @@ from typing import Any
 from connectors.sap_b1.claims import Claim
 from connectors.sap_b1.error_codes import OutcomeClass
 from connectors.sap_b1.service_layer import B1Request
-from connectors.sap_b1.sink import ENTITIES, B1Sink, Written, is_open
+from connectors.sap_b1.sink import ENTITIES, B1Sink, Found, Written, is_open
 from streams.flow_control.lanes import HeldLanes
 from streams.ports import Ports
-from streams.posting.attempts import ABANDONED_REQUEST_S, Attempts, Patience, Resolve
+from streams.posting.attempts import ABANDONED_REQUEST_S, Attempts, Patience
 from streams.posting.own_failures import WriteInProgress
 
 #: Reads from B1; waits while it is away.
@@ -54,7 +54,6 @@ class IntentWriter:
         claim: Claim,
         requests: Sequence[B1Request],
         patience: Patience,
-        drafted: Resolve,
     ) -> Written:
         """Send until the outcome is known; as `Attempts.until_known`.
 
@@ -63,7 +62,6 @@ class IntentWriter:
             claim: What `requests` are done for.
             requests: One document, or what changes an order; empty: only the claim is written.
             patience: When it is given up.
-            drafted: Whether an approval procedure has made a draft of it and dropped the claim.
         """
         if not requests:
             return await self._write_claim(progress, claim, patience)
@@ -75,18 +73,19 @@ class IntentWriter:
             progress,
             partial(self._sink.write, [intent], first),
             replace(patience, document=self._together),
-            drafted if self._together else None,
+            partial(self._look_up, intent, plan, requests, patience) if self._together else None,
         )
-        standing = written.claim or intent
-        is_sent = self._together or standing.writer != intent.writer
-        if is_open(written) and is_sent:
+        standing, ours = written.claim or intent, {intent.writer}
+        if is_open(written) and standing.writer != intent.writer:
+            ours.add(standing.writer)
             written = await self._look_up(intent, standing.plan, requests, patience) or await self._send(
                 progress, intent, requests, patience
             )
-        elif not self._together and (is_open(written) or written.outcome is OutcomeClass.APPLIED):
+        elif is_open(written) or (written.outcome is OutcomeClass.APPLIED and not self._together):
+            # Where it went with its claim and was not answered, it has been looked up since
             await self._crash_point("t1")
             written = await self._send(progress, intent, requests, patience)
-        return await self._settle(progress, intent, requests, written)
+        return await self._settle(progress, intent, requests, written, ours)
 
     async def _send(
         self, progress: WriteInProgress, intent: Claim, requests: Sequence[B1Request], patience: Patience
@@ -117,7 +116,12 @@ class IntentWriter:
         return _in_doubt(intent, "the answer to it was lost, and the order is not as it was")
 
     async def _settle(
-        self, progress: WriteInProgress, intent: Claim, requests: Sequence[B1Request], written: Written
+        self,
+        progress: WriteInProgress,
+        intent: Claim,
+        requests: Sequence[B1Request],
+        written: Written,
+        ours: Collection[str],
     ) -> Written:
         """Say in the claim what has become of it, where B1 does not show it otherwise."""
         match written.outcome:
@@ -128,8 +132,17 @@ class IntentWriter:
                 if len(requests) > 1 and await self._ask(partial(self._sink.is_cancelled, requests[:1])):
                     error = f"B1 has done the first part of it and refuses the rest: {written.error}"
                     return _in_doubt(intent, error)
-                await self._mark(progress, intent.removed())
+                await self._take_back(progress, intent, ours)
         return written
+
+    async def _take_back(self, progress: WriteInProgress, intent: Claim, ours: Collection[str]) -> None:
+        """Remove an intent that came to nothing; never that of a writer of whom we know nothing, nor of a document."""
+        found: Found = (await self._ask(partial(self._sink.look_up, [intent.k])))[intent.k]
+        there, has_document = found.claim, found.ref is not None and not found.draft
+        if there is None or has_document or there.writer not in ours:
+            return
+        if (there.code, there.state) == (intent.code, "intent"):
+            await self._mark(progress, intent.removed())
 
     async def _write_claim(self, progress: WriteInProgress, claim: Claim, patience: Patience) -> Written:
         """Write only a claim; where an intent stands that came to nothing, it becomes this."""
@@ -141,9 +154,12 @@ class IntentWriter:
         return found or await self._mark(progress, written.claim.marked(claim.state))
 
     async def _mark(self, progress: WriteInProgress, request: B1Request) -> Written:
-        """Change a claim that stands; harmless to repeat."""
+        """Change a claim that stands; one that comes late must not meet the intent of the next try."""
         return await self._attempts.until_known(
-            progress, partial(self._sink.write, (), [request]), Patience(lock_s=0, own_s=ABANDONED_REQUEST_S)
+            progress,
+            partial(self._sink.write, (), [request]),
+            Patience(lock_s=0, own_s=ABANDONED_REQUEST_S),
+            partial(self._keep_quiet, None),
         )
 
     async def _keep_quiet(self, lanes: HeldLanes | None) -> None:

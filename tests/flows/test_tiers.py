@@ -129,6 +129,21 @@ async def test_a_refused_document_takes_its_intent_back_and_is_posted_without_wa
 
 
 @BOTH
+async def test_a_repetition_that_meets_a_lock_leaves_the_claim_of_the_first(open_world: OpenWorld, tier: str) -> None:
+    world = await open_world(idempotency=tier)
+    await world.says("shop", order("1"))
+    await world.stop_worker()
+    await world.start_worker()  # which has forgotten it
+    world.b1.lock("A", "people:ada")
+    await world.says("shop", order("1", order_line(quantity="5")))
+    assert [one.state.reason for one in await world.letters()] == ["id_reuse"]
+    assert world.claims()[world.k("order_placed", "shop", "1")]["U_STATE"] == "intent"
+    world.b1.unlock("A", "people:ada")
+    await world.passes(1_200)
+    assert len(world.documents("Orders")) == 1
+
+
+@BOTH
 @pytest.mark.parametrize("lost", [FaultKind.LOST_BEFORE, FaultKind.LOST_AFTER])
 async def test_a_cancellation_whose_answer_is_lost_takes_its_units_off_once(
     open_world: OpenWorld, tier: str, lost: FaultKind

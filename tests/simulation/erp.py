@@ -142,7 +142,9 @@ class SimServiceLayer:
         """No two documents of one item are under way at a time, unless B1 cannot be at the first one any more."""
         work = self._server.company.work(requests)
         claims = claims_of(requests)
-        name = claims[0] if claims else "-"
+        # A document that goes alone is known by its key, as its claim is
+        keys = [str(body.get("U_STREAMS_KEY", "-")) for request in requests if (body := request.body)]
+        name = (claims or keys or ["-"])[0]
         for other in self._calls.values():
             if other.is_open(self._server.loop.time()) and other.name != name and (shared := other.items & work.items):
                 self._server.serial_faults.append(

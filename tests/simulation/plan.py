@@ -67,7 +67,7 @@ class Plan:
 
 
 @cache
-def configured(length_s: int, members: int, lines: int, in_flight: int, preview: bool) -> Config:
+def configured(length_s: int, members: int, lines: int, in_flight: int, preview: bool, tier: str = "claim") -> Config:
     data = copy.deepcopy(example())
     data["kafka"] |= {"partitions": 2, "company_partitions": 2}
     connectors = data["connectors"]
@@ -76,6 +76,7 @@ def configured(length_s: int, members: int, lines: int, in_flight: int, preview:
     acme = data["companies"]["acme"]
     acme |= {
         "in_flight": in_flight,
+        "idempotency": tier,
         "lock_park_after_s": 15,
         "totals": {"preview": preview},
         "items": {},
@@ -91,13 +92,14 @@ def configured(length_s: int, members: int, lines: int, in_flight: int, preview:
     return parse(data, Path(__file__).parent, ENVIRON)
 
 
-def configuration(random: Random) -> Config:
+def configuration(random: Random, tier: str = "claim") -> Config:
     return configured(
         random.choice((1, 5, 20)),
         random.choice((2, 4, 50)),
         random.choice((1, 2, 50)),
         random.choice((1, 2, 8)),
         random.random() < 0.3,
+        tier,
     )
 
 

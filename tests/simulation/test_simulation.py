@@ -14,6 +14,7 @@ from tests.simulation.plants import PLANTS, check_takes_the_same
 from tests.simulation.world import Result, run
 
 ROOT = Path(__file__).parents[2]
+TIER_SEEDS = 60
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
 
 
@@ -25,6 +26,17 @@ def results() -> list[Result]:
 def test_every_event_ends_exactly_once_whatever_fails(results: list[Result]) -> None:
     failed = {result.seed: result.violations for result in results if result.violations}
     assert failed == {}, f"replay one: python -m tests.simulation --seeds 1 --start {next(iter(failed))}"
+
+
+def test_guard_and_look_up_end_every_event_once_as_well() -> None:
+    """No request in here is later than a quiet period, and nobody is frozen that long."""
+    failed = {
+        (tier, seed): violations
+        for tier in ("guard", "lookup")
+        for seed in range(TIER_SEEDS)
+        if (violations := run(seed, tier=tier).violations)
+    }
+    assert failed == {}
 
 
 def test_every_crash_point_is_passed_and_survived(results: list[Result]) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -20,7 +20,9 @@ import structlog
 from faust.types import TP
 
 from connectors.base.errors import LogError
+from lab.simulators.sap_b1.state import messages
 from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.metadata import CLAIM_TABLE
 from lab.simulators.sap_b1.state.rules import Rules
 from schemas.codec import Codec, embedded_codec
 from schemas.topics import FACTS
@@ -39,6 +41,12 @@ from tests.simulation.worker import SimClock, Worker, places
 
 #: After everything is repaired all must be worked off within this.
 LIVE_S = 3600.0
+#: What an installation is like that each tier is for.
+INSTALLATIONS = {
+    "claim": Rules(),
+    "guard": Rules(atomic_change_sets=False, guard=True),
+    "lookup": Rules(atomic_change_sets=False),
+}
 _SESSION_S, _REBALANCE_S = 10.0, 30.0
 
 
@@ -67,10 +75,10 @@ def _metrics() -> Metrics:
 class World:
     """Everything of one run. `run` is all there is to call."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, tier: str = "claim") -> None:
         self.seed, self.loop = seed, VirtualLoop()
         random = self._random = Random(seed)
-        self.config, self.plan, self._codec = configuration(random), plan_of(random), _codec()
+        self.config, self.plan, self._codec = configuration(random, tier), plan_of(random), _codec()
         share = random.choice((0.0, 0.0, 0.3, 0.6))
         self.histories = [
             History(random, self._codec, shape_of(random), "acme"),
@@ -86,8 +94,12 @@ class World:
                 clock=company_clock(self.loop),
                 with_claims=True,
                 master_data=self._master_data(),
-                rules=Rules(locked_code=self.plan.locked_code),
+                rules=replace(INSTALLATIONS[tier], locked_code=self.plan.locked_code),
             )
+            if tier != "claim":  # as the doctor leaves it
+                company.apply(
+                    [messages.Request("POST", CLAIM_TABLE, {"Code": "tier", "U_KIND": "proof", "U_STATE": tier})]
+                )
             self.servers[name] = Server(self.loop, random, company)
             self.servers[name].points = self._passes
         self.companies = {name: server.company for name, server in self.servers.items()}
@@ -429,11 +441,11 @@ class World:
 _FACTS = ("order-placed", "order-cancelled", "dispatch-confirmed", "refund-issued", "stock-adjusted", "stock-sealed")
 
 
-def run(seed: int, plant: Callable[[], Any] | None = None) -> Result:
+def run(seed: int, plant: Callable[[], Any] | None = None, tier: str = "claim") -> Result:
     """Run one seed; `plant` returns a context in which the core has a bug."""
     quiet()
     gc.disable()
-    world = World(seed)
+    world = World(seed, tier)
     try:
         with world.plan.limits.applied(), plant() if plant is not None else nullcontext():
             return world.run()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from lab.simulators.sap_b1.state.company import Company
+from lab.simulators.sap_b1.state.kinds import KINDS
 from lab.simulators.sap_b1.state.metadata import CLAIM_TABLE
 from schemas.codec import Codec
 from schemas.events import (
@@ -105,8 +106,15 @@ class View:
 
     @staticmethod
     def claims_of(company: Company) -> MutableMapping[str, Any]:
-        """By K; of several attempts (K, K.1, ...) the one that stands."""
-        rows = company.rows(CLAIM_TABLE).values()
+        """By K; of several attempts (K, K.1, ...) the one that stands. An intent counts where its document is there."""
+        rows = [row for row in company.rows(CLAIM_TABLE).values() if row["U_KIND"] != "proof"]
+        if any(row["U_STATE"] == "intent" for row in rows):
+            made = {one.get("U_STREAMS_KEY") for entity in KINDS for one in company.rows(entity).values()}
+            rows = [
+                {**row, "U_STATE": "posted"} if row["U_STATE"] == "intent" else row
+                for row in rows
+                if row["U_STATE"] != "intent" or row["Code"].partition(".")[0] in made
+            ]
         return {row["Code"].partition(".")[0]: row for row in sorted(rows, key=lambda row: row["U_STATE"] != "void")}
 
     def is_posted(self, k: str) -> bool:
