@@ -166,6 +166,10 @@ class CompanyMap:
         connector = self._connectors.get(source)
         return (connector.order_source if connector else ()) or (source,)
 
+    def sources_of(self, event_type: str, source: str) -> tuple[str, ...]:
+        """Whose orders an event may be of: an order is its own source's."""
+        return (source,) if event_type == "order_placed" else self.order_sources(source)
+
     def flow_off(self, event_type: str) -> bool:
         return event_type in self._off
 

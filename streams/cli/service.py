@@ -107,14 +107,9 @@ async def _serve(config: Config, parts: Mapping[str, Part]) -> None:
 
 def _component_states(config: Config, kafka: Log, codec: Codec, metrics: Metrics) -> ComponentStateWriter:
     """Publishes which companies and connectors of this process work, and tells who must know."""
-    writer = NoticeWriter(kafka, codec, config.topic, lambda name: _partition_or_first(config, name))
+    writer = NoticeWriter(kafka, codec, config.topic, config.partition_or_first)
     news = ComponentNews(writer, {name: connector.company for name, connector in config.connectors.items()})
     return ComponentStateWriter(metrics.components, kafka, codec, config.topic(TOPIC), news)
-
-
-def _partition_or_first(config: Config, company: str) -> int:
-    """The company's partition; the first one where it is not in the configuration any more."""
-    return config.company_partition(company) if company in config.companies else 0
 
 
 async def _drain(tasks: Mapping[str, asyncio.Task[None]], stop: asyncio.Event) -> None:

@@ -83,6 +83,10 @@ class Config:
         partition = self.companies[company].partition
         return 0 if partition is None else partition
 
+    def partition_or_first(self, company: str) -> int:
+        """The company's partition; the first one where it is not in the configuration any more."""
+        return self.company_partition(company) if company in self.companies else 0
+
     @property
     def group(self) -> str:
         """The one consumer group of all workers."""

@@ -39,7 +39,7 @@ class CommandDesk:
         """`tail` is read by `states`."""
         self._log, self._config, self._codec, self._clock = log, config, codec, clock
         self._tail, self._action, self._person = tail, action, person
-        self._notices = NoticeWriter(log, codec, config.topic, self._partition_of)
+        self._notices = NoticeWriter(log, codec, config.topic, config.partition_or_first)
         companies = {name: connector.company for name, connector in config.connectors.items()}
         self._payloads = PayloadReader(codec, companies)
         self._republisher = Republisher(log, codec, clock, config.topic, partitions_of(config, "erp-outcomes"))
@@ -128,9 +128,6 @@ class CommandDesk:
             value=self._codec.encode(written),
         )
         await self._log.send_many([state, *self._notices.of_letters([written])])
-
-    def _partition_of(self, company: str) -> int:
-        return self._config.company_partition(company) if company in self._config.companies else 0
 
 
 def _answered(letter: DeadLetterState, answer: Answer) -> Asked:

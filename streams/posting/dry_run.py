@@ -109,7 +109,7 @@ class ReplayDryRun:
         self._master = MasterDataCache(service_layer, ports.clock, tax_field=mapping.settings.tax.field)
         erp = _ReadOnlyErp(self._sink)
         self._orders = OrderPosting(mapping, erp, self._sink, self._master, Lanes(), ports)
-        self._index = DeadLetterIndex(self._order_sources)
+        self._index = DeadLetterIndex(self._map.sources_of)
         self._to_be_posted: set[str] = set()
         for letter in standing.values():
             if letter.company == mapping.company:
@@ -209,6 +209,3 @@ class ReplayDryRun:
             value=b"",
         )
         return InFlightPosting(posting, event, lambda _: None, letter.sequence, letter)
-
-    def _order_sources(self, kind: str, source: str) -> tuple[str, ...]:
-        return (source,) if kind == "order_placed" else tuple(self._map.order_sources(source))

@@ -86,7 +86,7 @@ class Poster:
             publisher,
             ports,
             config.topic,
-            self._order_sources,
+            self._map.sources_of,
             next_sequence=lambda: self._barrier.next_sequence,
             park_max_age_s=settings.park_max_age_s,
         )
@@ -325,9 +325,6 @@ class Poster:
             return await self._orders.adopt(work) or Held(blocker)
         work.attempts += 1
         return await self._orders.post(work)
-
-    def _order_sources(self, kind: str, source: str) -> tuple[str, ...]:
-        return (source,) if kind == "order_placed" else tuple(self._map.order_sources(source))
 
 
 def _finish(batch: RecordBatch, offset: int, reached: Counts, flow: str, events: int, ending: Ending | None) -> None:

@@ -20,8 +20,7 @@ CODEC = embedded_codec()
 def process(config: Config, log: MemoryLog) -> tuple[Metrics, ComponentStateWriter]:
     """What one process has."""
     metrics = Metrics(config, Clock())
-    place = lambda name: config.company_partition(name) if name in config.companies else 0  # noqa: E731
-    news = ComponentNews(NoticeWriter(log, CODEC, config.topic, place), {"shop": "acme"})
+    news = ComponentNews(NoticeWriter(log, CODEC, config.topic, config.partition_or_first), {"shop": "acme"})
     return metrics, ComponentStateWriter(metrics.components, log, CODEC, config.topic(TOPIC), news)
 
 
