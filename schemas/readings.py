@@ -137,6 +137,7 @@ class EffectState:
     taken: int = 0  # how many effects about this subject it took: what `streams status` counts, in the same record
     no_ops: int = 0  # how many that were parked or refused need not be said any more
     revision: int = 0  # of an order: how often it was released again with other lines
+    shown: str | None = None  # in shadow mode, the figure that the channel showed when it was compared
     ref: str | None = None  # the channel's own name of it
     order_id: str | None = None
     order_source: str | None = None  # the connector whose order it is; None: people keyed it

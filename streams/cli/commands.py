@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import audit, check, company, connect, demo, dlq, doctor, order, status, topics, up, worker
+from streams.cli import audit, check, company, connect, demo, dlq, doctor, order, shadow, status, topics, up, worker
 
 NO, INTERRUPTED = 1, 130
 
@@ -37,6 +37,7 @@ def make_app() -> typer.Typer:
     app.add_typer(topics.app, name="topics")
     app.add_typer(dlq.app, name="dlq")
     app.add_typer(audit.app, name="audit")
+    app.add_typer(shadow.app, name="shadow")
     return app
 
 

@@ -114,7 +114,8 @@ class Planner:
                 replace(made, state="dead", reason="channel_refused", error=error, content=content[:1000])
             )
         elif self._out.mode == "shadow":
-            if not is_same or (state is not None and state.state != "shadow"):
+            # What was compared with the channel and found there is `no_op`
+            if not is_same or (state is not None and state.state not in ("shadow", "no_op")):
                 plan.write.append(replace(made, state="shadow"))
         elif (due_at := self._due_at(want, state)) is not None and due_at > now:
             plan.wait(want.subject, due_at)

@@ -67,7 +67,17 @@ def test_every_name_in_the_table_is_a_topic() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *("status", "order 1001", "dlq list", "dlq group", "dlq show x", "audit", "audit verify", "topics check"),
+        *(
+            "status",
+            "order 1001",
+            "dlq list",
+            "dlq group",
+            "dlq show x",
+            "shadow report",
+            "audit",
+            "audit verify",
+            "topics check",
+        ),
         *("topics apply", "topics accept order-placed/0 --why x", "check --live", "connect retire old"),
         *("company retire gone", "dlq discard x --why y --yes", "dlq release x", "dlq retry-now x", "dlq plan x"),
     ],

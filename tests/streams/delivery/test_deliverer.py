@@ -11,7 +11,7 @@ import pytest
 from connectors.base.cursors import LostRaceError
 from connectors.base.errors import OutcomeUnknownError
 from streams.chain.keys import event_key, order_key
-from streams.query import effects
+from streams.query import effects, shadow
 from tests import builders
 from tests.streams.delivery.world import (
     ADDRESS,
@@ -446,24 +446,55 @@ def test_a_channel_that_is_away_is_asked_less_and_less_and_gets_the_latest_when_
 
 def test_shadow_mode_tells_nothing_and_going_live_tells_what_is_still_true() -> None:
     async def play() -> None:
-        shadow = Delivery(settings(connector="warehouse", orders=True, mode="shadow"), "warehouse")
-        async with shadow.running():
-            await shadow.say(order(), order(8, k=None, number=None))
+        shadowed = Delivery(settings(connector="warehouse", orders=True, mode="shadow"), "warehouse")
+        async with shadowed.running():
+            await shadowed.say(order(), order(8, k=None, number=None))
             await asyncio.sleep(3)
-            states = await shadow.states()
+            states = await shadowed.states()
             assert {each.state for each in states.values()} == {"shadow"}
-            await shadow.say(replace(order(), status="cancelled", reading=2))
+            await shadowed.say(replace(order(), status="cancelled", reading=2))
             await asyncio.sleep(3)
-            assert {subject: each.state for subject, each in (await shadow.states()).items()} == {
+            assert {subject: each.state for subject, each in (await shadowed.states()).items()} == {
                 ("order", "7"): "no_op",
                 ("order", "8"): "shadow",
             }
-        assert not shadow.channel.calls
+        assert not shadowed.channel.calls
         live = Delivery(settings(connector="warehouse", orders=True), "warehouse")
-        live.log = shadow.log
+        live.log = shadowed.log
         async with live.running():
             await asyncio.sleep(3)
         assert live.channel.said == [("order_released", "B1-2008")]
+
+    run(play())
+
+
+def test_the_shadow_report_compares_with_what_the_channel_shows() -> None:
+    async def play() -> None:
+        play = Delivery(settings(stock=True, prices=1, mode="shadow"))
+        play.channel.figures = {"TSHIRT-RED": "12.50", "B": "9"}
+        async with play.running():
+            await play.say(item(), stock("40"), item("B", prices=()), stock(9, code="B"))
+            await asyncio.sleep(3)
+            first = await shadow.report(play.log, play.config, CODEC)
+            await play.say(replace(stock(8, code="B"), reading=2))
+            await asyncio.sleep(3)
+            second = await shadow.report(play.log, play.config, CODEC)
+        assert not play.channel.calls
+        (level,) = first  # the price, and B's level, are what the channel shows
+        assert level.as_json() == {
+            "connector": "shop",
+            "type": "stock_level",
+            "id": "level/TSHIRT-RED",
+            "order_id": None,
+            "sku": "TSHIRT-RED",
+            "from": "12.50",
+            "to": "40",
+            "since": NOW.isoformat(),
+        }
+        assert [(each.sku, each.before, each.after) for each in second] == [
+            ("TSHIRT-RED", "12.50", "40"),
+            ("B", "9", "8"),
+        ]
 
     run(play())
 

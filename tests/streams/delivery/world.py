@@ -138,6 +138,7 @@ class Channel:
 
     Attributes:
         told: Every effect that it took, in order.
+        figures: By sku, what it shows.
         answers: What it says instead of taking the next effects: an outcome, or an error to raise; `late`: it takes it
             and says that nobody knows.
     """
@@ -148,6 +149,7 @@ class Channel:
         self.answers: list[Any] = []
         self.doubles: list[str] = []
         self.called = asyncio.Event()
+        self.figures: dict[str, str] = {}
 
     async def deliver(self, effects: Sequence[ChannelEffect]) -> Sequence[Delivered]:
         self.calls.append(effects)
@@ -169,7 +171,7 @@ class Channel:
         return results
 
     async def current(self, effects: Sequence[ChannelEffect]) -> dict[str, str | None]:
-        return {}
+        return {each.k: self.figures.get(each.content["sku"]) for each in effects}
 
     async def close(self) -> None: ...
 
