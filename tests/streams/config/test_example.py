@@ -25,7 +25,7 @@ def whole() -> dict[str, Any]:
             if section == "companies":
                 data[section][name]["warehouses"] |= table["warehouses"]
             else:
-                data[section][name] = table
+                data[section][name] = data[section].get(name, {}) | table
     return data
 
 
