@@ -90,6 +90,7 @@ class CompanyView:
         self.deliveries: dict[int, DeliveryPosted] = {}
         self._orders_of_item: defaultdict[str, set[int]] = defaultdict(set)
         self._committed_since: dict[int, int] = {}  # the reading that showed first what an order commits
+        self._entries: dict[str, int] = {}  # DocEntry of an order's K
         self._deliveries_of_order: defaultdict[int, set[int]] = defaultdict(set)
         self._flying: dict[str, FlyingOrder] = {}
         self._flying_of_item: defaultdict[str, set[str]] = defaultdict(set)
@@ -136,6 +137,8 @@ class CompanyView:
             return
         if known is None or _committed(known) != _committed(reading):
             self._committed_since[reading.doc_entry] = reading.reading
+        if reading.k is not None:
+            self._entries[reading.k] = reading.doc_entry
         self.orders[reading.doc_entry] = reading
         if reading.k is not None and reading.k not in self._orders_in_b1:
             self._look_for(reading.k, reading.number)
@@ -288,7 +291,7 @@ class CompanyView:
         total = ZERO
         for k in self._flying_of_item.get(reading.item_code, ()):
             order = self._flying[k]
-            if order.source == but or (order.posted_at and reading.as_of > order.posted_at + _OUTCOME_SKEW):
+            if order.source == but or self._is_shown(k, order, reading):
                 continue
             total += sum(
                 (
@@ -299,6 +302,12 @@ class CompanyView:
                 ZERO,
             )
         return total
+
+    def _is_shown(self, k: str, order: FlyingOrder, reading: StockLevelRead) -> bool:
+        """Whether a stock reading counts an order: B1 showed the order no later, or it was posted well before."""
+        entry = self._entries.get(k)
+        seen = entry is not None and self._committed_since[entry] <= reading.reading
+        return seen or (order.posted_at is not None and reading.as_of > order.posted_at + _OUTCOME_SKEW)
 
     def units_open_of(self, source: str, reading: StockLevelRead) -> Decimal:
         """Open units of a source's own orders that a stock reading counts as committed."""

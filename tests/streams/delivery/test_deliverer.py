@@ -133,6 +133,23 @@ def test_orders_of_other_channels_under_way_are_taken_off_until_b1_shows_them() 
     assert channel.said == [("stock_level", "40"), ("stock_level", "36")]
 
 
+def test_an_order_that_b1_shows_is_not_taken_off_twice_however_soon_it_was_read() -> None:
+    """A poll a moment after the posting: by the clocks the reading is not clearly younger than it."""
+    line = replace(builders.order_line(sku="TSHIRT-RED", quantity=4), location="MAIN")
+    other = builders.digested(replace(builders.order("9", line), source="warehouse"))
+    read = {"k": event_key(other), "number": "9", "reading": 2}
+    channel = told(
+        (item(), stock(40)),
+        (other,),
+        (posted(other), order(9, order_line(4), **read), replace(stock(40, 4), reading=2, as_of=NOW)),
+        5,
+        stock=True,
+        interval_s=1,
+    )
+
+    assert channel.said == [("stock_level", "40"), ("stock_level", "36")]
+
+
 def test_its_own_orders_are_left_to_the_channel_that_reserves_them() -> None:
     """Before they are in B1, and when B1 counts them as committed."""
     own = builders.order("1001", builders.order_line(sku="TSHIRT-RED", quantity=2))
