@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import audit, check, company, connect, demo, dlq, doctor, order, shadow, status, topics, up, worker
+from streams.cli import (
+    audit,
+    check,
+    company,
+    connect,
+    demo,
+    dlq,
+    doctor,
+    item,
+    order,
+    shadow,
+    status,
+    topics,
+    up,
+    worker,
+)
 
 NO, INTERRUPTED = 1, 130
 
@@ -30,7 +45,7 @@ def _root(
 def make_app() -> typer.Typer:
     app = typer.Typer(name="streams", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
-    for command in (check, doctor, up, worker, status, order, demo):
+    for command in (check, doctor, up, worker, status, order, item, demo):
         app.command(command.__name__.rpartition(".")[2])(command.run)
     app.add_typer(connect.app, name="connect")
     app.add_typer(company.app, name="company")

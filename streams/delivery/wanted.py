@@ -14,7 +14,7 @@ from typing import Any
 from connectors.base.settings import OutSettings
 from connectors.base.sink import EffectType
 from schemas.events import BatchQuantity
-from schemas.readings import DeliveryPosted, EffectState, ItemChanged, OrderLineRead, OrderStatusChanged
+from schemas.readings import DeliveryPosted, EffectState, ItemChanged, OrderLineRead, OrderStatusChanged, StockLevelRead
 from streams.delivery.names import ReceiverNames
 from streams.delivery.view import ZERO, Changes, CompanyView
 
@@ -41,6 +41,28 @@ class Wanted:
     sku: str | None = None
     revision: int = 0
     missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StockTerms:
+    """What a channel may sell of an item in one warehouse, term by term.
+
+    Attributes:
+        location: Whose level it is part of; None: the sum of all warehouses.
+        reading: On hand and committed, and as of when.
+        own_open: The channel's own open units among the committed: it holds them back itself.
+        under_way: Units of accepted orders that the reading does not show yet.
+    """
+
+    location: str | None
+    reading: StockLevelRead
+    own_open: Decimal
+    under_way: Decimal
+
+    @property
+    def figure(self) -> Decimal:
+        """Before the buffer; may be below zero."""
+        return self.reading.on_hand - (self.reading.committed - self.own_open) - self.under_way
 
 
 def decimal_text(value: Decimal) -> str:
@@ -129,21 +151,29 @@ class Wants:
             }
             yield Wanted(subject=("price", sku), type="price_changed", content=content, as_of=item.as_of, sku=sku)
 
+    def terms(self, code: str) -> list["StockTerms"]:
+        """What an item's figure is made of, by warehouse that the channel sells from."""
+        found = []
+        for warehouse, reading in self._view.stock.get(code, {}).items():
+            if warehouse not in self._names.sellable:
+                continue
+            own = self._view.units_open_of(self._connector, reading) if self._out.reserves else ZERO
+            under_way = self._view.units_under_way(reading, but=self._connector if self._out.reserves else None)
+            place = self._names.location(warehouse) if self._out.levels_by_location else None
+            found.append(StockTerms(place, reading, own, under_way))
+        return found
+
     def _levels(
         self, code: str, item: ItemChanged | None, sku: str, states: Mapping[Subject, EffectState]
     ) -> Iterator[Wanted]:
-        readings = [reading for whs, reading in self._view.stock.get(code, {}).items() if whs in self._names.sellable]
-        if item is None or not readings:
+        terms_of_item = self.terms(code)
+        if item is None or not terms_of_item:
             return  # nothing is known: nothing is said
         may_be_sold = item.is_active and item.is_sold and item.is_stocked
         figures: dict[str | None, Decimal] = {}
-        for reading in readings:
-            own = self._view.units_open_of(self._connector, reading) if self._out.reserves else ZERO
-            under_way = self._view.units_under_way(reading, but=self._connector if self._out.reserves else None)
-            place = self._names.location(reading.warehouse) if self._out.levels_by_location else None
-            figure = reading.on_hand - (reading.committed - own) - under_way
-            figures[place] = figures.get(place, ZERO) + figure
-        as_of = max(item.as_of, *(reading.as_of for reading in readings))
+        for terms in terms_of_item:
+            figures[terms.location] = figures.get(terms.location, ZERO) + terms.figure
+        as_of = max(item.as_of, *(terms.reading.as_of for terms in terms_of_item))
         for place, figure in figures.items():
             sellable = max(ZERO, figure - self._out.buffer) if may_be_sold else ZERO
             subject = ("level", sku) if place is None else ("level", sku, place)

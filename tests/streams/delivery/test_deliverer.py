@@ -11,7 +11,7 @@ import pytest
 from connectors.base.cursors import LostRaceError
 from connectors.base.errors import OutcomeUnknownError
 from streams.chain.keys import event_key, order_key
-from streams.query import effects, shadow
+from streams.query import effects, items, shadow
 from tests import builders
 from tests.streams.delivery.world import (
     ADDRESS,
@@ -550,5 +550,38 @@ def test_status_counts_what_was_told_and_is_idle_when_everything_is_seen_through
             told = await effects.status(play.log, play.config, CODEC)
             assert told.counts["order_released"] == {"posted": 1, "no_op": 1}
             assert told.counts["item_changed"] == {"posted": 1}
+
+    run(play())
+
+
+def test_an_item_is_explained_term_by_term() -> None:
+    async def play() -> None:
+        play = Delivery(settings(stock=True, prices=1, buffer=3))
+        other = replace(builders.order("9", builders.order_line(sku="TSHIRT-RED", quantity=4)), source="warehouse")
+        other = builders.digested(replace(other, lines=(replace(other.lines[0], location="MAIN"),)))
+        play.channel.answers = ["sent", "refused"]
+        async with play.running():
+            await play.say(item(), order(), replace(stock(40, 2), reading=2), other)
+            await asyncio.sleep(3)
+            (story,) = await items.stories(play.log, play.config, CODEC, play.clock, "TSHIRT-RED")
+            assert [story] == await items.stories(play.log, play.config, CODEC, play.clock, "TS001-R", "shop")
+            assert await items.stories(play.log, play.config, CODEC, play.clock, "NONE") == []
+        (channel,) = story.as_json()["channels"]
+        assert channel["terms"] == [
+            {
+                "warehouse": "LON1",
+                "on_hand": "40",
+                "committed": "2",
+                "own_open": "2",
+                "under_way": "4",
+                "figure": "36",
+                "as_of": NOW.isoformat(),
+            }
+        ]
+        assert channel["buffer"] == "3"
+        assert {(each["id"], each["state"], each["reason"]) for each in channel["told"]} == {
+            ("price/TSHIRT-RED", "sent", None),
+            ("level/TSHIRT-RED", "dead", "channel_refused"),
+        }
 
     run(play())
