@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from connectors.base.clock import SystemClock
@@ -37,6 +37,21 @@ def receivers(config: Config) -> dict[str, ConnectorSettings]:
 def effect_id(state: EffectState) -> str:
     """The id of an effect's dead letter; another content is another one."""
     return letter_id(state.connector, "/".join(state.subject), state.k)
+
+
+async def of_orders(log: Log, config: Config, codec: Codec, order_ids: Collection[str]) -> list[EffectState]:
+    """What channels were told, or are to be told, of orders; the oldest first.
+
+    Raises:
+        LogError, CodecError: As `letters`.
+    """
+    found: list[EffectState] = []
+    for name in receivers(config):
+        partition = partition_of(name, config.kafka.partitions)
+        states = EffectStates(name, log, codec, topic=config.topic(STATES), partition=partition)
+        await states.load()
+        found += [state for state in states.by_subject.values() if state.order_id in order_ids]
+    return sorted(found, key=lambda state: (state.at, state.connector))
 
 
 async def letters(log: Log, config: Config, codec: Codec) -> dict[str, DeadLetterState]:

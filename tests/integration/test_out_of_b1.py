@@ -79,6 +79,7 @@ def test_orders_and_levels_go_out_and_tracking_comes_back_once_through_a_kill(
             wait_for("both shipments", lambda: len(told(folder, "shop", "delivery_posted")) == 2, worker_log, 120)
             wait_for("everything seen through", lambda: person.runs("status")["idle"], log, 120)
             flows = person.runs("status")["flows"]
+            order, item = person.runs("order", "1001"), person.runs("item", "22197")
             (letter,) = person.letters("--state", "parked")
             shown = person.runs("dlq", "show", letter["id"])
             connect.terminate()
@@ -94,6 +95,12 @@ def test_orders_and_levels_go_out_and_tracking_comes_back_once_through_a_kill(
         "S1002": ["T1002"],
     }
     assert not told(folder, "warehouse", "order_withdrawn")
+    assert [(each["connector"], each["what"], each["state"]) for each in order["told"]] == [
+        ("warehouse", "order_released", "sent"),
+        ("shop", "delivery_posted", "sent"),
+    ]
+    (channel,) = [each for each in item["items"][0]["channels"] if each["connector"] == "shop"]
+    assert sum(int(each["own_open"]) for each in channel["terms"]) == 18, "nine orders of two are open"
     assert (letter["reason"], letter["order_id"]) == ("order_incomplete", "2000")
     assert "ship_to.postcode" in letter["error"]
     assert shown["payload"]["order_id"] == "2000"

@@ -536,6 +536,8 @@ def test_status_counts_what_was_told_and_is_idle_when_everything_is_seen_through
                 "order_released": {"posted": 1, "parked": 1},
                 "item_changed": {"dead": 1},
             }
+            (parked,) = await effects.of_orders(play.log, play.config, CODEC, {"B1-2008"})
+            assert (parked.connector, parked.state, parked.reason) == ("warehouse", "parked", "order_incomplete")
             letters = (await effects.letters(play.log, play.config, CODEC)).values()
             assert sorted((each.state, each.reason, each.owner, each.order_id or each.sku) for each in letters) == [
                 ("dead", "channel_refused", "integration", "TSHIRT-RED"),
