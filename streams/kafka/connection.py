@@ -121,6 +121,7 @@ async def _started(client: Any, network: Any, stop: Callable[[], Awaitable[None]
     except BaseException:
         await stop()
         raise
+    await asyncio.sleep(0)  # its own tasks begin: aiokafka (0.14) cannot stop one that has not
     return client
 
 

@@ -70,7 +70,8 @@ class Fuse:
         """
         self._until.clear()
         stamps: dict[TP, Counts] = {}
-        starts = {tp: at for tp in tps if (at := self._committing.watermark(tp)) is not None}
+        # In one order, whatever Python hashes to: a simulated run is replayed exactly
+        starts = {tp: at for tp in sorted(tps) if (at := self._committing.watermark(tp)) is not None}
         dead = [tp for tp, at in starts.items() if (at.counts or {}).get(_OPEN)]
         ends = dict(zip(dead, await asyncio.gather(*map(end_of, dead)), strict=True))
         for tp, at in starts.items():

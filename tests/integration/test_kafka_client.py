@@ -193,3 +193,11 @@ async def test_a_send_that_fails_says_so_and_a_fresh_producer_takes_over(own_bro
 
 async def _count(batches: AsyncIterator[list[Record]]) -> int:
     return sum([len(batch) async for batch in batches])
+
+
+async def test_a_log_that_is_stopped_as_soon_as_it_was_started_says_nothing(kafka: str) -> None:
+    """A command that has nothing to ask; aiokafka cannot stop a consumer whose own task has not begun."""
+    for _ in range(5):
+        log = KafkaLog(kafka)
+        await log.start()
+        await log.stop()

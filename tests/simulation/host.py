@@ -143,7 +143,7 @@ class SimConsumer:
         await event.wait()
 
     async def wait_first(self, *waits: Awaitable[Any], timeout: float) -> None:  # noqa: ASYNC109 -- mode's signature
-        waiting = {asyncio.ensure_future(each) for each in waits}
+        waiting = [asyncio.ensure_future(each) for each in waits]
         await asyncio.wait(waiting, timeout=timeout * _FETCH_WAIT_FACTOR)
         for each in waiting:
             each.cancel()
